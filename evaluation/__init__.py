@@ -1,0 +1,1 @@
+"""What the challenge measures: LPIPS, LR-PSNR, diversity."""

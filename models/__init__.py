@@ -1,0 +1,1 @@
+"""Generators and what trains them; `ntire_sr.models.table` lists them by name."""

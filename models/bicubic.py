@@ -1,0 +1,36 @@
+"""The deterministic floor: bicubic enlargement, no weights. Projection makes it LR-exact."""
+
+import torch
+from torch import Tensor, nn
+
+from ntire_sr.models.consistency import enlarge
+from ntire_sr.models.contract import Model, NoSettings
+
+
+class Bicubic(nn.Module):
+    """Bicubic enlargement as a generator whose samples are all equal."""
+
+    receptive_field = 2
+
+    def __init__(self, scale: int):
+        super().__init__()
+        self.scale = scale
+
+    def trunk(self, lr: Tensor) -> Tensor:
+        return enlarge(lr, self.scale)
+
+    def latents(self, lr: Tensor, random: torch.Generator) -> None:
+        return None
+
+    def sample(self, trunk: Tensor, lr: Tensor, latents: None) -> Tensor:
+        return trunk
+
+
+MODEL = Model(
+    name="bicubic",
+    summary="bicubic enlargement: no weights, deterministic",
+    deterministic=True,
+    settings=NoSettings,
+    presets={},
+    build=lambda scale, settings: Bicubic(scale),
+)

@@ -1,0 +1,80 @@
+"""What every generator promises, and what the table says of a model."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ntire_sr.config import TrainConfig
+
+
+class Generator(Protocol):
+    """Draws HR images from an LR image: the trunk once per image, the rest once per sample.
+
+    Images are (N, 3, H, W) float32, LR in [0, 1], SR about [0, 1] and not yet projected or clipped.
+    """
+
+    scale: int
+    receptive_field: int  # LR pixels on each side that an output pixel can depend on
+
+    def trunk(self, lr: Tensor) -> Any:
+        """What all samples of an LR image share."""
+        ...
+
+    def latents(self, lr: Tensor, random: torch.Generator) -> Any:
+        """The random part of one sample per LR image; `random` lives on the CPU, so that every device
+        draws the same numbers."""
+        ...
+
+    def sample(self, trunk: Any, lr: Tensor, latents: Any) -> Tensor:
+        """SR images, (N, 3, scale * H, scale * W)."""
+        ...
+
+
+class Training(Protocol):
+    """The networks, losses and optimisers that train one model."""
+
+    features_name: str  # what the feature losses compare
+    features_reason: str | None  # why it is the fallback, where it is
+
+    def step(self, lr: Tensor, hr: Tensor, random: torch.Generator) -> dict[str, float]:
+        """One optimiser step on a batch in [0, 1]; the losses by name. `self.steps_done` counts it."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a bit-exact continuation needs, as tensors, numbers, lists and dictionaries."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+    def weights(self) -> dict[str, Tensor]:
+        """The weights to draw samples with (the moving average)."""
+        ...
+
+
+@dataclass(frozen=True)
+class NoSettings:
+    """The settings of a model that has none."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One row of the table of models."""
+
+    name: str
+    summary: str
+    deterministic: bool  # True: all samples of an image are equal
+    settings: type  # a settings record, see ntire_sr.config
+    presets: Mapping[str, Mapping[str, Any]]  # preset -> values for the settings and for TrainConfig
+    build: Callable[[int, Any], Any]  # (scale, settings) -> a Generator that is an nn.Module
+    # none: there is nothing to train
+    training: Callable[[TrainConfig, Any, torch.device], Training] | None = None
+
+
+def seeded(*numbers: int) -> torch.Generator:
+    """A CPU random generator that depends on all the numbers, whatever their size."""
+    digest = hashlib.sha256(":".join(map(str, numbers)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)

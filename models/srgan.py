@@ -1,0 +1,261 @@
+"""`srgan`: the student method. SRGAN with a noise input, an LR term and a reward for difference.
+
+    LOSS = alpha * L_SRGAN(SR_i, HR) + beta * L1(D SR_i, LR) - gamma * L1(phi(SR_i), phi(SR_j))
+
+L_SRGAN is a content loss plus an adversarial loss (Ledig et al., "Photo-Realistic Single Image
+Super-Resolution Using a GAN", CVPR 2017); SR_i and SR_j are two samples of one LR image; D is the
+challenge's bicubic reduction; phi are features of a pretrained classifier. The network trains without
+the LR projection, since the beta term would have nothing to do behind it.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ntire_sr.config import require
+from ntire_sr.models.consistency import enlarge
+from ntire_sr.models.contract import Model
+from ntire_sr.models.features import build_features
+from ntire_sr.models.losses import adversarial_loss, feature_distance
+from ntire_sr.resize import downscale
+
+
+@dataclass(frozen=True)
+class SrganSettings:
+    """Architecture and loss of `srgan`."""
+
+    channels: int = 32  # of the generator
+    blocks: int = 6  # residual blocks of the generator
+    noise_channels: int = 8  # channels of Gaussian noise beside the LR image
+    discriminator_channels: int = 24  # of the first layer; doubled three times
+    alpha: float = 1.0  # weight of content + adversarial loss
+    beta: float = 1.0  # weight of the L1 between the reduced SR and the LR image
+    gamma: float = 0.4  # reward for the L1 between features of two samples; unbounded above alpha / 2
+    adversarial: float = 0.01  # weight of the adversarial loss inside L_SRGAN
+    adversarial_from: float = 0.25  # share of the steps after which the adversarial loss begins
+    learning_rate: float = 4e-4  # of Adam at the start; falls to 0 along a cosine
+    average: float = 0.99  # decay per step of the moving average of the generator's weights
+    features: str = "auto"  # phi: filters, squeezenet1_1, vgg19; auto: squeezenet1_1 where it can be had
+    feature_weights: str | None = None  # file of phi's weights; none: looked up
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "blocks", "noise_channels", "discriminator_channels"):
+            require(getattr(self, name) >= 1, f"{name} {getattr(self, name)} is too small", "1 or more")
+        for name in ("alpha", "beta", "gamma", "adversarial"):
+            require(getattr(self, name) >= 0, f"{name} {getattr(self, name)} is negative", "0 or more")
+        require(
+            0 <= self.adversarial_from <= 1, f"adversarial_from {self.adversarial_from} is no share", "0 to 1"
+        )
+        require(self.learning_rate > 0, f"learning_rate {self.learning_rate} is not positive", "0.0002")
+        require(0 <= self.average < 1, f"average {self.average} is out of range", "0 to 0.9999")
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.activation = nn.PReLU()
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        with torch.no_grad():  # a block starts near the identity, in place of batch normalisation
+            self.second.weight.mul_(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(self.activation(self.first(x)))
+
+
+class SrganGenerator(nn.Module):
+    """SRResNet with noise channels at its input, on top of a bicubic enlargement.
+
+    Three departures from Ledig et al., so that short trainings look sound: no batch normalisation (it
+    ties the samples of a batch together), nearest-neighbour doubling before a convolution instead of
+    the pixel shuffle (which draws checkerboards before it is well trained), and a last convolution of
+    3x3 instead of 9x9 (which alone took a third of a step).
+    """
+
+    def __init__(self, scale: int, settings: SrganSettings):
+        super().__init__()
+        channels = settings.channels
+        self.scale = scale
+        self.noise_channels = settings.noise_channels
+        doublings = int(math.log2(scale))
+        # the last 3x3 reaches 1 pixel at full size; each doubling's 3x3 one more, then sizes halve;
+        # the head reaches 4 LR pixels, each block 2, the convolution behind them 1
+        reach = 1
+        for _ in range(doublings):
+            reach = math.ceil((reach + 1) / 2)
+        self.receptive_field = reach + 4 + 2 * settings.blocks + 1
+        self.head = nn.Sequential(nn.Conv2d(3 + self.noise_channels, channels, 9, padding=4), nn.PReLU())
+        self.body = nn.Sequential(
+            *(_Residual(channels) for _ in range(settings.blocks)), nn.Conv2d(channels, channels, 3, padding=1)
+        )
+        self.up = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(doublings))
+        self.activations = nn.ModuleList(nn.PReLU() for _ in range(doublings))
+        self.tail = nn.Conv2d(channels, 3, 3, padding=1)
+        with torch.no_grad():
+            self.tail.weight.mul_(0.1)
+        self.to(memory_format=torch.channels_last)  # on CPUs twice as fast
+
+    def trunk(self, lr: Tensor) -> Tensor:
+        """The bicubic enlargement; noise enters at the first layer, so nothing else is shared."""
+        return enlarge(lr, self.scale)
+
+    def latents(self, lr: Tensor, random: torch.Generator) -> Tensor:
+        n, _, height, width = lr.shape
+        return torch.randn(n, self.noise_channels, height, width, generator=random).to(lr.device)
+
+    def sample(self, trunk: Tensor, lr: Tensor, latents: Tensor) -> Tensor:
+        maps = torch.cat((lr - 0.5, latents), 1).contiguous(memory_format=torch.channels_last)
+        maps = self.head(maps)
+        maps = maps + self.body(maps)
+        for convolution, activation in zip(self.up, self.activations, strict=True):
+            maps = activation(convolution(functional.interpolate(maps, scale_factor=2, mode="nearest")))
+        return trunk + self.tail(maps)
+
+
+class SrganDiscriminator(nn.Module):
+    """Strided convolutions with spectral normalisation and one logit per patch: (N, 3, H, W) -> (N, 1, h, w)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        widths = (channels, channels, 2 * channels, 2 * channels, 4 * channels, 4 * channels)
+        layers: list[nn.Module] = []
+        inputs = 3
+        for index, width in enumerate(widths):
+            convolution = nn.Conv2d(inputs, width, 3, stride=1 + index % 2, padding=1)
+            layers += [nn.utils.parametrizations.spectral_norm(convolution), nn.LeakyReLU(0.2)]
+            inputs = width
+        layers.append(nn.utils.parametrizations.spectral_norm(nn.Conv2d(inputs, 1, 3, padding=1)))
+        self.layers = nn.Sequential(*layers)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.layers((image - 0.5).contiguous(memory_format=torch.channels_last))
+
+
+class SrganTraining:
+    """Both networks, their optimisers and the loss of the module's docstring."""
+
+    def __init__(self, scale: int, settings: SrganSettings, seed: int, steps: int, device: torch.device):
+        self.scale, self.settings, self.steps, self.device = scale, settings, steps, device
+        phi, self.features_name, self.features_reason = build_features(
+            settings.features, settings.feature_weights
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.generator = SrganGenerator(scale, settings).to(device)
+            self.average = SrganGenerator(scale, settings).to(device).requires_grad_(False)
+            self.discriminator = SrganDiscriminator(settings.discriminator_channels).to(device)
+        self.average.load_state_dict(self.generator.state_dict())
+        self.phi = phi.to(device)
+        self.generator_optimiser = torch.optim.Adam(
+            self.generator.parameters(), settings.learning_rate, betas=(0.9, 0.99)
+        )
+        self.discriminator_optimiser = torch.optim.Adam(
+            self.discriminator.parameters(), settings.learning_rate / 2, betas=(0.5, 0.99)
+        )
+        self.steps_done = 0
+
+    def step(self, lr: Tensor, hr: Tensor, random: torch.Generator) -> dict[str, float]:
+        """One step of both networks on a batch; the generator's weighted terms by name."""
+        settings, n = self.settings, len(lr)
+        self._schedule()
+        adversarial_on = settings.adversarial > 0 and self.steps_done >= settings.adversarial_from * self.steps
+
+        twice = torch.cat((lr, lr))
+        latents = self.generator.latents(twice, random)
+        sr = self.generator.sample(self.generator.trunk(twice), twice, latents)
+
+        losses: dict[str, float] = {}
+        if adversarial_on:
+            self.discriminator.requires_grad_(True)
+            real, fake = self.discriminator(hr), self.discriminator(sr.detach())
+            judged = adversarial_loss(real, True) + adversarial_loss(fake, False)
+            self.discriminator_optimiser.zero_grad(set_to_none=True)
+            judged.backward()
+            self.discriminator_optimiser.step()
+            self.discriminator.requires_grad_(False)
+            losses["discriminator"] = judged.item()
+
+        with torch.no_grad():
+            phi_hr = self.phi(hr)
+        phi_one, phi_other = self.phi(sr[:n]), self.phi(sr[n:])
+        to_hr = (feature_distance(phi_one, phi_hr) + feature_distance(phi_other, phi_hr)) / 2
+        apart = feature_distance(phi_one, phi_other)
+        terms = {
+            "content": settings.alpha * (functional.l1_loss(sr, torch.cat((hr, hr))) + to_hr),
+            "consistency": settings.beta * functional.l1_loss(downscale(sr, self.scale), twice),
+            "diversity": -settings.gamma * apart,
+        }
+        if adversarial_on:
+            fooled = adversarial_loss(self.discriminator(sr), True)
+            terms["adversarial"] = settings.alpha * settings.adversarial * fooled
+        loss = torch.stack(list(terms.values())).sum()
+        self.generator_optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.generator_optimiser.step()
+        self.steps_done += 1
+        self._update_average()
+        losses |= {name: term.item() for name, term in terms.items()}
+        losses["loss"] = loss.item()
+        # 1 where samples differ from each other as much as from the truth
+        losses["r_features"] = (apart / to_hr).item()
+        return losses
+
+    def _schedule(self) -> None:
+        """Cosine decay of both learning rates, a function of the step alone."""
+        factor = 0.5 * (1 + math.cos(math.pi * min(1.0, self.steps_done / self.steps)))
+        for optimiser, share in ((self.generator_optimiser, 1.0), (self.discriminator_optimiser, 0.5)):
+            for group in optimiser.param_groups:
+                group["lr"] = self.settings.learning_rate * share * factor
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        # while few steps are done the first, random weights would dominate the average
+        decay = min(self.settings.average, self.steps_done / (self.steps_done + 10))
+        for mean, current in zip(self.average.parameters(), self.generator.parameters(), strict=True):
+            mean.lerp_(current, 1 - decay)
+
+    _PARTS = ("generator", "average", "discriminator", "generator_optimiser", "discriminator_optimiser")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps_done": self.steps_done} | {
+            part: getattr(self, part).state_dict() for part in self._PARTS
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.steps_done = state["steps_done"]
+        for part in self._PARTS:
+            getattr(self, part).load_state_dict(state[part])
+
+    def weights(self) -> dict[str, Tensor]:
+        return {name: value.detach().cpu().contiguous() for name, value in self.average.state_dict().items()}
+
+
+MODEL = Model(
+    name="srgan",
+    summary="SRGAN with noise input, LR term and negative diversity loss: the student method",
+    deterministic=False,
+    settings=SrganSettings,
+    presets={
+        "tiny": {},
+        "small": {
+            "channels": 64,
+            "blocks": 16,
+            "discriminator_channels": 64,
+            "batch": 16,
+            "patch": 128,
+            "steps": 100_000,
+            "max_minutes": 0.0,
+            "learning_rate": 2e-4,
+            "average": 0.999,
+            "checkpoint_every": 1000,
+            "log_every": 100,
+        },
+    },
+    build=SrganGenerator,
+    training=SrganTraining,
+)

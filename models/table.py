@@ -1,0 +1,123 @@
+"""The explicit table of models, and generators from it with the weights of a file."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from ntire_sr import __version__
+from ntire_sr.config import convert, make, require, suggestion
+from ntire_sr.errors import Failure, WrongUse
+from ntire_sr.files import explain, sha256_file, write_whole
+from ntire_sr.models import bicubic, srgan
+from ntire_sr.models.contract import Model
+
+MODELS: dict[str, Model] = {model.name: model for model in (bicubic.MODEL, srgan.MODEL)}
+FORMAT = "ntire-sr weights"
+
+
+def model_named(name: str) -> Model:
+    """The row of the table; an unknown name is refused with a suggestion."""
+    require(name in MODELS, f"unknown model {name!r}", suggestion(name, MODELS))
+    return MODELS[name]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A generator ready to draw, and where it comes from."""
+
+    model: Model
+    generator: Any
+    scale: int
+    settings: Any
+    weights: Path | None
+    weights_sha256: str | None
+    facts: dict[str, Any]  # of the training: step, steps, features, seed
+
+
+def save_weights(
+    path: Path, model: str, scale: int, settings: Any, tensors: dict[str, torch.Tensor], facts: dict[str, Any]
+) -> None:
+    """Write a generator's weights as safetensors, with all that is needed to build it, atomically."""
+    metadata = {
+        "format": FORMAT,
+        "version": __version__,
+        "model": model,
+        "scale": str(scale),
+        "settings": json.dumps(asdict(settings)),
+        "facts": json.dumps(facts),
+    }
+    write_whole(path, save(tensors, metadata))
+
+
+def load_generator(weights: str | Path, scale: int | None, device: torch.device) -> Loaded:
+    """A generator from a weights file, or by name where the model has no weights.
+
+    Args:
+        weights: path of a file that `save_weights` wrote, or the name of a model without weights.
+        scale: what the user asked for; none: the file's, or 4 for a model without weights.
+        device: where to draw.
+
+    Raises:
+        WrongUse: there is no such file or model, or the file is for another scale.
+        Failure: the file is damaged or not ours.
+    """
+    if str(weights) in MODELS:
+        model = MODELS[str(weights)]
+        if model.training is not None:
+            raise WrongUse(
+                f"the model {model.name} needs trained weights", "give --weights FILE, made by `ntire-sr train`"
+            )
+        chosen = scale or 4
+        generator = model.build(chosen, model.settings()).to(device).eval()
+        return Loaded(model, generator, chosen, model.settings(), None, None, {})
+    path = Path(weights)
+    if not path.is_file():
+        raise WrongUse(
+            f"there are no weights at {path}",
+            f"run `ntire-sr train` first, give --weights FILE, or --weights {bicubic.MODEL.name} for the model without weights",
+        )
+    metadata, tensors = _read(path)
+    model = model_named(metadata["model"])
+    trained = int(metadata["scale"])
+    if scale not in (None, trained):
+        raise WrongUse(
+            f"{path} was trained for scale {trained}, not {scale}", f"use --scale {trained}, or other weights"
+        )
+    settings = make(model.settings, json.loads(metadata["settings"]))
+    generator = model.build(trained, settings)
+    try:
+        generator.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise Failure(
+            f"the tensors of {path} do not fit the model {model.name}", "train it again with this version"
+        ) from error
+    generator = generator.to(device).eval().requires_grad_(False)
+    return Loaded(model, generator, trained, settings, path, sha256_file(path), json.loads(metadata["facts"]))
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    remedy = "give a file made by `ntire-sr train`"
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except OSError as error:
+        raise explain(error, f"cannot read {path}") from error
+    except (SafetensorError, ValueError, RuntimeError) as error:
+        raise Failure(f"{path} is no readable safetensors file ({error})", remedy) from error
+    if metadata.get("format") != FORMAT:
+        raise Failure(f"{path} does not hold weights of ntire-sr", remedy)
+    try:
+        convert("scale", metadata["scale"], int)
+        json.loads(metadata["settings"]), json.loads(metadata["facts"])
+        metadata["model"]
+    except (KeyError, ValueError, WrongUse) as error:
+        raise Failure(f"the description inside {path} is damaged ({error})", remedy) from error
+    if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
+        raise Failure(f"{path} holds values that are not finite numbers", "use an earlier checkpoint's weights")
+    return metadata, tensors

@@ -1,0 +1,1 @@
+"""Checking a folder of samples and packing it for the challenge."""

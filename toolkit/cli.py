@@ -1,0 +1,493 @@
+"""The `ntire-sr` command: options in, one call, results out.
+
+Each command only reads its options, calls one module and prints. torch takes seconds to import, so
+everything that needs it is imported inside the commands. Results go to standard output, progress and
+errors to standard error. Exit codes: 0 done, 1 it failed, 2 wrong use, 130 interrupted.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ntire_sr import __version__
+from ntire_sr.errors import Failure
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PATH = click.Path(path_type=Path)
+SCALE = click.Choice(["4", "8"])
+DEVICE = click.Choice(["auto", "cpu", "cuda"])
+DEFAULT_RUN = Path("runs/latest")
+
+run_option = click.option(
+    "--run",
+    type=PATH,
+    default=DEFAULT_RUN,
+    show_default=True,
+    help="Run folder; holds whatever is not named otherwise.",
+)
+device_option = click.option(
+    "--device",
+    type=DEVICE,
+    default="auto",
+    show_default=True,
+    help="Where to compute; auto: the GPU where there is one.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="ntire-sr")
+def cli() -> None:
+    """Draw, score and hand in samples of the super-resolution space.
+
+    From photographs to an upload: train, generate --samples 10, score, package. With no options each
+    works on the folder runs/latest and on photographs that need no download.
+    """
+
+
+@cli.command()
+@click.option(
+    "--hr",
+    type=PATH,
+    show_default="embedded photographs",
+    help="Folder of HR images, searched with its subfolders.",
+)
+@click.option("--scale", type=SCALE, show_default="4", help="HR pixels per LR pixel along an axis.")
+@run_option
+@click.option("--model", metavar="NAME", show_default="srgan", help="Model to train: srgan.")
+@click.option(
+    "--steps", type=click.IntRange(min=1), show_default="700 (the preset's)", help="Optimiser steps in all."
+)
+@click.option(
+    "--max-minutes",
+    type=click.FloatRange(min=0),
+    show_default="6 (the preset's)",
+    help="Stop with a checkpoint after this time; 0: no limit.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    show_default="0",
+    help="Of the first weights, the crops and the noise.",
+)
+@click.option(
+    "--device", type=DEVICE, show_default="auto", help="Where to compute; auto: the GPU where there is one."
+)
+@click.option(
+    "--set",
+    "words",
+    multiple=True,
+    metavar="KEY=VALUE",
+    show_default="none",
+    help="Any other setting, such as preset=small, checkpoint_every=50, gamma=0.3; repeatable. --dry-run lists them all.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    default=False,
+    show_default=True,
+    help="Go on from the last checkpoint; without one, start.",
+)
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    default=False,
+    show_default=True,
+    help="Print the whole configuration as JSON and stop.",
+)
+def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **options: Any) -> None:
+    """Train a generator.
+
+    Writes weights.safetensors, config.json, log.jsonl and checkpoints into the run folder.
+    """
+    import json
+
+    from ntire_sr.config import parse_words, require
+    from ntire_sr.layout import RunFolder
+    from ntire_sr.train import is_finished, plan_resumed, plan_training
+    from ntire_sr.train import train as run_training
+
+    values: dict[str, Any] = dict(parse_words(words))
+    for name, value in options.items():
+        if value is not None:
+            require(
+                name not in values, f"{name} is given twice, by --set and by its own option", "give it once"
+            )
+            values[name] = str(value) if isinstance(value, Path) else value
+    folder = RunFolder(run)
+    goes_on = resume and folder.config.exists()
+    plan = plan_resumed(folder, values) if goes_on else plan_training(values)
+    if dry_run:
+        click.echo(json.dumps(plan.as_json(), indent=1))
+        return
+    if goes_on and is_finished(folder, plan):
+        click.echo(f"{run} is finished: {plan.config.steps} steps, weights in {folder.weights}")
+        return
+    outcome = run_training(plan, folder, resume)
+    if outcome.why == "finished":
+        click.echo(f"finished: {outcome.steps} steps")
+    else:
+        click.echo(
+            f"stopped ({outcome.why}) after {outcome.steps_done} of {outcome.steps} steps; "
+            f"go on with: ntire-sr train --run {run} --resume"
+        )
+    click.echo(f"weights: {outcome.weights}")
+
+
+@cli.command()
+@click.option("--lr", type=PATH, show_default="embedded validation photographs", help="Folder of LR images.")
+@click.option("--out", type=PATH, show_default="RUN/samples", help="Folder for the samples.")
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1, max=99999),
+    default=10,
+    show_default=True,
+    help="Samples per LR image.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Each sample's own seed is made from this, the LR image and its number.",
+)
+@click.option(
+    "--weights",
+    metavar="FILE|NAME",
+    show_default="RUN/weights.safetensors",
+    help="Weights file, or a model without weights: bicubic.",
+)
+@click.option("--scale", type=SCALE, show_default="the weights'", help="HR pixels per LR pixel along an axis.")
+@device_option
+@run_option
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="SAMPLE",
+    show_default="all",
+    help="Draw this sample again, such as 000003_sample00007; repeatable.",
+)
+@click.option(
+    "--projection/--no-projection",
+    default=True,
+    show_default=True,
+    help="Make every sample LR-exact, or write what the network drew.",
+)
+@click.option(
+    "--allow-unreachable",
+    is_flag=True,
+    default=False,
+    show_default=True,
+    help="Also write samples of LR images that no 8-bit image reduces to.",
+)
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    default=False,
+    show_default=True,
+    help="Replace samples that were drawn with other settings.",
+)
+def generate(
+    lr: Path | None,
+    out: Path | None,
+    weights: str | None,
+    scale: str | None,
+    device: str,
+    run: Path,
+    only: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Draw samples of every LR image.
+
+    Writes {index:06d}_sample{k:05d}.png and manifest.json. Samples that are there already are kept.
+    """
+    from ntire_sr.data import write_validation
+    from ntire_sr.device import choose_device
+    from ntire_sr.generate import Request, parse_only
+    from ntire_sr.generate import generate as draw_samples
+    from ntire_sr.layout import RunFolder
+    from ntire_sr.models.table import load_generator
+
+    folder = RunFolder(run)
+    chosen = choose_device(device)
+    loaded = load_generator(weights or folder.weights, int(scale) if scale else None, chosen)
+    if lr is None:
+        write_validation(folder, loaded.scale)
+    request = Request(lr or folder.validation_lr, out or folder.samples, only=parse_only(only), **options)
+    with _progress("generate") as done:
+        drawn = draw_samples(request, loaded, chosen, done)
+    described = loaded.model.name
+    if loaded.weights:
+        described += f", weights {loaded.weights} ({(loaded.weights_sha256 or '')[:12]}, {loaded.facts.get('step', '?')} steps)"
+    click.echo(f"{drawn.written} samples written, {drawn.kept} kept, in {request.out}")
+    click.echo(f"drawn by {described}")
+    click.echo(
+        f"worst LR-PSNR: {drawn.worst_db:.2f} dB" + ("" if request.projection else " (without projection)")
+    )
+    for text in drawn.unreachable:
+        click.echo(f"no 8-bit image reduces to {text}; its samples are marked in the manifest", err=True)
+
+
+@cli.command()
+@click.option(
+    "--hr",
+    type=PATH,
+    show_default="RUN/validation/HR",
+    help="Folder of HR images, in the order of the samples' indices.",
+)
+@click.option("--sr", type=PATH, show_default="RUN/samples", help="Folder of samples.")
+@click.option(
+    "--scale", type=SCALE, show_default="the manifest's, or 4", help="HR pixels per LR pixel along an axis."
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    show_default="the manifest's, or 10",
+    help="Samples per image to measure.",
+)
+@click.option(
+    "--out",
+    type=PATH,
+    show_default="RUN/score",
+    help="Folder for measure.csv, measure_mean.csv, score.json, report.html.",
+)
+@run_option
+@device_option
+@click.option(
+    "--lpips-weights",
+    type=PATH,
+    show_default="looked up",
+    help="AlexNet for LPIPS, .safetensors or torchvision's .pth.",
+)
+@click.option(
+    "--without-lpips", is_flag=True, default=False, show_default=True, help="Leave LPIPS and its diversity out."
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    default=False,
+    show_default=True,
+    help="Print JSON in place of the table.",
+)
+@click.option(
+    "--strict",
+    is_flag=True,
+    default=False,
+    show_default=True,
+    help="Exit with 1 where a sample is under 45 dB.",
+)
+def score(
+    hr: Path | None, sr: Path | None, out: Path | None, run: Path, scale: str | None, samples: int | None,
+    device: str, lpips_weights: Path | None, without_lpips: bool, as_json: bool, strict: bool,
+) -> None:  # fmt: skip
+    """Measure samples against their HR images as the challenge does.
+
+    LPIPS, diversity S_n and LR-PSNR, equal to the official script's.
+    """
+    import json
+
+    from ntire_sr.evaluation.report import print_table
+    from ntire_sr.evaluation.session import measure
+    from ntire_sr.files import finite
+    from ntire_sr.layout import RunFolder
+
+    folder = RunFolder(run)
+    with _progress("score") as done:
+        measured = measure(
+            hr=hr or folder.validation_hr,
+            sr=sr or folder.samples,
+            out=out or folder.score,
+            scale=int(scale) if scale else None,
+            samples=samples,
+            device=device,
+            lpips_weights=lpips_weights,
+            without_lpips=without_lpips,
+            done=done,
+        )
+    if as_json:
+        click.echo(json.dumps(finite(measured.score.summary() | {"out": str(measured.out)}), indent=1))
+    else:
+        print_table(measured.score, _stdout())
+        if measured.lpips_missing:
+            click.echo(f"LPIPS was not measured: {measured.lpips_missing}")
+        click.echo(f"report: {measured.report}")
+    if strict and not measured.score.passes:
+        sys.exit(1)
+
+
+@cli.command()
+@click.option("--sr", type=PATH, show_default="RUN/samples", help="Folder of samples.")
+@click.option(
+    "--lr", type=PATH, show_default="the manifest's", help="Folder of the LR images that they were drawn from."
+)
+@click.option(
+    "--samples", type=click.IntRange(min=1), show_default="the manifest's, or 10", help="Samples per image."
+)
+@click.option("--out", type=PATH, show_default="RUN/submission.zip", help="The archive.")
+@run_option
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0),
+    show_default="measured by generate",
+    help="Run time per image for readme.txt.",
+)
+@click.option(
+    "--extra-data/--no-extra-data",
+    default=True,
+    show_default=True,
+    help="For readme.txt: whether training saw other data than the challenge's.",
+)
+@click.option("--description", default="", show_default="the model's name", help="For readme.txt.")
+def package(
+    sr: Path | None, lr: Path | None, samples: int | None, out: Path | None, run: Path,
+    seconds: float | None, extra_data: bool, description: str,
+) -> None:  # fmt: skip
+    """Check all samples and zip them for the upload.
+
+    Lists all problems at once; an archive is only written where there is none.
+    """
+    from ntire_sr.layout import RunFolder
+    from ntire_sr.submission.session import pack
+
+    folder = RunFolder(run)
+    with _progress("check") as done:
+        packed = pack(
+            sr=sr or folder.samples,
+            lr=lr,
+            samples=samples,
+            out=out or folder.archive,
+            seconds=seconds,
+            extra_data=extra_data,
+            description=description,
+            done=done,
+        )
+    click.echo(f"{packed.files} samples, worst LR-PSNR {packed.worst_db:.2f} dB, {packed.bytes / 1e6:.1f} MB")
+    click.echo(f"archive: {packed.out}")
+    click.echo(f"sha256: {packed.sha256}")
+
+
+@cli.command()
+@click.option("--hr", type=PATH, required=True, help="Folder of HR images.")
+@click.option(
+    "--out", type=PATH, show_default="LRx4 or LRx8 beside the HR folder", help="Folder for the LR images."
+)
+@click.option(
+    "--scale", type=SCALE, default="4", show_default=True, help="HR pixels per LR pixel along an axis."
+)
+@click.option(
+    "--crop-multiple",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="First cut HR sides to multiples of this, as the challenge's script does; 1: keep all.",
+)
+def downscale(hr: Path, out: Path | None, scale: str, crop_multiple: int) -> None:
+    """Make LR images from HR images with the challenge's bicubic."""
+    from ntire_sr.data import make_lr
+
+    target = out or hr.parent / f"LRx{scale}"
+    count = make_lr(hr, target, int(scale), crop_multiple)
+    click.echo(f"{count} LR images in {target}")
+
+
+@cli.command()
+@click.option(
+    "--run", type=PATH, default=Path("runs/demo"), show_default=True, help="Run folder of the demonstration."
+)
+@click.option(
+    "--max-minutes", type=click.FloatRange(min=0.05), default=4.0, show_default=True, help="For the training."
+)
+@click.option("--steps", type=click.IntRange(min=1), default=700, show_default=True, help="For the training.")
+@click.option("--samples", type=click.IntRange(min=1), default=10, show_default=True, help="Samples per image.")
+@device_option
+def demo(run: Path, max_minutes: float, steps: int, samples: int, device: str) -> None:
+    """Train, generate, score and package on the embedded photographs.
+
+    Needs no download. Goes on where an earlier call stopped.
+    """
+    from ntire_sr.demo import demonstrate
+
+    demonstrate(run, steps, max_minutes, samples, device, say=click.echo, progress=_progress, console=_stdout())
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, default=False, show_default=True, help="Print JSON.")
+def doctor(as_json: bool) -> None:
+    """Show versions, devices, threads and pretrained files."""
+    import json
+
+    from ntire_sr.doctor import examine
+
+    facts = examine()
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+        return
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        click.echo(f"{name:<{width}}  {value}")
+
+
+def _stdout() -> "Console":
+    from rich.console import Console
+
+    return Console()
+
+
+def _progress(name: str) -> "_Progress":
+    return _Progress(name)
+
+
+class _Progress:
+    """A progress bar on standard error, as a context that gives a function to call with (done[, total])."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def __enter__(self) -> Callable[..., None]:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self.bar.start()
+        task = self.bar.add_task(self.name, total=None)
+        return lambda done, total=None: self.bar.update(task, completed=done, total=total)
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.stop()
+
+
+def main() -> None:
+    """Run the command and turn failures into a message and an exit code."""
+    from ntire_sr.files import explain
+
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = _fail("interrupted", 130)
+    except KeyboardInterrupt:
+        code = _fail("interrupted", 130)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except Failure as failure:
+        code = _fail(str(failure), failure.exit_code)
+    except BrokenPipeError:
+        code = 1
+    except OSError as error:
+        code = _fail(str(explain(error, f"{error.filename or 'the operating system refused'}")), 1)
+    except MemoryError:
+        code = _fail(
+            str(Failure("out of memory", "smaller images, fewer threads, or a machine with more memory")), 1
+        )
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(text: str, code: int) -> int:
+    click.echo(f"error: {text}", err=True)
+    return code

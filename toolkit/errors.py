@@ -1,0 +1,41 @@
+"""The errors a user can meet. Each says what was found, where, and what to do about it.
+
+Anything else that escapes a command is a defect of this package and shows its traceback.
+"""
+
+from collections.abc import Sequence
+
+
+class Failure(Exception):
+    """Something outside the program stopped the work: a broken file, a full disk, a failed check.
+
+    Args:
+        message: what was found and where, without a final full stop.
+        remedy: what to do about it; shown on its own line.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, remedy: str | None = None):
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  try: {self.remedy}" if self.remedy else self.message
+
+
+class WrongUse(Failure):
+    """The command was asked for something that cannot be: an unknown key, a folder without images."""
+
+    exit_code = 2
+
+
+class Problems(Failure):
+    """Everything wrong with a folder, listed at once."""
+
+    def __init__(self, what: str, problems: Sequence[str], remedy: str | None = None):
+        self.problems = list(problems)
+        lines = "".join(f"\n  - {problem}" for problem in self.problems)
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        super().__init__(f"{what}: {count}{lines}", remedy)

@@ -1,0 +1,112 @@
+"""Files on disk: whole or absent, never half, and the digests that prove it."""
+
+import errno
+import hashlib
+import json
+import math
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ntire_sr.errors import Failure
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space, or choose a folder on another disk; nothing half-written was left",
+    errno.EDQUOT: "your disk quota is used up: free some space or choose another folder",
+    errno.EACCES: "choose a folder you may write to, or change its permissions",
+    errno.EPERM: "choose a folder you may write to, or change its permissions",
+    errno.EROFS: "this file system is read-only: choose another folder",
+    errno.ENOTDIR: "a file stands where a folder is needed: choose another path",
+    errno.EEXIST: "a file stands where a folder is needed: choose another path",
+    errno.EISDIR: "a folder stands where a file is needed: choose another path",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+
+
+def explain(error: OSError, doing: str) -> Failure:
+    """The user's words for an operating-system error, with a remedy."""
+    remedy = _REMEDIES.get(error.errno or 0, "check the disk and the path, then run the same command again")
+    return Failure(f"{doing}: {error.strerror or error}", remedy)
+
+
+def make_folder(folder: Path) -> Path:
+    """Create the folder and its parents; a clear error where that is not allowed."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise explain(error, f"cannot create the folder {folder}") from error
+    return folder
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to, renamed to `path` only when everything worked.
+
+    The data is flushed to the disk before the rename, so that after a power cut the file is either
+    the old one, the new one, or absent.
+    """
+    make_folder(path.parent)
+    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        yield part
+        with open(part, "rb+") as written:
+            os.fsync(written.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise explain(error, f"cannot write {path}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Write a small file atomically. Text is stored as UTF-8 with Unix line ends."""
+    with whole_file(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically, indented, strictly valid: infinities become the strings "inf"/"-inf"."""
+    write_whole(path, json.dumps(finite(value), indent=1, allow_nan=False) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """`value` with floats that JSON cannot hold replaced: inf by "inf", nan by null.
+
+    >>> finite({"lr_psnr_db": float("inf"), "lpips": float("nan")})
+    {'lr_psnr_db': 'inf', 'lpips': None}
+    """
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Read a JSON file that this package wrote; a damaged one is named."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise explain(error, f"cannot read the {what} {path}") from error
+    except (ValueError, RecursionError) as error:
+        raise Failure(
+            f"the {what} {path} is not valid JSON ({error})", "make it again, or restore it from a copy"
+        ) from error
+
+
+def sha256_bytes(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()

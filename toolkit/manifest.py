@@ -1,0 +1,110 @@
+"""The manifest of a folder of samples: what drew them, from what, and the digest of each file."""
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ntire_sr.errors import Failure
+from ntire_sr.files import read_json, write_json
+from ntire_sr.layout import MANIFEST
+
+FORMAT = "ntire-sr manifest"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class DrawSettings:
+    """What the pixels of a sample depend on, beside its LR image and its number. One set per folder."""
+
+    model: str
+    deterministic: bool  # True: all samples of an image are equal
+    weights_sha256: str | None  # of the weights file; none: the model has no weights
+    scale: int
+    seed: int
+    projection: bool  # False: samples were written as the network drew them
+    hyper_parameters: dict[str, Any]  # the model's settings and the projection's limits
+
+    def differences(self, other: "DrawSettings") -> list[str]:
+        """What differs between two sets, in words."""
+        pairs = [(f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self)]
+        return [f"{name}: {mine} there, {theirs} asked for" for name, mine, theirs in pairs if mine != theirs]
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One LR image of the run."""
+
+    name: str  # of the LR file
+    lr_sha256: str  # of its decoded pixels
+    height: int  # of the LR image, in pixels
+    width: int
+    unreachable: bool = False  # True: no 8-bit image was found that reduces to it to 45 dB
+    reachable_db: float | None = None  # best LR-PSNR reached for an unreachable LR image
+
+
+@dataclass(frozen=True)
+class SampleRecord:
+    """One file of samples."""
+
+    seed: int  # of this sample alone
+    sha256: str  # of the PNG file
+    lr_psnr_db: float  # of the 8-bit image against the LR file
+    rounds: int  # of the projection
+    seconds: float  # to draw it, reading, projection and writing included
+
+
+@dataclass
+class Manifest:
+    """The whole record; `images[i]` belongs to the files with index i."""
+
+    settings: DrawSettings
+    samples: int
+    lr: str  # folder of the LR images, relative to the manifest's where possible
+    weights: str | None = None  # path of the weights file as given, for people
+    features: str | None = None  # what the weights' feature losses were computed on
+    trained_steps: int | None = None
+    device: str = "cpu"
+    versions: dict[str, str] = field(default_factory=dict)
+    images: list[ImageRecord] = field(default_factory=list)
+    files: dict[str, SampleRecord] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Write `manifest.json` into the folder, atomically."""
+        content = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        content["files"] = {name: asdict(self.files[name]) for name in sorted(self.files)}
+        write_json(folder / MANIFEST, content)
+
+
+def load_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a folder, or None where it has none.
+
+    Raises:
+        Failure: there is one, but it is damaged or of another version.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        return None
+    content = read_json(path, "manifest")
+    remedy = "draw the samples again with `ntire-sr generate --overwrite`"
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise Failure(f"{path} is not a manifest of ntire-sr", remedy)
+    if content.get("version") != VERSION:
+        raise Failure(
+            f"{path} has version {content.get('version')}; this program reads version {VERSION}", remedy
+        )
+    try:
+        kept = {f.name: content[f.name] for f in fields(Manifest)}
+        kept["settings"] = DrawSettings(**kept["settings"])
+        kept["images"] = [_image(record) for record in kept["images"]]
+        kept["files"] = {name: _sample(record) for name, record in kept["files"].items()}
+        return Manifest(**kept)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise Failure(f"{path} is damaged ({type(error).__name__}: {error})", remedy) from error
+
+
+def _image(record: dict[str, Any]) -> ImageRecord:
+    return ImageRecord(**record)
+
+
+def _sample(record: dict[str, Any]) -> SampleRecord:
+    return SampleRecord(**{**record, "lr_psnr_db": float(record["lr_psnr_db"])})

@@ -1,0 +1,264 @@
+"""`ntire-sr train`: one linear loop for every model of the table."""
+
+import json
+import math
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ntire_sr.checkpoint import load_checkpoint, save_checkpoint, saved_steps
+from ntire_sr.config import CHANGEABLE_ON_RESUME, TrainConfig, convert, field_types, make, require, suggestion
+from ntire_sr.data import Photographs
+from ntire_sr.device import choose_device
+from ntire_sr.errors import Failure, WrongUse
+from ntire_sr.files import explain, make_folder, read_json, write_json, write_whole
+from ntire_sr.layout import RunFolder
+from ntire_sr.models.contract import Model, Training, seeded
+from ntire_sr.models.table import model_named, save_weights
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked training configuration: the run's settings and the model's."""
+
+    config: TrainConfig
+    settings: Any
+
+    @property
+    def model(self) -> Model:
+        return model_named(self.config.model)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self.config) | {"settings": asdict(self.settings)}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of `train` ended."""
+
+    steps_done: int
+    steps: int
+    why: str  # finished, time, signal
+    weights: Path
+
+
+def plan_training(values: Mapping[str, Any]) -> Plan:
+    """A configuration from values by name, on top of a preset.
+
+    Args:
+        values: settings of the run and of its model, as texts or typed values; `model` and `preset`
+            decide what the rest may be.
+
+    Raises:
+        WrongUse: an unknown name (with a suggestion), or a value out of range.
+    """
+    model = model_named(str(values.get("model", TrainConfig.model)))
+    if model.training is None:
+        raise WrongUse(
+            f"the model {model.name} has nothing to train", f"ntire-sr generate --weights {model.name}"
+        )
+    preset = str(values.get("preset", TrainConfig.preset))
+    require(
+        preset in model.presets, f"unknown preset {preset!r} of {model.name}", suggestion(preset, model.presets)
+    )
+    merged = {**model.presets[preset], **values}
+    run_names, model_names = field_types(TrainConfig), field_types(model.settings)
+    for name in merged:
+        known = (*run_names, *model_names)
+        require(name in known, f"unknown setting {name!r}", suggestion(name, known))
+    config = make(TrainConfig, {name: value for name, value in merged.items() if name in run_names})
+    settings = make(model.settings, {name: value for name, value in merged.items() if name in model_names})
+    return Plan(config, settings)
+
+
+def plan_of_run(run: RunFolder) -> Plan:
+    """The configuration that a run folder was started with."""
+    saved = read_json(run.config, "configuration")
+    try:
+        return plan_training({**{k: v for k, v in saved.items() if k != "settings"}, **saved["settings"]})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Failure(f"{run.config} is damaged ({error})", "start again in a new folder with --run") from error
+
+
+def plan_resumed(run: RunFolder, values: Mapping[str, Any]) -> Plan:
+    """The configuration of a run that goes on: its own, with what `values` may change of it.
+
+    Raises:
+        WrongUse: `values` ask for something that would make it another run.
+    """
+    plan = plan_of_run(run)
+    kinds = field_types(TrainConfig) | field_types(type(plan.settings))
+    for name, value in values.items():
+        require(name in kinds, f"unknown setting {name!r}", suggestion(name, kinds))
+        before = getattr(plan.config if name in field_types(TrainConfig) else plan.settings, name)
+        require(
+            name in CHANGEABLE_ON_RESUME or convert(name, value, kinds[name]) == before,
+            f"{run.path} was started with {name}={before}, not {value}",
+            f"leave {name} out to go on, or start another run with --run",
+        )
+    changed = {
+        name: convert(name, value, kinds[name])
+        for name, value in values.items()
+        if name in CHANGEABLE_ON_RESUME
+    }
+    return Plan(replace(plan.config, **changed), plan.settings)
+
+
+@contextmanager
+def _polite_stop() -> Iterator[list[str]]:
+    """A list that gets a signal's name on the first SIGTERM or Ctrl-C; a second one interrupts at once."""
+    caught: list[str] = []
+
+    def note(number: int, frame: Any) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(signal.Signals(number).name)
+
+    try:
+        before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    except ValueError:  # not in the main thread: the caller handles signals
+        before = {}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def train(plan: Plan, run: RunFolder, resume: bool = False, console: Console | None = None) -> Outcome:
+    """Train until the last step, the time limit or a signal; always ends with a checkpoint and weights.
+
+    What a step computes depends on (settings, seed, step, state) alone, so a run that was killed and
+    resumed goes on from its last checkpoint to the same result, bit for bit on the CPU.
+
+    Args:
+        plan: from `plan_training`, or `plan_resumed` for a run that goes on.
+        run: folder of the run; created.
+        resume: go on where the folder holds a checkpoint.
+        console: for progress; standard error if none.
+
+    Raises:
+        WrongUse: the folder holds a run and `resume` is false.
+        Failure: the disk is full, images are broken, or the loss is no number any more.
+    """
+    began = time.monotonic()
+    console = console or Console(stderr=True)
+    config, device = plan.config, choose_device(plan.config.device)
+    if run.config.exists() and not resume:
+        raise WrongUse(
+            f"{run.path} already holds a run", "add --resume to go on with it, or --run FOLDER for another"
+        )
+
+    # ---- data, networks, and what an earlier call left
+    photographs = Photographs(Path(config.hr) if config.hr else None, config.patch, config.scale)
+    assert plan.model.training is not None
+    training: Training = plan.model.training(config.scale, plan.settings, config.seed, config.steps, device)
+    found = load_checkpoint(run.checkpoints, device) if resume else None
+    step = 0
+    if found:
+        step, state, passed = found
+        for text in passed:
+            console.print(f"passed over: {text}", markup=False)
+        training.load_state_dict(state)
+        console.print(f"going on after step {step}")
+    else:
+        _say_what(plan, photographs, training, device, console)
+    make_folder(run.path)
+    write_json(run.config, plan.as_json())
+    _trim_log(run.log, step)
+
+    def save() -> None:
+        save_checkpoint(run.checkpoints, step, training.state_dict())
+        facts = {"step": step, "steps": config.steps, "seed": config.seed, "features": training.features_name}
+        save_weights(run.weights, config.model, config.scale, plan.settings, training.weights(), facts)
+
+    # ---- the loop
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    why, saved_at = "finished", -1
+    with _polite_stop() as caught, Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("train", total=config.steps, completed=step, speed="")
+        first_step, first_time = step, time.monotonic()
+        while step < config.steps:
+            lr, hr = photographs.batch(config.batch, config.seed, step, device)
+            losses = training.step(lr, hr, seeded(config.seed, step))
+            if not math.isfinite(losses["loss"]):
+                raise Failure(
+                    f"the loss is {losses['loss']} at step {step}: training has diverged",
+                    "lower learning_rate or gamma in a new run; the checkpoints before this step are untouched",
+                )
+            step += 1
+            speed = (step - first_step) * config.batch / (time.monotonic() - first_time)
+            progress.update(task, completed=step, speed=f"{speed:.1f} images/s")
+            if step % config.log_every == 0 or step == config.steps:
+                _log(run.log, {"step": step, "images_per_second": round(speed, 2), **losses})
+            if step % config.checkpoint_every == 0:
+                save()
+                saved_at = step
+            minutes = (time.monotonic() - began) / 60
+            if caught or (config.max_minutes and minutes >= config.max_minutes):
+                why = caught[0] if caught else "time"
+                break
+    if saved_at != step or not run.weights.exists():
+        save()
+    return Outcome(step, config.steps, "finished" if step >= config.steps else why, run.weights)
+
+
+def is_finished(run: RunFolder, plan: Plan) -> bool:
+    """Whether the run's newest checkpoint is its last and its weights are there."""
+    steps = saved_steps(run.checkpoints)
+    return bool(steps) and steps[0][0] >= plan.config.steps and run.weights.is_file()
+
+
+def _say_what(
+    plan: Plan, photographs: Photographs, training: Training, device: torch.device, console: Console
+) -> None:
+    source = plan.config.hr or "embedded in scikit-image"
+    console.print(
+        f"training {plan.config.model} x{plan.config.scale} (preset {plan.config.preset}) on {device}: "
+        f"{len(photographs.paths)} photographs, {photographs.megapixels:.1f} megapixels, {source}",
+        markup=False,
+    )
+    if photographs.too_small:
+        console.print(f"left out: {len(photographs.too_small)} images smaller than {plan.config.patch} pixels")
+    console.print(f"feature losses compare: {training.features_name}")
+    if training.features_reason:
+        console.print(f"(filters in place of a pretrained network: {training.features_reason})", markup=False)
+
+
+def _log(path: Path, values: dict[str, Any]) -> None:
+    rounded = {
+        name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in values.items()
+    }
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(rounded) + "\n")
+    except OSError as error:
+        raise explain(error, f"cannot write {path}") from error
+
+
+def _trim_log(path: Path, step: int) -> None:
+    """Drop the lines after `step`: a resumed run writes them again. Half a line at the end goes too."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except (ValueError, KeyError, TypeError):
+            continue
+    write_whole(path, "".join(kept))
