@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ntire_sr.config import require
+from ntire_sr.config import TrainConfig, require
 from ntire_sr.models.consistency import enlarge
 from ntire_sr.models.contract import Model
 from ntire_sr.models.features import build_features
@@ -40,7 +40,6 @@ class SrganSettings:
     learning_rate: float = 4e-4  # of Adam at the start; falls to 0 along a cosine
     average: float = 0.99  # decay per step of the moving average of the generator's weights
     features: str = "auto"  # phi: filters, squeezenet1_1, vgg19; auto: squeezenet1_1 where it can be had
-    feature_weights: str | None = None  # file of phi's weights; none: looked up
 
     def __post_init__(self) -> None:
         for name in ("channels", "blocks", "noise_channels", "discriminator_channels"):
@@ -139,15 +138,15 @@ class SrganDiscriminator(nn.Module):
 class SrganTraining:
     """Both networks, their optimisers and the loss of the module's docstring."""
 
-    def __init__(self, scale: int, settings: SrganSettings, seed: int, steps: int, device: torch.device):
-        self.scale, self.settings, self.steps, self.device = scale, settings, steps, device
+    def __init__(self, config: TrainConfig, settings: SrganSettings, device: torch.device):
+        self.scale, self.steps, self.settings = config.scale, config.steps, settings
         phi, self.features_name, self.features_reason = build_features(
-            settings.features, settings.feature_weights
+            settings.features, config.feature_weights
         )
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.generator = SrganGenerator(scale, settings).to(device)
-            self.average = SrganGenerator(scale, settings).to(device).requires_grad_(False)
+            torch.manual_seed(config.seed)
+            self.generator = SrganGenerator(config.scale, settings).to(device)
+            self.average = SrganGenerator(config.scale, settings).to(device).requires_grad_(False)
             self.discriminator = SrganDiscriminator(settings.discriminator_channels).to(device)
         self.average.load_state_dict(self.generator.state_dict())
         self.phi = phi.to(device)

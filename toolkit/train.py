@@ -160,7 +160,7 @@ def train(plan: Plan, run: RunFolder, resume: bool = False, console: Console | N
     # ---- data, networks, and what an earlier call left
     photographs = Photographs(Path(config.hr) if config.hr else None, config.patch, config.scale)
     assert plan.model.training is not None
-    training: Training = plan.model.training(config.scale, plan.settings, config.seed, config.steps, device)
+    training: Training = plan.model.training(config, plan.settings, device)
     found = load_checkpoint(run.checkpoints, device) if resume else None
     step = 0
     if found:
