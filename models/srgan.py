@@ -30,7 +30,7 @@ class SrganSettings:
 
     channels: int = 32  # of the generator
     blocks: int = 6  # residual blocks of the generator
-    noise_channels: int = 8  # channels of Gaussian noise beside the LR image
+    noise_channels: int = 4  # channels of Gaussian noise beside the LR image and at each doubled size
     discriminator_channels: int = 24  # of the first layer; doubled three times
     alpha: float = 1.0  # weight of content + adversarial loss
     beta: float = 1.0  # weight of the L1 between the reduced SR and the LR image
@@ -69,8 +69,11 @@ class _Residual(nn.Module):
 class SrganGenerator(nn.Module):
     """SRResNet with noise channels at its input, on top of a bicubic enlargement.
 
+    Noise also stands beside the features after each doubling: with noise at LR size alone, short
+    trainings vary a pattern that repeats with the LR grid, since nothing else varies inside an LR pixel.
+
     Three departures from Ledig et al., so that short trainings look sound: no batch normalisation (it
-    ties the samples of a batch together), nearest-neighbour doubling before a convolution instead of
+    ties the samples of a batch together), bilinear doubling before a convolution instead of
     the pixel shuffle (which draws checkerboards before it is well trained), and a last convolution of
     3x3 instead of 9x9 (which alone took a third of a step).
     """
@@ -85,13 +88,15 @@ class SrganGenerator(nn.Module):
         # the head reaches 4 LR pixels, each block 2, the convolution behind them 1
         reach = 1
         for _ in range(doublings):
-            reach = math.ceil((reach + 1) / 2)
+            reach = math.ceil((reach + 1 + 1) / 2)  # the bilinear doubling looks one pixel further
         self.receptive_field = reach + 4 + 2 * settings.blocks + 1
         self.head = nn.Sequential(nn.Conv2d(3 + self.noise_channels, channels, 9, padding=4), nn.PReLU())
         self.body = nn.Sequential(
             *(_Residual(channels) for _ in range(settings.blocks)), nn.Conv2d(channels, channels, 3, padding=1)
         )
-        self.up = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(doublings))
+        self.up = nn.ModuleList(
+            nn.Conv2d(channels + self.noise_channels, channels, 3, padding=1) for _ in range(doublings)
+        )
         self.activations = nn.ModuleList(nn.PReLU() for _ in range(doublings))
         self.tail = nn.Conv2d(channels, 3, 3, padding=1)
         with torch.no_grad():
@@ -102,16 +107,21 @@ class SrganGenerator(nn.Module):
         """The bicubic enlargement; noise enters at the first layer, so nothing else is shared."""
         return enlarge(lr, self.scale)
 
-    def latents(self, lr: Tensor, random: torch.Generator) -> Tensor:
+    def latents(self, lr: Tensor, random: torch.Generator) -> list[Tensor]:
+        """Gaussian noise at LR size and at each doubled size."""
         n, _, height, width = lr.shape
-        return torch.randn(n, self.noise_channels, height, width, generator=random).to(lr.device)
+        sizes = [(height << level, width << level) for level in range(len(self.up) + 1)]
+        return [torch.randn(n, self.noise_channels, *size, generator=random).to(lr.device) for size in sizes]
 
-    def sample(self, trunk: Tensor, lr: Tensor, latents: Tensor) -> Tensor:
-        maps = torch.cat((lr - 0.5, latents), 1).contiguous(memory_format=torch.channels_last)
+    def sample(self, trunk: Tensor, lr: Tensor, latents: list[Tensor]) -> Tensor:
+        maps = torch.cat((lr - 0.5, latents[0]), 1).contiguous(memory_format=torch.channels_last)
         maps = self.head(maps)
         maps = maps + self.body(maps)
-        for convolution, activation in zip(self.up, self.activations, strict=True):
-            maps = activation(convolution(functional.interpolate(maps, scale_factor=2, mode="nearest")))
+        for convolution, activation, noise in zip(self.up, self.activations, latents[1:], strict=True):
+            maps = functional.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
+            maps = activation(
+                convolution(torch.cat((maps, noise), 1).contiguous(memory_format=torch.channels_last))
+            )
         return trunk + self.tail(maps)
 
 

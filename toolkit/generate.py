@@ -3,7 +3,7 @@
 import platform
 import time
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,15 @@ class Drawn:
     manifest: Manifest
     written: int = 0
     kept: int = 0
-    unreachable: list[str] = field(default_factory=list)
+
+    @property
+    def unreachable(self) -> list[str]:
+        """The LR images of the folder that no 8-bit image reduces to, in words."""
+        return [
+            f"{image.name} (best: {image.reachable_db:.1f} dB)"
+            for image in self.manifest.images
+            if image.unreachable
+        ]
 
     @property
     def worst_db(self) -> float:
@@ -172,8 +180,7 @@ def _draw_image(
                 )
                 continue
             if not record.unreachable:
-                drawn.unreachable.append(f"{record.name} (best: {best:.1f} dB)")
-                record = ImageRecord(**{**asdict(record), "unreachable": True, "reachable_db": round(best, 3)})
+                record = replace(record, unreachable=True, reachable_db=round(best, 3))
                 manifest.images[index] = record
             if not request.allow_unreachable:
                 problems.append(

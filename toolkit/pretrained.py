@@ -14,6 +14,7 @@ import pickle
 import re
 import urllib.error
 import urllib.request
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -207,7 +208,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about how a file was written; what matters is checked below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise explain(error, f"cannot read {path}") from error
     except (

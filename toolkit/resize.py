@@ -39,11 +39,16 @@ def _reduce_axis(image: Tensor, scale: int, axis: int) -> Tensor:
     # made a multiple of the scale so that the sampling grid stays MATLAB's.
     before, after = 4 * scale, 4 * scale + -size % scale
     padded = image.index_select(axis, mirrored(size, before, after).to(image.device))
+    width = image.shape[3]
+    if axis == 2 and width == 1:
+        # torch 2.13 leaves out the rows pass of images that are one pixel wide (wrong numbers, no error)
+        padded = padded.expand(-1, -1, -1, 2)
     factor = (1 / scale, 1.0) if axis == 2 else (1.0, 1 / scale)
     reduced = torch.nn.functional.interpolate(
         padded, scale_factor=factor, mode="bicubic", antialias=True, align_corners=False
     )
-    return reduced.narrow(axis, before // scale, lr_size(size, scale))
+    reduced = reduced.narrow(axis, before // scale, lr_size(size, scale))
+    return reduced if axis == 3 else reduced[..., :width]
 
 
 def downscale(image: Tensor, scale: int) -> Tensor:

@@ -176,9 +176,10 @@ def train(plan: Plan, run: RunFolder, resume: bool = False, console: Console | N
     _trim_log(run.log, step)
 
     def save() -> None:
-        save_checkpoint(run.checkpoints, step, training.state_dict())
+        # the weights come first: whoever finds a checkpoint finds weights that are at least as new
         facts = {"step": step, "steps": config.steps, "seed": config.seed, "features": training.features_name}
         save_weights(run.weights, config.model, config.scale, plan.settings, training.weights(), facts)
+        save_checkpoint(run.checkpoints, step, training.state_dict())
 
     # ---- the loop
     columns = (
@@ -188,7 +189,7 @@ def train(plan: Plan, run: RunFolder, resume: bool = False, console: Console | N
         TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(),
     )
-    why, saved_at = "finished", -1
+    why, saved_at = "finished", step if found else -1
     with _polite_stop() as caught, Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("train", total=config.steps, completed=step, speed="")
         first_step, first_time = step, time.monotonic()

@@ -1,0 +1,128 @@
+"""What all tests share: no network, no leftovers of the user's machine, and where shared files lie."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+try:
+    import ntire_sr.cli
+except ModuleNotFoundError as error:
+    if error.name != "ntire_sr":
+        raise
+    pytest.exit("ntire_sr is not installed; run: pip install -e '.[test]'   (or: make test)", returncode=4)
+
+import numpy as np
+import torch
+
+from ntire_sr.data import VALIDATION_PHOTOGRAPHS, embedded_photographs
+from ntire_sr.images import read_image, write_png
+
+SHARED = Path(os.environ.get("NTIRE_SR_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_from_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Tests see no cache, no settings and no download site of the machine they run on."""
+    empty = tmp_path_factory.mktemp("machine")
+    for name in [name for name in os.environ if name.startswith("NTIRE_SR_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NTIRE_SR_OFFLINE", "1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(empty / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(empty / "torch"))
+    monkeypatch.setattr("ntire_sr.pretrained.cache_folder", lambda: empty / "cache" / "ntire-sr")
+    torch.manual_seed(0)
+
+
+def shared_path(name: str) -> Path:
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"needs {name} of the shared folder, which is not at {SHARED} (set NTIRE_SR_SHARED)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Outputs of the official scripts."""
+    return shared_path("golden")
+
+
+@pytest.fixture(scope="session")
+def alexnet() -> Path:
+    return shared_path("weights/alexnet_features.safetensors")
+
+
+@pytest.fixture(scope="session")
+def squeezenet() -> Path:
+    return shared_path("weights/squeezenet1_1_features.safetensors")
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one call of the command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def ntire_sr_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """The command, called in this process as from a shell."""
+
+    def call(*words: object) -> Result:
+        capsys.readouterr()
+        monkeypatch.setattr("sys.argv", ["ntire-sr", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            ntire_sr.cli.main()
+        captured = capsys.readouterr()
+        return Result(int(ended.value.code or 0), captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def photograph() -> np.ndarray:
+    """A real photograph, 96 x 128."""
+    return np.ascontiguousarray(read_image(embedded_photographs(VALIDATION_PHOTOGRAPHS)[0])[60:156, 100:228])
+
+
+@pytest.fixture
+def lr_folder(tmp_path: Path, photograph: np.ndarray) -> Path:
+    """Two LR photographs of different sizes, x4."""
+    from ntire_sr.data import make_lr
+
+    write_png(tmp_path / "HR" / "0801.png", photograph)
+    write_png(tmp_path / "HR" / "0802.png", np.ascontiguousarray(photograph[:64, :80]))
+    make_lr(tmp_path / "HR", tmp_path / "LR", 4)
+    return tmp_path / "LR"
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    """The run folder of a training of two steps on the embedded photographs."""
+    from ntire_sr.layout import RunFolder
+    from ntire_sr.train import plan_training, train
+
+    run = RunFolder(tmp_path / "trained")
+    train(plan_training(TINIEST), run)
+    return run.path
+
+
+# the smallest training that goes through every line of the loop
+TINIEST = {
+    "steps": 2,
+    "batch": 2,
+    "patch": 32,
+    "channels": 4,
+    "blocks": 1,
+    "discriminator_channels": 4,
+    "features": "filters",
+    "adversarial_from": 0.0,
+    "checkpoint_every": 1,
+    "log_every": 1,
+}
+TINIEST_WORDS = [word for key, value in TINIEST.items() for word in ("--set", f"{key}={value}")]

@@ -1,0 +1,84 @@
+"""LPIPS."""
+
+import numpy as np
+import pytest
+import torch
+
+from ntire_sr.errors import Failure
+from ntire_sr.evaluation.lpips import Lpips, load_lpips
+from ntire_sr.images import read_image, to_tensor, to_unit
+from ntire_sr.pretrained import NotFound
+
+
+@pytest.fixture(scope="module")
+def lpips(alexnet) -> Lpips:
+    return load_lpips(alexnet)
+
+
+def unit(path) -> torch.Tensor:
+    return to_unit(to_tensor(read_image(path)))
+
+
+def test_lpips_of_the_papers_example_is_0_722_and_0_138(lpips, golden):
+    reference, one, other = (unit(golden / f"ex_{name}.png") for name in ("ref", "p0", "p1"))
+    assert lpips(reference, one).mean().item() == pytest.approx(0.722, abs=5e-4)
+    assert lpips(reference, other).mean().item() == pytest.approx(0.138, abs=5e-4)
+
+
+def test_lpips_equals_the_lpips_package(lpips, golden):
+    try:
+        import lpips as package
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"the lpips package cannot be imported here: {error}")
+    official = package.LPIPS(net="alex", version="0.1", spatial=True, pnet_rand=True, verbose=False)
+    slices = [getattr(official.net, f"slice{n}") for n in range(1, 6)]
+    convolutions = [layer for part in slices for layer in part if isinstance(layer, torch.nn.Conv2d)]
+    for mine, theirs in zip(lpips.convolutions, convolutions, strict=True):
+        theirs.load_state_dict(mine.state_dict())
+    one, other = (unit(golden / f"ex_{name}.png") for name in ("ref", "p0"))
+    with torch.no_grad():
+        expected = official(one * 2 - 1, other * 2 - 1)
+    assert torch.allclose(lpips(one, other), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_lpips_is_zero_for_equal_images_symmetric_and_grows_with_noise(lpips, photograph):
+    image = to_unit(to_tensor(photograph))
+    noise = torch.randn_like(image)
+    assert lpips(image, image).abs().max() == 0
+    assert torch.allclose(lpips(image, image + 0.1 * noise), lpips(image + 0.1 * noise, image), atol=1e-6)
+    distances = [lpips(image, image + sigma * noise).mean().item() for sigma in (0.01, 0.03, 0.1, 0.3)]
+    assert distances == sorted(distances)
+
+
+def test_a_hand_made_trunk_gives_the_value_worked_out_by_hand():
+    # every convolution is zero but for its bias: 1 in the first channel for one image is the same
+    # for the other, so the features agree and LPIPS is 0, whatever the images
+    names = [(0, 64, 3, 11), (3, 192, 64, 5), (6, 384, 192, 3), (8, 256, 384, 3), (10, 256, 256, 3)]
+    trunk = {}
+    for index, outputs, inputs, size in names:
+        trunk[f"features.{index}.weight"] = torch.zeros(outputs, inputs, size, size)
+        trunk[f"features.{index}.bias"] = torch.zeros(outputs)
+    # channel 0 of layer 1 is the centre red value, channel 1 the negative of it
+    trunk["features.0.weight"][0, 0, 5, 5] = 1
+    trunk["features.0.weight"][1, 0, 5, 5] = -1
+    linear = [torch.zeros(1, outputs, 1, 1) for _, outputs, _, _ in names]
+    linear[0][0, 0], linear[0][0, 1] = 0.25, 0.5
+    made = Lpips(trunk, linear)
+    bright, dark = torch.ones(1, 3, 64, 64), torch.zeros(1, 3, 64, 64)
+    # red is (1 + 0.03) / 0.458 > 0 for bright, (-1 + 0.03) / 0.458 < 0 for dark: after ReLU and division
+    # by the length the vectors are (1, 0) and (0, 1), so the map is 0.25 * 1 + 0.5 * 1 everywhere
+    assert torch.allclose(made(bright, dark), torch.full((1, 1, 64, 64), 0.75), atol=1e-6)
+
+
+def test_without_a_trunk_there_is_an_error_and_with_another_networks_too(squeezenet):
+    with pytest.raises(NotFound, match="alexnet"):
+        load_lpips()
+    with pytest.raises(Failure, match="does not hold torchvision's alexnet"):
+        load_lpips(squeezenet)
+
+
+def test_the_map_does_not_depend_on_memory_layout(lpips, photograph):
+    image = to_unit(to_tensor(photograph))
+    other = to_unit(to_tensor(np.ascontiguousarray(photograph[::-1])))
+    expected = lpips(image, other)
+    assert torch.equal(lpips(image.contiguous(memory_format=torch.channels_last), other), expected)

@@ -1,0 +1,154 @@
+"""What every model of the table promises."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ntire_sr.config import TrainConfig
+from ntire_sr.errors import Failure, WrongUse
+from ntire_sr.models.contract import seeded
+from ntire_sr.models.srgan import SrganSettings, SrganTraining
+from ntire_sr.models.table import MODELS, load_generator, save_weights
+
+SMALL = SrganSettings(channels=6, blocks=2, noise_channels=3, discriminator_channels=4, features="filters")
+SETTINGS = {"bicubic": MODELS["bicubic"].settings(), "srgan": SMALL}
+CPU = torch.device("cpu")
+
+
+def test_every_model_of_the_table_is_tested_here():
+    assert MODELS.keys() == SETTINGS.keys()
+
+
+@pytest.mark.parametrize("scale", [4, 8])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_samples_have_the_promised_shape_and_depend_on_the_seed_alone(name, scale):
+    model = MODELS[name]
+    generator = model.build(scale, SETTINGS[name])
+    lr = torch.rand(1, 3, 9, 7)
+    trunk = generator.trunk(lr)
+    one, again, other = (generator.sample(trunk, lr, generator.latents(lr, seeded(seed))) for seed in (1, 1, 2))
+    assert one.shape == (1, 3, 9 * scale, 7 * scale)
+    assert torch.equal(one, again)
+    assert torch.equal(one, other) == model.deterministic
+
+
+@pytest.mark.parametrize("scale", [4, 8])
+@pytest.mark.parametrize("name", SETTINGS)
+def test_no_pixel_depends_on_more_than_the_receptive_field(name, scale):
+    generator = MODELS[name].build(scale, SETTINGS[name])
+    side = 2 * generator.receptive_field + 5
+    lr = torch.rand(1, 3, side, side, requires_grad=True)
+    latents = generator.latents(lr, seeded(0))
+    sr = generator.sample(generator.trunk(lr), lr, latents)
+    middle = side // 2
+    for offset in (0, scale - 1):
+        at = middle * scale + offset
+        (gradient,) = torch.autograd.grad(sr[0, :, at, at].sum(), lr, retain_graph=True)
+        touched = gradient[0].abs().sum(0).nonzero() - middle
+        assert touched.abs().max() <= generator.receptive_field
+        assert touched.abs().max() >= generator.receptive_field - 2  # the fact is not a mere upper bound
+
+
+def batch(scale: int = 4):
+    hr = torch.rand(2, 3, 32, 32)
+    return torch.nn.functional.avg_pool2d(hr, scale), hr
+
+
+def training(**changes) -> SrganTraining:
+    return SrganTraining(TrainConfig(steps=10, patch=32), replace(SMALL, adversarial_from=0.0, **changes), CPU)
+
+
+def test_the_loss_is_the_weighted_sum_of_its_terms():
+    losses = training(alpha=1.0, beta=2.0, gamma=0.3).step(*batch(), seeded(0))
+    parts = losses["content"] + losses["consistency"] + losses["diversity"] + losses["adversarial"]
+    assert losses["loss"] == pytest.approx(parts, rel=1e-5)
+    assert losses["diversity"] < 0 < losses["consistency"]
+
+
+def test_each_coefficient_scales_its_term_and_no_other():
+    plain = training().step(*batch(), seeded(0))
+    torch.manual_seed(0)
+    lr, hr = batch()
+    one = training(beta=1.0, gamma=0.2, adversarial=0.01).step(lr, hr, seeded(0))
+    two = training(beta=3.0, gamma=0.4, adversarial=0.05).step(lr, hr, seeded(0))
+    assert two["consistency"] == pytest.approx(3 * one["consistency"], rel=1e-5)
+    assert two["diversity"] == pytest.approx(2 * one["diversity"], rel=1e-5)
+    assert two["adversarial"] == pytest.approx(5 * one["adversarial"], rel=1e-5)
+    assert two["content"] == one["content"]
+    assert plain.keys() == one.keys()
+
+
+def test_samples_of_a_rewarded_training_differ_more_than_without_reward():
+    lr, hr = batch()
+    spread = {}
+    for gamma in (0.0, 0.45):
+        made = training(gamma=gamma, adversarial=0.0, learning_rate=2e-3)
+        for step in range(30):
+            losses = made.step(lr, hr, seeded(step))
+        spread[gamma] = losses["r_features"]
+    assert spread[0.45] > 1.2 * spread[0.0]
+
+
+def test_the_adversarial_loss_begins_when_it_is_told_to():
+    made = training()
+    made.settings = replace(made.settings, adversarial_from=0.2)
+    names = [made.step(*batch(), seeded(step)).keys() for step in range(3)]
+    assert ["adversarial" in found for found in names] == [False, False, True]
+
+
+def test_a_training_that_goes_on_from_its_state_is_the_same_bit_for_bit():
+    straight, first = training(), training()
+    lr, hr = batch()
+    for step in range(4):
+        straight.step(lr, hr, seeded(step))
+    for step in range(2):
+        first.step(lr, hr, seeded(step))
+    second = training()
+    second.load_state_dict(first.state_dict())
+    for step in range(2, 4):
+        second.step(lr, hr, seeded(step))
+    for name, value in straight.weights().items():
+        assert torch.equal(value, second.weights()[name])
+
+
+def test_a_generator_comes_back_from_its_file(tmp_path):
+    made = training()
+    path = tmp_path / "w.safetensors"
+    save_weights(path, "srgan", 4, SMALL, made.weights(), {"step": 3})
+    loaded = load_generator(path, None, CPU)
+    assert (loaded.scale, loaded.settings, loaded.facts, loaded.model.name) == (4, SMALL, {"step": 3}, "srgan")
+    lr = torch.rand(1, 3, 8, 8)
+    latents = loaded.generator.latents(lr, seeded(5))
+    expected = made.average.sample(made.average.trunk(lr), lr, latents)
+    assert torch.equal(loaded.generator.sample(loaded.generator.trunk(lr), lr, latents), expected)
+
+
+def test_weights_for_another_scale_are_refused_by_name(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, "srgan", 4, SMALL, training().weights(), {})
+    with pytest.raises(WrongUse, match=r"w\.safetensors was trained for scale 4, not 8"):
+        load_generator(path, 8, CPU)
+
+
+def test_missing_foreign_damaged_and_diverged_weights_are_named(tmp_path):
+    from safetensors.torch import save_file
+
+    with pytest.raises(WrongUse, match="there are no weights at"):
+        load_generator(tmp_path / "absent.safetensors", None, CPU)
+    with pytest.raises(WrongUse, match="srgan needs trained weights"):
+        load_generator("srgan", None, CPU)
+    save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(Failure, match=r"foreign\.safetensors does not hold weights of ntire-sr"):
+        load_generator(tmp_path / "foreign.safetensors", None, CPU)
+    (tmp_path / "damaged.safetensors").write_bytes(b"\x00" * 100)
+    with pytest.raises(Failure, match=r"damaged\.safetensors is no readable"):
+        load_generator(tmp_path / "damaged.safetensors", None, CPU)
+    weights = training().weights()
+    weights["tail.bias"] = weights["tail.bias"] * float("nan")
+    save_weights(tmp_path / "nan.safetensors", "srgan", 4, SMALL, weights, {})
+    with pytest.raises(Failure, match="not finite"):
+        load_generator(tmp_path / "nan.safetensors", None, CPU)
+    save_weights(tmp_path / "cut.safetensors", "srgan", 4, SMALL, {"tail.bias": torch.zeros(3)}, {})
+    with pytest.raises(Failure, match="do not fit the model srgan"):
+        load_generator(tmp_path / "cut.safetensors", None, CPU)

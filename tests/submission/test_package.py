@@ -1,0 +1,138 @@
+"""Checking and packing."""
+
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ntire_sr.errors import Problems, WrongUse
+from ntire_sr.files import sha256_file
+from ntire_sr.generate import Request, generate
+from ntire_sr.images import read_image, write_png
+from ntire_sr.layout import SampleName
+from ntire_sr.models.table import load_generator
+from ntire_sr.submission.archive import write_archive
+from ntire_sr.submission.readme import Readme
+from ntire_sr.submission.session import pack
+
+
+@pytest.fixture
+def samples(lr_folder, trained, tmp_path):
+    """Two images with three samples each and their manifest."""
+    loaded = load_generator(trained / "weights.safetensors", None, torch.device("cpu"))
+    generate(Request(lr_folder, tmp_path / "SR", samples=3), loaded, torch.device("cpu"))
+    return tmp_path / "SR"
+
+
+def test_the_archive_holds_pngs_and_readme_at_its_root(samples, tmp_path):
+    packed = pack(samples, tmp_path / "out.zip")
+    with zipfile.ZipFile(packed.out) as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+        assert sorted(names) == sorted(
+            [str(SampleName(i, k)) for i in range(2) for k in range(3)] + ["readme.txt"]
+        )
+        assert all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
+        for name in names[1:]:
+            assert archive.read(name) == (samples / name).read_bytes()
+        lines = archive.read("readme.txt").decode().splitlines()
+    assert [line.split(" : ")[0] for line in lines] == [
+        "runtime per image [s]",
+        "CPU[1] / GPU[0]",
+        "Extra Data [1] / No Extra Data [0]",
+        "Other description",
+    ]
+    assert float(lines[0].split(" : ")[1]) >= 0
+    assert [line.split(" : ")[1] for line in lines[1:]] == ["1", "1", "srgan"]
+    assert packed.sha256 == sha256_file(packed.out)
+    assert packed.worst_db >= 50
+
+
+def test_the_same_samples_give_the_same_bytes_wherever_and_whenever_they_are_packed(samples, tmp_path):
+    import os
+
+    one = pack(samples, tmp_path / "a" / "one.zip")
+    for path in samples.iterdir():
+        os.utime(path, (1, 1))
+    assert pack(samples, tmp_path / "b" / "two.zip").sha256 == one.sha256
+
+
+def test_all_problems_are_listed_at_once_and_nothing_is_written(samples, tmp_path, photograph):
+    (samples / "000000_sample00000.png").unlink()
+    write_png(samples / "000000_sample00001.png", np.ascontiguousarray(photograph[:40, :40]))
+    Image.open(samples / "000000_sample00002.png").convert("L").save(samples / "000000_sample00002.png")
+    dark = read_image(samples / "000001_sample00000.png") // 2
+    write_png(samples / "000001_sample00000.png", dark)
+    (samples / "000001_sample00001.png").write_bytes((samples / "000001_sample00001.png").read_bytes()[:-100])
+    (samples / "notes.txt").write_text("")
+    write_png(samples / "000002_sample00000.png", photograph)
+    with pytest.raises(Problems) as caught:
+        pack(samples, tmp_path / "out.zip")
+    text = str(caught.value)
+    for part in (
+        "000000_sample00000.png: missing",
+        "000000_sample00001.png: 40 x 40 pixels, not 128 x 96",
+        "000000_sample00002.png: 8-bit grey, not 8-bit RGB",
+        "000001_sample00000.png: LR-PSNR",
+        "000001_sample00000.png: changed since it was drawn",
+        "000001_sample00001.png is truncated",
+        "notes.txt: no sample's name",
+        "000002_sample00000.png: beyond 2 images of 3 samples",
+    ):
+        assert part in text
+    assert not list(tmp_path.glob("*.zip*")) and not list(tmp_path.glob(".*"))
+
+
+def test_the_wrong_number_of_samples_is_a_problem_both_ways(samples, tmp_path):
+    with pytest.raises(Problems, match=r"000000_sample00003\.png: missing"):
+        pack(samples, tmp_path / "out.zip", samples=4)
+    with pytest.raises(Problems, match=r"000000_sample00002\.png: beyond 2 images of 2 samples"):
+        pack(samples, tmp_path / "out.zip", samples=2)
+
+
+def test_equal_samples_of_one_image_are_a_problem_unless_the_model_is_deterministic(
+    samples, lr_folder, tmp_path
+):
+    (samples / "000000_sample00001.png").write_bytes((samples / "000000_sample00000.png").read_bytes())
+    with pytest.raises(Problems, match=r"000000_sample00001\.png: the same file as 000000_sample00000\.png"):
+        pack(samples, tmp_path / "out.zip")
+    bicubic = load_generator("bicubic", 4, torch.device("cpu"))
+    generate(Request(lr_folder, tmp_path / "bicubic", samples=2), bicubic, torch.device("cpu"))
+    assert pack(tmp_path / "bicubic", tmp_path / "out.zip").files == 4
+
+
+def test_a_folder_without_manifest_can_be_packed_with_its_lr_folder(samples, lr_folder, tmp_path):
+    (samples / "manifest.json").unlink()
+    with pytest.raises(WrongUse, match="give --lr FOLDER"):
+        pack(samples, tmp_path / "out.zip")
+    assert pack(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, seconds=1.5).files == 6
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert archive.read("readme.txt").decode().startswith("runtime per image [s] : 1.50\n")
+
+
+def test_with_one_sample_per_image_names_have_no_number_as_the_official_script_wants(
+    lr_folder, trained, tmp_path
+):
+    loaded = load_generator(trained / "weights.safetensors", None, torch.device("cpu"))
+    generate(Request(lr_folder, tmp_path / "SR", samples=1), loaded, torch.device("cpu"))
+    pack(tmp_path / "SR", tmp_path / "out.zip")
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert sorted(archive.namelist()) == ["000000.png", "000001.png", "readme.txt"]
+
+
+def test_an_interrupted_packing_leaves_the_earlier_archive(samples, tmp_path, monkeypatch):
+    out = tmp_path / "out.zip"
+    before = pack(samples, out).sha256
+    files = [(SampleName(0, 0), samples / "000000_sample00000.png"), (SampleName(0, 1), samples / "absent.png")]
+    with pytest.raises(Exception, match="cannot write"):
+        write_archive(out, files, 2, Readme(0, False, False, ""))
+    assert sha256_file(out) == before
+    assert [path.name for path in tmp_path.glob("*.zip*")] == ["out.zip"]
+
+
+def test_the_readme_keeps_its_four_lines_whatever_the_description():
+    text = Readme(0.5, True, True, "two\nlines : and\ta colon").text()
+    assert text.splitlines()[3] == "Other description : two lines : and a colon"
+    assert len(text.splitlines()) == 4

@@ -1,0 +1,192 @@
+"""The shape of the project: what imports what, what is packaged, what is documented."""
+
+import ast
+import configparser
+import doctest
+import importlib
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import click
+import pytest
+
+from ntire_sr.cli import cli
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = {
+    "ntire_sr": ROOT / "toolkit",
+    "ntire_sr.models": ROOT / "models",
+    "ntire_sr.evaluation": ROOT / "evaluation",
+    "ntire_sr.submission": ROOT / "submission",
+}
+# Lower layers first; a module imports from its own layer and those before it. `models` and
+# `evaluation` are one layer each and do not know each other.
+LAYERS = [
+    ["errors", "files", "config", "layout", "images", "resize", "manifest", "device", "pretrained"],
+    ["models", "evaluation"],
+    ["data", "checkpoint", "train", "generate", "submission"],
+    ["demo", "doctor"],
+    ["cli", "__main__"],
+]
+
+
+def modules() -> dict[str, Path]:
+    """Full module name -> file."""
+    found = {}
+    for package, folder in FOLDERS.items():
+        for path in folder.glob("*.py"):
+            found[package if path.stem == "__init__" else f"{package}.{path.stem}"] = path
+    return found
+
+
+def imports(path: Path) -> set[str]:
+    """Full names of the modules of this package that a file imports, wherever in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("ntire_sr"):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.startswith("ntire_sr")}
+    return found & modules().keys() - {"ntire_sr"}
+
+
+def part(module: str) -> str:
+    return module.split(".")[1]
+
+
+def layer(module: str) -> int:
+    return next(number for number, names in enumerate(LAYERS) if part(module) in names)
+
+
+def test_every_module_has_a_layer_and_imports_point_one_way():
+    for module, path in modules().items():
+        if module == "ntire_sr":
+            continue
+        for imported in imports(path):
+            assert layer(imported) <= layer(module), f"{module} imports {imported}"
+            pair = {part(module), part(imported)}
+            assert pair != {"models", "evaluation"}, f"{module} imports {imported}"
+
+
+def test_no_module_imports_torchvision_or_the_lpips_package():
+    for path in modules().values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.split(".")[0] for name in names} & {"torchvision", "lpips"}, path
+
+
+def test_rounding_to_8_bits_of_images_has_one_place():
+    for path in modules().values():
+        if path.stem not in ("images", "resize"):
+            assert ".to(torch.uint8)" not in path.read_text(encoding="utf-8"), path
+
+
+def test_modules_stay_readable_in_one_sitting():
+    for path in [*modules().values(), *(ROOT / "tests").rglob("*.py")]:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
+
+
+def test_every_package_folder_is_listed_and_flat():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    assert set(config["options"]["packages"].split()) == FOLDERS.keys()
+    for folder in FOLDERS.values():
+        assert not [path for path in folder.iterdir() if path.is_dir() and path.name != "__pycache__"]
+
+
+def test_the_wheel_holds_every_module_and_template_and_nothing_else(tmp_path):
+    import shutil
+
+    source = tmp_path / "source"  # built from a copy, so that no build folder is left in the checkout
+    for name in ("toolkit", "models", "evaluation", "submission"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(tmp_path),
+        str(source),
+    ]
+    subprocess.run(command, check=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        found = {name for name in wheel.namelist() if not name.split("/")[0].endswith(".dist-info")}
+    expected = {
+        f"{package.replace('.', '/')}/{path.name}"
+        for package, folder in FOLDERS.items()
+        for path in folder.iterdir()
+        if path.is_file()
+    }
+    assert found == expected
+
+
+@pytest.mark.parametrize("module", sorted(modules().keys() - {"ntire_sr.__main__"}))
+def test_examples_in_docstrings_are_true(module):
+    assert doctest.testmod(importlib.import_module(module)).failed == 0
+
+
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_every_module_and_public_function_says_what_it_is(module):
+    tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree), module
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{module}.{node.name}"
+
+
+def test_a_bare_clone_says_that_it_is_not_installed():
+    result = subprocess.run([sys.executable, "-S", "-m", "toolkit"], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr.startswith("ntire-sr is not installed; run: pip install .")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_every_option_has_help_and_a_default_that_is_shown():
+    for name, command in cli.commands.items():
+        assert command.help, name
+        for option in command.params:
+            assert isinstance(option, click.Option)
+            assert option.help, f"{name} {option.name}"
+            assert option.show_default or option.required, f"{name} {option.name}"
+
+
+def test_the_page_of_commands_is_what_the_commands_say():
+    from write_commands import PAGE, page
+
+    assert PAGE.read_text(encoding="utf-8") == page(), "run: python tests/write_commands.py"
+
+
+def test_the_readme_names_every_command_and_every_file_it_links_to_exists():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in cli.commands:
+        assert f"ntire-sr {name}" in readme, name
+    for target in re.findall(r"\]\(([^)#]+)\)", readme) + re.findall(r'src="([^"]+)"', readme):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def test_the_changelog_names_the_version():
+    from ntire_sr import __version__
+
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert __version__ in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
+def test_all_settings_of_training_are_documented():
+    from ntire_sr.config import field_types
+    from ntire_sr.models.table import MODELS
+    from ntire_sr.train import TrainConfig
+
+    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    for record in (TrainConfig, *(model.settings for model in MODELS.values())):
+        for name in field_types(record):
+            assert f"`{name}`" in page, name

@@ -1,0 +1,223 @@
+"""The command as its users meet it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import zipfile
+
+import numpy as np
+import pytest
+from conftest import TINIEST_WORDS
+
+from ntire_sr.images import write_png
+from ntire_sr.layout import SampleName
+
+
+@pytest.fixture
+def in_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_four_commands_work_one_after_another_in_an_empty_folder(
+    in_empty_folder, ntire_sr_command, alexnet, monkeypatch
+):
+    monkeypatch.setenv("NTIRE_SR_LPIPS_WEIGHTS", str(alexnet))
+    # the settings only shorten the training; none of the commands names a folder
+    result = ntire_sr_command("train", *TINIEST_WORDS)
+    assert result.code == 0 and "finished: 2 steps" in result.out, result.err
+    result = ntire_sr_command("generate", "--samples", 2)
+    assert result.code == 0 and "4 samples written, 0 kept" in result.out, result.err
+    assert "weights runs/latest/weights.safetensors" in result.out.replace(os.sep, "/")
+    result = ntire_sr_command("score")
+    assert result.code == 0 and "PASS" in result.out and "LPIPS" in result.out, result.err
+    result = ntire_sr_command("package")
+    assert result.code == 0 and re.search(r"sha256: [0-9a-f]{64}", result.out), result.err
+    run = in_empty_folder / "runs" / "latest"
+    assert sorted(path.name for path in run.iterdir()) == [
+        "checkpoints", "config.json", "log.jsonl", "samples", "score", "submission.zip", "validation", "weights.safetensors",
+    ]  # fmt: skip
+    with zipfile.ZipFile(run / "submission.zip") as archive:
+        assert len(archive.namelist()) == 5
+
+
+def test_the_commands_before_train_say_what_to_do_first(in_empty_folder, ntire_sr_command):
+    for command, advice in (
+        ("generate", "run `ntire-sr train` first"),
+        ("score", "does not exist"),
+        ("package", "--lr"),
+    ):
+        result = ntire_sr_command(command)
+        assert result.code == 2, command
+        assert advice in result.err
+        assert "Traceback" not in result.err
+
+
+def test_the_model_without_weights_needs_no_training(in_empty_folder, ntire_sr_command):
+    assert ntire_sr_command("generate", "--weights", "bicubic", "--samples", 1, "--scale", 8).code == 0
+    result = ntire_sr_command("score", "--without-lpips", "--json")
+    summary = json.loads(result.out)
+    assert (result.code, summary["scale"], summary["samples"], summary["passes"]) == (0, 8, 1, True)
+    assert summary["LPIPS_mean"] is None
+
+
+def test_score_ends_with_0_whatever_it_measured_unless_it_is_strict(
+    in_empty_folder, ntire_sr_command, photograph
+):
+    write_png(in_empty_folder / "HR" / "0801.png", photograph)
+    write_png(in_empty_folder / "SR" / str(SampleName(0, 0)), np.ascontiguousarray(photograph[::-1]))
+    words = ("score", "--hr", "HR", "--sr", "SR", "--samples", 1, "--without-lpips", "--out", "out")
+    result = ntire_sr_command(*words)
+    assert result.code == 0 and "FAIL: 1 sample is under 45 dB" in result.out
+    assert ntire_sr_command(*words, "--strict").code == 1
+
+
+def test_score_without_the_trunk_is_an_error(in_empty_folder, ntire_sr_command):
+    ntire_sr_command("generate", "--weights", "bicubic", "--samples", 1)
+    result = ntire_sr_command("score")
+    assert result.code == 1
+    assert "alexnet-owt-7be5be79.pth" in result.err and "--without-lpips" in result.err
+
+
+def test_a_samples_scale_is_not_mistaken(in_empty_folder, ntire_sr_command):
+    ntire_sr_command("generate", "--weights", "bicubic", "--samples", 1)
+    result = ntire_sr_command("score", "--without-lpips", "--scale", 8)
+    assert result.code == 2 and "was drawn at scale 4, not 8" in result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("train", "--set", "bacth=3"), "try: batch"),
+        (("train", "--model", "srgen"), "try: srgan"),
+        (("train", "--scale", "3"), "'3' is not one of '4', '8'"),
+        (("train", "--hr", "absent"), "HR folder absent does not exist"),
+        (("train", "--steps", "5", "--set", "steps=6"), "steps is given twice"),
+        (("train", "--stepps", "5"), "No such option"),
+        (("generate", "--weights", "absent.safetensors"), "there are no weights at absent.safetensors"),
+        (("generate", "--weights", "bicubic", "--lr", "."), "holds no image"),
+        (("generate", "--samples", "0"), "0 is not in the range"),
+        (("score", "--hr", "absent", "--without-lpips"), "does not exist"),
+        (("package", "--sr", "absent", "--lr", "absent"), "does not exist"),
+        (("downscale", "--hr", "."), "holds no image"),
+        (("nothing",), "No such command"),
+    ],
+)  # fmt: skip
+def test_wrong_use_is_one_clear_error_with_exit_code_2(in_empty_folder, ntire_sr_command, words, part):
+    result = ntire_sr_command(*words)
+    assert result.code == 2
+    assert part in result.err
+    assert "Traceback" not in result.err
+
+
+def test_dry_run_prints_the_whole_configuration_and_writes_nothing(in_empty_folder, ntire_sr_command):
+    result = ntire_sr_command("train", "--dry-run", "--scale", 8, "--set", "preset=small", "--set", "gamma=0.3")
+    config = json.loads(result.out)
+    assert (config["scale"], config["settings"]["gamma"], config["settings"]["channels"]) == (8, 0.3, 64)
+    assert list(in_empty_folder.iterdir()) == []
+
+
+def test_resume_on_a_finished_run_ends_with_0_and_without_resume_it_is_refused(
+    in_empty_folder, ntire_sr_command
+):
+    assert ntire_sr_command("train", "--resume", *TINIEST_WORDS).code == 0
+    result = ntire_sr_command("train", "--resume")
+    assert result.code == 0 and "is finished: 2 steps" in result.out
+    result = ntire_sr_command("train")
+    assert result.code == 2 and "add --resume" in result.err
+
+
+def test_train_says_that_filters_took_the_place_of_the_pretrained_network(in_empty_folder, ntire_sr_command):
+    words = [word.replace("features=filters", "features=auto") for word in TINIEST_WORDS]
+    result = ntire_sr_command("train", *words)
+    assert result.code == 0
+    assert "feature losses compare: filters" in result.err
+    assert "squeezenet1_1-b8a52dc0.pth" in result.err.replace("\n", "")
+    ntire_sr_command("generate", "--samples", 1)
+    assert (
+        json.loads((in_empty_folder / "runs/latest/samples/manifest.json").read_text())["features"] == "filters"
+    )
+
+
+def test_downscale_makes_the_lr_images(in_empty_folder, ntire_sr_command, photograph):
+    write_png(in_empty_folder / "HR" / "0801.png", photograph)
+    assert ntire_sr_command("downscale", "--hr", "HR", "--scale", 8).code == 0
+    assert [path.name for path in (in_empty_folder / "LRx8").iterdir()] == ["0801.png"]
+
+
+def test_the_demonstration_ends_with_table_report_and_archive_and_goes_on_where_it_stopped(
+    in_empty_folder, ntire_sr_command, monkeypatch
+):
+    from ntire_sr import demo
+    from ntire_sr.train import plan_training
+
+    monkeypatch.setattr(
+        demo,
+        "plan_training",
+        lambda values: plan_training({**dict(w.split("=") for w in TINIEST_WORDS[1::2]), **values}),
+    )
+    result = ntire_sr_command("demo", "--steps", 2, "--samples", 2)
+    assert result.code == 0, result.err
+    for part in (
+        "LR-PSNR, worst single sample",
+        "S_2",
+        "report: ",
+        "archive: ",
+        "were not measured",
+        "alexnet-owt-7be5be79.pth",
+    ):
+        assert part in result.out
+    again = ntire_sr_command("demo", "--steps", 2, "--samples", 2)
+    assert again.code == 0
+    assert "kept: " in again.out and "0 written, 4 kept" in again.out
+    more = ntire_sr_command("demo", "--steps", 3, "--samples", 3)
+    assert more.code == 0 and "6 written" in more.out
+
+
+def test_doctor_names_versions_and_where_pretrained_files_lie(ntire_sr_command, monkeypatch, tmp_path):
+    facts = json.loads(ntire_sr_command("doctor", "--json").out)
+    assert facts["torch"] and "not found; will be fetched from https://download.pytorch.org" in facts["alexnet"]
+    monkeypatch.setenv("NTIRE_SR_LPIPS_WEIGHTS", str(tmp_path / "absent.pth"))
+    result = ntire_sr_command("doctor")
+    assert result.code == 0 and "unusable: NTIRE_SR_LPIPS_WEIGHTS names" in result.out
+
+
+def test_an_interruption_ends_with_130_and_a_full_disk_with_1(in_empty_folder, ntire_sr_command, monkeypatch):
+    def interrupted(*words, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ntire_sr.doctor.examine", interrupted)
+    assert ntire_sr_command("doctor").code == 130
+
+    def full(*words):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ntire_sr.doctor.examine", full)
+    result = ntire_sr_command("doctor")
+    assert result.code == 1 and "No space left on device" in result.err and "try: free some space" in result.err
+
+
+def test_help_takes_less_than_half_a_second_and_never_imports_torch():
+    words = [
+        sys.executable,
+        "-c",
+        "import sys, ntire_sr.cli as c; sys.argv[1:] = ['train', '--help']\ntry: c.main()\nfinally: print('torch' in sys.modules, 'numpy' in sys.modules)",
+    ]
+    result = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert result.stdout.endswith("False False\n")
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "ntire_sr", "--help"], capture_output=True, check=True)
+        took.append(time.perf_counter() - began)
+    assert min(took) < 0.5
+
+
+def test_python_m_ntire_sr_is_the_command():
+    result = subprocess.run(
+        [sys.executable, "-m", "ntire_sr", "--version"], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.startswith("ntire-sr, version ")

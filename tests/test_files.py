@@ -1,0 +1,61 @@
+"""Whole files or none."""
+
+import errno
+import os
+
+import pytest
+
+from ntire_sr.errors import Failure
+from ntire_sr.files import make_folder, read_json, write_json, write_whole
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    write_whole(path, "old")
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Failure, match=r"a\.txt: No space left on device\n  try: free some space"):
+        write_whole(path, "new")
+    assert path.read_text() == "old"
+    assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_an_interruption_while_writing_leaves_nothing_under_the_final_name(tmp_path, monkeypatch):
+    def interrupted(handle):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(tmp_path / "a.txt", "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_a_folder_is_explained(tmp_path):
+    (tmp_path / "file").write_text("")
+    for work in (lambda: make_folder(tmp_path / "file"), lambda: write_whole(tmp_path / "file" / "a.txt", "")):
+        with pytest.raises(Failure, match="try: a file stands where a folder is needed"):
+            work()
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_a_folder_without_write_permission_is_explained(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(Failure, match="choose a folder you may write to"):
+        write_whole(tmp_path / "a.txt", "")
+
+
+def test_json_stays_valid_where_a_value_is_infinite(tmp_path):
+    write_json(
+        tmp_path / "a.json", {"lr_psnr_db": float("inf"), "lpips": float("nan"), "rows": [float("-inf")]}
+    )
+    assert read_json(tmp_path / "a.json", "test file") == {"lr_psnr_db": "inf", "lpips": None, "rows": ["-inf"]}
+
+
+@pytest.mark.parametrize("content", ["", "{", "\x00", "[" * 100_000])
+def test_damaged_json_is_named(tmp_path, content):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(Failure, match=r"the test file .*a\.json is not valid JSON"):
+        read_json(tmp_path / "a.json", "test file")

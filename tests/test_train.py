@@ -1,0 +1,189 @@
+"""Training runs: what they leave behind, and going on after an interruption."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import TINIEST, TINIEST_WORDS
+from safetensors.torch import load_file
+
+from ntire_sr import checkpoint
+from ntire_sr.errors import Failure, WrongUse
+from ntire_sr.layout import RunFolder
+from ntire_sr.train import is_finished, plan_of_run, plan_resumed, plan_training, train
+
+
+def weights(run: RunFolder) -> dict[str, torch.Tensor]:
+    return load_file(run.weights)
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_leaves_configuration_log_weights_and_the_last_two_checkpoints(tmp_path):
+    run = RunFolder(tmp_path)
+    outcome = train(plan_training({**TINIEST, "steps": 4}), run)
+    assert (outcome.why, outcome.steps_done) == ("finished", 4)
+    assert [step for step, _ in checkpoint.saved_steps(run.checkpoints)] == [4, 3]
+    lines = [json.loads(line) for line in run.log.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    assert plan_of_run(run) == plan_training({**TINIEST, "steps": 4})
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_run_that_was_stopped_and_resumed_is_the_uninterrupted_one_bit_for_bit(tmp_path):
+    straight, parts = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "parts")
+    plan = plan_training({**TINIEST, "steps": 5})
+    train(plan, straight)
+    # the time limit ends the first call after its first step
+    train(plan_training({**TINIEST, "steps": 5, "max_minutes": 1e-9}), parts)
+    assert not is_finished(parts, plan)
+    outcome = train(plan_resumed(parts, {"max_minutes": 0}), parts, resume=True)
+    assert outcome.why == "finished"
+    assert same(weights(straight), weights(parts))
+    assert [json.loads(line)["step"] for line in parts.log.read_text().splitlines()] == [1, 2, 3, 4, 5]
+
+
+def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
+    plan = plan_training({**TINIEST, "steps": 30, "max_minutes": 0})
+    straight, killed = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "killed")
+    train(plan, straight)
+    words = [
+        sys.executable, "-m", "ntire_sr", "train", "--run", str(killed.path), *TINIEST_WORDS, "--resume", "--max-minutes", "0"
+    ]  # fmt: skip
+    words[words.index("steps=2")] = "steps=30"
+    process = subprocess.Popen(words, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while (
+        time.monotonic() < deadline
+        and process.poll() is None
+        and not checkpoint.saved_steps(killed.checkpoints)
+    ):
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    assert 1 <= checkpoint.saved_steps(killed.checkpoints)[0][0] < 30, "the run was killed under way"
+    train(plan_resumed(killed, {}), killed, resume=True)
+    assert same(weights(straight), weights(killed))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+def test_sigterm_ends_a_run_with_a_checkpoint_and_exit_code_0(tmp_path):
+    words = [
+        sys.executable,
+        "-m",
+        "ntire_sr",
+        "train",
+        "--run",
+        str(tmp_path / "r"),
+        *TINIEST_WORDS,
+        "--max-minutes",
+        "2",
+    ]
+    words[words.index("steps=2")] = "steps=100000"
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run = RunFolder(tmp_path / "r")
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not run.log.exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "stopped (SIGTERM) after" in out
+    assert run.weights.exists() and checkpoint.saved_steps(run.checkpoints)
+
+
+def test_resuming_before_the_first_checkpoint_starts_and_after_the_last_one_does_nothing(tmp_path):
+    run = RunFolder(tmp_path)
+    plan = plan_training(TINIEST)
+    assert train(plan, run, resume=True).steps_done == 2
+    before = run.weights.stat().st_mtime_ns
+    assert is_finished(run, plan)
+    assert train(plan_resumed(run, {}), run, resume=True).why == "finished"
+    assert run.weights.stat().st_mtime_ns == before
+
+
+def test_an_existing_run_is_never_overwritten(tmp_path):
+    run = RunFolder(tmp_path)
+    train(plan_training(TINIEST), run)
+    with pytest.raises(WrongUse, match="already holds a run\n  try: add --resume"):
+        train(plan_training(TINIEST), run)
+
+
+def test_a_resumed_run_may_take_longer_but_not_become_another(tmp_path):
+    run = RunFolder(tmp_path)
+    train(plan_training(TINIEST), run)
+    plan = plan_resumed(run, {"steps": "3", "checkpoint_every": 5, "gamma": "0.4"})
+    assert (plan.config.steps, plan.config.checkpoint_every) == (3, 5)
+    assert train(plan, run, resume=True).steps_done == 3
+    with pytest.raises(WrongUse, match=r"was started with gamma=0\.4, not 0\.3"):
+        plan_resumed(run, {"gamma": "0.3"})
+    with pytest.raises(WrongUse, match="try: gamma"):
+        plan_resumed(run, {"gama": "0.3"})
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over_and_said(tmp_path, capsys):
+    run = RunFolder(tmp_path)
+    plan = plan_training({**TINIEST, "steps": 3})
+    train(plan, run)
+    expected = weights(run)
+    newest = checkpoint.saved_steps(run.checkpoints)[0][1]
+    newest.write_bytes(newest.read_bytes()[:100])
+    run.weights.unlink()
+    train(plan, run, resume=True)
+    assert "passed over" in capsys.readouterr().err
+    assert same(weights(run), expected)
+    for _, path in checkpoint.saved_steps(run.checkpoints):
+        path.write_bytes(b"")
+    with pytest.raises(Failure, match="no checkpoint can be read"):
+        train(plan, run, resume=True)
+
+
+def test_a_failed_save_is_an_error_and_keeps_the_earlier_checkpoints(tmp_path, monkeypatch):
+    run = RunFolder(tmp_path)
+    train(plan_training(TINIEST), run)
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Failure, match="No space left"):
+        train(plan_resumed(run, {"steps": 4}), run, resume=True)
+    monkeypatch.undo()
+    assert checkpoint.load_checkpoint(run.checkpoints, torch.device("cpu"))[0] == 2
+
+
+def test_a_diverged_training_stops_with_its_step(tmp_path):
+    with pytest.raises(Failure, match="training has diverged"):
+        train(plan_training({**TINIEST, "steps": 50, "learning_rate": 1e30}), RunFolder(tmp_path))
+
+
+def test_two_seeds_give_two_generators_and_one_seed_gives_one(tmp_path):
+    found = []
+    for number, seed in enumerate((1, 1, 2)):
+        run = RunFolder(tmp_path / str(number))
+        train(plan_training({**TINIEST, "seed": seed}), run)
+        found.append(weights(run))
+    assert same(found[0], found[1])
+    assert not same(found[0], found[2])
+
+
+def test_training_does_not_disturb_the_callers_random_numbers(tmp_path):
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    train(plan_training(TINIEST), RunFolder(tmp_path))
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_cuda_is_refused_where_there_is_none(tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(WrongUse, match="this torch sees no CUDA GPU"):
+        train(plan_training({**TINIEST, "device": "cuda"}), RunFolder(tmp_path))
