@@ -20,6 +20,7 @@ from ntire_sr.resize import REQUIRED_DB, downscale_8bit
 PICTURED_IMAGES = 4
 PICTURED_SAMPLES = 3
 PICTURE_PX = 224
+BRIGHTEST_LEVELS = 16  # standard deviation that is shown brightest
 
 
 def rows(score: Score) -> list[tuple[str, str, str]]:
@@ -50,7 +51,7 @@ def rows(score: Score) -> list[tuple[str, str, str]]:
         (
             f"Samples under {REQUIRED_DB:.0f} dB",
             f"{summary['samples_under_45_dB']} of {n * len(score.images)}",
-            "none is asked",
+            "lower is better, 0 asked for",
         ),
     ]
     if "LRPSNR_worst_sample_uncropped" in summary:
@@ -71,6 +72,7 @@ def rows(score: Score) -> list[tuple[str, str, str]]:
 
 
 def verdict(score: Score) -> str:
+    """Pass or fail at 45 dB, in a sentence."""
     if score.passes:
         return f"PASS: every sample has {REQUIRED_DB:.0f} dB or more"
     count = score.under_required
@@ -89,9 +91,9 @@ def print_table(score: Score, console: Console) -> None:
 
 
 def deviation_picture(samples: list[np.ndarray]) -> np.ndarray:
-    """Standard deviation over samples, (H, W, 3) uint8 each, as colours: dark 0, bright 32 grey levels or more."""
+    """Standard deviation over samples, (H, W, 3) uint8 each, as colours: from black for 0 to the brightest for BRIGHTEST_LEVELS."""
     spread = np.stack(samples).astype(np.float32).std(0).mean(-1)
-    levels = np.clip(spread * (255 / 32), 0, 255).round().astype(np.uint8)
+    levels = np.clip(spread * (255 / BRIGHTEST_LEVELS), 0, 255).round().astype(np.uint8)
     return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
 
 
@@ -152,5 +154,6 @@ def write_report(
         lpips_missing=lpips_missing,
         version=__version__,
         picture_px=PICTURE_PX,
+        brightest=BRIGHTEST_LEVELS,
     )
     write_whole(path, page)

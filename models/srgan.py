@@ -31,10 +31,10 @@ class SrganSettings:
     channels: int = 32  # of the generator
     blocks: int = 6  # residual blocks of the generator
     noise_channels: int = 4  # channels of Gaussian noise beside the LR image and at each doubled size
-    discriminator_channels: int = 24  # of the first layer; doubled three times
+    discriminator_channels: int = 24  # of the first two layers; doubled twice on the way down
     alpha: float = 1.0  # weight of content + adversarial loss
     beta: float = 1.0  # weight of the L1 between the reduced SR and the LR image
-    gamma: float = 0.4  # reward for the L1 between features of two samples; unbounded above alpha / 2
+    gamma: float = 0.4  # reward for the L1 between features of two samples; above alpha / 2 difference is worth more than truth
     adversarial: float = 0.01  # weight of the adversarial loss inside L_SRGAN
     adversarial_from: float = 0.25  # share of the steps after which the adversarial loss begins
     learning_rate: float = 4e-4  # of Adam at the start; falls to 0 along a cosine

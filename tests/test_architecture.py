@@ -160,10 +160,11 @@ def test_every_option_has_help_and_a_default_that_is_shown():
             assert option.show_default or option.required, f"{name} {option.name}"
 
 
-def test_the_page_of_commands_is_what_the_commands_say():
-    from write_commands import PAGE, page
+def test_the_pages_of_commands_and_settings_are_what_the_code_says():
+    from write_docs import PAGES
 
-    assert PAGE.read_text(encoding="utf-8") == page(), "run: python tests/write_commands.py"
+    for path, write in PAGES.items():
+        assert path.read_text(encoding="utf-8") == write(), "run: python tests/write_docs.py"
 
 
 def test_the_readme_names_every_command_and_every_file_it_links_to_exists():
@@ -179,14 +180,3 @@ def test_the_changelog_names_the_version():
 
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert __version__ in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-
-
-def test_all_settings_of_training_are_documented():
-    from ntire_sr.config import field_types
-    from ntire_sr.models.table import MODELS
-    from ntire_sr.train import TrainConfig
-
-    page = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
-    for record in (TrainConfig, *(model.settings for model in MODELS.values())):
-        for name in field_types(record):
-            assert f"`{name}`" in page, name

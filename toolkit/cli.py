@@ -23,20 +23,8 @@ SCALE = click.Choice(["4", "8"])
 DEVICE = click.Choice(["auto", "cpu", "cuda"])
 DEFAULT_RUN = Path("runs/latest")
 
-run_option = click.option(
-    "--run",
-    type=PATH,
-    default=DEFAULT_RUN,
-    show_default=True,
-    help="Run folder; holds whatever is not named otherwise.",
-)
-device_option = click.option(
-    "--device",
-    type=DEVICE,
-    default="auto",
-    show_default=True,
-    help="Where to compute; auto: the GPU where there is one.",
-)
+run_option = click.option("--run", type=PATH, default=DEFAULT_RUN, show_default=True, help="Run folder; holds whatever is not named otherwise.")
+device_option = click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where to compute; auto: the GPU where there is one.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -50,55 +38,17 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option(
-    "--hr",
-    type=PATH,
-    show_default="embedded photographs",
-    help="Folder of HR images, searched with its subfolders.",
-)
+@click.option("--hr", type=PATH, show_default="embedded photographs", help="Folder of HR images, searched with its subfolders.")
 @click.option("--scale", type=SCALE, show_default="4", help="HR pixels per LR pixel along an axis.")
 @run_option
 @click.option("--model", metavar="NAME", show_default="srgan", help="Model to train: srgan.")
-@click.option(
-    "--steps", type=click.IntRange(min=1), show_default="700 (the preset's)", help="Optimiser steps in all."
-)
-@click.option(
-    "--max-minutes",
-    type=click.FloatRange(min=0),
-    show_default="6 (the preset's)",
-    help="Stop with a checkpoint after this time; 0: no limit.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    show_default="0",
-    help="Of the first weights, the crops and the noise.",
-)
-@click.option(
-    "--device", type=DEVICE, show_default="auto", help="Where to compute; auto: the GPU where there is one."
-)
-@click.option(
-    "--set",
-    "words",
-    multiple=True,
-    metavar="KEY=VALUE",
-    show_default="none",
-    help="Any other setting, such as preset=small, checkpoint_every=50, gamma=0.3; repeatable. --dry-run lists them all.",
-)
-@click.option(
-    "--resume",
-    is_flag=True,
-    default=False,
-    show_default=True,
-    help="Go on from the last checkpoint; without one, start.",
-)
-@click.option(
-    "--dry-run",
-    is_flag=True,
-    default=False,
-    show_default=True,
-    help="Print the whole configuration as JSON and stop.",
-)
+@click.option("--steps", type=click.IntRange(min=1), show_default="700 (the preset's)", help="Optimiser steps in all.")
+@click.option("--max-minutes", type=click.FloatRange(min=0), show_default="6 (the preset's)", help="Stop with a checkpoint after this time; 0: no limit.")
+@click.option("--seed", type=click.IntRange(min=0), show_default="0", help="Of the first weights, the crops and the noise.")
+@click.option("--device", type=DEVICE, show_default="auto", help="Where to compute; auto: the GPU where there is one.")
+@click.option("--set", "words", multiple=True, metavar="KEY=VALUE", show_default="none", help="Any other setting, such as preset=small, checkpoint_every=50, gamma=0.3; repeatable. --dry-run lists them all.")
+@click.option("--resume", is_flag=True, default=False, show_default=True, help="Go on from the last checkpoint; without one, start.")
+@click.option("--dry-run", is_flag=True, default=False, show_default=True, help="Print the whole configuration as JSON and stop.")
 def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **options: Any) -> None:
     """Train a generator.
 
@@ -114,9 +64,7 @@ def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **opti
     values: dict[str, Any] = dict(parse_words(words))
     for name, value in options.items():
         if value is not None:
-            require(
-                name not in values, f"{name} is given twice, by --set and by its own option", "give it once"
-            )
+            require(name not in values, f"{name} is given twice, by --set and by its own option", "give it once")
             values[name] = str(value) if isinstance(value, Path) else value
     folder = RunFolder(run)
     goes_on = resume and folder.config.exists()
@@ -131,76 +79,24 @@ def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **opti
     if outcome.why == "finished":
         click.echo(f"finished: {outcome.steps} steps")
     else:
-        click.echo(
-            f"stopped ({outcome.why}) after {outcome.steps_done} of {outcome.steps} steps; "
-            f"go on with: ntire-sr train --run {run} --resume"
-        )
+        click.echo(f"stopped ({outcome.why}) after {outcome.steps_done} of {outcome.steps} steps; go on with: ntire-sr train --run {run} --resume")
     click.echo(f"weights: {outcome.weights}")
 
 
 @cli.command()
 @click.option("--lr", type=PATH, show_default="embedded validation photographs", help="Folder of LR images.")
 @click.option("--out", type=PATH, show_default="RUN/samples", help="Folder for the samples.")
-@click.option(
-    "--samples",
-    type=click.IntRange(min=1, max=99999),
-    default=10,
-    show_default=True,
-    help="Samples per LR image.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    help="Each sample's own seed is made from this, the LR image and its number.",
-)
-@click.option(
-    "--weights",
-    metavar="FILE|NAME",
-    show_default="RUN/weights.safetensors",
-    help="Weights file, or a model without weights: bicubic.",
-)
+@click.option("--samples", type=click.IntRange(min=1, max=99999), default=10, show_default=True, help="Samples per LR image.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Each sample's own seed is made from this, the LR image and its number.")
+@click.option("--weights", metavar="FILE|NAME", show_default="RUN/weights.safetensors", help="Weights file, or a model without weights: bicubic.")
 @click.option("--scale", type=SCALE, show_default="the weights'", help="HR pixels per LR pixel along an axis.")
 @device_option
 @run_option
-@click.option(
-    "--only",
-    multiple=True,
-    metavar="SAMPLE",
-    show_default="all",
-    help="Draw this sample again, such as 000003_sample00007; repeatable.",
-)
-@click.option(
-    "--projection/--no-projection",
-    default=True,
-    show_default=True,
-    help="Make every sample LR-exact, or write what the network drew.",
-)
-@click.option(
-    "--allow-unreachable",
-    is_flag=True,
-    default=False,
-    show_default=True,
-    help="Also write samples of LR images that no 8-bit image reduces to.",
-)
-@click.option(
-    "--overwrite",
-    is_flag=True,
-    default=False,
-    show_default=True,
-    help="Replace samples that were drawn with other settings.",
-)
-def generate(
-    lr: Path | None,
-    out: Path | None,
-    weights: str | None,
-    scale: str | None,
-    device: str,
-    run: Path,
-    only: tuple[str, ...],
-    **options: Any,
-) -> None:
+@click.option("--only", multiple=True, metavar="SAMPLE", show_default="all", help="Draw this sample again, such as 000003_sample00007; repeatable.")
+@click.option("--projection/--no-projection", default=True, show_default=True, help="Make every sample LR-exact, or write what the network drew.")
+@click.option("--allow-unreachable", is_flag=True, default=False, show_default=True, help="Also write samples of LR images that no 8-bit image reduces to.")
+@click.option("--overwrite", is_flag=True, default=False, show_default=True, help="Replace samples that were drawn with other settings.")
+def generate(lr: Path | None, out: Path | None, weights: str | None, scale: str | None, device: str, run: Path, only: tuple[str, ...], **options: Any) -> None:
     """Draw samples of every LR image.
 
     Writes {index:06d}_sample{k:05d}.png and manifest.json. Samples that are there already are kept.
@@ -225,62 +121,23 @@ def generate(
         described += f", weights {loaded.weights} ({(loaded.weights_sha256 or '')[:12]}, {loaded.facts.get('step', '?')} steps)"
     click.echo(f"{drawn.written} samples written, {drawn.kept} kept, in {request.out}")
     click.echo(f"drawn by {described}")
-    click.echo(
-        f"worst LR-PSNR: {drawn.worst_db:.2f} dB" + ("" if request.projection else " (without projection)")
-    )
+    click.echo(f"worst LR-PSNR: {drawn.worst_db:.2f} dB" + ("" if request.projection else " (without projection)"))
     for text in drawn.unreachable:
         click.echo(f"no 8-bit image reduces to {text}; its samples are marked in the manifest", err=True)
 
 
 @cli.command()
-@click.option(
-    "--hr",
-    type=PATH,
-    show_default="RUN/validation/HR",
-    help="Folder of HR images, in the order of the samples' indices.",
-)
+@click.option("--hr", type=PATH, show_default="RUN/validation/HR", help="Folder of HR images, in the order of the samples' indices.")
 @click.option("--sr", type=PATH, show_default="RUN/samples", help="Folder of samples.")
-@click.option(
-    "--scale", type=SCALE, show_default="the manifest's, or 4", help="HR pixels per LR pixel along an axis."
-)
-@click.option(
-    "--samples",
-    type=click.IntRange(min=1),
-    show_default="the manifest's, or 10",
-    help="Samples per image to measure.",
-)
-@click.option(
-    "--out",
-    type=PATH,
-    show_default="RUN/score",
-    help="Folder for measure.csv, measure_mean.csv, score.json, report.html.",
-)
+@click.option("--scale", type=SCALE, show_default="the manifest's, or 4", help="HR pixels per LR pixel along an axis.")
+@click.option("--samples", type=click.IntRange(min=1), show_default="the manifest's, or 10", help="Samples per image to measure.")
+@click.option("--out", type=PATH, show_default="RUN/score", help="Folder for measure.csv, measure_mean.csv, score.json, report.html.")
 @run_option
 @device_option
-@click.option(
-    "--lpips-weights",
-    type=PATH,
-    show_default="looked up",
-    help="AlexNet for LPIPS, .safetensors or torchvision's .pth.",
-)
-@click.option(
-    "--without-lpips", is_flag=True, default=False, show_default=True, help="Leave LPIPS and its diversity out."
-)
-@click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    default=False,
-    show_default=True,
-    help="Print JSON in place of the table.",
-)
-@click.option(
-    "--strict",
-    is_flag=True,
-    default=False,
-    show_default=True,
-    help="Exit with 1 where a sample is under 45 dB.",
-)
+@click.option("--lpips-weights", type=PATH, show_default="looked up", help="AlexNet for LPIPS, .safetensors or torchvision's .pth.")
+@click.option("--without-lpips", is_flag=True, default=False, show_default=True, help="Leave LPIPS and its diversity out.")
+@click.option("--json", "as_json", is_flag=True, default=False, show_default=True, help="Print JSON in place of the table.")
+@click.option("--strict", is_flag=True, default=False, show_default=True, help="Exit with 1 where a sample is under 45 dB.")
 def score(
     hr: Path | None, sr: Path | None, out: Path | None, run: Path, scale: str | None, samples: int | None,
     device: str, lpips_weights: Path | None, without_lpips: bool, as_json: bool, strict: bool,
@@ -299,15 +156,7 @@ def score(
     folder = RunFolder(run)
     with _progress("score") as done:
         measured = measure(
-            hr=hr or folder.validation_hr,
-            sr=sr or folder.samples,
-            out=out or folder.score,
-            scale=int(scale) if scale else None,
-            samples=samples,
-            device=device,
-            lpips_weights=lpips_weights,
-            without_lpips=without_lpips,
-            done=done,
+            hr=hr or folder.validation_hr, sr=sr or folder.samples, out=out or folder.score, scale=int(scale) if scale else None, samples=samples, device=device, lpips_weights=lpips_weights, without_lpips=without_lpips, done=done
         )
     if as_json:
         click.echo(json.dumps(finite(measured.score.summary() | {"out": str(measured.out)}), indent=1))
@@ -322,26 +171,12 @@ def score(
 
 @cli.command()
 @click.option("--sr", type=PATH, show_default="RUN/samples", help="Folder of samples.")
-@click.option(
-    "--lr", type=PATH, show_default="the manifest's", help="Folder of the LR images that they were drawn from."
-)
-@click.option(
-    "--samples", type=click.IntRange(min=1), show_default="the manifest's, or 10", help="Samples per image."
-)
+@click.option("--lr", type=PATH, show_default="the manifest's", help="Folder of the LR images that they were drawn from.")
+@click.option("--samples", type=click.IntRange(min=1), show_default="the manifest's, or 10", help="Samples per image.")
 @click.option("--out", type=PATH, show_default="RUN/submission.zip", help="The archive.")
 @run_option
-@click.option(
-    "--seconds",
-    type=click.FloatRange(min=0),
-    show_default="measured by generate",
-    help="Run time per image for readme.txt.",
-)
-@click.option(
-    "--extra-data/--no-extra-data",
-    default=True,
-    show_default=True,
-    help="For readme.txt: whether training saw other data than the challenge's.",
-)
+@click.option("--seconds", type=click.FloatRange(min=0), show_default="measured by generate", help="Run time per image for readme.txt.")
+@click.option("--extra-data/--no-extra-data", default=True, show_default=True, help="For readme.txt: whether training saw other data than the challenge's.")
 @click.option("--description", default="", show_default="the model's name", help="For readme.txt.")
 def package(
     sr: Path | None, lr: Path | None, samples: int | None, out: Path | None, run: Path,
@@ -349,23 +184,14 @@ def package(
 ) -> None:  # fmt: skip
     """Check all samples and zip them for the upload.
 
-    Lists all problems at once; an archive is only written where there is none.
+    Lists all problems at once, and writes nothing while there is any.
     """
     from ntire_sr.layout import RunFolder
     from ntire_sr.submission.session import pack
 
     folder = RunFolder(run)
     with _progress("check") as done:
-        packed = pack(
-            sr=sr or folder.samples,
-            lr=lr,
-            samples=samples,
-            out=out or folder.archive,
-            seconds=seconds,
-            extra_data=extra_data,
-            description=description,
-            done=done,
-        )
+        packed = pack(sr=sr or folder.samples, lr=lr, samples=samples, out=out or folder.archive, seconds=seconds, extra_data=extra_data, description=description, done=done)
     click.echo(f"{packed.files} samples, worst LR-PSNR {packed.worst_db:.2f} dB, {packed.bytes / 1e6:.1f} MB")
     click.echo(f"archive: {packed.out}")
     click.echo(f"sha256: {packed.sha256}")
@@ -373,19 +199,9 @@ def package(
 
 @cli.command()
 @click.option("--hr", type=PATH, required=True, help="Folder of HR images.")
-@click.option(
-    "--out", type=PATH, show_default="LRx4 or LRx8 beside the HR folder", help="Folder for the LR images."
-)
-@click.option(
-    "--scale", type=SCALE, default="4", show_default=True, help="HR pixels per LR pixel along an axis."
-)
-@click.option(
-    "--crop-multiple",
-    type=click.IntRange(min=1),
-    default=8,
-    show_default=True,
-    help="First cut HR sides to multiples of this, as the challenge's script does; 1: keep all.",
-)
+@click.option("--out", type=PATH, show_default="LRx4 or LRx8 beside the HR folder", help="Folder for the LR images.")
+@click.option("--scale", type=SCALE, default="4", show_default=True, help="HR pixels per LR pixel along an axis.")
+@click.option("--crop-multiple", type=click.IntRange(min=1), default=8, show_default=True, help="First cut HR sides to multiples of this, as the challenge's script does; 1: keep all.")
 def downscale(hr: Path, out: Path | None, scale: str, crop_multiple: int) -> None:
     """Make LR images from HR images with the challenge's bicubic."""
     from ntire_sr.data import make_lr
@@ -396,12 +212,8 @@ def downscale(hr: Path, out: Path | None, scale: str, crop_multiple: int) -> Non
 
 
 @cli.command()
-@click.option(
-    "--run", type=PATH, default=Path("runs/demo"), show_default=True, help="Run folder of the demonstration."
-)
-@click.option(
-    "--max-minutes", type=click.FloatRange(min=0.05), default=4.0, show_default=True, help="For the training."
-)
+@click.option("--run", type=PATH, default=Path("runs/demo"), show_default=True, help="Run folder of the demonstration.")
+@click.option("--max-minutes", type=click.FloatRange(min=0.05), default=4.0, show_default=True, help="For the training.")
 @click.option("--steps", type=click.IntRange(min=1), default=700, show_default=True, help="For the training.")
 @click.option("--samples", type=click.IntRange(min=1), default=10, show_default=True, help="Samples per image.")
 @device_option
@@ -435,7 +247,8 @@ def doctor(as_json: bool) -> None:
 def _stdout() -> "Console":
     from rich.console import Console
 
-    return Console()
+    # a pipe has no width: tables and paths are not to be broken there
+    return Console() if sys.stdout.isatty() else Console(width=200)
 
 
 def _progress(name: str) -> "_Progress":
@@ -482,9 +295,7 @@ def main() -> None:
     except OSError as error:
         code = _fail(str(explain(error, f"{error.filename or 'the operating system refused'}")), 1)
     except MemoryError:
-        code = _fail(
-            str(Failure("out of memory", "smaller images, fewer threads, or a machine with more memory")), 1
-        )
+        code = _fail(str(Failure("out of memory", "smaller images, fewer threads, or a machine with more memory")), 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -100,6 +100,7 @@ def read_json(path: Path, what: str) -> Any:
 
 
 def sha256_bytes(content: bytes) -> str:
+    """SHA-256 of some bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 

@@ -166,7 +166,7 @@ def train(plan: Plan, run: RunFolder, resume: bool = False, console: Console | N
     if found:
         step, state, passed = found
         for text in passed:
-            console.print(f"passed over: {text}", markup=False)
+            console.print(f"passed over: {text}", markup=False, soft_wrap=True)
         training.load_state_dict(state)
         console.print(f"going on after step {step}")
     else:
@@ -227,17 +227,19 @@ def is_finished(run: RunFolder, plan: Plan) -> bool:
 def _say_what(
     plan: Plan, photographs: Photographs, training: Training, device: torch.device, console: Console
 ) -> None:
-    source = plan.config.hr or "embedded in scikit-image"
-    console.print(
-        f"training {plan.config.model} x{plan.config.scale} (preset {plan.config.preset}) on {device}: "
-        f"{len(photographs.paths)} photographs, {photographs.megapixels:.1f} megapixels, {source}",
-        markup=False,
-    )
+    config = plan.config
+    lines = [
+        f"training {config.model} x{config.scale} (preset {config.preset}) on {device}",
+        f"{len(photographs.paths)} photographs, {photographs.megapixels:.1f} megapixels: "
+        f"{config.hr or 'embedded in scikit-image'}",
+        f"feature losses compare: {training.features_name}",
+    ]
     if photographs.too_small:
-        console.print(f"left out: {len(photographs.too_small)} images smaller than {plan.config.patch} pixels")
-    console.print(f"feature losses compare: {training.features_name}")
+        lines.append(f"left out: {len(photographs.too_small)} images smaller than {config.patch} pixels")
     if training.features_reason:
-        console.print(f"(filters in place of a pretrained network: {training.features_reason})", markup=False)
+        lines.append(f"filters in place of a pretrained network: {training.features_reason}")
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _log(path: Path, values: dict[str, Any]) -> None:

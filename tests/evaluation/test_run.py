@@ -155,4 +155,4 @@ def test_the_deviation_picture_is_black_where_samples_agree():
     other[0, 0] = 200
     picture = deviation_picture([one, other])
     assert picture[1:].max() < 8
-    assert picture[0, 0].astype(int).sum() > 500  # 50 grey levels, beyond the brightest colour
+    assert picture[0, 0].astype(int).sum() > 500  # 50 grey levels, above the brightest colour

@@ -1,0 +1,94 @@
+"""Write docs/commands.md and docs/settings.md from the code itself. Run: python tests/write_docs.py"""
+
+import dataclasses
+import inspect
+import re
+from pathlib import Path
+
+import click
+
+from ntire_sr.cli import cli
+from ntire_sr.config import TrainConfig
+from ntire_sr.models.table import MODELS
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def default(option: click.Option) -> str:
+    if option.required:
+        return "required"
+    if isinstance(option.show_default, str):
+        return option.show_default
+    if option.is_flag:
+        return "off" if not option.default else f"{option.opts[0]}"
+    return f"{option.default}".replace("\\", "/")
+
+
+def commands() -> str:
+    """The page of all commands and options."""
+    lines = ["# Commands", "", "Written from `--help` by `python tests/write_docs.py`.", ""]
+    for name, command in cli.commands.items():
+        text = " ".join((command.help or "").split())
+        lines += [f"## ntire-sr {name}", "", text, "", "| option | default | |", "|---|---|---|"]
+        for option in command.params:
+            assert isinstance(option, click.Option)
+            words = " / ".join(f"`{word}`" for word in (*option.opts, *option.secondary_opts))
+            if isinstance(option.type, click.Choice):
+                words += " " + "|".join(map(str, option.type.choices))
+            elif not option.is_flag:
+                words += f" {option.metavar or option.type.name.split()[0].upper()}"
+            lines.append(f"| {cell(words)} | {cell(default(option))} | {cell(option.help or '')} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def table(record: type) -> list[str]:
+    """The fields of a settings record, with the comment that stands behind each in the source."""
+    comments = dict(re.findall(r"^    (\w+): .*?  # (.*)$", inspect.getsource(record), re.MULTILINE))
+    lines = ["| setting | default | |", "|---|---|---|"]
+    for field in dataclasses.fields(record):
+        value = "none" if field.default is None else field.default
+        lines.append(f"| `{field.name}` | {value} | {cell(comments[field.name])} |")
+    return [*lines, ""]
+
+
+def settings() -> str:
+    """The page of all settings of `train`, with the presets."""
+    lines = [
+        "# Settings of training",
+        "",
+        "Each is set by `--set KEY=VALUE`; some have an option of their own.",
+    ]
+    lines += [
+        "Written from the code by `python tests/write_docs.py`.",
+        "",
+        "## Every model",
+        "",
+        *table(TrainConfig),
+    ]
+    for model in MODELS.values():
+        if model.training is None:
+            continue
+        lines += [
+            f"## {model.name}",
+            "",
+            f"{model.summary[0].upper()}{model.summary[1:]}.",
+            "",
+            *table(model.settings),
+        ]
+        for preset, values in model.presets.items():
+            shown = ", ".join(f"`{name}={value}`" for name, value in values.items()) or "the defaults above"
+            lines += [f"Preset `{preset}`: {shown}.", ""]
+    return "\n".join(lines)
+
+
+PAGES = {DOCS / "commands.md": commands, DOCS / "settings.md": settings}
+
+if __name__ == "__main__":
+    DOCS.mkdir(exist_ok=True)
+    for path, write in PAGES.items():
+        path.write_text(write(), encoding="utf-8")
