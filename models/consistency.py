@@ -18,6 +18,9 @@ from ntire_sr.resize import REQUIRED_DB, lr_psnr_db, reduction_matrix
 
 TARGET_DB = 50.0  # rounds are added until the 8-bit image reaches this LR-PSNR
 MAX_ROUNDS = 256
+# From this round on, twice the rounds for less than this gain means that there is nothing to reach.
+STALL_AFTER = 64
+STALL_DB = 0.5
 
 
 @lru_cache(maxsize=16)
@@ -71,8 +74,8 @@ def make_consistent(
       a bicubic overshoot that D cuts off is not asked for;
     * Nesterov's extrapolation (1983), which turns 1000 rounds on saturated images into about 100.
 
-    Photographs need 4 rounds. Where no 8-bit image reduces to `lr`, the best rounded image that was
-    seen is returned; the caller decides what its `lr_psnr_db` means.
+    Photographs need 4 rounds. Where no 8-bit image reduces to `lr`, progress stalls, and the best
+    rounded image that was seen is returned; the caller decides what its `lr_psnr_db` means.
 
     Args:
         sr: (1, 3, scale * h, scale * w), float, about [0, 1].
@@ -101,9 +104,10 @@ def make_consistent(
                 check_at *= 2
                 rounded = to_8bit(clipped)
                 reached = lr_psnr_db(rounded, lr, scale)
+                stalled = done >= STALL_AFTER and reached < best.lr_psnr_db + STALL_DB
                 if reached > best.lr_psnr_db:
                     best = Consistent(rounded, reached, done)
-                if reached >= target_db:
+                if reached >= target_db or stalled:
                     break
     return best
 

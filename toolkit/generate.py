@@ -172,19 +172,20 @@ def _draw_image(
             image = to_8bit(sr)
             result = Consistent(image, lr_psnr_db(image, lr, loaded.scale), 0)
         if request.projection and result.lr_psnr_db < REQUIRED_DB:
-            reachable, best = is_reachable(lr, loaded.scale)
-            best = max(best, result.lr_psnr_db)
-            if reachable:
-                problems.append(
-                    f"{name} reaches {result.lr_psnr_db:.1f} dB of {REQUIRED_DB:.0f} after {result.rounds} rounds"
-                )
-                continue
             if not record.unreachable:
-                record = replace(record, unreachable=True, reachable_db=round(best, 3))
+                reachable, best = is_reachable(lr, loaded.scale)
+                if reachable:
+                    problems.append(
+                        f"{name} reaches {result.lr_psnr_db:.1f} dB of {REQUIRED_DB:.0f} after {result.rounds} rounds"
+                    )
+                    continue
+                best = round(max(best, result.lr_psnr_db), 3)
+                record = replace(record, unreachable=True, reachable_db=best)
                 manifest.images[index] = record
             if not request.allow_unreachable:
                 problems.append(
-                    f"{record.name}: no 8-bit image reduces to it; the best reaches {best:.1f} dB of {REQUIRED_DB:.0f}"
+                    f"{record.name}: no 8-bit image reduces to it; "
+                    f"the best reaches {record.reachable_db:.1f} dB of {REQUIRED_DB:.0f}"
                 )
                 return problems
         digest = write_png(request.out / str(name), to_array(result.image))
