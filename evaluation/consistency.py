@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ntire_sr.resize import REQUIRED_DB, psnr_db
-
-CROP_MULTIPLE = 8
+from ntire_sr.resize import CROP_MULTIPLE, REQUIRED_DB, psnr_db
 
 
 def official_crop(hr: Tensor) -> Tensor:

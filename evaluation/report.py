@@ -25,46 +25,40 @@ BRIGHTEST_LEVELS = 16  # standard deviation that is shown brightest
 
 def rows(score: Score) -> list[tuple[str, str, str]]:
     """(what, value, direction and unit) of every figure that the summary holds."""
-    summary = score.summary()
-    without = "not measured (no LPIPS weights)"
-    n = score.samples
+    summary, n = score.summary(), score.samples
 
-    def decibel(name: str) -> str:
-        return f"{summary[name]:.2f}" if math.isfinite(summary[name]) else "inf"
+    def figure(name: str, digits: int) -> str:
+        value = summary[name]
+        if not math.isnan(value):
+            return f"{value:.{digits}f}"
+        missing = name in ("LPIPS_mean", "score") and math.isnan(summary["LPIPS_mean"])
+        return "not measured" if missing else "undefined: a sample equals its HR image"
 
     table = [
-        (
-            "LPIPS, mean",
-            without if math.isnan(summary["LPIPS_mean"]) else f"{summary['LPIPS_mean']:.4f}",
-            "lower is better",
-        ),
-        (
-            f"Diversity S_{n} (LPIPS)",
-            without if math.isnan(summary["score"]) else f"{summary['score']:.3f}",
-            "%, higher is better",
-        ),
-        (f"Diversity S_{n} (MSE)", f"{summary['MSE_score']:.3f}", "%, higher is better"),
-        ("LR-PSNR, mean", decibel("LRPSNR_mean"), "dB, higher is better"),
-        ("LR-PSNR of the mean error", decibel("LRPSNR_of_mean_error"), "dB, higher is better"),
-        ("LR-PSNR, worst per image, mean", decibel("LRPSNR_worst"), "dB, higher is better"),
-        ("LR-PSNR, worst single sample", decibel("LRPSNR_worst_sample"), "dB, higher is better"),
+        ("LPIPS, mean", figure("LPIPS_mean", 4), "lower is better"),
+        (f"Diversity S_{n} (LPIPS)", figure("score", 3), "%, higher is better"),
+        (f"Diversity S_{n} (MSE)", figure("MSE_score", 3), "%, higher is better"),
+        ("LR-PSNR, mean", figure("LRPSNR_mean", 2), "dB, higher is better"),
+        ("LR-PSNR of the mean error", figure("LRPSNR_of_mean_error", 2), "dB, higher is better"),
+        ("LR-PSNR, worst per image, mean", figure("LRPSNR_worst", 2), "dB, higher is better"),
+        ("LR-PSNR, worst single sample", figure("LRPSNR_worst_sample", 2), "dB, higher is better"),
         (
             f"Samples under {REQUIRED_DB:.0f} dB",
             f"{summary['samples_under_45_dB']} of {n * len(score.images)}",
             "lower is better, 0 asked for",
         ),
     ]
-    if "LRPSNR_worst_sample_uncropped" in summary:
-        touched = summary["images_touched_by_crop"]
+    if "images_scored_uncropped" in summary:
+        images = f"uncropped ({summary['images_scored_uncropped']} images)"
         table += [
             (
-                f"uncropped: LR-PSNR, worst ({touched} images)",
-                decibel("LRPSNR_worst_sample_uncropped"),
+                f"LR-PSNR, worst single sample, {images}",
+                figure("LRPSNR_worst_sample_uncropped", 2),
                 "dB, higher is better",
             ),
             (
-                f"uncropped: LR-PSNR of the mean error ({touched} images)",
-                decibel("LRPSNR_of_mean_error_uncropped"),
+                f"LR-PSNR of the mean error, {images}",
+                figure("LRPSNR_of_mean_error_uncropped", 2),
                 "dB, higher is better",
             ),
         ]

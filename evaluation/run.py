@@ -16,9 +16,9 @@ from ntire_sr.evaluation.diversity import RunningDiversity, mse_map
 from ntire_sr.evaluation.lpips import SMALLEST_PX, Lpips
 from ntire_sr.files import make_folder, write_json, write_whole
 from ntire_sr.images import png_header, read_image, to_tensor, to_unit
-from ntire_sr.layout import SampleName, image_key, list_images, list_samples
+from ntire_sr.layout import SampleName, list_images, list_samples, same_image
 from ntire_sr.manifest import Manifest
-from ntire_sr.resize import REQUIRED_DB, downscale_8bit, lr_size, lr_squared_error
+from ntire_sr.resize import CROP_MULTIPLE, REQUIRED_DB, downscale_8bit, lr_size, lr_squared_error
 
 OFFICIAL_COLUMNS = ("LPIPS_mean", "LRPSNR_worst", "LRPSNR_mean", "score")
 
@@ -69,8 +69,7 @@ class Score:
 
     def summary(self) -> dict[str, Any]:
         """The means over images, and the finite figures beside the official ones, by name."""
-        with np.errstate(invalid="ignore"):
-            official = {name: float(self.official[name].mean()) for name in OFFICIAL_COLUMNS}
+        official = {name: _mean(list(self.official[name])) for name in OFFICIAL_COLUMNS}
         every = LrErrors([value for image in self.images for value in image.lr.values])
         summary: dict[str, Any] = {
             "images": len(self.images),
@@ -81,18 +80,24 @@ class Score:
             "LRPSNR_of_mean_error": every.of_mean_error_db,
             "samples_under_45_dB": self.under_required,
             "passes": self.passes,
-            "MSE_mean": float(np.mean([image.mse_mean for image in self.images])),
-            "MSE_score": float(np.mean([image.mse_diversity for image in self.images])),
+            "MSE_mean": _mean([image.mse_mean for image in self.images]),
+            "MSE_score": _mean([image.mse_diversity for image in self.images]),
         }
         uncropped = [
             value for image in self.images if image.lr_uncropped for value in image.lr_uncropped.values
         ]
         if uncropped:
             whole = LrErrors(uncropped)
-            summary["images_touched_by_crop"] = sum(image.lr_uncropped is not None for image in self.images)
+            summary["images_scored_uncropped"] = sum(image.lr_uncropped is not None for image in self.images)
             summary["LRPSNR_worst_sample_uncropped"] = whole.worst_db
             summary["LRPSNR_of_mean_error_uncropped"] = whole.of_mean_error_db
         return summary
+
+
+def _mean(values: list[float]) -> float:
+    """The mean as pandas takes it, and so the official tables: what is undefined does not count."""
+    with np.errstate(invalid="ignore"):
+        return float(pd.Series(values, dtype=float).mean())
 
 
 def find_pairs(
@@ -115,15 +120,14 @@ def find_pairs(
             )
         if manifest and index < len(manifest.images):
             drawn_from = Path(manifest.images[index].name)
-            if image_key(drawn_from) != image_key(path):
+            if not same_image(drawn_from, path):
                 problems.append(
                     f"{path.name} stands at index {index}, where the samples were drawn from {drawn_from.name}"
                 )
-    beyond = sorted(name for name in found if name not in wanted)
+    # as in the official script, the first samples count where there are more
+    beyond = sorted(name for name in found if name.index >= len(paths))
     if beyond:
-        problems.append(
-            f"{len(beyond)} samples without an HR image or above {samples} per image: {shorten(beyond)}"
-        )
+        problems.append(f"{len(beyond)} samples without an HR image: {shorten(beyond)}")
     for index, path in enumerate(paths):
         there = [found[name] for name in sorted(wanted & found.keys()) if name.index == index]
         problems += _size_problems(path, there, scale)
@@ -149,7 +153,7 @@ def _size_problems(hr: Path, samples: list[Path], scale: int) -> list[str]:
         height, width = read_image(hr).shape[:2]
     except Failure as failure:
         return [failure.message]
-    least = (height // 8 * 8, width // 8 * 8)
+    least = (height // CROP_MULTIPLE * CROP_MULTIPLE, width // CROP_MULTIPLE * CROP_MULTIPLE)
     if min(least) < SMALLEST_PX:
         return [
             f"{hr.name} has {width} x {height} pixels; LPIPS needs {SMALLEST_PX} after the crop to multiples of 8"
@@ -241,6 +245,7 @@ def write_score(score: Score, out: Path) -> None:
             "name": image.name,
             **image.official,
             "LRPSNR_of_mean_error": image.lr.of_mean_error_db,
+            "LRPSNR_worst_uncropped": image.lr_uncropped.worst_db if image.lr_uncropped else None,
             "MSE_mean": image.mse_mean,
             "MSE_score": image.mse_diversity,
         }

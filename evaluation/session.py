@@ -10,10 +10,9 @@ from ntire_sr.errors import Failure
 from ntire_sr.evaluation.lpips import load_lpips
 from ntire_sr.evaluation.report import write_report
 from ntire_sr.evaluation.run import Score, find_pairs, score_folder, write_score
+from ntire_sr.layout import DEFAULT_SAMPLES
 from ntire_sr.manifest import load_manifest
 from ntire_sr.pretrained import NotFound
-
-DEFAULT_SAMPLES = 10
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ with truncated kernels; here it is exact up to the border and for any image size
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -23,18 +25,31 @@ STALL_AFTER = 64
 STALL_DB = 0.5
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _matrices(size: int, scale: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """A and A^+ of one axis, float32, computed in float64."""
-    matrix = reduction_matrix(size, scale)
-    inverse = torch.linalg.pinv(matrix)
-    return matrix.float().to(device), inverse.float().to(device)
+    with torch.inference_mode(False):  # what is kept must serve training too
+        matrix = reduction_matrix(size, scale)
+        inverse = torch.linalg.pinv(matrix)
+        return matrix.float().to(device), inverse.float().to(device)
+
+
+@contextmanager
+def _full_float32(device: torch.device) -> Iterator[None]:
+    """No autocast, and no TF32 or bfloat16 inside matrix products, whatever the caller has set."""
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
 
 
 def project(sr: Tensor, lr: Tensor, scale: int) -> Tensor:
     """The image nearest to `sr` whose downscale, before clipping and rounding, is exactly `lr`.
 
-    Differentiable; always float32, also under autocast (TF32 would leave 78 dB, bfloat16 59 dB).
+    Differentiable; always in full float32 (TF32 would leave 78 dB, bfloat16 59 dB).
 
     Args:
         sr: (N, 3, scale * h, scale * w), any range.
@@ -43,7 +58,7 @@ def project(sr: Tensor, lr: Tensor, scale: int) -> Tensor:
     Returns:
         Like `sr`, float32, not clipped.
     """
-    with torch.autocast(sr.device.type, enabled=False):
+    with _full_float32(sr.device):
         sr, lr = sr.float(), lr.float()
         a_h, a_h_inverse = _matrices(sr.shape[2], scale, sr.device)
         a_w, a_w_inverse = _matrices(sr.shape[3], scale, sr.device)
@@ -94,7 +109,7 @@ def make_consistent(
     best = Consistent(to_8bit(sr), -math.inf, 0)
     check_at = 4
     x = before = sr.float()
-    with torch.autocast(sr.device.type, enabled=False):
+    with _full_float32(sr.device):
         for done in range(1, max_rounds + 1):
             reduced = ((a_h @ x).clamp(0, 1) @ a_w.T).clamp(0, 1)
             clipped = (x + a_h_inverse @ (y - reduced) @ a_w_inverse.T).clamp(0, 1)

@@ -37,6 +37,7 @@ class Generator(Protocol):
 class Training(Protocol):
     """The networks, losses and optimisers that train one model."""
 
+    settings: Any  # the model's, with what was left open (`auto`) decided
     features_name: str  # what the feature losses compare
     features_reason: str | None  # why it is the fallback, where it is
 

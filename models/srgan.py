@@ -9,7 +9,7 @@ the LR projection, since the beta term would have nothing to do behind it.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -149,10 +149,11 @@ class SrganTraining:
     """Both networks, their optimisers and the loss of the module's docstring."""
 
     def __init__(self, config: TrainConfig, settings: SrganSettings, device: torch.device):
-        self.scale, self.steps, self.settings = config.scale, config.steps, settings
+        self.scale, self.steps = config.scale, config.steps
         phi, self.features_name, self.features_reason = build_features(
             settings.features, config.feature_weights
         )
+        self.settings = replace(settings, features=self.features_name)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.generator = SrganGenerator(config.scale, settings).to(device)

@@ -114,9 +114,11 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
         raise Failure(f"{path} does not hold weights of ntire-sr", remedy)
     try:
         convert("scale", metadata["scale"], int)
-        json.loads(metadata["settings"]), json.loads(metadata["facts"])
+        for name in ("settings", "facts"):
+            if not isinstance(json.loads(metadata[name]), dict):
+                raise ValueError(f"{name} is no dictionary")
         metadata["model"]
-    except (KeyError, ValueError, WrongUse) as error:
+    except (KeyError, ValueError, RecursionError, WrongUse) as error:
         raise Failure(f"the description inside {path} is damaged ({error})", remedy) from error
     if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
         raise Failure(f"{path} holds values that are not finite numbers", "use an earlier checkpoint's weights")

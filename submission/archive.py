@@ -1,11 +1,10 @@
 """The archive: PNGs and `readme.txt` at its root, the same bytes for the same input."""
 
-import shutil
 import zipfile
 from pathlib import Path
 
 from ntire_sr.errors import WrongUse
-from ntire_sr.files import sha256_file, whole_file
+from ntire_sr.files import explain, sha256_file, whole_file
 from ntire_sr.layout import SampleName
 from ntire_sr.submission.readme import Readme
 
@@ -29,6 +28,13 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return entry
 
 
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise explain(error, f"cannot read {path}") from error
+
+
 def write_archive(out: Path, files: list[tuple[SampleName, Path]], samples: int, readme: Readme) -> str:
     """Write the zip beside its place and rename it when whole. PNGs are stored, not compressed again.
 
@@ -43,11 +49,12 @@ def write_archive(out: Path, files: list[tuple[SampleName, Path]], samples: int,
     """
     if out.is_dir():
         raise WrongUse(f"--out {out} is a folder", f"--out {out / 'submission.zip'}")
-    with whole_file(out) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        archive.writestr(_entry(README), readme.text())
-        for name, path in files:
-            entry = _entry(archive_name(name, samples))
-            entry.file_size = path.stat().st_size  # so that zip64 is chosen where it is needed
-            with open(path, "rb") as source, archive.open(entry, "w") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
+    with whole_file(out) as part:
+        try:
+            with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+                archive.writestr(_entry(README), readme.text().encode(errors="backslashreplace"))
+                for name, path in files:
+                    archive.writestr(_entry(archive_name(name, samples)), _content(path))
+        except OSError as error:
+            raise explain(error, f"cannot write {out}") from error
     return sha256_file(out)

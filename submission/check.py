@@ -9,7 +9,7 @@ import torch
 from ntire_sr.errors import Failure, WrongUse
 from ntire_sr.files import sha256_file
 from ntire_sr.images import png_header, read_image, to_tensor
-from ntire_sr.layout import SampleName, image_key, list_images, list_samples
+from ntire_sr.layout import SampleName, list_images, list_samples, same_image
 from ntire_sr.manifest import Manifest
 from ntire_sr.resize import REQUIRED_DB, SCALES, lr_psnr_db
 
@@ -78,7 +78,7 @@ def check_samples(
 def _scale_of(path: Path, lr: torch.Tensor) -> int:
     """The scale that a sample's height stands for, where no manifest says it."""
     height = png_header(path).height
-    fitting = [scale for scale in SCALES if height in (lr.shape[2] * scale, lr.shape[2] * scale // 8 * 8)]
+    fitting = [scale for scale in SCALES if height == lr.shape[2] * scale]
     if not fitting:
         raise Failure(
             f"{path.name}: {height} pixels high, neither 4 nor 8 times the {lr.shape[2]} of its LR image"
@@ -125,7 +125,7 @@ def _manifest_problems(manifest: Manifest | None, lr_paths: list[Path], samples:
             f"the samples were drawn from {len(manifest.images)} LR images; the LR folder holds {len(lr_paths)}"
         )
     for record, path in zip(manifest.images, lr_paths, strict=False):
-        if image_key(Path(record.name)) != image_key(path):
+        if not same_image(Path(record.name), path):
             problems.append(f"{path.name} stands where the samples were drawn from {record.name}")
     if manifest.samples != samples:
         problems.append(f"the manifest says {manifest.samples} samples per image, not {samples}")
@@ -138,4 +138,9 @@ def lr_folder(sr: Path, given: Path | None, manifest: Manifest | None) -> Path:
         return given
     if manifest is None:
         raise WrongUse(f"{sr} has no manifest that says where the LR images are", "give --lr FOLDER")
-    return (sr / manifest.lr).resolve() if not Path(manifest.lr).is_absolute() else Path(manifest.lr)
+    named = (sr / manifest.lr).resolve()
+    if not named.is_dir():
+        raise WrongUse(
+            f"the LR folder {named} that the manifest of {sr} names is not there", "give --lr FOLDER"
+        )
+    return named

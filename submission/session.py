@@ -6,12 +6,11 @@ from pathlib import Path
 from statistics import mean
 
 from ntire_sr.errors import Problems
+from ntire_sr.layout import DEFAULT_SAMPLES
 from ntire_sr.manifest import Manifest, load_manifest
 from ntire_sr.submission.archive import write_archive
 from ntire_sr.submission.check import check_samples, lr_folder
 from ntire_sr.submission.readme import Readme
-
-DEFAULT_SAMPLES = 10
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,9 @@ def pack(
     checked = check_samples(sr, lr_folder(sr, lr, manifest), count, manifest, done)
     if checked.problems:
         raise Problems(
-            f"{sr} cannot be handed in", checked.problems, "draw these samples again with `ntire-sr generate`"
+            f"{sr} cannot be handed in",
+            checked.problems,
+            "draw them again with `ntire-sr generate`, or name the LR folder they belong to with --lr",
         )
     readme = Readme(
         seconds_per_image=seconds if seconds is not None else _measured_seconds(manifest),

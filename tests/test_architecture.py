@@ -81,8 +81,9 @@ def test_no_module_imports_torchvision_or_the_lpips_package():
 
 def test_rounding_to_8_bits_of_images_has_one_place():
     for path in modules().values():
-        if path.stem not in ("images", "resize"):
-            assert ".to(torch.uint8)" not in path.read_text(encoding="utf-8"), path
+        # the report turns a standard deviation, which is no image, into colours
+        if path.stem not in ("images", "resize", "report"):
+            assert "uint8)" not in path.read_text(encoding="utf-8").replace("H, W, 3) uint8)", ""), path
 
 
 def test_modules_stay_readable_in_one_sitting():

@@ -97,7 +97,7 @@ def test_a_samples_scale_is_not_mistaken(in_empty_folder, ntire_sr_command):
         (("train", "--set", "bacth=3"), "try: batch"),
         (("train", "--model", "srgen"), "try: srgan"),
         (("train", "--scale", "3"), "'3' is not one of '4', '8'"),
-        (("train", "--hr", "absent"), "HR folder absent does not exist"),
+        (("train", "--hr", "absent"), "absent does not exist"),
         (("train", "--steps", "5", "--set", "steps=6"), "steps is given twice"),
         (("train", "--stepps", "5"), "No such option"),
         (("generate", "--weights", "absent.safetensors"), "there are no weights at absent.safetensors"),
@@ -224,3 +224,33 @@ def test_python_m_ntire_sr_is_the_command():
         [sys.executable, "-m", "ntire_sr", "--version"], capture_output=True, text=True, check=True
     )
     assert result.stdout.startswith("ntire-sr, version ")
+
+
+def test_a_refused_generate_leaves_the_run_as_it_was(in_empty_folder, ntire_sr_command):
+    assert ntire_sr_command("generate", "--weights", "bicubic", "--samples", 1).code == 0
+    refused = ntire_sr_command("generate", "--weights", "bicubic", "--samples", 1, "--scale", 8)
+    assert refused.code == 2 and "scale: 4 there, 8 asked for" in refused.err
+    assert ntire_sr_command("package").code == 0
+
+
+def test_fewer_samples_than_there_are_can_be_scored_as_officially(in_empty_folder, ntire_sr_command):
+    ntire_sr_command("train", *TINIEST_WORDS)
+    ntire_sr_command("generate", "--samples", 3)
+    result = ntire_sr_command("score", "--without-lpips", "--samples", 2, "--json")
+    assert result.code == 0 and json.loads(result.out)["samples"] == 2
+
+
+def test_running_out_of_memory_is_one_clear_error(in_empty_folder, ntire_sr_command):
+    result = ntire_sr_command("train", *TINIEST_WORDS, "--set", "noise_channels=1000000000")
+    assert result.code == 1 and "out of memory" in result.err
+
+
+def test_a_file_in_the_place_of_the_run_folder_is_wrong_use(in_empty_folder, ntire_sr_command):
+    (in_empty_folder / "file").write_text("")
+    result = ntire_sr_command("train", "--run", "file", *TINIEST_WORDS)
+    assert result.code == 2 and "a file stands where a folder is needed" in result.err
+
+
+def test_a_description_that_is_no_text_is_packed_all_the_same(in_empty_folder, ntire_sr_command):
+    ntire_sr_command("generate", "--weights", "bicubic", "--samples", 1)
+    assert ntire_sr_command("package", "--description", "odd \udcff").code == 0

@@ -88,4 +88,4 @@ def test_validation_images_are_numbered_as_in_the_challenge(tmp_path):
     run = RunFolder(tmp_path)
     write_validation(run, 8)
     assert sorted(path.name for path in run.validation_hr.iterdir()) == ["0801.png", "0802.png"]
-    assert read_image(run.validation_lr / "0801.png").shape == (37, 56, 3)
+    assert read_image(run.validation_lr(8) / "0801.png").shape == (37, 56, 3)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -59,3 +60,18 @@ def test_damaged_json_is_named(tmp_path, content):
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(Failure, match=r"the test file .*a\.json is not valid JSON"):
         read_json(tmp_path / "a.json", "test file")
+
+
+def test_a_disk_that_refuses_even_the_clean_up_does_not_hide_the_reason(tmp_path, monkeypatch):
+    def read_only(*words, **options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "write_bytes", read_only)
+    monkeypatch.setattr(Path, "unlink", read_only)
+    with pytest.raises(Failure, match=r"cannot write .*a\.txt: Read-only file system"):
+        write_whole(tmp_path / "a.txt", "")
+
+
+def test_half_characters_of_file_names_do_not_stop_a_text_from_being_written(tmp_path):
+    write_whole(tmp_path / "a.txt", "name \udcff.png")
+    assert (tmp_path / "a.txt").read_text() == "name \\udcff.png"

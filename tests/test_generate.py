@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -127,7 +130,7 @@ def test_a_folder_of_other_samples_is_refused_with_what_differs(lr_folder, srgan
     with pytest.raises(WrongUse, match="model: srgan there, bicubic asked for"):
         draw(lr_folder, out, load_generator("bicubic", 4, CPU), samples=1)
     (lr_folder / "0802.png").unlink()
-    with pytest.raises(WrongUse, match="other LR images"):
+    with pytest.raises(WrongUse, match="lr: the images of"):
         draw(lr_folder, out, srgan, samples=1)
     drawn = draw(lr_folder, out, srgan, samples=1, seed=1, overwrite=True)
     assert drawn.manifest.settings.seed == 1
@@ -136,7 +139,7 @@ def test_a_folder_of_other_samples_is_refused_with_what_differs(lr_folder, srgan
 
 def test_samples_without_a_manifest_are_not_taken_for_ones_own(lr_folder, srgan, tmp_path, photograph):
     write_png(tmp_path / "SR" / "000000_sample00000.png", photograph)
-    with pytest.raises(WrongUse, match="1 samples and no manifest"):
+    with pytest.raises(WrongUse, match="1 samples without a manifest"):
         draw(lr_folder, tmp_path / "SR", srgan)
 
 
@@ -208,16 +211,60 @@ def test_an_lr_image_may_be_grey_or_jpeg_and_of_any_size(srgan, tmp_path, photog
     assert read_image(tmp_path / "SR" / "000000_sample00000.png").shape == (68, 92, 3)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "{}",
-        "[]",
-        '{"format": "ntire-sr manifest", "version": 9}',
-        '{"format": "ntire-sr manifest", "version": 1}',
-    ],
-)
-def test_a_damaged_manifest_is_named(tmp_path, content):
-    (tmp_path / "manifest.json").write_text(content)
-    with pytest.raises(Failure, match=r"manifest\.json"):
-        load_manifest(tmp_path)
+def test_a_killed_call_goes_on_to_the_same_files(lr_folder, trained, tmp_path):
+    words = [
+        sys.executable,
+        "-m",
+        "ntire_sr",
+        "generate",
+        "--lr",
+        lr_folder,
+        "--weights",
+        trained / "weights.safetensors",
+    ]
+    killed, straight = tmp_path / "killed", tmp_path / "straight"
+    process = subprocess.Popen([*words, "--out", killed, "--samples", "400"], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(list(killed.glob("*.png"))) < 3:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert 3 <= len(list(killed.glob("*.png"))) < 800, "the call was killed under way"
+    loaded = load_generator(trained / "weights.safetensors", None, CPU)
+    manifest = load_manifest(killed)
+    manifest.samples = 4  # to be done with it sooner
+    manifest.save(killed)
+    draw(lr_folder, killed, loaded, samples=4)
+    draw(lr_folder, straight, loaded, samples=4)
+    whole = digests(straight)
+    assert {name: digest for name, digest in digests(killed).items() if name in whole} == whole
+    assert all(load_manifest(killed).files[name].sha256 == digest for name, digest in whole.items())
+
+
+def test_a_full_disk_under_way_leaves_a_folder_that_goes_on(lr_folder, srgan, tmp_path, monkeypatch):
+    from ntire_sr import generate as module
+
+    written = []
+
+    def full(path, image):
+        if len(written) == 2:
+            raise Failure(f"cannot write {path}: No space left on device")
+        written.append(path)
+        return write_png(path, image)
+
+    monkeypatch.setattr(module, "write_png", full)
+    with pytest.raises(Failure, match="No space left"):
+        draw(lr_folder, tmp_path / "SR", srgan, samples=3)
+    monkeypatch.undo()
+    drawn = draw(lr_folder, tmp_path / "SR", srgan, samples=3)
+    assert (drawn.kept, drawn.written) == (2, 4)
+
+
+def test_overwrite_touches_nothing_where_the_settings_are_the_same_and_goes_not_with_only(
+    lr_folder, srgan, tmp_path
+):
+    draw(lr_folder, tmp_path / "SR", srgan, samples=2)
+    assert draw(lr_folder, tmp_path / "SR", srgan, samples=2, overwrite=True).kept == 4
+    with pytest.raises(WrongUse, match="--only draws single samples"):
+        draw(lr_folder, tmp_path / "SR", srgan, only=parse_only(["000000_sample00000"]), overwrite=True)
+    assert len(digests(tmp_path / "SR")) == 4

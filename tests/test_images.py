@@ -128,3 +128,19 @@ def test_what_is_no_image_is_named(tmp_path):
             read(tmp_path / "text.png")
     with pytest.raises(Failure, match=r"absent\.png"):
         read_image(tmp_path / "absent.png")
+
+
+def test_the_first_picture_of_a_telephones_multi_picture_jpeg_is_read(tmp_path, photograph):
+    image = Image.fromarray(photograph)
+    image.save(tmp_path / "phone.jpg", "MPO", save_all=True, append_images=[image.resize((8, 8))], quality=95)
+    assert read_image(tmp_path / "phone.jpg").shape == photograph.shape
+
+
+def test_whatever_a_decoder_stumbles_over_the_file_is_named(tmp_path, photograph, monkeypatch):
+    def stumble(image):
+        raise TypeError("bad operand")
+
+    monkeypatch.setattr("ntire_sr.images.ImageOps.exif_transpose", stumble)
+    write_png(tmp_path / "odd.png", photograph)
+    with pytest.raises(Failure, match=r"odd\.png is truncated or damaged"):
+        read_image(tmp_path / "odd.png")

@@ -63,3 +63,11 @@ def test_strange_files_beside_samples_are_named(tmp_path):
     found, strangers = list_samples(tmp_path)
     assert list(found) == [SampleName(0, 0)]
     assert len(strangers) == 3
+
+
+def test_an_x_and_a_number_in_a_word_is_no_scale(tmp_path):
+    names = [
+        image_key(path)
+        for path in list_images(touch(tmp_path, "matrix2.png", "matrix3.png", "0801x4.png"), "HR")
+    ]
+    assert names == ["0801", "matrix2", "matrix3"]

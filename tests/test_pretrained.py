@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import pickle
+import socket
 import subprocess
 import sys
 import threading
@@ -187,3 +188,41 @@ def test_the_linear_layers_come_from_the_lpips_package_without_importing_it():
         "assert not {'lpips', 'torchvision'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\nhalf",
+        b"no status line\r\n\r\n",
+        b"",
+    ],
+)
+def test_a_connection_that_breaks_counts_as_not_found(network, monkeypatch, answer):
+    made, _, _ = network
+    monkeypatch.delenv("NTIRE_SR_OFFLINE")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        monkeypatch.setenv("NTIRE_SR_MIRROR", f"http://127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(NotFound):
+            find(made)
+        thread.join()
+    assert not pretrained.cache_folder().exists() or list(pretrained.cache_folder().iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_counts_as_not_found(network, site):
+    made, path, _ = network
+    (site / made.file_name).write_bytes(path.read_bytes())
+    pretrained.cache_folder().parent.mkdir(parents=True)
+    pretrained.cache_folder().write_text("a file in the place of the folder")
+    with pytest.raises(NotFound, match="cannot be kept"):
+        find(made)

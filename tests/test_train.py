@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from ntire_sr import checkpoint
 from ntire_sr.errors import Failure, WrongUse
+from ntire_sr.images import write_png
 from ntire_sr.layout import RunFolder
 from ntire_sr.train import is_finished, plan_of_run, plan_resumed, plan_training, train
 
@@ -187,3 +188,43 @@ def test_cuda_is_refused_where_there_is_none(tmp_path):
         pytest.skip("there is a GPU")
     with pytest.raises(WrongUse, match="this torch sees no CUDA GPU"):
         train(plan_training({**TINIEST, "device": "cuda"}), RunFolder(tmp_path))
+
+
+def test_what_auto_stood_for_is_kept_when_a_run_goes_on(tmp_path, squeezenet, monkeypatch):
+    straight, parts = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "parts")
+    auto = {**TINIEST, "features": "auto", "steps": 3}
+    train(plan_training(auto), straight)
+    train(plan_training({**auto, "max_minutes": 1e-9}), parts)
+    assert plan_of_run(parts).settings.features == "filters"
+    monkeypatch.setenv("NTIRE_SR_FEATURE_WEIGHTS", str(squeezenet))
+    train(plan_resumed(parts, {"max_minutes": 0}), parts, resume=True)
+    assert same(weights(straight), weights(parts))
+
+
+def test_checkpoints_without_a_configuration_still_count_as_a_run(tmp_path):
+    run = RunFolder(tmp_path)
+    train(plan_training(TINIEST), run)
+    run.config.unlink()
+    with pytest.raises(WrongUse, match="already holds a run"):
+        train(plan_training(TINIEST), run)
+    with pytest.raises(WrongUse, match="belong to a run with channels=4"):
+        train(plan_training({**TINIEST, "channels": 8}), run, resume=True)
+    assert train(plan_training({**TINIEST, "steps": 3}), run, resume=True).steps_done == 3
+
+
+def test_half_a_line_of_the_log_or_bytes_that_are_no_text_do_not_stop_a_resume(tmp_path):
+    run = RunFolder(tmp_path)
+    train(plan_training(TINIEST), run)
+    with open(run.log, "ab") as file:
+        file.write(b'{"step": 3, "lo\xff')
+    train(plan_resumed(run, {"steps": 3}), run, resume=True)
+    assert [json.loads(line)["step"] for line in run.log.read_text().splitlines()] == [1, 2, 3]
+
+
+def test_a_run_goes_on_from_another_folder(tmp_path, monkeypatch, photograph):
+    write_png(tmp_path / "data" / "a.png", photograph)
+    monkeypatch.chdir(tmp_path)
+    run = RunFolder(tmp_path / "run")
+    train(plan_training({**TINIEST, "hr": "data"}), run)
+    monkeypatch.chdir(tmp_path / "data")
+    assert train(plan_resumed(run, {"steps": 3}), run, resume=True).steps_done == 3

@@ -14,6 +14,7 @@ import click
 
 from ntire_sr import __version__
 from ntire_sr.errors import Failure
+from ntire_sr.layout import DEFAULT_RUN, DEFAULT_SAMPLES, MOST_SAMPLES, RunFolder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 PATH = click.Path(path_type=Path)
 SCALE = click.Choice(["4", "8"])
 DEVICE = click.Choice(["auto", "cpu", "cuda"])
-DEFAULT_RUN = Path("runs/latest")
 
 run_option = click.option("--run", type=PATH, default=DEFAULT_RUN, show_default=True, help="Run folder; holds whatever is not named otherwise.")
 device_option = click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where to compute; auto: the GPU where there is one.")
@@ -56,8 +56,8 @@ def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **opti
     """
     import json
 
+    from ntire_sr.checkpoint import saved_steps
     from ntire_sr.config import parse_words, require
-    from ntire_sr.layout import RunFolder
     from ntire_sr.train import is_finished, plan_resumed, plan_training
     from ntire_sr.train import train as run_training
 
@@ -73,7 +73,7 @@ def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **opti
         click.echo(json.dumps(plan.as_json(), indent=1))
         return
     if goes_on and is_finished(folder, plan):
-        click.echo(f"{run} is finished: {plan.config.steps} steps, weights in {folder.weights}")
+        click.echo(f"{run} is finished: {saved_steps(folder.checkpoints)[0][0]} steps, weights in {folder.weights}")
         return
     outcome = run_training(plan, folder, resume)
     if outcome.why == "finished":
@@ -86,7 +86,7 @@ def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **opti
 @cli.command()
 @click.option("--lr", type=PATH, show_default="embedded validation photographs", help="Folder of LR images.")
 @click.option("--out", type=PATH, show_default="RUN/samples", help="Folder for the samples.")
-@click.option("--samples", type=click.IntRange(min=1, max=99999), default=10, show_default=True, help="Samples per LR image.")
+@click.option("--samples", type=click.IntRange(min=1, max=MOST_SAMPLES), default=DEFAULT_SAMPLES, show_default=True, help="Samples per LR image.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Each sample's own seed is made from this, the LR image and its number.")
 @click.option("--weights", metavar="FILE|NAME", show_default="RUN/weights.safetensors", help="Weights file, or a model without weights: bicubic.")
 @click.option("--scale", type=SCALE, show_default="the weights'", help="HR pixels per LR pixel along an axis.")
@@ -95,7 +95,7 @@ def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **opti
 @click.option("--only", multiple=True, metavar="SAMPLE", show_default="all", help="Draw this sample again, such as 000003_sample00007; repeatable.")
 @click.option("--projection/--no-projection", default=True, show_default=True, help="Make every sample LR-exact, or write what the network drew.")
 @click.option("--allow-unreachable", is_flag=True, default=False, show_default=True, help="Also write samples of LR images that no 8-bit image reduces to.")
-@click.option("--overwrite", is_flag=True, default=False, show_default=True, help="Replace samples that were drawn with other settings.")
+@click.option("--overwrite", is_flag=True, default=False, show_default=True, help="Where the folder holds samples of other settings, replace them all.")
 def generate(lr: Path | None, out: Path | None, weights: str | None, scale: str | None, device: str, run: Path, only: tuple[str, ...], **options: Any) -> None:
     """Draw samples of every LR image.
 
@@ -105,21 +105,20 @@ def generate(lr: Path | None, out: Path | None, weights: str | None, scale: str 
     from ntire_sr.device import choose_device
     from ntire_sr.generate import Request, parse_only
     from ntire_sr.generate import generate as draw_samples
-    from ntire_sr.layout import RunFolder
     from ntire_sr.models.table import load_generator
 
     folder = RunFolder(run)
     chosen = choose_device(device)
     loaded = load_generator(weights or folder.weights, int(scale) if scale else None, chosen)
-    if lr is None:
-        write_validation(folder, loaded.scale)
-    request = Request(lr or folder.validation_lr, out or folder.samples, only=parse_only(only), **options)
+    request = Request(lr or write_validation(folder, loaded.scale), out or folder.samples, only=parse_only(only), **options)
     with _progress("generate") as done:
         drawn = draw_samples(request, loaded, chosen, done)
     described = loaded.model.name
     if loaded.weights:
         described += f", weights {loaded.weights} ({(loaded.weights_sha256 or '')[:12]}, {loaded.facts.get('step', '?')} steps)"
     click.echo(f"{drawn.written} samples written, {drawn.kept} kept, in {request.out}")
+    if drawn.manifest.samples > request.samples and not only:
+        click.echo(f"the folder was begun with {drawn.manifest.samples} samples per image, and has them all")
     click.echo(f"drawn by {described}")
     click.echo(f"worst LR-PSNR: {drawn.worst_db:.2f} dB" + ("" if request.projection else " (without projection)"))
     for text in drawn.unreachable:
@@ -151,7 +150,6 @@ def score(
     from ntire_sr.evaluation.report import print_table
     from ntire_sr.evaluation.session import measure
     from ntire_sr.files import finite
-    from ntire_sr.layout import RunFolder
 
     folder = RunFolder(run)
     with _progress("score") as done:
@@ -159,7 +157,7 @@ def score(
             hr=hr or folder.validation_hr, sr=sr or folder.samples, out=out or folder.score, scale=int(scale) if scale else None, samples=samples, device=device, lpips_weights=lpips_weights, without_lpips=without_lpips, done=done
         )
     if as_json:
-        click.echo(json.dumps(finite(measured.score.summary() | {"out": str(measured.out)}), indent=1))
+        click.echo(json.dumps(finite(measured.score.summary() | {"lpips_missing": measured.lpips_missing, "out": str(measured.out)}), indent=1))
     else:
         print_table(measured.score, _stdout())
         if measured.lpips_missing:
@@ -186,7 +184,6 @@ def package(
 
     Lists all problems at once, and writes nothing while there is any.
     """
-    from ntire_sr.layout import RunFolder
     from ntire_sr.submission.session import pack
 
     folder = RunFolder(run)
@@ -292,6 +289,11 @@ def main() -> None:
         code = _fail(str(failure), failure.exit_code)
     except BrokenPipeError:
         code = 1
+    except RuntimeError as error:
+        # torch reports memory on CPU and GPU as RuntimeError; anything else is a defect
+        if "memory" not in str(error):
+            raise
+        code = _fail(str(Failure("out of memory", "a smaller batch, patch or network, smaller images, or more memory")), 1)
     except OSError as error:
         code = _fail(str(explain(error, f"{error.filename or 'the operating system refused'}")), 1)
     except MemoryError:

@@ -53,7 +53,8 @@ class TrainConfig:
         )
 
 
-# Fields that a resumed run may change: they do not touch what is computed, only how long and how often.
+# Fields that a resumed run may change. They leave what is computed alone, but for `steps`: the schedules
+# then end at the new last step, so the run is not the one that had been planned so long from its start.
 CHANGEABLE_ON_RESUME = frozenset(
     {"steps", "max_minutes", "checkpoint_every", "log_every", "device", "feature_weights"}
 )

@@ -45,6 +45,12 @@ def demonstrate(
     began = time.monotonic()
     folder = RunFolder(run)
 
+    missing = None
+    try:  # before minutes are spent
+        find(ALEXNET)
+    except NotFound as error:
+        missing = error
+
     say("1/4 train")
     values = {"steps": steps, "max_minutes": max_minutes, "device": device}
     plan = plan_resumed(folder, values) if folder.config.exists() else plan_training(values)
@@ -57,24 +63,18 @@ def demonstrate(
     say(f"2/4 generate --samples {samples}")
     chosen = choose_device(device)
     loaded = load_generator(folder.weights, None, chosen)
-    write_validation(folder, loaded.scale)
     earlier = load_manifest(folder.samples)
     stale = earlier is not None and (
         earlier.settings.weights_sha256 != loaded.weights_sha256 or earlier.samples != samples
     )
     with progress("generate") as done:
-        request = Request(folder.validation_lr, folder.samples, samples, overwrite=stale)
+        request = Request(write_validation(folder, loaded.scale), folder.samples, samples, overwrite=stale)
         drawn = generate(request, loaded, chosen, done)
     say(
         f"samples: {folder.samples} ({drawn.written} written, {drawn.kept} kept, worst LR-PSNR {drawn.worst_db:.2f} dB)"
     )
 
     say("3/4 score")
-    missing = None
-    try:
-        find(ALEXNET)
-    except NotFound as error:
-        missing = error
     with progress("score") as done:
         measured = measure(
             folder.validation_hr,

@@ -7,11 +7,11 @@ import math
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ntire_sr.errors import Failure
+from ntire_sr.errors import Failure, WrongUse
 
 _REMEDIES = {
     errno.ENOSPC: "free some space, or choose a folder on another disk; nothing half-written was left",
@@ -25,11 +25,15 @@ _REMEDIES = {
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
 
+# the path itself is the mistake, whatever the state of the disk
+_WRONG_PATH = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
+
 
 def explain(error: OSError, doing: str) -> Failure:
     """The user's words for an operating-system error, with a remedy."""
     remedy = _REMEDIES.get(error.errno or 0, "check the disk and the path, then run the same command again")
-    return Failure(f"{doing}: {error.strerror or error}", remedy)
+    kind = WrongUse if error.errno in _WRONG_PATH else Failure
+    return kind(f"{doing}: {error.strerror or error}", remedy)
 
 
 def make_folder(folder: Path) -> Path:
@@ -46,25 +50,31 @@ def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to, renamed to `path` only when everything worked.
 
     The data is flushed to the disk before the rename, so that after a power cut the file is either
-    the old one, the new one, or absent.
+    the old one, the new one, or absent. Errors of the body pass through as they are.
     """
     make_folder(path.parent)
     part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         yield part
-        with open(part, "rb+") as written:
-            os.fsync(written.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise explain(error, f"cannot write {path}") from error
+        try:
+            with open(part, "rb+") as written:
+                os.fsync(written.fileno())
+            part.replace(path)
+        except OSError as error:
+            raise explain(error, f"cannot write {path}") from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # on a read-only disk this fails too, and would hide the reason
+            part.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
-    """Write a small file atomically. Text is stored as UTF-8 with Unix line ends."""
+    """Write a small file atomically. Text is stored as UTF-8 with Unix line ends; what UTF-8 cannot hold
+    (half characters in file names) is written as an escape."""
     with whole_file(path) as part:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        try:
+            part.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
+        except OSError as error:
+            raise explain(error, f"cannot write {path}") from error
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -3,14 +3,17 @@
 import platform
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from ntire_sr import __version__
+from ntire_sr.config import require
 from ntire_sr.errors import Failure, Problems, WrongUse
 from ntire_sr.files import make_folder, sha256_bytes, sha256_file
 from ntire_sr.images import read_image, to_8bit, to_array, to_tensor, to_unit, write_png
@@ -114,31 +117,43 @@ def generate(
         Problems: broken LR images (nothing is drawn), or, at the end, samples that missed 45 dB and
             LR images that no 8-bit image reduces to (these were not written, the others were).
     """
+    require(
+        not (request.only and request.overwrite),
+        "--only draws single samples, --overwrite replaces all",
+        "--only alone: it draws the named samples again",
+    )
     images = read_lr_folder(request.lr)
     manifest = _open_manifest(request, loaded, [record for _, record in images], device)
     drawn = Drawn(manifest)
     wanted = _wanted(request, manifest, len(images))
     make_folder(request.out)
+    # from now on the folder says what its samples are, also when this call is killed
+    manifest.save(request.out)
     problems: list[str] = []
     completed, total = 0, sum(map(len, wanted.values()))
-    for index, names in wanted.items():
-        path, record = images[index]
-        missing = [name for name in names if request.only or not _is_whole(request.out, manifest, name)]
-        drawn.kept += len(names) - len(missing)
-        completed += len(names) - len(missing)
-        if missing:
-            try:
-                lr = to_tensor(read_image(path)).to(device)
-                problems += _draw_image(request, loaded, lr, index, missing, drawn)
-            except torch.OutOfMemoryError as error:
-                raise Failure(
-                    f"{path.name} with {record.width} x {record.height} pixels does not fit into the memory of {device}",
-                    "--device cpu, or smaller LR images",
-                ) from error
-            completed += len(missing)
+    try:
+        for index, names in wanted.items():
+            path, record = images[index]
+            missing = [name for name in names if request.only or not _is_whole(request.out, manifest, name)]
+            drawn.kept += len(names) - len(missing)
+            if missing:
+                try:
+                    lr = to_tensor(read_image(path)).to(device)
+                    problems += _draw_image(request, loaded, lr, index, missing, drawn)
+                except torch.OutOfMemoryError as error:
+                    raise Failure(
+                        f"{path.name} with {record.width} x {record.height} pixels does not fit into "
+                        f"the memory of {device}",
+                        "--device cpu, or smaller LR images",
+                    ) from error
+                manifest.save(request.out)
+            completed += len(names)
+            if done:
+                done(completed, total)
+    except BaseException:
+        with suppress(Failure):  # what stopped the work is what the user must hear
             manifest.save(request.out)
-        if done:
-            done(completed, total)
+        raise
     manifest.save(request.out)
     if problems:
         raise Problems(
@@ -226,41 +241,44 @@ def _open_manifest(
         features=loaded.facts.get("features"),
         trained_steps=loaded.facts.get("step"),
         device=device.type,
+        threads=torch.get_num_threads(),
         versions={
             "ntire-sr": __version__,
             "python": platform.python_version(),
             "torch": torch.__version__,
             "numpy": np.__version__,
+            "opencv": cv2.__version__,  # its encoder decides on the bytes of the PNGs
         },
         images=images,
     )
-    present = (
-        [path for path in request.out.glob("*.png") if parse_sample_name(path.name)]
-        if request.out.is_dir()
-        else []
-    )
-    if request.overwrite:
-        for path in (*present, request.out / MANIFEST):
-            path.unlink(missing_ok=True)
-        return fresh
-    found = load_manifest(request.out)
+    found = load_manifest(request.out) if not request.overwrite else _readable_manifest(request.out)
+    here = list(request.out.glob("*.png")) if request.out.is_dir() else []
+    present = [path for path in here if parse_sample_name(path.name)]
     if found is None:
-        if present:
-            raise WrongUse(
-                f"{request.out} holds {len(present)} samples and no manifest that says what drew them",
-                "choose another --out, or replace them with --overwrite",
-            )
-        return fresh
-    differences = found.settings.differences(settings)
-    if [record.lr_sha256 for record in found.images] != [record.lr_sha256 for record in images]:
-        differences.append(f"lr: other LR images ({len(found.images)} there, {len(images)} asked for)")
-    if differences:
+        differences = [f"{len(present)} samples without a manifest that says what drew them"] if present else []
+    else:
+        differences = found.settings.differences(settings)
+        if [record.lr_sha256 for record in found.images] != [record.lr_sha256 for record in images]:
+            differences.append(f"lr: the images of {found.lr} there, of {fresh.lr} asked for")
+    if found is not None and not differences:
+        found.samples = max(found.samples, request.samples)
+        return found
+    if differences and not request.overwrite:
         raise WrongUse(
-            f"{request.out} holds samples of another run; " + "; ".join(differences),
+            f"{request.out} holds samples of another run: " + "; ".join(differences),
             "choose another --out, or replace them with --overwrite",
         )
-    found.samples = max(found.samples, request.samples)
-    return found
+    for path in (*present, request.out / MANIFEST):
+        path.unlink(missing_ok=True)
+    return fresh
+
+
+def _readable_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a folder that is to be replaced: none where it is damaged."""
+    try:
+        return load_manifest(folder)
+    except Failure:
+        return None
 
 
 def _wanted(request: Request, manifest: Manifest, images: int) -> dict[int, list[SampleName]]:

@@ -82,16 +82,17 @@ def read_image(path: Path) -> np.ndarray:
         ) from error
     except MemoryError as error:
         raise Failure(f"{path} does not fit into memory", "cut it into parts") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+    except Exception as error:
         if isinstance(error, OSError) and error.errno:
             raise explain(error, f"cannot read {path}") from error
-        # Pillow reports damaged files as OSError without errno, SyntaxError or ValueError
+        # on damaged files Pillow raises whatever its parsers stumble over: OSError, SyntaxError, TypeError ...
         raise Failure(f"{path} is truncated or damaged ({error})", "replace the file") from error
 
 
 def _to_rgb(path: Path, image: Image.Image) -> np.ndarray:
     refusal = None
-    if getattr(image, "n_frames", 1) > 1:
+    # telephones put depth and gain maps behind the photograph: MPO, of which the first picture is meant
+    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         refusal = "is animated", "save the frame you mean"
     elif image.format == "PNG" and png_header(path).bit_depth == 16:
         refusal = "has 16 bits per channel", "convert it to 8 bits"

@@ -9,13 +9,15 @@ from pathlib import Path
 from ntire_sr.errors import Problems, WrongUse
 
 DEFAULT_RUN = Path("runs/latest")
+MOST_SAMPLES = 100_000  # five digits in a sample's name
+DEFAULT_SAMPLES = 10  # per image, as the challenge asks for
 MANIFEST = "manifest.json"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 # The official scripts number SR images from 0; the 2021 and 2022 editions also saw the HR numbers.
 FIRST_INDICES = (0, 801, 901)
 
 _SAMPLE = re.compile(r"(?P<index>\d{6})(?:_sample(?P<sample>\d{5}))?\.png")
-_SCALE_SUFFIX = re.compile(r"x[2348]$")
+_SCALE_SUFFIX = re.compile(r"(?<=\d)x[2348]$")
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,9 @@ class RunFolder:
     def validation_hr(self) -> Path:
         return self.path / "validation" / "HR"
 
-    @property
-    def validation_lr(self) -> Path:
-        return self.path / "validation" / "LR"
+    def validation_lr(self, scale: int) -> Path:
+        """LR images of one scale; samples of another scale keep theirs."""
+        return self.path / "validation" / f"LRx{scale}"
 
     @property
     def samples(self) -> Path:
@@ -87,12 +89,24 @@ def parse_sample_name(name: str) -> SampleName | None:
 
 
 def image_key(path: Path) -> str:
-    """The name that an HR image and its LR image share: the stem without DIV2K's `x4`.
+    """The name that an HR image and its LR image share: the stem without DIV2K's `x4` behind a number.
 
-    >>> image_key(Path("LR/0801x4.png"))
-    '0801'
+    >>> image_key(Path("LR/0801x4.png")), image_key(Path("HR/matrix4.png"))
+    ('0801', 'matrix4')
     """
     return _SCALE_SUFFIX.sub("", path.stem)
+
+
+def same_image(one: Path, other: Path) -> bool:
+    """Whether two names stand for one image, an `x4` at the end of either aside.
+
+    >>> same_image(Path("HR/baboon.png"), Path("LR/baboonx4.png"))
+    True
+    """
+    shorter, longer = sorted((one.stem, other.stem), key=len)
+    return (
+        image_key(one) == image_key(other) or re.fullmatch(re.escape(shorter) + "x[2348]", longer) is not None
+    )
 
 
 def list_images(folder: Path, what: str, recursive: bool = False) -> list[Path]:
@@ -130,7 +144,7 @@ def list_images(folder: Path, what: str, recursive: bool = False) -> list[Path]:
 def list_samples(folder: Path) -> tuple[dict[SampleName, Path], list[str]]:
     """The samples of a folder by image and number, counted from 0, and the names that are none.
 
-    Numbering that starts at 801 or 901 (the HR images' own numbers) is moved to 0.
+    Numbering from 801 or 901 on (the HR images' own numbers) is moved to 0.
     """
     if not folder.is_dir():
         raise WrongUse(f"the SR folder {folder} does not exist", "run `ntire-sr generate` first, or give --sr")
@@ -146,7 +160,7 @@ def list_samples(folder: Path) -> tuple[dict[SampleName, Path], list[str]]:
         else:
             named[name] = path
     lowest = min((name.index for name in named), default=0)
-    first = lowest if lowest in FIRST_INDICES else 0
+    first = max(start for start in FIRST_INDICES if start <= lowest)
     return {SampleName(name.index - first, name.sample): path for name, path in named.items()}, strangers
 
 

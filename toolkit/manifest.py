@@ -1,15 +1,20 @@
 """The manifest of a folder of samples: what drew them, from what, and the digest of each file."""
 
+import types
+import typing
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from ntire_sr.config import field_types
 from ntire_sr.errors import Failure
 from ntire_sr.files import read_json, write_json
-from ntire_sr.layout import MANIFEST
+from ntire_sr.layout import MANIFEST, MOST_SAMPLES
+from ntire_sr.resize import SCALES
 
 FORMAT = "ntire-sr manifest"
 VERSION = 1
+Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class Manifest:
     features: str | None = None  # what the weights' feature losses were computed on
     trained_steps: int | None = None
     device: str = "cpu"
+    threads: int = 1  # of torch; another number may change the last bits of a float
     versions: dict[str, str] = field(default_factory=dict)
     images: list[ImageRecord] = field(default_factory=list)
     files: dict[str, SampleRecord] = field(default_factory=dict)
@@ -94,17 +100,41 @@ def load_manifest(folder: Path) -> Manifest | None:
         )
     try:
         kept = {f.name: content[f.name] for f in fields(Manifest)}
-        kept["settings"] = DrawSettings(**kept["settings"])
-        kept["images"] = [_image(record) for record in kept["images"]]
+        kept["settings"] = _typed(DrawSettings, kept["settings"])
+        if not isinstance(kept["images"], list):
+            raise TypeError("images is no list")
+        kept["images"] = [_typed(ImageRecord, record) for record in kept["images"]]
         kept["files"] = {name: _sample(record) for name, record in kept["files"].items()}
-        return Manifest(**kept)
+        manifest = _typed(Manifest, kept)
+        _check_ranges(manifest)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise Failure(f"{path} is damaged ({type(error).__name__}: {error})", remedy) from error
-
-
-def _image(record: dict[str, Any]) -> ImageRecord:
-    return ImageRecord(**record)
+    return manifest
 
 
 def _sample(record: dict[str, Any]) -> SampleRecord:
-    return SampleRecord(**{**record, "lr_psnr_db": float(record["lr_psnr_db"])})
+    return _typed(SampleRecord, {**record, "lr_psnr_db": float(record["lr_psnr_db"])})
+
+
+def _typed(record: type[Record], values: dict[str, Any]) -> Record:
+    """A record from JSON values, each of the type that the record declares."""
+    kinds = field_types(record)
+    for name, value in values.items():
+        kind = kinds[name]
+        options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+        allowed = tuple(typing.get_origin(option) or option for option in options)
+        number = float in allowed and isinstance(value, int)
+        truth = isinstance(value, bool) and bool not in allowed  # which Python takes for a number
+        if truth or not (number or isinstance(value, allowed)):
+            raise TypeError(f"{name} is {value!r}")
+    return record(**values)
+
+
+def _check_ranges(manifest: Manifest) -> None:
+    if not 1 <= manifest.samples <= MOST_SAMPLES:
+        raise ValueError(f"samples is {manifest.samples}")
+    if manifest.settings.scale not in SCALES:
+        raise ValueError(f"scale is {manifest.settings.scale}")
+    for image in manifest.images:
+        if image.unreachable and image.reachable_db is None:
+            raise ValueError(f"{image.name} is unreachable without a value")

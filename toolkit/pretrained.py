@@ -8,15 +8,15 @@ tensors that are used have the known digest. Nothing is ever unpickled beyond pl
 """
 
 import hashlib
+import http.client
 import importlib.util
 import os
 import pickle
 import re
-import urllib.error
 import urllib.request
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,36 +155,41 @@ def download(network: Pretrained) -> Path:
         TimeRemainingColumn(),
     )
     try:
-        with (
-            urllib.request.urlopen(network.address, timeout=TIMEOUT_SECONDS) as response,
-            whole_file(target) as part,
-            Progress(*columns, console=Console(stderr=True)) as progress,
-        ):
-            size = int(response.headers.get("Content-Length") or 0)
-            task = progress.add_task(network.file_name, total=size or None)
-            received = 0
+        with whole_file(target) as part, Progress(*columns, console=Console(stderr=True)) as progress:
+            task = progress.add_task(network.file_name, total=None)
             with open(part, "wb") as file:
-                while block := response.read(1 << 18):
-                    received += len(block)
-                    if received > LARGEST_DOWNLOAD:
-                        raise NotFound(
-                            f"{network.address} sends more than {LARGEST_DOWNLOAD >> 20} MiB", remedy
-                        )
+                for size, block in _blocks(network, what, remedy):
                     file.write(block)
-                    progress.advance(task, len(block))
-            if size and received != size:
-                raise NotFound(
-                    f"{network.address} broke off after {received} of {size} bytes", "run the command again"
-                )
+                    progress.update(task, total=size or None, advance=len(block))
             found = sha256_file(part)
             if not found.startswith(network.hash_prefix):
                 raise NotFound(
-                    f"{network.address} has SHA-256 {found[:8]}..., not {network.hash_prefix}...: it was damaged or replaced",
+                    f"{network.address} has SHA-256 {found[:8]}..., not {network.hash_prefix}...: "
+                    "it was damaged or replaced",
                     remedy,
                 )
-    except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
-        raise NotFound(f"{what} and cannot be fetched from {network.address} ({error})", remedy) from error
+    except NotFound:
+        raise
+    except (OSError, Failure) as error:  # of the disk; those of the network are NotFound already
+        raise NotFound(f"{what} and cannot be kept: {error}", remedy) from error
     return target
+
+
+def _blocks(network: Pretrained, what: str, remedy: str) -> Iterator[tuple[int, bytes]]:
+    """(announced size or 0, block) of a download; everything that can go wrong with it is NotFound."""
+    received = 0
+    try:
+        with urllib.request.urlopen(network.address, timeout=TIMEOUT_SECONDS) as response:
+            size = int(response.headers.get("Content-Length") or 0)
+            while block := response.read(1 << 18):
+                received += len(block)
+                if received > LARGEST_DOWNLOAD:
+                    raise NotFound(f"{network.address} sends more than {LARGEST_DOWNLOAD >> 20} MiB", remedy)
+                yield size, block
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise NotFound(f"{what} and cannot be fetched from {network.address} ({error!r})", remedy) from error
+    if received < size:
+        raise NotFound(f"{network.address} broke off after {received} of {size} bytes", "run the command again")
 
 
 def load(network: Pretrained, path: Path) -> dict[str, Tensor]:

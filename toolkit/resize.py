@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 SCALES = (4, 8)
+CROP_MULTIPLE = 8  # the official script crops HR sides to multiples of this, in both tracks
 REQUIRED_DB = 45.0  # LR-PSNR that the challenge asks of every sample
 
 
@@ -116,6 +117,11 @@ def _cubic(x: Tensor) -> Tensor:
 @lru_cache(maxsize=64)
 def reduction_matrix(size: int, scale: int) -> Tensor:
     """The matrix A of one linear pass of D: (ceil(size / scale), size), float64, rows summing to 1."""
+    with torch.inference_mode(False):  # what is kept must serve training too
+        return _reduction_matrix(size, scale)
+
+
+def _reduction_matrix(size: int, scale: int) -> Tensor:
     rows = lr_size(size, scale)
     centre = (torch.arange(rows, dtype=torch.float64) + 0.5) * scale - 0.5
     first = torch.floor(centre - 2 * scale).long()

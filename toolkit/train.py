@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ntire_sr.checkpoint import load_checkpoint, save_checkpoint, saved_steps
-from ntire_sr.config import CHANGEABLE_ON_RESUME, TrainConfig, convert, field_types, make, require, suggestion
+from ntire_sr.config import CHANGEABLE_ON_RESUME, TrainConfig, field_types, make, require, suggestion
 from ntire_sr.data import Photographs
 from ntire_sr.device import choose_device
 from ntire_sr.errors import Failure, WrongUse
@@ -70,6 +70,9 @@ def plan_training(values: Mapping[str, Any]) -> Plan:
         preset in model.presets, f"unknown preset {preset!r} of {model.name}", suggestion(preset, model.presets)
     )
     merged = {**model.presets[preset], **values}
+    for name in ("hr", "feature_weights"):  # whole, so that a run goes on from any folder
+        if merged.get(name) not in (None, "none", ""):
+            merged[name] = str(Path(str(merged[name])).resolve())
     run_names, model_names = field_types(TrainConfig), field_types(model.settings)
     for name in merged:
         known = (*run_names, *model_names)
@@ -84,7 +87,7 @@ def plan_of_run(run: RunFolder) -> Plan:
     saved = read_json(run.config, "configuration")
     try:
         return plan_training({**{k: v for k, v in saved.items() if k != "settings"}, **saved["settings"]})
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, WrongUse) as error:
         raise Failure(f"{run.config} is damaged ({error})", "start again in a new folder with --run") from error
 
 
@@ -95,21 +98,20 @@ def plan_resumed(run: RunFolder, values: Mapping[str, Any]) -> Plan:
         WrongUse: `values` ask for something that would make it another run.
     """
     plan = plan_of_run(run)
-    kinds = field_types(TrainConfig) | field_types(type(plan.settings))
-    for name, value in values.items():
-        require(name in kinds, f"unknown setting {name!r}", suggestion(name, kinds))
-        before = getattr(plan.config if name in field_types(TrainConfig) else plan.settings, name)
+    given = plan_training({**_flat(plan), **values})
+    for name in values:
+        before, asked = _flat(plan)[name], _flat(given)[name]
         require(
-            name in CHANGEABLE_ON_RESUME or convert(name, value, kinds[name]) == before,
-            f"{run.path} was started with {name}={before}, not {value}",
+            name in CHANGEABLE_ON_RESUME or asked == before,
+            f"{run.path} was started with {name}={before}, not {asked}",
             f"leave {name} out to go on, or start another run with --run",
         )
-    changed = {
-        name: convert(name, value, kinds[name])
-        for name, value in values.items()
-        if name in CHANGEABLE_ON_RESUME
-    }
-    return Plan(replace(plan.config, **changed), plan.settings)
+    return given
+
+
+def _flat(plan: Plan) -> dict[str, Any]:
+    """All settings of a plan by name."""
+    return asdict(plan.config) | asdict(plan.settings)
 
 
 @contextmanager
@@ -152,26 +154,28 @@ def train(plan: Plan, run: RunFolder, resume: bool = False, console: Console | N
     began = time.monotonic()
     console = console or Console(stderr=True)
     config, device = plan.config, choose_device(plan.config.device)
-    if run.config.exists() and not resume:
+    if (run.config.exists() or saved_steps(run.checkpoints)) and not resume:
         raise WrongUse(
             f"{run.path} already holds a run", "add --resume to go on with it, or --run FOLDER for another"
         )
+    make_folder(run.path)
 
     # ---- data, networks, and what an earlier call left
     photographs = Photographs(Path(config.hr) if config.hr else None, config.patch, config.scale)
     assert plan.model.training is not None
     training: Training = plan.model.training(config, plan.settings, device)
+    # what `auto` stands for is decided once, so that a resumed run cannot decide otherwise
+    plan = replace(plan, settings=training.settings)
     found = load_checkpoint(run.checkpoints, device) if resume else None
     step = 0
     if found:
         step, state, passed = found
         for text in passed:
             console.print(f"passed over: {text}", markup=False, soft_wrap=True)
-        training.load_state_dict(state)
+        _load_state(training, state, plan, run)
         console.print(f"going on after step {step}")
     else:
         _say_what(plan, photographs, training, device, console)
-    make_folder(run.path)
     write_json(run.config, plan.as_json())
     _trim_log(run.log, step)
 
@@ -179,7 +183,7 @@ def train(plan: Plan, run: RunFolder, resume: bool = False, console: Console | N
         # the weights come first: whoever finds a checkpoint finds weights that are at least as new
         facts = {"step": step, "steps": config.steps, "seed": config.seed, "features": training.features_name}
         save_weights(run.weights, config.model, config.scale, plan.settings, training.weights(), facts)
-        save_checkpoint(run.checkpoints, step, training.state_dict())
+        save_checkpoint(run.checkpoints, step, {"plan": plan.as_json(), "training": training.state_dict()})
 
     # ---- the loop
     columns = (
@@ -213,7 +217,7 @@ def train(plan: Plan, run: RunFolder, resume: bool = False, console: Console | N
             if caught or (config.max_minutes and minutes >= config.max_minutes):
                 why = caught[0] if caught else "time"
                 break
-    if saved_at != step or not run.weights.exists():
+    if saved_at != step or not run.weights.is_file():
         save()
     return Outcome(step, config.steps, "finished" if step >= config.steps else why, run.weights)
 
@@ -222,6 +226,21 @@ def is_finished(run: RunFolder, plan: Plan) -> bool:
     """Whether the run's newest checkpoint is its last and its weights are there."""
     steps = saved_steps(run.checkpoints)
     return bool(steps) and steps[0][0] >= plan.config.steps and run.weights.is_file()
+
+
+def _load_state(training: Training, state: dict[str, Any], plan: Plan, run: RunFolder) -> None:
+    """Go on from a checkpoint of the same plan; another plan's is refused by what differs."""
+    remedy = "start another run with --run, or give the settings that this one was started with"
+    before = state.get("plan")
+    if not isinstance(before, dict) or not isinstance(before.get("settings"), dict):
+        raise Failure(f"the checkpoints in {run.checkpoints} are not of this program", remedy)
+    was = {**before, **before["settings"]}
+    differing = [name for name, value in _flat(plan).items() if was.get(name) != value]
+    differing = [name for name in differing if name not in CHANGEABLE_ON_RESUME and name != "preset"]
+    if differing:
+        listed = ", ".join(f"{name}={was.get(name)}" for name in differing)
+        raise WrongUse(f"the checkpoints in {run.checkpoints} belong to a run with {listed}", remedy)
+    training.load_state_dict(state["training"])
 
 
 def _say_what(
@@ -258,7 +277,7 @@ def _trim_log(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             if json.loads(line)["step"] <= step:
                 kept.append(line + "\n")

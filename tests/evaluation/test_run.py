@@ -71,7 +71,7 @@ def test_where_the_crop_takes_pixels_away_both_figures_are_reported(folders, tmp
     assert score.images[0].lr_uncropped is None
     assert score.images[1].lr_uncropped is not None
     assert score.images[1].lr_uncropped.worst_db != score.images[1].lr.worst_db
-    assert score.summary()["images_touched_by_crop"] == 1
+    assert score.summary()["images_scored_uncropped"] == 1
 
 
 def test_without_lpips_its_columns_are_empty_and_the_rest_is_measured(folders, tmp_path):
@@ -99,7 +99,7 @@ def test_all_problems_of_a_folder_are_listed_at_once(folders, photograph):
     for part in (
         "stranger.png is no sample's name",
         "0801.png (index 0): 1 of 2 samples are missing: 1",
-        "1 samples without an HR image or above 2 per image: 000007_sample00000.png",
+        "1 samples without an HR image: 000007_sample00000.png",
         "000001_sample00000.png has 40 x 40 pixels; 0802.png (83 x 70) asks for 80 x 64 to 84 x 72",
         "000001_sample00001.png is not a PNG file",
     ):

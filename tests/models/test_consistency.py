@@ -122,3 +122,25 @@ def test_without_success_the_best_image_seen_is_returned():
     few, many = (make_consistent(torch.rand(1, 3, 32, 32), lr, 4, max_rounds=n) for n in (2, 64))
     assert few.lr_psnr_db <= many.lr_psnr_db < 50
     assert many.lr_psnr_db == lr_psnr_db(many.image, lr, 4)
+
+
+def test_what_inference_computed_first_serves_training_afterwards():
+    size = 4 * 13  # a size that no other test uses, so that the matrices are made here
+    with torch.inference_mode():
+        make_consistent(
+            torch.rand(1, 3, size, size), torch.zeros(1, 3, 13, 13, dtype=torch.uint8), 4, max_rounds=1
+        )
+    sr = torch.rand(1, 3, size, size, requires_grad=True)
+    project(sr, torch.rand(1, 3, 13, 13), 4).sum().backward()
+    assert sr.grad is not None
+
+
+def test_the_projection_is_exact_whatever_precision_the_caller_has_set():
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        sr, lr = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 16, 16)
+        assert (downscale(project(sr, lr, 4), 4) - lr).abs().max() < 1e-5
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -126,7 +126,7 @@ def test_an_interrupted_packing_leaves_the_earlier_archive(samples, tmp_path, mo
     out = tmp_path / "out.zip"
     before = pack(samples, out).sha256
     files = [(SampleName(0, 0), samples / "000000_sample00000.png"), (SampleName(0, 1), samples / "absent.png")]
-    with pytest.raises(Exception, match="cannot write"):
+    with pytest.raises(Exception, match=r"cannot read .*absent\.png"):
         write_archive(out, files, 2, Readme(0, False, False, ""))
     assert sha256_file(out) == before
     assert [path.name for path in tmp_path.glob("*.zip*")] == ["out.zip"]
