@@ -155,7 +155,10 @@ def download(network: Pretrained) -> Path:
         TimeRemainingColumn(),
     )
     try:
-        with whole_file(target) as part, Progress(*columns, console=Console(stderr=True)) as progress:
+        with (
+            whole_file(target) as part,
+            Progress(*columns, console=Console(stderr=True), transient=True) as progress,
+        ):
             task = progress.add_task(network.file_name, total=None)
             with open(part, "wb") as file:
                 for size, block in _blocks(network, what, remedy):
@@ -187,7 +190,10 @@ def _blocks(network: Pretrained, what: str, remedy: str) -> Iterator[tuple[int, 
                     raise NotFound(f"{network.address} sends more than {LARGEST_DOWNLOAD >> 20} MiB", remedy)
                 yield size, block
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise NotFound(f"{what} and cannot be fetched from {network.address} ({error!r})", remedy) from error
+        raise NotFound(
+            f"{what} and cannot be fetched from {network.address} ({str(error) or type(error).__name__})",
+            remedy,
+        ) from error
     if received < size:
         raise NotFound(f"{network.address} broke off after {received} of {size} bytes", "run the command again")
 
