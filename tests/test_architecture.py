@@ -25,7 +25,7 @@ FOLDERS = {
 # Lower layers first; a module imports from its own layer and those before it. `models` and
 # `evaluation` are one layer each and do not know each other.
 LAYERS = [
-    ["errors", "files", "config", "layout", "images", "resize", "manifest", "device", "pretrained"],
+    ["errors", "files", "config", "layout", "images", "resize", "manifest", "device", "progress", "pretrained"],
     ["models", "evaluation"],
     ["data", "checkpoint", "train", "generate", "submission"],
     ["demo", "doctor"],

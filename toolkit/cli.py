@@ -259,11 +259,11 @@ class _Progress:
         self.name = name
 
     def __enter__(self) -> Callable[..., None]:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        from ntire_sr.progress import progress_bar
+
+        self.bar = progress_bar(MofNCompleteColumn(), TimeRemainingColumn())
         self.bar.start()
         task = self.bar.add_task(self.name, total=None)
         return lambda done, total=None: self.bar.update(task, completed=done, total=total)

@@ -22,21 +22,14 @@ from pathlib import Path
 
 import platformdirs
 import torch
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from ntire_sr.errors import Failure
 from ntire_sr.files import explain, sha256_file, whole_file
+from ntire_sr.progress import progress_bar
 
 DOWNLOAD_SITE = "https://download.pytorch.org/models"
 MIRROR_VARIABLE = "NTIRE_SR_MIRROR"  # an address to use in place of DOWNLOAD_SITE
@@ -147,18 +140,9 @@ def download(network: Pretrained) -> Path:
     what = f"the pretrained {network.name} ({network.purpose}) is not on this machine"
     if os.environ.get(OFFLINE_VARIABLE, "0") not in ("", "0"):
         raise NotFound(f"{what}, and {OFFLINE_VARIABLE} forbids downloads", remedy)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
+    columns = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     try:
-        with (
-            whole_file(target) as part,
-            Progress(*columns, console=Console(stderr=True), transient=True) as progress,
-        ):
+        with whole_file(target) as part, progress_bar(*columns) as progress:
             task = progress.add_task(network.file_name, total=None)
             with open(part, "wb") as file:
                 for size, block in _blocks(network, what, remedy):

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from ntire_sr.checkpoint import load_checkpoint, save_checkpoint, saved_steps
 from ntire_sr.config import CHANGEABLE_ON_RESUME, TrainConfig, field_types, make, require, suggestion
@@ -23,6 +23,7 @@ from ntire_sr.files import explain, make_folder, read_json, write_json, write_wh
 from ntire_sr.layout import RunFolder
 from ntire_sr.models.contract import Model, Training, seeded
 from ntire_sr.models.table import model_named, save_weights
+from ntire_sr.progress import progress_bar
 
 
 @dataclass(frozen=True)
@@ -186,15 +187,9 @@ def train(plan: Plan, run: RunFolder, resume: bool = False, console: Console | N
         save_checkpoint(run.checkpoints, step, {"plan": plan.as_json(), "training": training.state_dict()})
 
     # ---- the loop
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-    )
+    columns = (MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
     why, saved_at = "finished", step if found else -1
-    with _polite_stop() as caught, Progress(*columns, console=console, transient=True) as progress:
+    with _polite_stop() as caught, progress_bar(*columns, console=console) as progress:
         task = progress.add_task("train", total=config.steps, completed=step, speed="")
         first_step, first_time = step, time.monotonic()
         while step < config.steps:
@@ -213,6 +208,8 @@ def train(plan: Plan, run: RunFolder, resume: bool = False, console: Console | N
             if step % config.checkpoint_every == 0:
                 save()
                 saved_at = step
+                if not console.is_terminal:
+                    console.print(f"step {step} of {config.steps}, {speed:.1f} images/s", highlight=False)
             minutes = (time.monotonic() - began) / 60
             if caught or (config.max_minutes and minutes >= config.max_minutes):
                 why = caught[0] if caught else "time"
