@@ -101,6 +101,8 @@ def test_any_sample_can_be_drawn_again_alone(lr_folder, srgan, tmp_path):
         draw(lr_folder, tmp_path / "alone", srgan, samples=3, only=parse_only(["000007_sample00000.png"]))
     with pytest.raises(WrongUse, match="no sample's name"):
         parse_only(["7"])
+    beyond = draw(lr_folder, tmp_path / "alone", srgan, samples=3, only=parse_only(["000000_sample00004"]))
+    assert beyond.manifest.samples == 5
 
 
 def test_two_seeds_draw_different_samples(lr_folder, srgan, tmp_path):

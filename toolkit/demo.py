@@ -64,9 +64,8 @@ def demonstrate(
     chosen = choose_device(device)
     loaded = load_generator(folder.weights, None, chosen)
     earlier = load_manifest(folder.samples)
-    stale = earlier is not None and (
-        earlier.settings.weights_sha256 != loaded.weights_sha256 or earlier.samples != samples
-    )
+    # after a longer training the earlier weights' samples are of no use
+    stale = earlier is not None and earlier.settings.weights_sha256 != loaded.weights_sha256
     with progress("generate") as done:
         request = Request(write_validation(folder, loaded.scale), folder.samples, samples, overwrite=stale)
         drawn = generate(request, loaded, chosen, done)
@@ -91,7 +90,7 @@ def demonstrate(
     say("")
     print_table(measured.score, console)
     if missing:
-        say(f"LPIPS and its S_{samples} were not measured: {missing}")
+        say(f"LPIPS and its S_{measured.score.samples} were not measured: {missing}")
     say(f"report: {measured.report}")
     say(f"archive: {packed.out} ({packed.bytes / 1e6:.1f} MB, sha256 {packed.sha256})")
     say(f"took {time.monotonic() - began:.0f} s")

@@ -17,7 +17,7 @@ from ntire_sr.config import require
 from ntire_sr.errors import Failure, Problems, WrongUse
 from ntire_sr.files import make_folder, sha256_bytes, sha256_file
 from ntire_sr.images import read_image, to_8bit, to_array, to_tensor, to_unit, write_png
-from ntire_sr.layout import MANIFEST, SampleName, list_images, parse_sample_name, relative_to
+from ntire_sr.layout import DEFAULT_SAMPLES, MANIFEST, SampleName, list_images, parse_sample_name, relative_to
 from ntire_sr.manifest import DrawSettings, ImageRecord, Manifest, SampleRecord, load_manifest
 from ntire_sr.models.consistency import MAX_ROUNDS, TARGET_DB, Consistent, is_reachable, make_consistent
 from ntire_sr.models.contract import seeded
@@ -33,7 +33,7 @@ class Request:
 
     lr: Path
     out: Path
-    samples: int = 10
+    samples: int = DEFAULT_SAMPLES
     seed: int = 0
     projection: bool = True  # False: write what the network drew, whatever its LR-PSNR
     allow_unreachable: bool = False  # True: also write samples of LR images that no image reduces to
@@ -290,6 +290,8 @@ def _wanted(request: Request, manifest: Manifest, images: int) -> dict[int, list
         raise WrongUse(
             f"{', '.join(outside)}: {request.lr} holds {images} images", f"indices go from 0 to {images - 1}"
         )
+    # a sample beyond the folder's number per image makes the others up to it belong to the folder too
+    manifest.samples = max(manifest.samples, *(name.sample + 1 for name in request.only))
     wanted: dict[int, list[SampleName]] = {}
     for name in sorted(request.only):
         wanted.setdefault(name.index, []).append(name)

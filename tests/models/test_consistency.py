@@ -25,11 +25,18 @@ def text() -> Tensor:
     return torch.from_numpy(page).permute(2, 0, 1)[None]
 
 
+def three_levels(side: int) -> Tensor:
+    """Random blocks of black, grey and white whose sides divide neither scale."""
+    coarse = torch.randint(0, 3, (1, 3, 96 // side + 1, 128 // side + 1)).mul(127).to(torch.uint8)
+    return coarse.repeat_interleave(side, 2).repeat_interleave(side, 3)[:, :, :96, :128].contiguous()
+
+
 HARD = {
     "uniform noise": lambda: torch.randint(0, 256, (1, 3, 96, 128), dtype=torch.uint8),
     "black and white noise": lambda: (torch.rand(1, 3, 96, 128) > 0.5).to(torch.uint8) * 255,
     "blocks of 4": lambda: blocks(4),
     "blocks of 8": lambda: blocks(8),
+    "blocks of 5 in three levels": lambda: three_levels(5),
     "text": text,
     "all white": lambda: torch.full((1, 3, 40, 48), 255, dtype=torch.uint8),
 }
