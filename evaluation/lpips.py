@@ -70,12 +70,14 @@ class Lpips(nn.Module):
 
     def map_between(self, one: list[Tensor], other: list[Tensor], size: tuple[int, int]) -> Tensor:
         """The distance map of two sets of features: (N, 1, H, W), 0 or more, lower is closer."""
-        total = torch.zeros(1)
-        for index, (a, b) in enumerate(zip(one, other, strict=True)):
-            weighted = functional.conv2d((a - b).square(), getattr(self, f"linear{index}"))
-            total = total.to(weighted) + functional.interpolate(
-                weighted, size=size, mode="bilinear", align_corners=False
-            )
+        maps = [
+            functional.conv2d((a - b).square(), getattr(self, f"linear{index}"))
+            for index, (a, b) in enumerate(zip(one, other, strict=True))
+        ]
+        # one after another, so that only two maps of full size are in memory
+        total = functional.interpolate(maps[0], size=size, mode="bilinear", align_corners=False)
+        for coarse in maps[1:]:
+            total += functional.interpolate(coarse, size=size, mode="bilinear", align_corners=False)
         return total
 
     @torch.inference_mode()

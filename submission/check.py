@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -51,27 +52,28 @@ def check_samples(
     worst = float("inf")
     present = [name for name in wanted if name in found]
     scale = manifest.settings.scale if manifest else None
-    lr_image, digests = None, dict[str, str]()
-    for count, name in enumerate(present, start=1):
-        if name.sample == 0 or lr_image is None or lr_image[0] != name.index:
-            try:
-                lr_image = (name.index, to_tensor(read_image(lr_paths[name.index])))
-            except Failure as failure:
-                problems.append(failure.message)
-                lr_image = None
-            digests = {}
-        if lr_image is not None:
-            path = found[name]
-            try:
-                scale = scale or _scale_of(path, lr_image[1])
-                found_problems, reached = _file_problems(path, lr_image[1], scale)
-                problems += found_problems
-                worst = min(worst, reached)
-                problems += _digest_problems(path, digests, manifest)
-            except Failure as failure:
-                problems.append(failure.message)
-        if done:
-            done(count, len(present))
+    count = 0
+    for index, names in groupby(present, key=lambda name: name.index):
+        try:
+            lr_image = to_tensor(read_image(lr_paths[index]))
+        except Failure as failure:
+            problems.append(failure.message)
+            lr_image = None
+        digests: dict[str, str] = {}
+        for name in names:
+            count += 1
+            if lr_image is not None:
+                path = found[name]
+                try:
+                    scale = scale or _scale_of(path, lr_image)
+                    found_problems, reached = _file_problems(path, lr_image, scale)
+                    problems += found_problems
+                    worst = min(worst, reached)
+                    problems += _digest_problems(path, digests, manifest)
+                except Failure as failure:
+                    problems.append(failure.message)
+            if done:
+                done(count, len(present))
     return Checked([(name, found[name]) for name in present], problems, worst)
 
 

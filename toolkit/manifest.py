@@ -55,7 +55,7 @@ class SampleRecord:
     sha256: str  # of the PNG file
     lr_psnr_db: float  # of the 8-bit image against the LR file
     rounds: int  # of the projection
-    seconds: float  # to draw it, reading, projection and writing included
+    seconds: float  # to draw it, projection and writing included; the trunk's time is shared out
 
 
 @dataclass

@@ -1,10 +1,13 @@
 """Feature extractors."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from ntire_sr import pretrained
 from ntire_sr.errors import Failure, WrongUse
-from ntire_sr.models.features import FilterBank, build_features, classifier, unit_normalised
+from ntire_sr.models.features import NETWORKS, FilterBank, build_features, classifier, unit_normalised
 from ntire_sr.models.losses import feature_distance
 from ntire_sr.pretrained import NotFound
 
@@ -86,40 +89,13 @@ def test_the_file_of_one_network_is_refused_for_another(squeezenet):
 
 
 def test_vgg19_is_read_from_torchvisions_names(tmp_path, monkeypatch):
-    from ntire_sr import pretrained
-    from ntire_sr.models.features import NETWORKS, _vgg19
-
-    torch.save({f"{key}": value for key, value in _vgg19().state_dict().items()}, tmp_path / "vgg.pth")
-    keys = torch.load(tmp_path / "vgg.pth", weights_only=True).keys()
+    tensors = NETWORKS["vgg19"][1]().state_dict()
     # the indices of torchvision's VGG-19 convolutions
-    assert {int(key.split(".")[1]) for key in keys} == {
-        0,
-        2,
-        5,
-        7,
-        10,
-        12,
-        14,
-        16,
-        19,
-        21,
-        23,
-        25,
-        28,
-        30,
-        32,
-        34,
-    }
-    tensors = torch.load(tmp_path / "vgg.pth", weights_only=True)
-    from dataclasses import replace
-
+    indices = {0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34}
+    assert {int(name.split(".")[1]) for name in tensors} == indices
+    torch.save(tensors, tmp_path / "vgg.pth")
     known = replace(pretrained.VGG19, tensors_sha256=pretrained.tensors_digest(tensors))
-    monkeypatch.setitem(NETWORKS, "vgg19", (known, _vgg19))
+    monkeypatch.setitem(NETWORKS, "vgg19", (known, NETWORKS["vgg19"][1]))
     found = classifier("vgg19", tmp_path / "vgg.pth")(torch.rand(1, 3, 32, 32))
-    assert [tuple(maps.shape[1:]) for maps in found] == [
-        (64, 32, 32),
-        (128, 16, 16),
-        (256, 8, 8),
-        (512, 4, 4),
-        (512, 2, 2),
-    ]
+    shapes = [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4), (512, 2, 2)]
+    assert [tuple(maps.shape[1:]) for maps in found] == shapes

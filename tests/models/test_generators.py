@@ -67,8 +67,6 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
 
 
 def test_each_coefficient_scales_its_term_and_no_other():
-    plain = training().step(*batch(), seeded(0))
-    torch.manual_seed(0)
     lr, hr = batch()
     one = training(beta=1.0, gamma=0.2, adversarial=0.01).step(lr, hr, seeded(0))
     two = training(beta=3.0, gamma=0.4, adversarial=0.05).step(lr, hr, seeded(0))
@@ -76,7 +74,6 @@ def test_each_coefficient_scales_its_term_and_no_other():
     assert two["diversity"] == pytest.approx(2 * one["diversity"], rel=1e-5)
     assert two["adversarial"] == pytest.approx(5 * one["adversarial"], rel=1e-5)
     assert two["content"] == one["content"]
-    assert plain.keys() == one.keys()
 
 
 def test_samples_of_a_rewarded_training_differ_more_than_without_reward():

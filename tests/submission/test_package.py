@@ -85,6 +85,13 @@ def test_all_problems_are_listed_at_once_and_nothing_is_written(samples, tmp_pat
     assert not list(tmp_path.glob("*.zip*")) and not list(tmp_path.glob(".*"))
 
 
+def test_an_lr_image_that_cannot_be_read_is_named_once_not_for_every_sample(samples, lr_folder, tmp_path):
+    (lr_folder / "0801.png").write_bytes((lr_folder / "0801.png").read_bytes()[:100])
+    with pytest.raises(Problems) as caught:
+        pack(samples, tmp_path / "out.zip")
+    assert len(caught.value.problems) == 1 and "0801.png is truncated" in caught.value.problems[0]
+
+
 def test_the_wrong_number_of_samples_is_a_problem_both_ways(samples, tmp_path):
     with pytest.raises(Problems, match=r"000000_sample00003\.png: missing"):
         pack(samples, tmp_path / "out.zip", samples=4)
