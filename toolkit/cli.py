@@ -210,7 +210,7 @@ def downscale(hr: Path, out: Path | None, scale: str, crop_multiple: int) -> Non
 
 @cli.command()
 @click.option("--run", type=PATH, default=Path("runs/demo"), show_default=True, help="Run folder of the demonstration.")
-@click.option("--max-minutes", type=click.FloatRange(min=0.05), default=4.0, show_default=True, help="For the training.")
+@click.option("--max-minutes", type=click.FloatRange(min=0.05), default=5.0, show_default=True, help="For the training.")
 @click.option("--steps", type=click.IntRange(min=1), default=700, show_default=True, help="For the training.")
 @click.option("--samples", type=click.IntRange(min=1), default=10, show_default=True, help="Samples per image.")
 @device_option
