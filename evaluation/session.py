@@ -33,7 +33,7 @@ def measure(
     samples: int | None = None,
     device: str = "auto",
     lpips_weights: Path | None = None,
-    without_lpips: bool = False,
+    without_lpips: str | None = None,
     done: Callable[[int, int], None] | None = None,
 ) -> Measured:
     """Score a folder of samples and write the tables and the report.
@@ -43,7 +43,7 @@ def measure(
         scale, samples: as asked for; none: the manifest's, or 4 and 10.
         device: auto, cpu or cuda.
         lpips_weights: AlexNet's file; none: looked up.
-        without_lpips: measure LR-PSNR and the diversity of MSE only.
+        without_lpips: measure LR-PSNR and the diversity of MSE only, for this reason; none: LPIPS too.
         done: called with (images measured, images in all).
     """
     manifest = load_manifest(sr)
@@ -57,14 +57,14 @@ def measure(
     samples = samples or (manifest.samples if manifest else DEFAULT_SAMPLES)
     pairs = find_pairs(hr, sr, samples, scale, manifest)
     chosen = choose_device(device)
-    lpips, missing = None, "--without-lpips was given"
-    if not without_lpips:
+    lpips = None
+    if without_lpips is None:
         try:
-            lpips, missing = load_lpips(lpips_weights, chosen), None
+            lpips = load_lpips(lpips_weights, chosen)
         except NotFound as error:
             raise Failure(error.message, f"{error.remedy}; or score --without-lpips") from error
     score = score_folder(pairs, scale, lpips, chosen, (lambda count: done(count, len(pairs))) if done else None)
     write_score(score, out)
     report = out / "report.html"
-    write_report(report, score, pairs, manifest, missing)
-    return Measured(score, out, report, missing)
+    write_report(report, score, pairs, manifest, without_lpips)
+    return Measured(score, out, report, without_lpips)

@@ -173,6 +173,8 @@ def test_the_demonstration_ends_with_table_report_and_archive_and_goes_on_where_
         "alexnet-owt-7be5be79.pth",
     ):
         assert part in result.out
+    page = (in_empty_folder / "runs/demo/score/report.html").read_text(encoding="utf-8")
+    assert "alexnet-owt-7be5be79.pth" in page and "--without-lpips was given" not in page
     again = ntire_sr_command("demo", "--steps", 2, "--samples", 2)
     assert again.code == 0
     assert "kept: " in again.out and "0 written, 4 kept" in again.out

@@ -154,7 +154,7 @@ def score(
     folder = RunFolder(run)
     with _progress("score") as done:
         measured = measure(
-            hr=hr or folder.validation_hr, sr=sr or folder.samples, out=out or folder.score, scale=int(scale) if scale else None, samples=samples, device=device, lpips_weights=lpips_weights, without_lpips=without_lpips, done=done
+            hr=hr or folder.validation_hr, sr=sr or folder.samples, out=out or folder.score, scale=int(scale) if scale else None, samples=samples, device=device, lpips_weights=lpips_weights, without_lpips="--without-lpips was given" if without_lpips else None, done=done
         )
     if as_json:
         click.echo(json.dumps(finite(measured.score.summary() | {"lpips_missing": measured.lpips_missing, "out": str(measured.out)}), indent=1))

@@ -80,7 +80,7 @@ def demonstrate(
             folder.samples,
             folder.score,
             device=device,
-            without_lpips=missing is not None,
+            without_lpips=str(missing) if missing else None,
             done=done,
         )
 
