@@ -7,14 +7,13 @@ with truncated kernels; here it is exact up to the border and for any image size
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
+from ntire_sr.device import full_float32
 from ntire_sr.images import to_8bit, to_unit
 from ntire_sr.resize import REQUIRED_DB, lr_psnr_db, reduction_matrix
 
@@ -34,18 +33,6 @@ def _matrices(size: int, scale: int, device: torch.device) -> tuple[Tensor, Tens
         return matrix.float().to(device), inverse.float().to(device)
 
 
-@contextmanager
-def _full_float32(device: torch.device) -> Iterator[None]:
-    """No autocast, and no TF32 or bfloat16 inside matrix products, whatever the caller has set."""
-    precision = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(precision)
-
-
 def project(sr: Tensor, lr: Tensor, scale: int) -> Tensor:
     """The image nearest to `sr` whose downscale, before clipping and rounding, is exactly `lr`.
 
@@ -58,7 +45,7 @@ def project(sr: Tensor, lr: Tensor, scale: int) -> Tensor:
     Returns:
         Like `sr`, float32, not clipped.
     """
-    with _full_float32(sr.device):
+    with full_float32(sr.device):
         sr, lr = sr.float(), lr.float()
         a_h, a_h_inverse = _matrices(sr.shape[2], scale, sr.device)
         a_w, a_w_inverse = _matrices(sr.shape[3], scale, sr.device)
@@ -109,7 +96,7 @@ def make_consistent(
     best = Consistent(to_8bit(sr), -math.inf, 0)
     check_at = 4
     x = before = sr.float()
-    with _full_float32(sr.device):
+    with full_float32(sr.device):
         for done in range(1, max_rounds + 1):
             reduced = ((a_h @ x).clamp(0, 1) @ a_w.T).clamp(0, 1)
             clipped = (x + a_h_inverse @ (y - reduced) @ a_w_inverse.T).clamp(0, 1)

@@ -78,11 +78,40 @@ def test_a_single_bright_pixel_spreads_by_the_kernel_worked_out_by_hand():
 
 
 @pytest.mark.parametrize("scale", [4, 8])
-def test_the_matrix_is_the_linear_downscale(scale):
-    image = torch.rand(2, 3, 45, 52, dtype=torch.float64)
-    rows, columns = reduction_matrix(45, scale), reduction_matrix(52, scale)
-    assert torch.allclose(rows @ image @ columns.T, downscale(image, scale), atol=1e-12)
-    assert torch.allclose(rows.sum(1), torch.ones(len(rows), dtype=torch.float64))
+def test_the_linear_downscale_is_torchs_antialiased_bicubic_behind_mirrored_borders(scale):
+    image = torch.rand(2, 3, 48, 56, dtype=torch.float64)
+    margin = 4 * scale
+    rows, columns = (mirrored(side, margin, margin) for side in (48, 56))
+    expected = torch.nn.functional.interpolate(
+        image[:, :, rows][..., columns], scale_factor=1 / scale, mode="bicubic", antialias=True
+    )[:, :, 4:-4, 4:-4]
+    assert torch.allclose(downscale(image, scale), expected, atol=1e-12)
+    assert torch.allclose(reduction_matrix(45, scale).sum(1), torch.ones(-(-45 // scale), dtype=torch.float64))
+
+
+@pytest.mark.parametrize(("scale", "power"), [(4, 12), (8, 16)])
+def test_the_weights_are_whole_multiples_of_a_power_of_two_so_that_float32_sums_are_exact(scale, power):
+    whole = reduction_matrix(64, scale) * 2**power
+    assert torch.equal(whole, whole.round())
+    assert 128 * whole.abs().sum(1).max() < 2**24
+
+
+def test_the_8bit_downscale_is_exact_inside_autocast_and_at_any_matmul_precision():
+    image = torch.randint(0, 256, (2, 3, 40, 48), dtype=torch.uint8)
+    expected = downscale_8bit(image, 4)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(downscale_8bit(image, 4), expected)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_a_batch_is_reduced_as_its_images_one_by_one():
+    batch = torch.randint(0, 256, (3, 3, 37, 70), dtype=torch.uint8)
+    assert torch.equal(downscale_8bit(batch, 4), torch.cat([downscale_8bit(image[None], 4) for image in batch]))
 
 
 def test_a_flat_image_stays_as_it_is_up_to_the_border():
