@@ -1,0 +1,342 @@
+"""NIQE: how far the local statistics of an image are from those of good photographs.
+
+Mittal, Soundararajan and Bovik, "Making a 'completely blind' image quality analyzer", IEEE Signal
+Processing Letters 20(3), 2013. No reference is needed; lower is better, photographs have about 2 to 5.
+
+Conventions are those of super-resolution papers: BT.601 luma between 16 and 235, rounded; blocks of
+96 x 96 without overlap, from the top left; border pixels repeated. With the published model of pristine
+photographs, `baboon` of Set14 has 5.7296, as the authors' MATLAB release is reported to give.
+
+What it does not see: light JPEG compression lowers it (mean of the 24 Kodak photographs 2.60; at quality 90
+2.32, at quality 50 2.65), and single images may prefer a little blur, so trust means over many images.
+
+One difference is deliberate: where an image is flat, a pixel less its local mean is exactly 0 here. In the
+release it is a rounding error of either sign, on which the count of negative values then depends.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ntire_sr.errors import Failure, Problems, WrongUse
+from ntire_sr.files import explain, sha256_bytes, sha256_file, write_whole
+from ntire_sr.images import read_image, to_tensor
+from ntire_sr.resize import mirrored, reduction_matrix
+
+BLOCK = 96  # side of a block in pixels; at the second scale a block has half of it
+FEATURES = 36  # 18 at each of two scales
+SHARP_SHARE = 0.75  # blocks sharper than this share of the image's sharpest one make the pristine model
+PRISTINE_FILE = Path(__file__).with_name("niqe_pristine.safetensors")
+
+_LUMA = (65_481, 128_553, 24_966)  # thousandths of a level for R, G and B of 1; `luma` adds the offset of 16
+_SIGMA = 7 / 6  # of the Gaussian window of 7 x 7, in pixels
+_NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))  # (rows, columns) to the second pixel of a product
+# Differences from the local mean under this many grey levels are rounding errors of a flat place.
+_FLAT = 1e-9
+
+
+@dataclass(frozen=True)
+class Pristine:
+    """The Gaussian that block features of good photographs follow, and where it comes from."""
+
+    mean: Tensor  # (36,), float64
+    covariance: Tensor  # (36, 36), float64
+    photographs: int = 0  # photographs that gave blocks; 0: not known
+    blocks: int = 0  # sharp blocks of all photographs
+    sha256: str = ""  # over the sorted SHA-256 of the photographs' files, one a line
+    description: str = ""  # which photographs, and their licence
+
+
+def luma(image: Tensor) -> Tensor:
+    """Rounded BT.601 luma: (1, 3, H, W) uint8 RGB -> (1, 1, H, W), float64, whole numbers 16 to 235."""
+    red, green, blue = (image[:, i : i + 1].int() * _LUMA[i] for i in range(3))  # whole numbers: exact
+    return (red + green + blue).double().div_(255_000).add_(16).round_()
+
+
+def block_features(image: Tensor) -> Tensor:
+    """The 36 features of every whole block, row by row of blocks.
+
+    Args:
+        image: (1, 3, H, W), uint8 RGB.
+
+    Returns:
+        (blocks, 36), float64. Features of flat blocks are nan; an image with a side under 96 pixels has
+        no block.
+    """
+    return _features_and_sharpness(luma(image))[0]
+
+
+def niqe(image: Tensor, pristine: Pristine) -> float:
+    """NIQE of an image, 0 or more, lower is better.
+
+    nan where it is not defined: a side under 96 pixels, or no block that is not flat. It is no error, so
+    that one small image does not end the evaluation of a folder.
+
+    Args:
+        image: (1, 3, H, W), uint8 RGB.
+        pristine: `load_pristine()`, or a model of your own photographs.
+    """
+    return distance(block_features(image), pristine)
+
+
+def distance(features: Tensor, pristine: Pristine) -> float:
+    """Distance of an image's Gaussian to the pristine one (eq. 10 of the paper): with means m, p and covariances C, P
+
+        sqrt((m - p)^T ((C + P) / 2)^+ (m - p))
+
+    A feature's mean leaves nan values out; the covariance leaves out blocks with any. A single block has
+    covariance 0.
+
+    Args:
+        features: (blocks, F).
+        pristine: of F features.
+    """
+    features = features.double().cpu()
+    whole = features[~features.isnan().any(1)]
+    if len(whole) == 0:
+        return math.nan
+    covariance = torch.cov(whole.T).reshape(pristine.covariance.shape) if len(whole) > 1 else 0.0
+    away = features.nanmean(0) - pristine.mean
+    inverse = torch.linalg.pinv((pristine.covariance + covariance) / 2, hermitian=True)
+    return math.sqrt(max(0.0, (away @ inverse @ away).item()))
+
+
+def _features_and_sharpness(grey: Tensor) -> tuple[Tensor, Tensor]:
+    """(blocks, 36) features and (blocks,) mean local deviation, from luma (1, 1, H, W)."""
+    height, width = (side // BLOCK * BLOCK for side in grey.shape[2:])
+    if height == 0 or width == 0:
+        return grey.new_zeros(0, FEATURES), grey.new_zeros(0)
+    # what follows does not depend on a constant, and smaller numbers have smaller rounding errors
+    grey = grey[0, 0, :height, :width] - 128
+    first, sharpness = _one_scale(grey, BLOCK)
+    second, _ = _one_scale(_half(grey), BLOCK // 2)
+    return torch.cat([first, second], 1), sharpness
+
+
+def _one_scale(grey: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """(blocks, 18) and (blocks,) of an image (H, W) whose sides are multiples of the block's."""
+    padded = torch.nn.functional.pad(grey[None, None], (3, 3, 3, 3), mode="replicate")[0, 0]
+    moments, sharpness = [], []
+    # one row of blocks at a time stays in the processor's cache
+    for top in range(0, grey.shape[0], side):
+        normalised, deviation = _mscn(padded[top : top + side + 6])
+        blocks = normalised.unflatten(1, (-1, side)).movedim(1, 0).contiguous()
+        products = [blocks * blocks.roll(shift, (1, 2)) for shift in _NEIGHBOURS]
+        moments.append(torch.stack([_moments(values) for values in (blocks, *products)], 1))
+        sharpness.append(deviation.unflatten(1, (-1, side)).mean((0, 2)))
+    return _features(torch.cat(moments)), torch.cat(sharpness)
+
+
+def _half(grey: Tensor) -> Tensor:
+    """The linear bicubic reduction by 2 of `ntire_sr.resize`, not rounded: (H, W) even -> (H / 2, W / 2)."""
+    taps = reduction_matrix(16, 2)[4, 5:13].tolist()  # of a row far from the border
+    height, width = grey.shape
+    padded = grey[mirrored(height, 3, 3).to(grey.device)][:, mirrored(width, 3, 3).to(grey.device)]
+    rows = []
+    for top in range(0, height, BLOCK):
+        part = padded[top : top + BLOCK + 6]
+        for axis in (0, 1):
+            part = _filter(part, taps, axis, stride=2)
+        rows.append(part)
+    return torch.cat(rows)
+
+
+def _mscn(padded: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean-subtracted, contrast-normalised coefficients (eq. 1 to 3) and the local standard deviation.
+
+    Args:
+        padded: (H + 6, W + 6), grey levels.
+
+    Returns:
+        Two of (H, W); the second in grey levels.
+    """
+    mean = _smooth(padded)
+    deviation = (_smooth(padded.square()) - mean.square()).abs_().sqrt_()
+    away = padded[3:-3, 3:-3] - mean
+    away.masked_fill_(away.abs() < _FLAT, 0)
+    return away / (deviation + 1), deviation
+
+
+def _smooth(padded: Tensor) -> Tensor:
+    """The Gaussian mean over 7 x 7 pixels: (H + 6, W + 6) -> (H, W)."""
+    taps = [math.exp(-((i - 3) ** 2) / (2 * _SIGMA**2)) for i in range(7)]
+    taps = [tap / sum(taps) for tap in taps]
+    return _filter(_filter(padded, taps, 0), taps, 1)
+
+
+def _filter(image: Tensor, taps: list[float], axis: int, stride: int = 1) -> Tensor:
+    """Symmetric filter along an axis of (H, W), without padding: every `stride`-th output."""
+    size = (image.shape[axis] - len(taps)) // stride + 1
+    part = [slice(i, i + (size - 1) * stride + 1, stride) for i in range(len(taps))]
+    shifted = [image[index] if axis == 0 else image[:, index] for index in part]
+    half = len(taps) // 2
+    total = shifted[half] * taps[half] if len(taps) % 2 else torch.zeros_like(shifted[0])
+    for i in range(half):
+        total.add_(shifted[i] + shifted[-1 - i], alpha=taps[i])
+    return total
+
+
+def _features(moments: Tensor) -> Tensor:
+    """The 18 features of one scale from moments (blocks, 5, 5) of the coefficients and of four products.
+
+    Shape and mean scale of the coefficients, then of the products with each of four neighbours (which
+    wrap around inside the block) shape, mean, left and right scale.
+    """
+    shape, left, right = _parameters(moments)
+    mean = (right - left) * torch.exp(torch.lgamma(2 / shape) - torch.lgamma(1 / shape))
+    coefficients = torch.stack([shape[:, 0], (left + right)[:, 0] / 2], 1)
+    products = torch.stack([shape, mean, left, right], 2)[:, 1:]
+    return torch.cat([coefficients, products.flatten(1)], 1)
+
+
+@lru_cache(maxsize=1)
+def _shapes() -> tuple[Tensor, Tensor]:
+    """Shapes .2 to 10 in steps of .001, and the ratio E|x|^2 / E x^2 of each, which grows with it."""
+    with torch.inference_mode(False):
+        shape = torch.arange(200, 10001, dtype=torch.float64) / 1000
+        log_ratio = 2 * torch.lgamma(2 / shape) - torch.lgamma(1 / shape) - torch.lgamma(3 / shape)
+        return shape, log_ratio.exp()
+
+
+def asymmetric_gaussian(samples: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Asymmetric generalised Gaussians fitted by moments (Lasmar, Stitou and Berthoumieu, ICIP 2009).
+
+    Args:
+        samples: (N, ...), each of the N sets on its own.
+
+    Returns:
+        Shape (2 is Gaussian, 1 Laplacian), left and right scale, (N,) each. nan for sets without a
+        negative or without a positive value.
+    """
+    return _parameters(_moments(samples))
+
+
+def _moments(samples: Tensor) -> Tensor:
+    """Of each of N sets (N, ...): count and sum of squares of its negative and of its positive values,
+    and the mean magnitude over all, divided by its root mean square and squared: (N, 5)."""
+    flat = samples.flatten(1)
+    positive, negative = flat.clamp(min=0), flat.clamp(max=0)
+    left_square, right_square = negative.square().sum(1), positive.square().sum(1)
+    magnitude = positive.sum(1) - negative.sum(1)
+    ratio = magnitude.square() / (flat.shape[1] * (left_square + right_square))
+    return torch.stack([(flat < 0).sum(1), left_square, (flat > 0).sum(1), right_square, ratio], 1)
+
+
+def _parameters(moments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Shape, left and right scale of moments (..., 5): (...) each."""
+    left_count, left_square, right_count, right_square, ratio = moments.unbind(-1)
+    left, right = (left_square / left_count).sqrt(), (right_square / right_count).sqrt()
+    skew = left / right
+    ratio = ratio * (skew**3 + 1) * (skew + 1) / (skew.square() + 1).square()
+    shapes, ratios = (values.to(ratio) for values in _shapes())
+    above = torch.searchsorted(ratios, ratio.contiguous()).clamp(1, len(ratios) - 1)
+    nearest = torch.where(ratio - ratios[above - 1] <= ratios[above] - ratio, above - 1, above)
+    shape = torch.where(ratio.isnan(), ratio, shapes[nearest])
+    spread = torch.exp((torch.lgamma(1 / shape) - torch.lgamma(3 / shape)) / 2)
+    return shape, left * spread, right * spread
+
+
+def fit(
+    images: Iterable[Path],
+    description: str = "",
+    sharp_share: float = SHARP_SHARE,
+    done: Callable[[int], None] = lambda count: None,
+) -> Pristine:
+    """The pristine model of photographs, from their sharp blocks (section II.D of the paper).
+
+    Images with a side under 96 pixels give no block and are not counted.
+
+    Args:
+        images: paths of image files.
+        description: kept with the model: which photographs, and their licence.
+        sharp_share: a block counts when its sharpness is above this share of the image's maximum.
+        done: called with the number of images read so far.
+
+    Raises:
+        Problems: images that cannot be read, all of them.
+        WrongUse: there are fewer sharp blocks than features.
+    """
+    found: list[Tensor] = []
+    digests: list[str] = []
+    problems: list[str] = []
+    for count, path in enumerate(images, 1):
+        try:
+            features, sharpness = _features_and_sharpness(luma(to_tensor(read_image(path))))
+            digest = sha256_file(path)
+        except Failure as failure:
+            problems.append(failure.message)
+        else:
+            if len(features):
+                sharp = features[sharpness > sharp_share * sharpness.max()]
+                found.append(sharp[~sharp.isnan().any(1)])
+                digests.append(digest)
+        done(count)
+    if problems:
+        raise Problems("photographs for NIQE", problems, "replace or remove these files")
+    blocks = torch.cat(found) if found else torch.zeros(0, FEATURES)
+    if len(blocks) <= FEATURES:
+        raise WrongUse(
+            f"{len(digests)} photographs of {BLOCK} x {BLOCK} pixels or more have {len(blocks)} sharp blocks; "
+            f"more than {FEATURES} are needed",
+            "give more photographs, or larger ones",
+        )
+    return Pristine(
+        mean=blocks.mean(0),
+        covariance=torch.cov(blocks.T),
+        photographs=len(digests),
+        blocks=len(blocks),
+        sha256=sha256_bytes("\n".join(sorted(digests)).encode()),
+        description=description,
+    )
+
+
+def save_pristine(path: Path, pristine: Pristine) -> None:
+    """Write a model as safetensors, atomically."""
+    facts = {
+        "block": str(BLOCK),
+        "photographs": str(pristine.photographs),
+        "blocks": str(pristine.blocks),
+        "sha256": pristine.sha256,
+        "description": pristine.description,
+    }
+    tensors = {"mean": pristine.mean.contiguous(), "covariance": pristine.covariance.contiguous()}
+    write_whole(path, save(tensors, facts))
+
+
+def load_pristine(path: Path = PRISTINE_FILE) -> Pristine:
+    """Read a model that `save_pristine` wrote; without a path, the one that comes with this package.
+
+    Raises:
+        Failure: the file cannot be read, or holds something else.
+    """
+    remedy = "make it again with ntire-sr fit-niqe"
+    try:
+        with safe_open(path, "pt") as file:
+            facts = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except OSError as error:
+        raise explain(error, f"cannot read {path}") from error
+    except SafetensorError as error:
+        raise Failure(f"{path} is no readable model for NIQE ({error})", remedy) from error
+    shapes = {name: tuple(value.shape) for name, value in tensors.items()}
+    if shapes != {"mean": (FEATURES,), "covariance": (FEATURES, FEATURES)}:
+        raise Failure(f"{path} holds {shapes}, not the mean and covariance of {FEATURES} features", remedy)
+    if facts.get("block") != str(BLOCK):
+        raise Failure(f"{path} is of blocks of {facts.get('block')} pixels, not {BLOCK}", remedy)
+    if not all(value.is_floating_point() and value.isfinite().all() for value in tensors.values()):
+        raise Failure(f"{path} holds numbers that are not finite", remedy)
+    return Pristine(
+        mean=tensors["mean"].double(),
+        covariance=tensors["covariance"].double(),
+        photographs=int(facts.get("photographs", 0)),
+        blocks=int(facts.get("blocks", 0)),
+        sha256=facts.get("sha256", ""),
+        description=facts.get("description", ""),
+    )
