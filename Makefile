@@ -7,7 +7,7 @@ BIN := $(VENV)/Scripts
 endif
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint docs bench clean
 
 demo: $(STAMP)
 	$(BIN)/ntire-sr demo
@@ -18,6 +18,9 @@ test: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/score.py
 
 docs: $(STAMP)
 	$(BIN)/python tests/write_docs.py

@@ -1,4 +1,4 @@
-"""The challenge's diversity score and the maps it is taken from, computed sample by sample.
+"""The challenge's diversity score, computed sample by sample for every number of samples.
 
 With d_k(p) the distance of sample k to the HR image at location p, the score of n samples is
 
@@ -12,52 +12,48 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-
-MSE_WINDOW = 16
 
 
 class RunningDiversity:
-    """S_n over samples that are seen once and not kept.
+    """S_1 ... S_n over samples that are seen once and not kept.
 
     >>> maps = torch.tensor([[1.0, 3.0], [3.0, 1.0]])
     >>> seen = RunningDiversity()
     >>> for distance in maps:
     ...     seen.add(distance)
-    >>> seen.score, seen.mean  # the best mosaic is at 1, each sample at 2
-    (50.0, 2.0)
+    >>> seen.scores  # the best mosaic of both is at 1, each sample at 2
+    [0.0, 50.0]
     """
 
     def __init__(self) -> None:
-        self.means: list[float] = []
+        self.means: list[float] = []  # mean distance of each sample
+        self.mosaics: list[float] = []  # mean distance of the best mosaic of the first n samples
         self._lowest: Tensor | None = None
 
     def add(self, distance: Tensor) -> None:
         """Count in one more sample's map; all maps of an image have one shape."""
         self.means.append(distance.mean().item())
-        self._lowest = distance.clone() if self._lowest is None else torch.minimum(self._lowest, distance)
+        if self._lowest is None:
+            self._lowest = distance.clone()
+        else:
+            torch.minimum(self._lowest, distance, out=self._lowest)
+        self.mosaics.append(self._lowest.mean().item())
 
     @property
-    def mean(self) -> float:
-        """Mean distance of all samples and locations."""
-        return sum(self.means) / len(self.means)
-
-    @property
-    def score(self) -> float:
-        """S_n in per cent; 0 for a single sample, nan where a sample equals the HR image."""
-        assert self._lowest is not None, "no sample was added"
-        best = min(self.means)
-        return math.nan if best == 0 else 100 * (best - self._lowest.mean().item()) / best
+    def scores(self) -> list[float]:
+        """S_n in per cent of the first 1, 2, ... samples; see `diversity_scores`."""
+        return diversity_scores(self.means, self.mosaics)
 
 
-def mse_map(sr: Tensor, hr: Tensor) -> Tensor:
-    """Local squared error, as the 2022 script takes it: a box of 16 x 16 over the mean of RGB.
+def diversity_scores(means: list[float], mosaics: list[float]) -> list[float]:
+    """S_1 ... S_n in per cent: 0 for one sample, nan from the first sample on that equals the HR image.
 
     Args:
-        sr, hr: (1, 3, H, W), uint8.
-
-    Returns:
-        (1, 1, H + 15, W + 15) in squared grey levels ('full' convolution with zeros outside).
+        means: mean distance of each sample.
+        mosaics: mean distance of the best mosaic of the first 1, 2, ... samples.
     """
-    error = (sr.float() - hr.float()).square().mean(1, keepdim=True)
-    return functional.avg_pool2d(functional.pad(error, (MSE_WINDOW - 1,) * 4), MSE_WINDOW, stride=1)
+    scores, best = [], math.inf
+    for mean, mosaic in zip(means, mosaics, strict=True):
+        best = min(best, mean)
+        scores.append(math.nan if best == 0 else 100 * (best - mosaic) / best)
+    return scores

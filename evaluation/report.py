@@ -1,26 +1,26 @@
-"""The score for people: a table in the terminal and one HTML page with pictures."""
+"""The score for people: tables in the terminal and one HTML page with pictures."""
 
-import base64
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import cv2
-import jinja2
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ntire_sr import __version__
-from ntire_sr.evaluation.run import Score
+from ntire_sr.evaluation.gallery import Maps, picture_image
+from ntire_sr.evaluation.page import render
+from ntire_sr.evaluation.pairs import Pair
+from ntire_sr.evaluation.published import CAVEAT, Entry
+from ntire_sr.evaluation.realism import PATCH_FRECHET, proxy_called
+from ntire_sr.evaluation.records import ImageScore, Records
+from ntire_sr.evaluation.score import Score, known_values
 from ntire_sr.files import write_whole
-from ntire_sr.images import encode_png, read_image, to_array, to_tensor
 from ntire_sr.manifest import Manifest
-from ntire_sr.resize import REQUIRED_DB, downscale_8bit
+from ntire_sr.resize import REQUIRED_DB
 
-PICTURED_IMAGES = 4
-PICTURED_SAMPLES = 3
-PICTURE_PX = 224
-BRIGHTEST_LEVELS = 16  # standard deviation that is shown brightest
+PICTURED_IMAGES = 10
+PAGE_BYTES = 18_000_000  # of all pictures of PICTURED_IMAGES images
 
 
 def rows(score: Score) -> list[tuple[str, str, str]]:
@@ -31,94 +31,147 @@ def rows(score: Score) -> list[tuple[str, str, str]]:
         value = summary[name]
         if not math.isnan(value):
             return f"{value:.{digits}f}"
-        missing = name in ("LPIPS_mean", "score") and math.isnan(summary["LPIPS_mean"])
-        return "not measured" if missing else "undefined: a sample equals its HR image"
+        if not score.with_lpips and ("LPIPS" in name or name == "score"):
+            return "not measured"
+        if name.startswith("r_"):
+            return "undefined: it takes two samples"
+        return "undefined: a sample equals its HR image" if "score" in name else "undefined"
 
+    db = "dB, higher is better"
     table = [
         ("LPIPS, mean", figure("LPIPS_mean", 4), "lower is better"),
+        ("LPIPS, best sample of each image", figure("LPIPS_best_sample", 4), "lower is better"),
+        ("LPIPS, worst sample of each image", figure("LPIPS_worst_sample", 4), "lower is better"),
         (f"Diversity S_{n} (LPIPS)", figure("score", 3), "%, higher is better"),
         (f"Diversity S_{n} (MSE)", figure("MSE_score", 3), "%, higher is better"),
-        ("LR-PSNR, mean", figure("LRPSNR_mean", 2), "dB, higher is better"),
-        ("LR-PSNR of the mean error", figure("LRPSNR_of_mean_error", 2), "dB, higher is better"),
-        ("LR-PSNR, worst per image, mean", figure("LRPSNR_worst", 2), "dB, higher is better"),
-        ("LR-PSNR, worst single sample", figure("LRPSNR_worst_sample", 2), "dB, higher is better"),
+        ("Calibration r (LPIPS)", figure("r_LPIPS", 3), "1 is calibrated, lower: too alike"),
+        ("Calibration r (pixels)", figure("r_pixels", 3), "1 is calibrated, lower: too alike"),
+        ("LR-PSNR, mean", figure("LRPSNR_mean", 2), db),
+        ("LR-PSNR of the mean error", figure("LRPSNR_of_mean_error", 2), db),
+        ("LR-PSNR, worst per image, mean", figure("LRPSNR_worst", 2), db),
+        ("LR-PSNR, worst single sample", figure("LRPSNR_worst_sample", 2), db),
         (
             f"Samples under {REQUIRED_DB:.0f} dB",
-            f"{summary['samples_under_45_dB']} of {n * len(score.images)}",
+            f"{score.under_required} of {score.counted}",
             "lower is better, 0 asked for",
         ),
     ]
     if "images_scored_uncropped" in summary:
         images = f"uncropped ({summary['images_scored_uncropped']} images)"
         table += [
-            (
-                f"LR-PSNR, worst single sample, {images}",
-                figure("LRPSNR_worst_sample_uncropped", 2),
-                "dB, higher is better",
-            ),
-            (
-                f"LR-PSNR of the mean error, {images}",
-                figure("LRPSNR_of_mean_error_uncropped", 2),
-                "dB, higher is better",
-            ),
+            (f"LR-PSNR, worst single sample, {images}", figure("LRPSNR_worst_sample_uncropped", 2), db),
+            (f"LR-PSNR of the mean error, {images}", figure("LRPSNR_of_mean_error_uncropped", 2), db),
         ]
+    for name in score.realism:
+        proxy = proxy_called(name)
+        value = figure(name, 3)
+        if f"{name}_of_HR" in summary:
+            value += f" (HR {figure(f'{name}_of_HR', 3)})"
+        table.append((f"{proxy.label}", value, f"{proxy.says}; a proxy"))
     return table
 
 
 def verdict(score: Score) -> str:
     """Pass or fail at 45 dB, in a sentence."""
+    among = "" if score.complete else " that is there"
     if score.passes:
-        return f"PASS: every sample has {REQUIRED_DB:.0f} dB or more"
+        return f"PASS: every sample{among} has {REQUIRED_DB:.0f} dB or more"
     count = score.under_required
     return f"FAIL: {count} {'sample is' if count == 1 else 'samples are'} under {REQUIRED_DB:.0f} dB"
 
 
-def print_table(score: Score, console: Console) -> None:
-    """The summary in the terminal."""
-    table = Table(title=f"{len(score.images)} images x {score.samples} samples, scale {score.scale}")
+def title(score: Score) -> str:
+    """What was scored, in a line."""
+    return f"{len(score.images)} images x {score.samples} samples, scale {score.scale}"
+
+
+def notes(score: Score, lpips_missing: str | None) -> list[str]:
+    """What a reader must know before believing the figures: sentences."""
+    found = []
+    if not score.complete:
+        total = (len(score.images) + score.missing_images) * score.samples
+        found.append(
+            f"INCOMPLETE: {score.missing_samples} of {total} samples are missing "
+            f"({score.missing_images} images have none); all figures are over what is there. "
+            + "; ".join(score.missing)
+        )
+    if lpips_missing:
+        found.append(f"LPIPS was not measured: {lpips_missing}")
+    return found
+
+
+def print_table(score: Score, console: Console, lpips_missing: str | None = None) -> None:
+    """The summary and the place among the published results, in the terminal."""
+    table = Table(title=title(score))
     for heading in ("measure", "value", ""):
         table.add_column(heading, justify="right" if heading == "value" else "left")
     for row in rows(score):
         table.add_row(*row)
     console.print(table)
+    place = score.standing
+    if place:
+        published = Table(title=f"Published results of 2021, x{score.scale}")
+        columns, lines = _published(score)
+        for heading in columns:
+            published.add_column(heading, justify="left" if heading == "team" else "right")
+        for cells, entry in lines:
+            published.add_row(*cells, style="bold" if entry == place.ours else "dim" if entry.under else None)
+        console.print(published)
+        console.print(f"* under {REQUIRED_DB:.0f} dB. {CAVEAT}")
+    for note in notes(score, lpips_missing):
+        console.print(note, style="bold yellow", markup=False)
     console.print(verdict(score), style="bold green" if score.passes else "bold red")
 
 
-def deviation_picture(samples: list[np.ndarray]) -> np.ndarray:
-    """Standard deviation over samples, (H, W, 3) uint8 each, as colours: from black for 0 to the brightest for BRIGHTEST_LEVELS."""
-    spread = np.stack(samples).astype(np.float32).std(0).mean(-1)
-    levels = np.clip(spread * (255 / BRIGHTEST_LEVELS), 0, 255).round().astype(np.uint8)
-    return cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-
-
-def pictures(hr: Path, samples: list[Path], scale: int) -> list[tuple[str, np.ndarray]]:
-    """Captioned pictures of the image's centre: LR, HR, a few samples, standard deviation over all."""
-    target = read_image(hr)
-    drawn = [read_image(path) for path in samples]
-    height, width = (
-        min(side, *(image.shape[axis] for image in drawn)) // 8 * 8
-        for axis, side in enumerate(target.shape[:2])
-    )
-    lr = to_array(downscale_8bit(to_tensor(target[:height, :width]), scale))
-    lr = lr.repeat(scale, 0).repeat(scale, 1)
-    top, left = (max(0, (side - PICTURE_PX) // 2 // 8 * 8) for side in (height, width))
-
-    def centre(image: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(
-            image[top : min(top + PICTURE_PX, height), left : min(left + PICTURE_PX, width)]
+def _published(score: Score) -> tuple[list[str], list[tuple[list[str], Entry]]]:
+    """Columns and lines of the published table."""
+    place = score.standing
+    assert place
+    lines = [
+        (
+            [
+                str(by_diversity),
+                entry.team,
+                f"{entry.diversity:.3f}",
+                f"{entry.lpips:.3f}",
+                str(by_lpips),
+                f"{entry.lr_psnr_db:.2f}" + ("*" if entry.under else ""),
+                "" if entry.mor is None else f"{entry.mor:.3f}",
+            ],
+            entry,
         )
+        for entry, by_diversity, by_lpips in place.rows
+    ]
+    return ["by S_10", "team", "S_10", "LPIPS", "by LPIPS", "LR-PSNR", "MOR"], lines
 
-    shown = [("LR", centre(lr)), ("HR", centre(target))]
-    shown += [(f"sample {k}", centre(image)) for k, image in enumerate(drawn[:PICTURED_SAMPLES])]
-    if len(drawn) > 1:
-        shown.append((f"deviation of {len(drawn)}", deviation_picture([centre(image) for image in drawn])))
-    return shown
+
+def drawn_by(manifest: Manifest | None) -> str | None:
+    """What drew the samples, in a line, where that is known."""
+    if manifest is None:
+        return None
+    settings = manifest.settings
+    parts = [f"drawn by {settings.model}", f"seed {settings.seed}"]
+    if settings.weights_sha256:
+        parts.append(f"weights {settings.weights_sha256[:12]}")
+    if manifest.trained_steps:
+        parts.append(f"{manifest.trained_steps} steps")
+    if manifest.features:
+        parts.append(f"training features: {manifest.features}")
+    if not settings.projection:
+        parts.append("without projection")
+    return ", ".join(parts)
+
+
+def worst_first(images: Sequence[ImageScore]) -> list[ImageScore]:
+    """By mean LPIPS, or by squared error where LPIPS was not measured."""
+    return sorted(images, key=lambda image: image.lpips_mean if image.lpips else image.mse_mean, reverse=True)
 
 
 def write_report(
     path: Path,
     score: Score,
-    pairs: list[tuple[Path, list[Path]]],
+    pairs: dict[int, Pair],
+    maps: dict[int, Maps],
     manifest: Manifest | None,
     lpips_missing: str | None,
 ) -> None:
@@ -127,27 +180,136 @@ def write_report(
     Args:
         path: of the page.
         score: what was measured.
-        pairs: HR images with their samples, for pictures of the first few.
+        pairs: HR images with their samples, by the image's index.
+        maps: of the images to picture, by index, in the order in which they are to appear.
         manifest: of the folder of samples, where it has one.
         lpips_missing: why LPIPS was not measured, where it was not.
     """
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("ntire_sr.evaluation", "."), autoescape=True)
-    shown = []
-    for (hr, samples), image in list(zip(pairs, score.images, strict=True))[:PICTURED_IMAGES]:
-        encoded = [
-            (caption, base64.b64encode(encode_png(picture)).decode(), picture.shape)
-            for caption, picture in pictures(hr, samples, score.scale)
-        ]
-        shown.append((image, encoded))
-    page = environment.get_template("report.html.j2").render(
-        score=score,
-        rows=rows(score),
-        verdict=verdict(score),
-        shown=shown,
-        manifest=manifest,
-        lpips_missing=lpips_missing,
-        version=__version__,
-        picture_px=PICTURE_PX,
-        brightest=BRIGHTEST_LEVELS,
-    )
-    write_whole(path, page)
+    place = {index: position for position, index in enumerate(maps)}
+    budget = PAGE_BYTES // PICTURED_IMAGES
+    gallery = [
+        picture_image(
+            pairs[index].hr, list(pairs[index].samples), score.scale, kept, budget, pairs[index].hr.name
+        )
+        for index, kept in maps.items()
+    ]
+    remarks = notes(score, lpips_missing)
+    if len(maps) < len(score.images):
+        remarks.append(f"The {len(maps)} worst of {len(score.images)} images are pictured.")
+    columns = _columns(score)
+    page = {
+        "title": title(score),
+        "drawn_by": drawn_by(manifest),
+        "passes": score.passes,
+        "verdict": verdict(score),
+        "notes": remarks,
+        "summary": [list(row) for row in rows(score)],
+        "curves": [
+            {"label": f"S_n ({name})", "unit": "%", "direction": "higher is better", "values": curve}
+            for name, curve in (("LPIPS", score.lpips_curve), ("MSE", score.mse_curve))
+            if curve
+        ],
+        "calibration": _calibration(score),
+        "published": _published_page(score),
+        "columns": columns,
+        "images": [
+            {"name": image.name, "values": _values(image, score), "pictured": place.get(image.index)}
+            for image in score.images
+        ],
+        "gallery": gallery,
+    }
+    write_whole(path, render(page))
+
+
+def _columns(score: Score) -> list[dict[str, Any]]:
+    lpips = [
+        {"key": "lpips", "label": "LPIPS mean", "lower_is_better": True, "digits": 4},
+        {"key": "lpips_best", "label": "LPIPS best", "lower_is_better": True, "digits": 4},
+        {"key": "lpips_worst", "label": "LPIPS worst", "lower_is_better": True, "digits": 4},
+        {"key": "diversity", "label": f"S_{score.samples} LPIPS, %", "lower_is_better": False, "digits": 2},
+    ]
+    others = [
+        {"key": "mse", "label": "MSE", "lower_is_better": True, "digits": 1},
+        {"key": "mse_diversity", "label": f"S_{score.samples} MSE, %", "lower_is_better": False, "digits": 2},
+        {
+            "key": "worst_db",
+            "label": "LR-PSNR worst, dB",
+            "lower_is_better": False,
+            "digits": 2,
+            "required": REQUIRED_DB,
+        },
+        {"key": "mean_db", "label": "LR-PSNR mean, dB", "lower_is_better": False, "digits": 2},
+    ]
+    if not score.complete:
+        others.append({"key": "samples", "label": "samples", "lower_is_better": False, "digits": 0})
+    for name in score.realism:
+        if name != PATCH_FRECHET:
+            proxy = proxy_called(name)
+            others.append(
+                {"key": name, "label": proxy.label, "lower_is_better": proxy.direction == "lower", "digits": 3}
+            )
+    return [*(lpips if score.with_lpips else []), *others]
+
+
+def _values(image: ImageScore, score: Score) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "mse": image.mse_mean,
+        "mse_diversity": image.mse_scores[-1],
+        "worst_db": image.lr.worst_db,
+        "mean_db": image.lr.mean_db,
+        "samples": len(image.numbers),
+    }
+    if image.lpips:
+        values |= {
+            "lpips": image.lpips_mean,
+            "lpips_best": min(image.lpips),
+            "lpips_worst": max(image.lpips),
+            "diversity": image.lpips_scores[-1],
+        }
+    for name, found in image.realism.items():
+        known = known_values(found)
+        values[name] = sum(known) / len(known) if known else None
+    return {column["key"]: values.get(column["key"]) for column in _columns(score)}
+
+
+def _calibration(score: Score) -> list[dict[str, str]]:
+    summary, found = score.summary(), []
+    for name in ("LPIPS", "pixels"):
+        r = summary[f"r_{name}"]
+        if math.isnan(r):
+            continue
+        if abs(r - 1) <= 0.1:
+            says = "samples lie about as far from one another as from the HR image, as they should"
+        elif r < 1:
+            says = "samples are more alike than the HR image is to them: too little spread"
+        else:
+            says = "samples differ more from one another than from the HR image: too much spread"
+        found.append({"label": f"r ({name})", "value": f"{r:.3f}", "says": says})
+    return found
+
+
+def _published_page(score: Score) -> dict[str, Any] | None:
+    place = score.standing
+    if place is None:
+        return None
+    columns, lines = _published(score)
+    return {
+        "caveat": CAVEAT,
+        "columns": columns,
+        "rows": [{"cells": cells, "ours": entry == place.ours, "under": entry.under} for cells, entry in lines],
+    }
+
+
+def maps_of(records: Records, keys: dict[int, str], images: Sequence[ImageScore]) -> dict[int, Maps]:
+    """The maps kept with some images' records, by index, in their order."""
+    found = {}
+    for image in images:
+        kept = records.load(image.index, keys[image.index])
+        tensors = kept.tensors if kept else {}
+        deviation, best, lpips = (tensors.get(name) for name in ("deviation", "best", "lpips"))
+        found[image.index] = Maps(
+            None if deviation is None else deviation.float().numpy(),
+            None if best is None else best.numpy(),
+            None if lpips is None else lpips.float().numpy(),
+        )
+    return found

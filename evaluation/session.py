@@ -5,14 +5,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ntire_sr.config import require
-from ntire_sr.device import choose_device
-from ntire_sr.errors import Failure
-from ntire_sr.evaluation.lpips import load_lpips
-from ntire_sr.evaluation.report import write_report
-from ntire_sr.evaluation.run import Score, find_pairs, score_folder, write_score
-from ntire_sr.layout import DEFAULT_SAMPLES
+from ntire_sr.errors import Failure, Problems
+from ntire_sr.evaluation.pairs import Pairs, find_pairs
+from ntire_sr.evaluation.realism import PATCH_FRECHET, proxy_called
+from ntire_sr.evaluation.records import Measured as MeasuredImage
+from ntire_sr.evaluation.records import Records
+from ntire_sr.evaluation.report import PICTURED_IMAGES, maps_of, worst_first, write_report
+from ntire_sr.evaluation.run import Scorer, Settings
+from ntire_sr.evaluation.score import Score, patch_distance, write_score
+from ntire_sr.evaluation.workers import measure_all
+from ntire_sr.files import make_folder
+from ntire_sr.layout import DEFAULT_SAMPLES, list_images, list_samples
 from ntire_sr.manifest import load_manifest
 from ntire_sr.pretrained import NotFound
+from ntire_sr.ranks import Ranks
+
+Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -21,7 +29,8 @@ class Measured:
 
     score: Score
     out: Path
-    report: Path
+    report: Path | None
+    kept: int  # images whose figures an earlier run had measured
     lpips_missing: str | None  # why LPIPS was not measured, where it was not
 
 
@@ -34,9 +43,17 @@ def measure(
     device: str = "auto",
     lpips_weights: Path | None = None,
     without_lpips: str | None = None,
-    done: Callable[[int, int], None] | None = None,
-) -> Measured:
+    realism: tuple[str, ...] = (),
+    niqe_model: Path | None = None,
+    skip_missing: bool = False,
+    jobs: int = 1,
+    with_report: bool = True,
+    done: Report = lambda task, count, total: None,
+) -> Measured | None:
     """Score a folder of samples and write the tables and the report.
+
+    Images that an earlier, interrupted call has measured are not measured again, as long as files and
+    settings are the same. Under `torchrun` each process measures its share, and the first one writes.
 
     Args:
         hr, sr, out: folders of HR images, of samples, and for the results.
@@ -44,8 +61,20 @@ def measure(
         device: auto, cpu or cuda.
         lpips_weights: AlexNet's file; none: looked up.
         without_lpips: measure LR-PSNR and the diversity of MSE only, for this reason; none: LPIPS too.
-        done: called with (images measured, images in all).
+        realism: names of proxies, see ntire_sr.evaluation.realism.
+        niqe_model: pristine model for NIQE; none: the one in the package.
+        skip_missing: go on with the samples that are there.
+        jobs: processes on this machine.
+        with_report: whether to write the HTML page.
+        done: called with (what is being done, items done, items in all).
+
+    Returns:
+        The score; None in all processes but the first.
+
+    Raises:
+        Problems: everything that is wrong with the folders.
     """
+    ranks = Ranks()
     manifest = load_manifest(sr)
     drawn_at = manifest.settings.scale if manifest else None
     require(
@@ -55,16 +84,80 @@ def measure(
     )
     scale = scale or drawn_at or 4
     samples = samples or (manifest.samples if manifest else DEFAULT_SAMPLES)
-    pairs = find_pairs(hr, sr, samples, scale, manifest)
-    chosen = choose_device(device)
-    lpips = None
-    if without_lpips is None:
-        try:
-            lpips = load_lpips(lpips_weights, chosen)
-        except NotFound as error:
-            raise Failure(error.message, f"{error.remedy}; or score --without-lpips") from error
-    score = score_folder(pairs, scale, lpips, chosen, (lambda count: done(count, len(pairs))) if done else None)
+    with_lpips = without_lpips is None
+    settings = Settings(scale, device, lpips_weights, with_lpips, tuple(dict.fromkeys(realism)), niqe_model)
+    _check_realism(settings)
+    list_images(hr, "HR")  # before the networks are loaded, and these before the files are read:
+    list_samples(sr)  # what is missing is said at once
+    scorer = _scorer(settings)
+
+    def inspect() -> Pairs:
+        return find_pairs(
+            hr, sr, samples, scale, manifest, skip_missing, lambda count, total: done("check", count, total)
+        )
+
+    pairs = ranks.from_first(inspect)
+    records = Records(make_folder(out / "images"))
+    keys = {pair.index: scorer.key(pair) for pair in pairs.images}
+    known = {pair.index for pair in pairs.images if records.load(pair.index, keys[pair.index])}
+    kept = ranks.from_first(lambda: known)  # all processes must agree on what is left
+    left = ranks.share_of([pair for pair in pairs.images if pair.index not in kept])
+    problems = measure_all(left, scorer, records, jobs, lambda count: done("score", count, len(left)))
+    everything = [problem for part in ranks.gathered(problems) for problem in part]
+    if everything:
+        remedy = "draw these samples again; what was measured is kept"
+        raise Problems("scoring", everything, remedy)
+    if not ranks.is_first:
+        ranks.close()
+        return None
+    score = _assemble(records, keys, pairs, samples, settings)
     write_score(score, out)
-    report = out / "report.html"
-    write_report(report, score, pairs, manifest, without_lpips)
-    return Measured(score, out, report, without_lpips)
+    records.discard_others(set(keys))
+    report = out / "report.html" if with_report else None
+    if report:
+        by_index = {pair.index: pair for pair in pairs.images}
+        maps = maps_of(records, keys, worst_first(score.images)[:PICTURED_IMAGES])
+        write_report(report, score, by_index, maps, manifest, without_lpips)
+    ranks.close()
+    return Measured(score, out, report, len(kept), without_lpips)
+
+
+def _check_realism(settings: Settings) -> None:
+    """Whether every proxy can be measured, before minutes are spent."""
+    for name in settings.realism:
+        proxy_called(name)
+    require(
+        settings.lpips or PATCH_FRECHET not in settings.realism,
+        f"{PATCH_FRECHET} is measured on the features of LPIPS",
+        f"leave out --without-lpips or --realism {PATCH_FRECHET}",
+    )
+
+
+def _scorer(settings: Settings) -> Scorer:
+    try:
+        return Scorer(settings)
+    except NotFound as error:
+        raise Failure(error.message, f"{error.remedy}; or score --without-lpips") from error
+
+
+def _assemble(records: Records, keys: dict[int, str], pairs: Pairs, samples: int, settings: Settings) -> Score:
+    """The score from the records of all images."""
+    measured: list[MeasuredImage] = []
+    for index, key in sorted(keys.items()):
+        record = records.load(index, key)
+        if record is None:
+            raise Failure(
+                f"the record of image {index} in {records.folder} is gone or changed since it was measured",
+                "run the same command again; let all processes write to one shared folder",
+            )
+        measured.append(record)
+    return Score(
+        images=[record.score for record in measured],
+        samples=samples,
+        scale=settings.scale,
+        realism=settings.realism,
+        patch_frechet=patch_distance([record.tensors for record in measured]),
+        missing=pairs.missing,
+        missing_samples=pairs.missing_samples,
+        missing_images=pairs.missing_images,
+    )

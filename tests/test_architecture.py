@@ -25,7 +25,19 @@ FOLDERS = {
 # Lower layers first; a module imports from its own layer and those before it. `models` and
 # `evaluation` are one layer each and do not know each other.
 LAYERS = [
-    ["errors", "files", "config", "layout", "images", "resize", "manifest", "device", "progress", "pretrained"],
+    [
+        "errors",
+        "files",
+        "config",
+        "layout",
+        "images",
+        "resize",
+        "manifest",
+        "device",
+        "ranks",
+        "progress",
+        "pretrained",
+    ],
     ["models", "evaluation"],
     ["data", "checkpoint", "train", "generate", "submission"],
     ["demo", "doctor"],
@@ -95,9 +107,9 @@ def turned_into_8_bits(path: Path) -> list[ast.Call]:
 
 
 def test_rounding_to_8_bits_of_images_has_one_place():
-    # resize rounds as part of the challenge's downscale; the report colours a deviation, which is no image
+    # resize rounds as part of the challenge's downscale; the gallery colours maps, which are no images
     places = {module for module, path in modules().items() if turned_into_8_bits(path)}
-    assert places == {"ntire_sr.images", "ntire_sr.resize", "ntire_sr.evaluation.report"}
+    assert places == {"ntire_sr.images", "ntire_sr.resize", "ntire_sr.evaluation.gallery"}
 
 
 def test_modules_stay_readable_in_one_sitting():

@@ -81,16 +81,15 @@ def demonstrate(
             folder.score,
             device=device,
             without_lpips=str(missing) if missing else None,
-            done=done,
+            done=lambda task, count, total: done(count, total),
         )
+    assert measured, "the demonstration runs in one process"
 
     say("4/4 package")
     with progress("check") as done:
         packed = pack(folder.samples, folder.archive, done=done)
     say("")
-    print_table(measured.score, console)
-    if missing:
-        say(f"LPIPS and its S_{measured.score.samples} were not measured: {missing}")
+    print_table(measured.score, console, measured.lpips_missing)
     say(f"report: {measured.report}")
     say(f"archive: {packed.out} ({packed.bytes / 1e6:.1f} MB, sha256 {packed.sha256})")
     say(f"took {time.monotonic() - began:.0f} s")

@@ -1,5 +1,6 @@
 """Where to compute, and how exactly."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,7 +19,10 @@ def choose_device(name: str) -> torch.device:
         raise WrongUse(
             "--device cuda: this torch sees no CUDA GPU", "--device cpu; `ntire-sr doctor` shows what is there"
         )
-    return torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    # under torchrun each process of a machine has its own GPU
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
 
 
 @contextmanager

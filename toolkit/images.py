@@ -2,6 +2,7 @@
 
 import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from ntire_sr.files import explain, sha256_bytes, write_whole
 # zlib level of written PNGs. Samples are nearly incompressible: 1 is several times faster than the
 # usual 6 and the files are a few per cent larger.
 PNG_COMPRESSION = 1
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MOST_PIXELS = Image.MAX_IMAGE_PIXELS or 1 << 27  # more are taken for an attack on the memory
 _COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
 
 
@@ -49,9 +52,56 @@ def png_header(path: Path) -> PngHeader:
             head = file.read(26)
     except OSError as error:
         raise explain(error, f"cannot read {path}") from error
-    if len(head) < 26 or head[:8] != b"\x89PNG\r\n\x1a\n" or head[12:16] != b"IHDR":
+    if len(head) < 26 or head[:8] != PNG_SIGNATURE or head[12:16] != b"IHDR":
         raise Failure(f"{path} is not a PNG file", "make it again")
     return PngHeader(*struct.unpack(">IIBB", head[16:26]))
+
+
+def check_png(path: Path, content: bytes) -> PngHeader:
+    """Whether a PNG is whole, without decompressing it: all chunks are there and have their checksums.
+
+    Raises:
+        Failure: it is no PNG, or truncated or damaged.
+    """
+    if content[:8] != PNG_SIGNATURE or content[12:16] != b"IHDR":
+        raise Failure(f"{path} is not a PNG file", "make it again")
+    position, name, data = 8, b"", 0
+    while name != b"IEND":
+        length, name = struct.unpack(">I4s", content[position : position + 8].ljust(8, b"\0"))
+        end = position + 12 + length
+        if end > len(content) or zlib.crc32(content[position + 4 : end - 4]) != int.from_bytes(
+            content[end - 4 : end], "big"
+        ):
+            raise Failure(f"{path} is truncated or damaged (at byte {position})", "replace the file")
+        data += length if name == b"IDAT" else 0
+        position = end
+    if data == 0:
+        raise Failure(f"{path} is truncated or damaged (it holds no pixels)", "replace the file")
+    return PngHeader(*struct.unpack(">IIBB", content[16:26]))
+
+
+def read_png(path: Path) -> np.ndarray:
+    """Read an 8-bit RGB PNG as (H, W, 3) uint8, about twice as fast as `read_image`.
+
+    Raises:
+        Failure: it is missing, truncated, damaged or of another kind; the message names it.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise explain(error, f"cannot read {path}") from error
+    header = check_png(path, content)
+    if not header.is_8bit_rgb:
+        raise Failure(f"{path} is {header.mode}, not 8-bit RGB", "make it again")
+    if header.width * header.height > MOST_PIXELS:
+        raise Failure(
+            f"{path} claims more pixels than an image may have here ({header.width} x {header.height})"
+        )
+    options = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), options)
+    if image is None or image.shape != (header.height, header.width, 3):
+        raise Failure(f"{path} is truncated or damaged (its pixels cannot be decompressed)", "replace the file")
+    return image
 
 
 def read_image(path: Path) -> np.ndarray:

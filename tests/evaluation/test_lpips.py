@@ -1,12 +1,16 @@
 """LPIPS."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
+from missing_operators import import_or_skip
 
 from ntire_sr.errors import Failure
+from ntire_sr.evaluation.consistency import official_crop
 from ntire_sr.evaluation.lpips import Lpips, load_lpips
-from ntire_sr.images import read_image, to_tensor, to_unit
+from ntire_sr.images import read_image, to_8bit, to_tensor, to_unit
 from ntire_sr.pretrained import NotFound
 
 
@@ -15,39 +19,77 @@ def lpips(alexnet) -> Lpips:
     return load_lpips(alexnet)
 
 
-def unit(path) -> torch.Tensor:
-    return to_unit(to_tensor(read_image(path)))
+def eight_bits(path) -> torch.Tensor:
+    return to_tensor(read_image(path))
+
+
+def noisy(image: torch.Tensor, sigma: float) -> torch.Tensor:
+    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(1))
+    return to_8bit(to_unit(image) + sigma * noise)
 
 
 def test_lpips_of_the_papers_example_is_0_722_and_0_138(lpips, golden):
-    reference, one, other = (unit(golden / f"ex_{name}.png") for name in ("ref", "p0", "p1"))
+    reference, one, other = (eight_bits(golden / f"ex_{name}.png") for name in ("ref", "p0", "p1"))
     assert lpips(reference, one).mean().item() == pytest.approx(0.722, abs=5e-4)
     assert lpips(reference, other).mean().item() == pytest.approx(0.138, abs=5e-4)
 
 
+@pytest.mark.filterwarnings("ignore")  # about arguments of torchvision that the package still uses
 def test_lpips_equals_the_lpips_package(lpips, golden):
-    try:
-        import lpips as package
-    except (ImportError, RuntimeError) as error:
-        pytest.skip(f"the lpips package cannot be imported here: {error}")
+    package = import_or_skip("lpips")
     official = package.LPIPS(net="alex", version="0.1", spatial=True, pnet_rand=True, verbose=False)
     slices = [getattr(official.net, f"slice{n}") for n in range(1, 6)]
     convolutions = [layer for part in slices for layer in part if isinstance(layer, torch.nn.Conv2d)]
     for mine, theirs in zip(lpips.convolutions, convolutions, strict=True):
         theirs.load_state_dict(mine.state_dict())
-    one, other = (unit(golden / f"ex_{name}.png") for name in ("ref", "p0"))
-    with torch.no_grad():
-        expected = official(one * 2 - 1, other * 2 - 1)
-    assert torch.allclose(lpips(one, other), expected, rtol=1e-4, atol=1e-6)
+    for folder, names in ((golden, ("ex_ref", "ex_p0")), (golden / "x4", ("HR/0801", "SR/000000_sample00003"))):
+        one, other = (official_crop(eight_bits(folder / f"{name}.png")) for name in names)
+        with torch.no_grad():
+            expected = official(to_unit(one) * 2 - 1, to_unit(other) * 2 - 1)
+        found = lpips(one, other)
+        assert torch.allclose(found, expected, rtol=1e-4, atol=1e-6)
+        assert found.mean().item() == pytest.approx(expected.mean().item(), rel=1e-5)
 
 
 def test_lpips_is_zero_for_equal_images_symmetric_and_grows_with_noise(lpips, photograph):
-    image = to_unit(to_tensor(photograph))
-    noise = torch.randn_like(image)
+    image = to_tensor(photograph)
     assert lpips(image, image).abs().max() == 0
-    assert torch.allclose(lpips(image, image + 0.1 * noise), lpips(image + 0.1 * noise, image), atol=1e-6)
-    distances = [lpips(image, image + sigma * noise).mean().item() for sigma in (0.01, 0.03, 0.1, 0.3)]
+    assert torch.allclose(lpips(image, noisy(image, 0.1)), lpips(noisy(image, 0.1), image), atol=1e-6)
+    distances = [lpips(image, noisy(image, sigma)).mean().item() for sigma in (0.01, 0.03, 0.1, 0.3)]
     assert distances == sorted(distances)
+
+
+def test_the_way_of_processors_and_the_direct_convolutions_give_the_same_features(lpips, photograph):
+    image = to_tensor(photograph)
+    maps = lpips.normalised(image).double()
+    convolutions = copy.deepcopy(lpips.convolutions).double()
+    for index, found in enumerate(lpips.layers(image)):
+        if index in (1, 2):
+            maps = torch.nn.functional.max_pool2d(maps, 3, stride=2)
+        maps = convolutions[index](maps).relu()
+        assert ((found - maps).norm() / maps.norm()).item() < 2e-5
+
+
+def test_known_features_are_left_as_they_are_and_differences_are_summed(lpips, photograph):
+    image = to_tensor(photograph)
+    features = lpips.features(image)
+    before = [layer.clone() for layer in features]
+    sums = [torch.zeros_like(layer) for layer in features]
+    others = [noisy(image, 0.1), noisy(image, 0.2)]
+    for other in others:
+        lpips.compare(features, other, sums)
+    expected = [lpips.features(other) for other in others]
+    for layer, total, known, one, two in zip(features, sums, before, *expected, strict=True):
+        assert torch.equal(layer, known)
+        assert torch.allclose(total, one + two - 2 * known, atol=1e-6)
+
+
+def test_the_deepest_maps_are_those_of_the_fifth_convolution_before_normalisation(lpips, photograph):
+    image = to_tensor(photograph)
+    expected = list(lpips.layers(image))[-1]
+    one, other = [], []
+    lpips.compare(lpips.features(image, one), image, deepest=other)
+    assert torch.equal(one[0], expected) and torch.equal(other[0], expected)
 
 
 def test_a_hand_made_trunk_gives_the_value_worked_out_by_hand():
@@ -64,7 +106,8 @@ def test_a_hand_made_trunk_gives_the_value_worked_out_by_hand():
     linear = [torch.zeros(1, outputs, 1, 1) for _, outputs, _, _ in names]
     linear[0][0, 0], linear[0][0, 1] = 0.25, 0.5
     made = Lpips(trunk, linear)
-    bright, dark = torch.ones(1, 3, 64, 64), torch.zeros(1, 3, 64, 64)
+    bright = torch.full((1, 3, 64, 64), 255, dtype=torch.uint8)
+    dark = torch.zeros_like(bright)
     # red is (1 + 0.03) / 0.458 > 0 for bright, (-1 + 0.03) / 0.458 < 0 for dark: after ReLU and division
     # by the length the vectors are (1, 0) and (0, 1), so the map is 0.25 * 1 + 0.5 * 1 everywhere
     assert torch.allclose(made(bright, dark), torch.full((1, 1, 64, 64), 0.75), atol=1e-6)
@@ -78,7 +121,7 @@ def test_without_a_trunk_there_is_an_error_and_with_another_networks_too(squeeze
 
 
 def test_the_map_does_not_depend_on_memory_layout(lpips, photograph):
-    image = to_unit(to_tensor(photograph))
-    other = to_unit(to_tensor(np.ascontiguousarray(photograph[::-1])))
+    image = to_tensor(photograph)
+    other = to_tensor(np.ascontiguousarray(photograph[::-1]))
     expected = lpips(image, other)
-    assert torch.equal(lpips(image.contiguous(memory_format=torch.channels_last), other), expected)
+    assert torch.equal(lpips(image.contiguous(), other), expected)

@@ -1,4 +1,4 @@
-"""Scoring folders."""
+"""Scoring folders: the official tables and the figures beside them."""
 
 import json
 import math
@@ -9,36 +9,28 @@ import pandas as pd
 import pytest
 import torch
 
-from ntire_sr.errors import Failure, Problems
+from ntire_sr.errors import Failure, WrongUse
 from ntire_sr.evaluation.consistency import LrErrors, official_crop
-from ntire_sr.evaluation.run import find_pairs, score_folder, write_score
+from ntire_sr.evaluation.run import MAP_PX, reduced
 from ntire_sr.evaluation.session import measure
-from ntire_sr.images import write_png
 from ntire_sr.layout import SampleName
+
+AWAY = {"device": "cpu", "without_lpips": "the trunk is away"}
 
 
 @pytest.mark.parametrize("scale", [4, 8])
-def test_the_tables_equal_those_of_the_official_script(golden, alexnet, tmp_path, scale):
+def test_the_tables_equal_those_of_the_official_scripts(golden, alexnet, tmp_path, scale):
     folder = golden / f"x{scale}"
-    measure(folder / "HR", folder / "SR", tmp_path, scale=scale, device="cpu", lpips_weights=alexnet)
-    for name in ("measure.csv", "measure_mean.csv"):
+    measure(folder.joinpath("HR"), folder / "SR", tmp_path, scale=scale, device="cpu", lpips_weights=alexnet)
+    for name in ("measure.csv", "measure_mean.csv", "measure_full.csv"):
         expected, found = (pd.read_csv(place / name, index_col=0) for place in (folder, tmp_path))
         assert list(found.columns) == list(expected.columns)
         assert list(found.index) == list(expected.index)
         np.testing.assert_allclose(found.to_numpy(), expected.to_numpy(), rtol=1e-4)
-        assert np.isinf(expected.to_numpy()).any()
-
-
-@pytest.mark.parametrize("scale", [4, 8])
-def test_the_diversity_of_mse_equals_the_full_script_of_2022(golden, tmp_path, scale):
-    folder = golden / f"x{scale}"
-    measured = measure(
-        folder / "HR", folder / "SR", tmp_path, scale=scale, device="cpu", without_lpips="the trunk is away"
-    )
-    expected = pd.read_csv(folder / "measure_full.csv", index_col=0)
-    for row, image in enumerate(measured.score.images):
-        assert image.mse_mean == pytest.approx(expected.MSE_mean_n10[row], rel=1e-4)
-        assert image.mse_diversity == pytest.approx(expected.MSE_score_n10[row], rel=1e-4)
+        assert np.isinf(expected.to_numpy()).any() == (name != "measure_full.csv")
+    means = pd.read_csv(tmp_path / "measure_full_mean.csv", index_col=0)["0"]
+    expected = pd.read_csv(folder / "measure_full.csv", index_col=0).mean()
+    np.testing.assert_allclose(means[expected.index], expected, rtol=1e-4)
 
 
 def test_figures_beside_the_official_ones_stay_finite_where_a_sample_is_exact():
@@ -54,108 +46,127 @@ def test_the_official_crop_takes_multiples_of_8_from_the_top_left():
     assert torch.equal(official_crop(image), image[:, :, :16, :32])
 
 
-@pytest.fixture
-def folders(tmp_path, photograph):
-    """HR of 96 x 128 and 70 x 83, with two samples each that are nearly the HR images."""
-    hr, sr = tmp_path / "HR", tmp_path / "SR"
-    for index, image in enumerate((photograph, np.ascontiguousarray(photograph[:70, :83]))):
-        write_png(hr / f"{801 + index:04d}.png", image)
-        for k in range(2):
-            sample = image.copy()
-            sample[8 + 16 * k : 24 + 16 * k, 8:40] ^= 3
-            write_png(sr / str(SampleName(index, k)), sample)
-    return hr, sr
-
-
 def test_where_the_crop_takes_pixels_away_both_figures_are_reported(folders, tmp_path):
-    hr, sr = folders
-    score = score_folder(find_pairs(hr, sr, 2, 4, None), 4, None, torch.device("cpu"))
-    assert score.images[0].lr_uncropped is None
-    assert score.images[1].lr_uncropped is not None
-    assert score.images[1].lr_uncropped.worst_db != score.images[1].lr.worst_db
+    score = measure(folders.hr, folders.sr, tmp_path / "out", samples=3, **AWAY).score
+    assert score.images[0].lr_errors_uncropped == []
+    assert len(score.images[1].lr_errors_uncropped) == 3
+    assert score.images[1].lr_errors_uncropped != score.images[1].lr_errors
     assert score.summary()["images_scored_uncropped"] == 1
 
 
 def test_without_lpips_its_columns_are_empty_and_the_rest_is_measured(folders, tmp_path):
-    score = score_folder(find_pairs(*folders, 2, 4, None), 4, None, torch.device("cpu"))
-    write_score(score, tmp_path / "out")
+    measure(folders.hr, folders.sr, tmp_path / "out", samples=3, **AWAY)
     table = pd.read_csv(tmp_path / "out" / "measure.csv", index_col=0)
     assert table.LPIPS_mean.isna().all() and table.score.isna().all()
     assert table.LRPSNR_worst.notna().all()
-    summary = json.loads((tmp_path / "out" / "score.json").read_text())["summary"]
-    assert summary["LPIPS_mean"] is None
-    assert summary["MSE_score"] > 0
+    full = pd.read_csv(tmp_path / "out" / "measure_full.csv", index_col=0)
+    assert full.LPIPS_score_n3.isna().all() and full.MSE_score_n3.notna().all()
+    written = json.loads((tmp_path / "out" / "score.json").read_text())
+    assert written["summary"]["LPIPS_mean"] is None
+    assert written["summary"]["MSE_score"] > 0
+    assert written["standing_2021"] is None
 
 
-def test_all_problems_of_a_folder_are_listed_at_once(folders, photograph):
-    hr, sr = folders
-    (sr / "000000_sample00001.png").unlink()
-    write_png(sr / "000001_sample00000.png", np.ascontiguousarray(photograph[:40, :40]))
-    (sr / "000001_sample00001.png").write_bytes(b"no image")
-    write_png(sr / "000007_sample00000.png", photograph)
-    write_png(sr / "stranger.png", photograph)
-    with pytest.raises(Problems) as caught:
-        find_pairs(hr, sr, 2, 4, None)
-    text = str(caught.value)
-    assert len(caught.value.problems) == 5
-    for part in (
-        "stranger.png is no sample's name",
-        "0801.png (index 0): 1 of 2 samples are missing: 1",
-        "1 samples without an HR image: 000007_sample00000.png",
-        "000001_sample00000.png has 40 x 40 pixels; 0802.png (83 x 70) asks for 80 x 64 to 84 x 72",
-        "000001_sample00001.png is not a PNG file",
-    ):
-        assert part in text
-
-
-def test_a_sample_that_cannot_be_decoded_is_named_after_the_others_were_measured(folders):
-    hr, sr = folders
-    path = sr / "000000_sample00001.png"
-    path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(Problems, match=r"000000_sample00001\.png is truncated"):
-        score_folder(find_pairs(hr, sr, 2, 4, None), 4, None, torch.device("cpu"))
+def test_the_summary_holds_mean_best_and_worst_lpips_worked_out_from_the_samples(golden, alexnet, tmp_path):
+    folder = golden / "x4"
+    score = measure(folder / "HR", folder / "SR", tmp_path, lpips_weights=alexnet, device="cpu").score
+    summary, images = score.summary(), score.images
+    assert summary["LPIPS_mean"] == pytest.approx(np.mean([image.lpips for image in images]))
+    assert summary["LPIPS_best_sample"] == pytest.approx(np.mean([min(image.lpips) for image in images]))
+    assert summary["LPIPS_worst_sample"] == pytest.approx(np.mean([max(image.lpips) for image in images]))
+    assert summary["LRPSNR_mean"] == math.inf
+    assert math.isfinite(summary["LRPSNR_of_mean_error"])
+    assert summary["samples_under_45_dB"] == sum(image.lr.under_required for image in images) > 0
+    assert score.lpips_curve[0] == 0
+    assert score.lpips_curve[-1] == pytest.approx(summary["score"])
 
 
 def test_a_missing_trunk_is_an_error_that_names_the_way_out(folders, tmp_path):
     with pytest.raises(Failure, match="score --without-lpips"):
-        measure(*folders, tmp_path / "out", samples=2)
+        measure(folders.hr, folders.sr, tmp_path / "out", samples=3)
     assert not (tmp_path / "out").exists()
 
 
-def test_an_hr_image_too_small_for_lpips_is_named(folders, photograph):
-    hr, sr = folders
-    write_png(hr / "0801.png", np.ascontiguousarray(photograph[:30, :30]))
-    with pytest.raises(Problems, match="LPIPS needs 31"):
-        find_pairs(hr, sr, 2, 4, None)
-
-
 def test_samples_numbered_as_the_hr_images_score_the_same(folders, tmp_path):
-    hr, sr = folders
-    plain = score_folder(find_pairs(hr, sr, 2, 4, None), 4, None, torch.device("cpu")).summary()
-    moved = tmp_path / "moved"
-    moved.mkdir()
+    plain = measure(folders.hr, folders.sr, tmp_path / "plain", samples=3, **AWAY).score.summary()
+    for first in (801, 901):
+        moved = tmp_path / f"moved{first}"
+        moved.mkdir()
+        for index in range(2):
+            for k in range(3):
+                name = SampleName(index + first, k)
+                shutil.copy(folders.sr / str(SampleName(index, k)), moved / str(name))
+        found = measure(folders.hr, moved, tmp_path / f"out{first}", samples=3, **AWAY).score.summary()
+        assert found == plain
+
+
+def test_a_single_sample_per_image_is_named_without_its_number(folders, tmp_path):
+    single = tmp_path / "single"
+    single.mkdir()
     for index in range(2):
-        for k in range(2):
-            shutil.copy(sr / str(SampleName(index, k)), moved / str(SampleName(index + 801, k)))
-    assert score_folder(find_pairs(hr, moved, 2, 4, None), 4, None, torch.device("cpu")).summary() == plain
+        shutil.copy(folders.sr / str(SampleName(index, 0)), single / f"{index:06d}.png")
+    score = measure(folders.hr, single, tmp_path / "out", samples=1, **AWAY).score
+    assert score.summary()["MSE_score"] == 0
+    assert math.isnan(score.summary()["r_pixels"])
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_proxies_are_measured_for_every_sample_and_the_hr_image_where_that_means_something(
+    golden, alexnet, tmp_path
+):
+    folder = golden / "x4"
+    names = ("niqe", "log-spectral", "patch-frechet")
+    score = measure(
+        folder / "HR", folder / "SR", tmp_path, lpips_weights=alexnet, realism=names, device="cpu", samples=3
+    ).score
+    summary = score.summary()
+    assert all(summary[name] > 0 for name in names)
+    assert summary["niqe_of_HR"] > 0 and "log-spectral_of_HR" not in summary
+    assert [len(image.realism["niqe"]) for image in score.images] == [3, 3]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "NIQE" in page and "a proxy" in page
+
+
+def test_an_unknown_proxy_and_one_without_its_network_are_refused_before_anything_is_read(folders, tmp_path):
+    with pytest.raises(WrongUse, match=r"unknown proxy 'niqq'(.|\n)*try: niqe"):
+        measure(folders.hr, folders.sr, tmp_path / "out", realism=("niqq",), **AWAY)
+    with pytest.raises(WrongUse, match="measured on the features of LPIPS"):
+        measure(folders.hr, folders.sr, tmp_path / "out", realism=("patch-frechet",), **AWAY)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_small_maps_are_means_over_areas_of_at_most_640_pixels():
+    whole = torch.rand(1, 1, 1280, 320)
+    small = reduced(whole)
+    assert small.shape == (1, 1, MAP_PX, 160)
+    assert small[0, 0, 3, 7].item() == pytest.approx(whole[0, 0, 6:8, 14:16].mean().item())
+    assert torch.equal(reduced(small), small)
 
 
 def test_the_report_is_one_page_with_pictures_that_needs_no_other_file(folders, tmp_path):
-    measured = measure(*folders, tmp_path / "out", samples=2, without_lpips="the trunk is away")
+    measured = measure(folders.hr, folders.sr, tmp_path / "out", samples=3, **AWAY)
     page = measured.report.read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 2 * 5
     assert "LPIPS was not measured: the trunk is away" in page
     assert ">nan<" not in page
-    assert "http" not in page
+    assert 'src="http' not in page and "url(http" not in page
     assert ("PASS" in page) == measured.score.passes
+    assert page.count("data:image/jpeg;base64,") == 2 * 2 * (2 + 3) or page.count("data:image/") >= 2 * 2 * 5
 
 
-def test_the_deviation_picture_is_black_where_samples_agree():
-    from ntire_sr.evaluation.report import deviation_picture
-
-    one = np.full((4, 4, 3), 100, np.uint8)
-    other = one.copy()
-    other[0, 0] = 200
-    picture = deviation_picture([one, other])
-    assert picture[1:].max() < 8
-    assert picture[0, 0].astype(int).sum() > 500  # 50 grey levels, above the brightest colour
+def test_the_terminal_shows_our_row_among_the_published_ones(golden, alexnet, ntire_sr_command, tmp_path):
+    folder = golden / "x4"
+    result = ntire_sr_command(
+        "score", "--hr", folder / "HR", "--sr", folder / "SR", "--out", tmp_path, "--lpips-weights", alexnet,
+        "--no-report", "--device", "cpu",
+    )  # fmt: skip
+    assert result.code == 0
+    assert "this score" in result.out and "Deepest (NCSR)" in result.out
+    assert "on these images only" in result.out
+    assert not (tmp_path / "report.html").exists()
+    as_json = ntire_sr_command(
+        "score", "--hr", folder / "HR", "--sr", folder / "SR", "--out", tmp_path, "--lpips-weights", alexnet,
+        "--json", "--no-report", "--device", "cpu",
+    )  # fmt: skip
+    found = json.loads(as_json.out)
+    assert found["summary"] == json.loads((tmp_path / "score.json").read_text())["summary"]
+    assert found["standing_2021"]["rank_by_S_10"] == 3

@@ -1,0 +1,104 @@
+"""The published results of the 2021 challenge, and where a score would stand among them.
+
+Lugmayr et al., "NTIRE 2021 Learning the Super-Resolution Space Challenge", CVPR workshops 2021,
+tables 1 and 2. They were measured on the challenge's own test images, which differ from other sets in
+difficulty: a row measured elsewhere shows an order of magnitude and no rank.
+"""
+
+import math
+from dataclasses import dataclass
+
+from ntire_sr.resize import REQUIRED_DB
+
+CAVEAT = (
+    "The published rows were measured on the challenge's own 100 test images; "
+    "a rank among them holds for a score on these images only."
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row. MOR is the mean rank in the study with people, lower is better; none: not in the study."""
+
+    team: str
+    lpips: float
+    lr_psnr_db: float
+    diversity: float  # S_10 of LPIPS in per cent
+    mor: float | None = None
+
+    @property
+    def under(self) -> bool:
+        """Whether it misses the 45 dB that the challenge asks for."""
+        return self.lr_psnr_db < REQUIRED_DB
+
+
+RESULTS_2021 = {
+    4: (
+        Entry("svnit_ntnu", 0.355, 27.52, 1.871),
+        Entry("SYSU-FVL", 0.244, 49.33, 8.735),
+        Entry("nanbeihuishi", 0.161, 50.46, 12.447),
+        Entry("FudanZmic21", 0.273, 47.20, 16.450),
+        Entry("FutureReference", 0.165, 37.51, 19.636),
+        Entry("SR_DL", 0.234, 39.80, 20.508),
+        Entry("SSS", 0.110, 44.70, 13.285, 4.530),
+        Entry("BeWater", 0.137, 49.59, 23.948, 4.720),
+        Entry("CIPLAB", 0.121, 50.70, 23.091, 4.478),
+        Entry("njtech&seu", 0.149, 46.74, 26.924, 4.977),
+        Entry("Deepest (NCSR)", 0.117, 50.54, 26.041, 4.372),
+        Entry("SRFlow (baseline)", 0.122, 49.86, 25.008, 4.410),
+        Entry("ESRGAN (baseline)", 0.124, 38.74, 0.0, 4.467),
+        Entry("ground truth", 0.0, math.inf, 0.0, 3.728),
+    ),
+    8: (
+        Entry("svnit_ntnu", 0.481, 25.55, 4.516),
+        Entry("SYSU-FVL", 0.415, 47.27, 8.778),
+        Entry("FudanZmic21", 0.496, 46.78, 14.287),
+        Entry("FutureReference", 0.291, 36.51, 17.985),
+        Entry("SR_DL", 0.311, 42.28, 14.817, 4.738),
+        Entry("SSS", 0.237, 37.43, 13.548, 4.692),
+        Entry("BeWater", 0.297, 49.63, 23.700, 5.133),
+        Entry("CIPLAB", 0.266, 50.86, 23.320, 4.637),
+        Entry("njtech&seu", 0.366, 29.65, 28.193),
+        Entry("Deepest (NCSR)", 0.259, 48.64, 26.941, 4.630),
+        Entry("SRFlow (baseline)", 0.282, 47.72, 25.582, 4.635),
+        Entry("ESRGAN (baseline)", 0.284, 30.65, 0.0, 4.323),
+        Entry("ground truth", 0.0, math.inf, 0.0, 2.613),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The published table with one row more."""
+
+    ours: Entry
+    rows: tuple[tuple[Entry, int, int], ...]  # (row, its rank by S_10, its rank by LPIPS); highest S_10 first
+
+    def rank(self) -> tuple[int, int]:
+        """Our rank by S_10 and by LPIPS."""
+        return next(
+            (by_diversity, by_lpips) for entry, by_diversity, by_lpips in self.rows if entry == self.ours
+        )
+
+
+def standing(scale: int, lpips: float, lr_psnr_db: float, diversity: float) -> Standing:
+    """Where a score would stand in the 2021 table of its track.
+
+    Args:
+        scale: 4 or 8.
+        lpips: mean LPIPS, lower is better.
+        lr_psnr_db: of the mean LR error or the official mean, in dB.
+        diversity: S_10 of LPIPS in per cent, higher is better.
+    """
+    ours = Entry("this score", lpips, lr_psnr_db, diversity)
+    entries = [*RESULTS_2021[scale], ours]
+    ranked = [
+        (
+            entry,
+            1 + sum(other.diversity > entry.diversity for other in entries),
+            1 + sum(other.lpips < entry.lpips for other in entries),
+        )
+        for entry in entries
+    ]
+    ranked.sort(key=lambda row: (row[1], row[2]))
+    return Standing(ours, tuple(ranked))

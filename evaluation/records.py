@@ -1,0 +1,149 @@
+"""What is kept of one scored image: raw figures, small maps, and what they were measured on."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from ntire_sr.errors import Failure
+from ntire_sr.evaluation.consistency import LrErrors
+from ntire_sr.evaluation.diversity import diversity_scores
+from ntire_sr.files import read_json, sha256_bytes, write_json, write_whole
+
+VERSION = 1  # of the arithmetic: records of another version are measured again
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """The figures of one image. Lists have an entry per sample; those of LPIPS are empty without it."""
+
+    index: int  # from 0, in the order of the HR images
+    name: str  # of the HR file
+    numbers: list[int]  # of the samples that were counted
+    lpips: list[float]  # mean LPIPS of each sample, lower is better
+    lpips_mosaics: list[float]  # of the best mosaic of the first 1, 2, ... samples
+    lpips_pairs: float | None  # mean over all pairs of samples; none for a single one
+    mse: list[float]  # on 16 x 16 boxes, in squared grey levels, lower is better
+    mse_mosaics: list[float]
+    pixel_distance: float  # mean (SR - HR)^2 in squared grey levels
+    pixel_pairs: float | None  # mean over all pairs of samples of (SR_i - SR_j)^2
+    lr_errors: list[float]  # squared LR errors; official: HR and SR cropped to multiples of 8
+    lr_errors_uncropped: list[float]  # of the whole images; empty where the crop takes nothing away
+    realism: dict[str, list[float | None]] = field(default_factory=dict)  # by name, of each sample
+    realism_hr: dict[str, float | None] = field(default_factory=dict)  # of the HR image, without reference
+
+    @property
+    def lr(self) -> LrErrors:
+        return LrErrors(self.lr_errors)
+
+    @property
+    def lpips_mean(self) -> float:
+        """Mean LPIPS of all samples; nan without LPIPS."""
+        return fmean(self.lpips) if self.lpips else math.nan
+
+    @property
+    def lpips_scores(self) -> list[float]:
+        """S_1 ... S_n in per cent of LPIPS, higher is better."""
+        return diversity_scores(self.lpips, self.lpips_mosaics)
+
+    @property
+    def mse_mean(self) -> float:
+        return fmean(self.mse)
+
+    @property
+    def mse_scores(self) -> list[float]:
+        """S_1 ... S_n in per cent of MSE, higher is better."""
+        return diversity_scores(self.mse, self.mse_mosaics)
+
+    @property
+    def official(self) -> dict[str, float]:
+        """A row of `measure.csv`."""
+        return {
+            "LPIPS_mean": self.lpips_mean,
+            "LRPSNR_worst": self.lr.worst_db,
+            "LRPSNR_mean": self.lr.mean_db,
+            "score": self.lpips_scores[-1] if self.lpips else math.nan,
+        }
+
+    @property
+    def official_full(self) -> dict[str, float]:
+        """A row of `measure_full.csv`: four figures of LPIPS and of MSE for every number of samples."""
+        row: dict[str, float] = {}
+        for n in range(1, len(self.numbers) + 1):
+            for name, means, mosaics in (
+                ("LPIPS", self.lpips, self.lpips_mosaics),
+                ("MSE", self.mse, self.mse_mosaics),
+            ):
+                known = bool(means)
+                best = min(means[:n]) if known else math.nan
+                mosaic = mosaics[n - 1] if known else math.nan
+                row[f"{name}_mean_n{n}"] = fmean(means[:n]) if known else math.nan
+                row[f"{name}_best_loc_n{n}"] = mosaic
+                row[f"{name}_diff_n{n}"] = best - mosaic
+                row[f"{name}_score_n{n}"] = diversity_scores(means[:n], mosaics[:n])[-1] if known else math.nan
+        return row
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One image's figures and the tensors kept with them: small maps, sums of features."""
+
+    score: ImageScore
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Records:
+    """The records of the images of one scoring, a pair of files each, in `OUT/images`.
+
+    A record counts only for the very files and settings that it was measured with, so that a scoring that
+    was interrupted, or is spread over processes, goes on from what is there.
+
+    Args:
+        folder: where they lie.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def save(self, measured: Measured, key: str) -> None:
+        """Write the tensors, then the figures: a record with figures is whole."""
+        content = save(measured.tensors)
+        write_whole(self._tensors(measured.score.index), content)
+        record = {"version": VERSION, "key": key, "tensors_sha256": sha256_bytes(content)}
+        write_json(self._figures(measured.score.index), {**record, **asdict(measured.score)})
+
+    def load(self, index: int, key: str) -> Measured | None:
+        """The record of an image, or None where there is none, or it is of other files, or damaged."""
+        try:
+            content = read_json(self._figures(index), "record")
+            tensors = load_file(self._tensors(index))
+            same = content.get("version") == VERSION and content.get("key") == key
+            if not same or content["tensors_sha256"] != sha256_bytes(self._tensors(index).read_bytes()):
+                return None
+            return Measured(ImageScore(**{f.name: content[f.name] for f in fields(ImageScore)}), tensors)
+        except (Failure, OSError, SafetensorError, AttributeError, KeyError, TypeError):
+            return None
+
+    def discard_others(self, indices: set[int]) -> None:
+        """Remove records of images that no longer belong to the scoring."""
+        for path in self.folder.glob("*.json"):
+            if not path.stem.isdigit() or int(path.stem) not in indices:
+                path.unlink(missing_ok=True)
+                path.with_suffix(".safetensors").unlink(missing_ok=True)
+
+    def _figures(self, index: int) -> Path:
+        return self.folder / f"{index:06d}.json"
+
+    def _tensors(self, index: int) -> Path:
+        return self.folder / f"{index:06d}.safetensors"
+
+
+def key_of(facts: dict[str, Any]) -> str:
+    """A digest of everything that a record depends on."""
+    return sha256_bytes(json.dumps(facts, sort_keys=True).encode())

@@ -1,0 +1,396 @@
+"use strict";
+// The table sorts, the curves tell their values, and the viewer compares the pictures of one image.
+// All texts come from the data block and are set as text, never as HTML.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const element = (id) => document.getElementById(id);
+
+function made(tag, className, text) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+// ---- the table of images ----
+
+const body = document.querySelector("#table tbody");
+const headings = [...document.querySelectorAll("#table thead button")];
+
+// The number to sort by; undefined where there is none.
+function valueOf(image, key) {
+  const value = image.values[key];
+  return value === "inf" ? Infinity : value === "-inf" ? -Infinity : (value ?? undefined);
+}
+
+function sortBy(key, ascending) {
+  const rows = [...body.rows].map((row) => ({ row, image: data.images[row.dataset.at] }));
+  const sign = ascending ? 1 : -1;
+  rows.sort((a, b) => {
+    if (!key) return sign * a.image.name.localeCompare(b.image.name, "en", { numeric: true });
+    const [x, y] = [valueOf(a.image, key), valueOf(b.image, key)];
+    if (x === undefined || y === undefined) return (x === undefined) - (y === undefined); // undefined last
+    return x === y ? 0 : sign * (x < y ? -1 : 1);
+  });
+  body.append(...rows.map(({ row }) => row));
+  for (const button of headings) {
+    const sorted = button.dataset.key === key ? (ascending ? "ascending" : "descending") : "none";
+    button.parentElement.setAttribute("aria-sort", sorted);
+  }
+}
+
+// Worst first is descending where lower is better; names start at the first.
+function worstFirst(key) {
+  const column = data.columns.find((one) => one.key === key);
+  return column ? !column.lower_is_better : true;
+}
+
+for (const button of headings) {
+  button.addEventListener("click", () => {
+    const key = button.dataset.key;
+    const now = button.parentElement.getAttribute("aria-sort");
+    sortBy(key, now === "none" ? worstFirst(key) : now === "descending");
+  });
+}
+const known = data.columns.filter(({ key }) => data.images.some((image) => valueOf(image, key) !== undefined));
+const first = known.find(({ key }) => key === "lpips") ?? known[0];
+if (first) sortBy(first.key, worstFirst(first.key));
+
+// ---- the curves ----
+
+for (const figure of document.querySelectorAll(".curve")) {
+  const [svg, readout] = [figure.querySelector("svg"), figure.querySelector("output")];
+  const points = [...svg.querySelectorAll("circle")];
+  if (!points.length) continue;
+  let at = points.length - 1;
+  const show = (index) => {
+    points[at].classList.remove("here");
+    at = Math.max(0, Math.min(points.length - 1, index));
+    points[at].classList.add("here");
+    readout.textContent = `n = ${points[at].dataset.n}: ${points[at].dataset.text}${svg.dataset.unit}`;
+  };
+  svg.addEventListener("pointermove", (event) => {
+    const distance = points.map((point) => {
+      const box = point.getBoundingClientRect();
+      return Math.abs(box.left + box.width / 2 - event.clientX);
+    });
+    show(distance.indexOf(Math.min(...distance)));
+  });
+  svg.addEventListener("pointerleave", () => show(points.length - 1));
+  svg.addEventListener("keydown", (event) => {
+    const index = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: points.length - 1 }[event.key];
+    if (index === undefined) return;
+    event.preventDefault();
+    show(index);
+  });
+}
+
+// ---- the viewer ----
+
+const viewer = element("viewer");
+if (viewer) startViewer();
+
+function startViewer() {
+  const [stage, handle, strip, help] = ["stage", "handle", "strip", "help"].map(element);
+  const sides = { left: element("left"), right: element("right") };
+  // x and y: the point of the picture that stands in the middle, in parts of its sides; zoom 1: not enlarged
+  const unzoomed = { zoom: 1, x: 0.5, y: 0.5 };
+  const view = { image: -1, left: "hr", right: "0", grid: false, detail: false, wipe: 50, ...unzoomed };
+  const mostZoom = 16;
+  const entry = () => data.gallery[view.image];
+  const picture = (key) => entry().pictures.find((one) => one.key === key);
+  const clamped = (value, low, high) => Math.max(low, Math.min(high, value));
+
+  // Bars and swatches that say what a map's colours mean.
+  function legend(picture) {
+    const block = made("span", "legend");
+    if (picture.legend.samples) {
+      const swatches = made("span", "swatches");
+      for (const { label, colour, share } of picture.legend.samples) {
+        const one = made("span");
+        const swatch = made("i");
+        swatch.style.background = colour;
+        one.title = `sample ${label}: ${share} of the area`;
+        one.append(swatch, label, made("small", "", `: ${share}`));
+        swatches.append(one);
+      }
+      block.append("sample", swatches);
+    } else {
+      const [bar, ends] = [made("span", "bar"), made("span", "ends")];
+      bar.style.background = `linear-gradient(to right, ${picture.legend.colours.join(", ")})`;
+      ends.append(made("span", "", picture.legend.low), made("span", "", picture.legend.high));
+      block.append(bar, ends);
+    }
+    return block;
+  }
+
+  function setImage(img, picture) {
+    const source = view.detail ? picture.detail : picture.whole;
+    if (img.src !== source) img.src = source;
+    img.className = picture.pixelated ? "pixelated" : "";
+    img.alt = `${picture.caption}${view.detail ? ", detail" : ""}`;
+  }
+
+  // The picture's sides in CSS pixels at zoom 1.
+  function sheetSize() {
+    const { detail, shown } = entry();
+    return view.detail ? [detail.width, detail.height] : shown;
+  }
+
+  // Everything that depends on the image and on whole or detail, but not on zoom and wipe.
+  function drawPictures() {
+    const { pictures, shown, detail, width, height } = entry();
+    const [w, h] = sheetSize();
+    for (const [name, value] of Object.entries({ "--w": shown[0], "--h": shown[1], "--sheet-w": w, "--sheet-h": h })) {
+      viewer.style.setProperty(name, value);
+    }
+    const focused = strip.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    strip.replaceChildren(...pictures.map((picture) => {
+      const figure = made("figure");
+      const pane = made("button", "pane");
+      const [layer, sheet, img, place] = [made("span", "layer"), made("span", "sheet"), made("img"), made("span", "place")];
+      pane.type = "button";
+      pane.dataset.key = picture.key;
+      pane.title = "to the right; with Shift: to the left";
+      setImage(img, picture);
+      const percent = { left: detail.left / width, top: detail.top / height, width: detail.width / width, height: detail.height / height };
+      for (const [side, part] of Object.entries(percent)) place.style[side] = `${100 * part}%`;
+      sheet.append(img, place);
+      layer.append(sheet);
+      pane.append(layer);
+      const caption = made("figcaption", "", picture.label);
+      figure.append(pane, caption);
+      if (picture.legend) figure.append(legend(picture));
+      return figure;
+    }));
+    strip.querySelector(`[data-key="${focused}"]`)?.focus({ preventScroll: true });
+    drawSides();
+  }
+
+  // Which pictures stand left and right.
+  function drawSides() {
+    for (const side of ["left", "right"]) {
+      const chosen = picture(view[side]);
+      sides[side].value = view[side];
+      setImage(element(`layer-${side}`).querySelector("img"), chosen);
+      const caption = element(`caption-${side}`);
+      caption.replaceChildren(made("b", "", `${side === "left" ? "◧" : "◨"} ${chosen.label}`), chosen.caption);
+      if (chosen.legend) caption.append(legend(chosen));
+      for (const figure of strip.children) {
+        figure.classList.toggle(side, figure.querySelector(".pane").dataset.key === view[side]);
+      }
+    }
+    draw();
+  }
+
+  // Zoom, place and wipe: the same transform for every picture, in parts of its own size.
+  function draw() {
+    const { zoom } = view;
+    view.x = clamped(view.x, 0.5 / zoom, 1 - 0.5 / zoom);
+    view.y = clamped(view.y, 0.5 / zoom, 1 - 0.5 / zoom);
+    const move = [view.x, view.y].map((part) => `${((0.5 - part) * zoom * 100).toFixed(3)}%`);
+    viewer.classList.toggle("grid", view.grid); // before anything is measured
+    viewer.classList.toggle("detail", view.detail);
+    for (const sheet of viewer.querySelectorAll(".sheet")) {
+      sheet.style.transform = `translate(${move.join(", ")}) scale(${zoom})`;
+    }
+    const base = baseSize();
+    viewer.classList.toggle("enlarged", (base.width * zoom) / sheetSize()[0] >= 1.5);
+    viewer.classList.toggle("zoomed", zoom > 1);
+    for (const [name, pressed] of [["wipe", !view.grid], ["grid", view.grid], ["whole", !view.detail], ["detail", view.detail]]) {
+      viewer.querySelector(`[data-do=${name}]`).setAttribute("aria-pressed", pressed);
+    }
+    // in per cent of the HR image's own pixels
+    const percent = (100 * base.width * zoom) / (view.detail ? entry().detail.width : entry().width);
+    element("zoom").textContent = `${Math.round(percent)} %`;
+    drawWipe(base);
+  }
+
+  // The size of an unzoomed picture as it stands on the page; in the grid the stage is not there.
+  function baseSize() {
+    const sheet = view.grid ? strip.querySelector(".sheet") : element("layer-left").firstElementChild;
+    return { width: sheet.offsetWidth || 1, height: sheet.offsetHeight || 1 };
+  }
+
+  // The wipe goes over what is seen of the picture, not over the empty stage beside it.
+  function seen(base) {
+    const width = Math.min(stage.clientWidth, base.width * view.zoom);
+    return { start: (stage.clientWidth - width) / 2, width };
+  }
+
+  function drawWipe(base = baseSize()) {
+    const { start, width } = seen(base);
+    const line = start + (width * view.wipe) / 100;
+    element("layer-left").style.clipPath = `inset(0 ${stage.clientWidth - line}px 0 0)`;
+    handle.style.left = `${line}px`;
+    handle.setAttribute("aria-valuenow", Math.round(view.wipe));
+    const labels = ["left", "right"].map((side) => picture(view[side]).label);
+    handle.setAttribute("aria-valuetext", `${Math.round(view.wipe)} % ${labels[0]}, then ${labels[1]}`);
+  }
+
+  // Zoom by a factor around a point of the stage (parts of the unzoomed picture, from its middle).
+  function zoomBy(factor, u = 0, v = 0) {
+    const zoom = clamped(view.zoom * factor, 1, mostZoom);
+    view.x += u / view.zoom - u / zoom;
+    view.y += v / view.zoom - v / zoom;
+    view.zoom = zoom;
+    draw();
+  }
+
+  // Show an image of the gallery; pictures that it lacks are replaced by HR and its first sample.
+  function show(index) {
+    view.image = index;
+    const { name, notes, pictures } = entry();
+    const lacks = (key) => !pictures.some((one) => one.key === key);
+    if (lacks(view.left)) view.left = "hr";
+    if (lacks(view.right)) view.right = pictures[Math.min(2, pictures.length - 1)].key;
+    element("name").textContent = name;
+    element("count").textContent = `picture ${index + 1} of ${data.gallery.length}`;
+    const row = data.images.find((image) => image.pictured === index);
+    const texts = (row ? data.columns : []).map(({ key, label, digits }) => {
+      const value = valueOf(row, key);
+      return `${label} ${value === undefined ? "–" : Number.isFinite(value) ? value.toFixed(digits) : "∞"}`;
+    });
+    element("measured").textContent = texts.join("  ·  ");
+    element("picture-notes").hidden = !notes.length;
+    element("picture-notes").replaceChildren(...notes.map((note) => made("li", "", note)));
+    for (const select of Object.values(sides)) {
+      select.replaceChildren(...pictures.map(({ key, label }) => new Option(label, key)));
+    }
+    Object.assign(view, unzoomed);
+    drawPictures();
+  }
+
+  function go(by) {
+    const count = data.gallery.length;
+    location.hash = `picture-${(view.image + by + count) % count}`;
+  }
+
+  function choose(side, key) {
+    if (!picture(key)) return;
+    view[side] = key;
+    drawSides();
+  }
+
+  function fill(on) {
+    viewer.classList.toggle("full", on);
+    viewer.querySelector("[data-do=full]").setAttribute("aria-pressed", on);
+    document.body.style.overflow = on ? "hidden" : "";
+    draw();
+  }
+
+  const actions = {
+    previous: () => go(-1),
+    next: () => go(1),
+    wipe: () => { view.grid = false; draw(); },
+    grid: () => { view.grid = true; draw(); },
+    whole: () => { Object.assign(view, unzoomed, { detail: false }); drawPictures(); },
+    detail: () => { Object.assign(view, unzoomed, { detail: true }); drawPictures(); },
+    in: () => zoomBy(Math.SQRT2),
+    out: () => zoomBy(Math.SQRT1_2),
+    reset: () => { Object.assign(view, unzoomed); draw(); },
+    swap: () => { [view.left, view.right] = [view.right, view.left]; drawSides(); },
+    full: () => fill(!viewer.classList.contains("full")),
+    help: () => help.showModal(),
+  };
+  const keys = { n: "next", p: "previous", w: "wipe", g: "grid", "+": "in", "=": "in", "-": "out", r: "reset", x: "swap", f: "full", "?": "help" };
+  const pictureKeys = { l: "lr", h: "hr", d: "deviation", b: "best", m: "lpips" };
+
+  viewer.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (button?.dataset.do) actions[button.dataset.do]();
+    if (button?.dataset.key && !dragged) choose(event.shiftKey ? "left" : "right", button.dataset.key);
+  });
+  for (const side of ["left", "right"]) sides[side].addEventListener("change", () => choose(side, sides[side].value));
+
+  // Keys count while the focus is in the viewer or nowhere, and never while something is typed or chosen.
+  document.addEventListener("keydown", (event) => {
+    const focus = document.activeElement;
+    if (event.ctrlKey || event.metaKey || event.altKey || help.open || focus.tagName === "SELECT") return;
+    if (focus !== document.body && !viewer.contains(focus)) return;
+    const letter = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    // with Shift a digit's key types another sign, on German keyboards "=" for 0
+    const shifted = event.shiftKey ? /^Digit(\d)$/.exec(event.code)?.[1] : undefined;
+    const digit = /^\d$/.test(event.key) ? event.key : shifted;
+    const side = event.shiftKey && event.key !== digit ? "left" : "right";
+    const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key] ?? [0, 0];
+    if (focus === handle && (dx || dy || event.key === "Home" || event.key === "End")) {
+      const step = (dx - dy) * (event.shiftKey ? 10 : 2);
+      view.wipe = clamped({ Home: 0, End: 100 }[event.key] ?? view.wipe + step, 0, 100);
+      drawWipe();
+    } else if (focus.matches(".stage, .pane") && (dx || dy)) {
+      view.x += (0.1 * dx) / view.zoom;
+      view.y += (0.1 * dy) / view.zoom;
+      draw();
+    } else if (keys[letter] && !(shifted && letter === "=")) actions[keys[letter]]();
+    else if (letter === "z") actions[view.detail ? "whole" : "detail"]();
+    else if (digit) choose(side, digit);
+    else if (pictureKeys[letter]) choose(side, pictureKeys[letter]);
+    else if (event.key === "Escape" && viewer.classList.contains("full")) fill(false);
+    else return;
+    event.preventDefault();
+  });
+
+  // Dragging moves the line where it was taken, and all pictures elsewhere.
+  let drag = null;
+  let dragged = false; // further than a click's hand trembles
+  viewer.addEventListener("pointerdown", (event) => {
+    const pane = event.target.closest(".stage, .pane");
+    dragged = false;
+    if (event.button || !pane) return;
+    drag = { pane, line: event.target === handle, x: event.clientX, y: event.clientY };
+    if (drag.line || view.zoom > 1) pane.setPointerCapture(event.pointerId);
+  });
+  viewer.addEventListener("pointermove", (event) => {
+    if (!drag) return;
+    const [dx, dy] = [event.clientX - drag.x, event.clientY - drag.y];
+    if (drag.line) {
+      const { start, width } = seen(baseSize());
+      view.wipe = clamped((100 * (event.clientX - stage.getBoundingClientRect().left - start)) / width, 0, 100);
+      drawWipe();
+    } else if (dragged || Math.hypot(dx, dy) > 3) {
+      const sheet = drag.pane.querySelector(".sheet");
+      view.x -= dx / (sheet.offsetWidth * view.zoom);
+      view.y -= dy / (sheet.offsetHeight * view.zoom);
+      Object.assign(drag, { x: event.clientX, y: event.clientY });
+      dragged = view.zoom > 1;
+      draw();
+    }
+  });
+  for (const end of ["pointerup", "pointercancel"]) viewer.addEventListener(end, () => { drag = null; });
+
+  // The wheel scrolls the page until the viewer was chosen: nobody is caught while passing by.
+  viewer.addEventListener("wheel", (event) => {
+    const pane = event.target.closest(".stage, .pane");
+    if (!pane || !(event.ctrlKey || viewer.contains(document.activeElement))) return;
+    event.preventDefault();
+    const box = pane.getBoundingClientRect();
+    const sheet = pane.querySelector(".sheet");
+    const u = (event.clientX - box.left - box.width / 2) / sheet.offsetWidth;
+    const v = (event.clientY - box.top - box.height / 2) / sheet.offsetHeight;
+    zoomBy(2 ** (-event.deltaY / 300), u, v);
+  }, { passive: false });
+
+  // An address that ends in #picture-3 leads to that image, from the table, from a link and by "back".
+  function follow() {
+    const index = Number(/^#picture-(\d+)$/.exec(location.hash)?.[1]);
+    if (!(index < data.gallery.length)) return false;
+    if (index !== view.image) show(index);
+    return true;
+  }
+  function reveal() {
+    viewer.scrollIntoView({ block: "start" });
+    stage.focus({ preventScroll: true });
+  }
+  body.addEventListener("click", (event) => {
+    if (!event.target.closest("a")) return;
+    event.preventDefault();
+    location.hash = event.target.closest("a").hash;
+    follow();
+    reveal();
+  });
+  addEventListener("hashchange", follow);
+  addEventListener("resize", () => draw());
+  if (follow()) reveal();
+  else show(0);
+}

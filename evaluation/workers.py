@@ -1,0 +1,94 @@
+"""Images spread over processes: over `--jobs` of this machine, and over the ranks of `torchrun`."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+
+import torch
+
+from ntire_sr.errors import Failure
+from ntire_sr.evaluation.pairs import Pair
+from ntire_sr.evaluation.records import Records
+from ntire_sr.evaluation.run import Scorer, Settings
+
+_scorer: Scorer | None = None  # of a worker process, which serves one scoring
+
+
+def measure_all(
+    pairs: list[Pair], scorer: Scorer, records: Records, jobs: int, done: Callable[[int], None]
+) -> list[str]:
+    """Measure images, and keep a record of each as soon as it is measured.
+
+    Args:
+        pairs: the images of this process.
+        scorer: what measures; further processes make their own with its settings.
+        records: where the records go.
+        jobs: processes; 1: this one alone.
+        done: called with the number of images that have been measured.
+
+    Returns:
+        What could not be measured, in words.
+    """
+    problems = []
+    for count, problem in enumerate(_in_turn(pairs, scorer, records, jobs), start=1):
+        if problem:
+            problems.append(problem)
+        done(count)
+    return problems
+
+
+def _in_turn(pairs: list[Pair], scorer: Scorer, records: Records, jobs: int) -> Iterator[str | None]:
+    if jobs == 1 or len(pairs) < 2:
+        for pair in pairs:
+            yield _measure(scorer, pair, records)
+        return
+    jobs = min(jobs, len(pairs))
+    threads = max(1, torch.get_num_threads() // jobs)
+    # a fresh process each: a fork would inherit locks of torch's threads
+    pool = ProcessPoolExecutor(
+        jobs, get_context("spawn"), _begin_worker, (scorer.settings, threads, os.getpid())
+    )
+    try:
+        waiting = [pool.submit(_work, pair, records) for pair in pairs]
+        for future in as_completed(waiting):
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise Failure(
+            "a worker process died, perhaps for lack of memory; the images it had measured are kept",
+            "run the same command again with fewer --jobs",
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin_worker(settings: Settings, threads: int, parent: int) -> None:
+    global _scorer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+
+    def leave_with_parent() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    _scorer = Scorer(settings)
+
+
+def _work(pair: Pair, records: Records) -> str | None:
+    assert _scorer
+    return _measure(_scorer, pair, records)
+
+
+def _measure(scorer: Scorer, pair: Pair, records: Records) -> str | None:
+    try:
+        measured = scorer.measure(pair)
+    except Failure as failure:
+        return failure.message
+    records.save(measured, scorer.key(pair))
+    return None

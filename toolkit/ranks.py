@@ -1,0 +1,82 @@
+"""Several processes at one task, as `torchrun` starts them, on one machine or several."""
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ntire_sr.errors import Failure
+
+Value = TypeVar("Value")
+
+
+class Ranks:
+    """This process among those of the task; one alone unless `torchrun` started it.
+
+    >>> alone = Ranks()
+    >>> alone.number, alone.count, alone.share_of([1, 2, 3])
+    (0, 1, [1, 2, 3])
+    """
+
+    def __init__(self) -> None:
+        self.number = int(os.environ.get("RANK", 0))
+        self.count = int(os.environ.get("WORLD_SIZE", 1))
+        self.on_this_machine = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        if self.count > 1:
+            import torch.distributed
+
+            if not torch.distributed.is_initialized():
+                from datetime import timedelta
+
+                # the slowest process may be hours behind the first
+                torch.distributed.init_process_group("gloo", timeout=timedelta(days=2))
+
+    @property
+    def is_first(self) -> bool:
+        return self.number == 0
+
+    def share_of(self, items: list[Value]) -> list[Value]:
+        """This process's part of a list that all of them hold."""
+        return items[self.number :: self.count]
+
+    def from_first(self, make: Callable[[], Value]) -> Value:
+        """What `make` returns in the first process, in all of them.
+
+        Raises:
+            Failure: it failed there; the first process raises it with its text, the others briefly.
+        """
+        if self.count == 1:
+            return make()
+        import torch.distributed
+
+        box: list[Any] = [None, None]
+        raised: Failure | None = None
+        if self.is_first:
+            try:
+                box[0] = make()
+            except Failure as failure:
+                raised = failure
+                box[1] = failure.message.splitlines()[0]
+        torch.distributed.broadcast_object_list(box, src=0)
+        if raised:
+            raise raised
+        if box[1] is not None:
+            raise Failure(f"process {self.number} stops, since the first one failed: {box[1]}")
+        return box[0]
+
+    def gathered(self, value: Value) -> list[Value]:
+        """The values of all processes, once all are here."""
+        if self.count == 1:
+            return [value]
+        import torch.distributed
+
+        values: list[Any] = [None] * self.count
+        torch.distributed.all_gather_object(values, value)
+        return values
+
+    def close(self) -> None:
+        """Leave the group; the last thing to do."""
+        if self.count > 1:
+            import torch.distributed
+
+            if torch.distributed.is_initialized():
+                torch.distributed.destroy_process_group()
