@@ -110,13 +110,13 @@ def make_files(folder: Path, height: int, width: int, samples: int) -> Pair:
         coarse = random.normal(0, 40, (height // side + 2, width // side + 2, 3)).astype(np.float32)
         image += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     hr = (image + 128).clip(0, 255).astype(np.uint8)
-    write_png(folder / "0801.png", hr)
+    write_png(folder / "HR" / "0801.png", hr)
     paths = []
     for k in range(samples):
         sr = (hr + random.normal(0, 4, hr.shape)).clip(0, 255).astype(np.uint8)
-        write_png(folder / f"000000_sample{k:05d}.png", sr)
-        paths.append(folder / f"000000_sample{k:05d}.png")
-    return Pair(0, folder / "0801.png", tuple(range(samples)), tuple(paths), ("",) * (samples + 1))
+        paths.append(folder / "SR" / f"000000_sample{k:05d}.png")
+        write_png(paths[-1], sr)
+    return Pair(0, folder / "HR" / "0801.png", tuple(range(samples)), tuple(paths), ("",) * (samples + 1))
 
 
 def main() -> None:
@@ -134,8 +134,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pair = make_files(folder, options.height, options.width, options.samples)
-        compare(pair, weights, options.rounds, device)
         print_memory(folder, pair, weights, options.device)
+        compare(pair, weights, options.rounds, device)
 
 
 def compare(pair: Pair, weights: Path, rounds: int, device: torch.device) -> None:
@@ -248,12 +248,8 @@ def print_steps(
 
 
 def print_memory(folder: Path, pair: Pair, weights: Path, device: str) -> None:
-    """Peak memory of the whole command in a process of its own."""
-    for path in (pair.hr, *pair.samples):
-        target = folder / ("HR" if path == pair.hr else "SR") / path.name
-        target.parent.mkdir(exist_ok=True)
-        path.rename(target)
-    words = ["score", "--hr", folder / "HR", "--sr", folder / "SR", "--out", folder / "score"]
+    """Peak memory of the whole command in a process of its own; before this one grows, whose size counts there."""
+    words = ["score", "--hr", pair.hr.parent, "--sr", pair.samples[0].parent, "--out", folder / "score"]
     words += ["--samples", len(pair.samples), "--lpips-weights", weights, "--device", device]
     began = time.perf_counter()
     subprocess.run([sys.executable, "-m", "ntire_sr", *map(str, words)], check=True, stdout=subprocess.DEVNULL)

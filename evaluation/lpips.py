@@ -90,7 +90,7 @@ class Lpips(nn.Module):
         for index, convolution in enumerate(self.convolutions):
             if index in (1, 2):
                 maps = functional.max_pool2d(maps, 3, stride=2)
-            if index and maps.device.type == "cpu":
+            if index and self.on_processor and maps.device.type == "cpu":
                 maps = self.on_processor[index - 1](maps)
             else:
                 maps = convolution(maps).relu_()

@@ -79,10 +79,19 @@ def find_pairs(
     if beyond:
         lines = f"{len(beyond)} samples without an HR image: {shorten(beyond)}"
         problems.append(("unexpected", len(beyond), lines))
-    lowest = min((name.index for name in found), default=0)
-    if lowest:
-        line = f"the lowest index is {lowest}; the challenge counts from 0 (or from the HR images' 801 or 901)"
-        problems.append(("wrongly numbered", 1, line))
+    for what, lowest, too_high in (
+        ("index", min((name.index for name in found), default=0), bool(beyond)),
+        (
+            "sample number",
+            min((name.sample for name in found), default=0),
+            any(name.sample >= samples for name in found),
+        ),
+    ):
+        # where samples may be missing, the first ones may be
+        if lowest and (too_high or not skip_missing):
+            starts = "0 (or from the HR images' 801 or 901)" if what == "index" else "0"
+            line = f"the lowest {what} is {lowest}; the challenge counts from {starts}"
+            problems.append(("wrongly numbered", 1, line))
     if manifest:
         problems += [
             (

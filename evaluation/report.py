@@ -150,7 +150,7 @@ def drawn_by(manifest: Manifest | None) -> str | None:
     if manifest is None:
         return None
     settings = manifest.settings
-    parts = [f"drawn by {settings.model}", f"seed {settings.seed}"]
+    parts = [settings.model, f"seed {settings.seed}"]
     if settings.weights_sha256:
         parts.append(f"weights {settings.weights_sha256[:12]}")
     if manifest.trained_steps:
@@ -193,16 +193,12 @@ def write_report(
         )
         for index, kept in maps.items()
     ]
-    remarks = notes(score, lpips_missing)
-    if len(maps) < len(score.images):
-        remarks.append(f"The {len(maps)} worst of {len(score.images)} images are pictured.")
-    columns = _columns(score)
     page = {
         "title": title(score),
         "drawn_by": drawn_by(manifest),
         "passes": score.passes,
         "verdict": verdict(score),
-        "notes": remarks,
+        "notes": notes(score, lpips_missing),
         "summary": [list(row) for row in rows(score)],
         "curves": [
             {"label": f"S_n ({name})", "unit": "%", "direction": "higher is better", "values": curve}
@@ -211,7 +207,7 @@ def write_report(
         ],
         "calibration": _calibration(score),
         "published": _published_page(score),
-        "columns": columns,
+        "columns": _columns(score),
         "images": [
             {"name": image.name, "values": _values(image, score), "pictured": place.get(image.index)}
             for image in score.images
@@ -296,7 +292,11 @@ def _published_page(score: Score) -> dict[str, Any] | None:
     return {
         "caveat": CAVEAT,
         "columns": columns,
-        "rows": [{"cells": cells, "ours": entry == place.ours, "under": entry.under} for cells, entry in lines],
+        # the page has its own mark for what is under 45 dB
+        "rows": [
+            {"cells": [cell.rstrip("*") for cell in cells], "ours": entry == place.ours, "under": entry.under}
+            for cells, entry in lines
+        ],
     }
 
 

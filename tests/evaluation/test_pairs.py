@@ -67,6 +67,19 @@ def test_samples_numbered_from_1_are_recognised_as_wrongly_numbered(folders):
     assert "the lowest index is 1; the challenge counts from 0 (or from the HR images' 801 or 901)" in text
 
 
+def test_sample_numbers_from_1_are_recognised_too_and_missing_first_ones_are_not_mistaken_for_them(folders):
+    for path in sorted(folders.sr.iterdir(), reverse=True):
+        path.rename(path.with_name(f"{path.name[:13]}{int(path.name[13:18]) + 1:05d}.png"))
+    assert "the lowest sample number is 1; the challenge counts from 0" in str(problems_of(folders))
+    assert "the lowest sample number is 1" in str(problems_of(folders, skip_missing=True))
+    for path in folders.sr.glob("*_sample00003.png"):
+        path.unlink()
+    assert [pair.numbers for pair in find_pairs(folders.hr, folders.sr, 3, 4, skip_missing=True).images] == [
+        (1, 2),
+        (1, 2),
+    ]
+
+
 def test_an_hr_image_too_small_for_lpips_is_named(folders, photograph):
     write_png(folders.hr / "0801.png", np.ascontiguousarray(photograph[:30, :30]))
     assert "LPIPS needs 31" in str(problems_of(folders))
