@@ -47,7 +47,7 @@ class FeatureSpread:
             (distance - of_sum / self.count) * (2 / (self.count - 1))
             for distance, of_sum in zip(self.distances, of_sums, strict=True)
         ]
-        return enlarged(pairs, size).mean().item()
+        return max(0.0, enlarged(pairs, size).mean().item())  # rounding may leave less for equal samples
 
 
 def calibration_ratio(pair_distances: list[float], distances: list[float]) -> float:

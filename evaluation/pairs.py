@@ -9,13 +9,24 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ntire_sr.errors import Failure, Problems
+from ntire_sr.errors import Failure, Problems, plural
 from ntire_sr.evaluation.lpips import SMALLEST_PX
 from ntire_sr.files import sha256_bytes, sha256_file
 from ntire_sr.images import check_png, read_image
 from ntire_sr.layout import SampleName, list_images, list_samples, same_image
 from ntire_sr.manifest import Manifest
 from ntire_sr.resize import CROP_MULTIPLE, lr_size
+
+# kinds of problems -> what to do about them
+REMEDIES = (
+    (
+        {"missing"},
+        "draw what is missing, set --samples to what is there, or leave it out with --skip-missing",
+    ),
+    ({"unexpected", "wrongly named"}, "move away what does not belong there"),
+    ({"wrongly numbered", "out of order"}, "rename the samples, or give the HR folder they belong to"),
+    ({"unreadable", "of a wrong size", "of a wrong kind"}, "replace the files that are no good"),
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,7 @@ def find_pairs(
     manifest: Manifest | None = None,
     skip_missing: bool = False,
     done: Callable[[int, int], None] | None = None,
+    smallest_px: int = SMALLEST_PX,
 ) -> Pairs:
     """Each HR image with its samples in order.
 
@@ -68,6 +80,7 @@ def find_pairs(
         manifest: of the folder of samples, where it has one.
         skip_missing: go on with the samples that are there.
         done: called with (files read, files in all).
+        smallest_px: sides that the cropped HR images must have, for LPIPS.
 
     Raises:
         Problems: every missing, additional, misnamed, unreadable, wrong-sized or wrongly coded file.
@@ -77,7 +90,7 @@ def find_pairs(
     problems = [("wrongly named", 1, f"{name} is no sample's name") for name in strangers]
     beyond = sorted(name for name in found if name.index >= len(paths))
     if beyond:
-        lines = f"{len(beyond)} samples without an HR image: {shorten(beyond)}"
+        lines = f"{plural(len(beyond), 'sample')} without an HR image: {shorten(beyond)}"
         problems.append(("unexpected", len(beyond), lines))
     for what, lowest, too_high in (
         ("index", min((name.index for name in found), default=0), bool(beyond)),
@@ -113,19 +126,16 @@ def find_pairs(
             missing.append(("missing", len(lost), line))
     files = _inspect(paths, [path for kept in there.values() for path in kept], done)
     for index, path in enumerate(paths):
-        problems += _problems_of(path, there[index], files, scale)
+        problems += _problems_of(path, there[index], files, scale, smallest_px)
     if not skip_missing:
         problems = missing + problems
     elif not any(there.values()):
         problems += missing
     if problems:
-        remedy = "draw the samples again, or set --samples to what is there"
         raise Problems(
             f"scoring {sr} against {hr} ({_counts(problems)})",
             [line for _, _, line in problems],
-            f"{remedy}, or leave out what is missing with --skip-missing"
-            if missing and not skip_missing
-            else remedy,
+            "; ".join(remedy for kinds, remedy in REMEDIES if kinds & {kind for kind, _, _ in problems}),
         )
     pairs = [
         Pair(
@@ -176,7 +186,7 @@ def _inspect_sample(path: Path) -> _File:
 
 
 def _problems_of(
-    hr: Path, samples: Iterable[Path], files: dict[Path, _File], scale: int
+    hr: Path, samples: Iterable[Path], files: dict[Path, _File], scale: int, smallest_px: int
 ) -> list[tuple[str, int, str]]:
     """(kind, number of files, line) of what is wrong with one HR image and its samples."""
     target = files[hr]
@@ -186,8 +196,8 @@ def _problems_of(
     least = tuple(side // CROP_MULTIPLE * CROP_MULTIPLE for side in (target.height, target.width))
     most = tuple(lr_size(side, scale) * scale for side in (target.height, target.width))
     size = f"{target.width} x {target.height}"
-    if not target.problem and min(least) < SMALLEST_PX:
-        line = f"{hr.name} has {size} pixels; LPIPS needs {SMALLEST_PX} after the crop to multiples of 8"
+    if not target.problem and min(least) < smallest_px:
+        line = f"{hr.name} has {size} pixels; {smallest_px} are needed after the crop to multiples of 8"
         problems.append(("of a wrong size", 1, line))
     for path in samples:
         file = files[path]

@@ -23,7 +23,7 @@ class Entry:
     team: str
     lpips: float
     lr_psnr_db: float
-    diversity: float  # S_10 of LPIPS in per cent
+    diversity: float | None  # S_10 of LPIPS in per cent; none: it has no samples, and no rank
     mor: float | None = None
 
     @property
@@ -47,7 +47,7 @@ RESULTS_2021 = {
         Entry("Deepest (NCSR)", 0.117, 50.54, 26.041, 4.372),
         Entry("SRFlow (baseline)", 0.122, 49.86, 25.008, 4.410),
         Entry("ESRGAN (baseline)", 0.124, 38.74, 0.0, 4.467),
-        Entry("ground truth", 0.0, math.inf, 0.0, 3.728),
+        Entry("ground truth", 0.0, math.inf, None, 3.728),
     ),
     8: (
         Entry("svnit_ntnu", 0.481, 25.55, 4.516),
@@ -62,23 +62,31 @@ RESULTS_2021 = {
         Entry("Deepest (NCSR)", 0.259, 48.64, 26.941, 4.630),
         Entry("SRFlow (baseline)", 0.282, 47.72, 25.582, 4.635),
         Entry("ESRGAN (baseline)", 0.284, 30.65, 0.0, 4.323),
-        Entry("ground truth", 0.0, math.inf, 0.0, 2.613),
+        Entry("ground truth", 0.0, math.inf, None, 2.613),
     ),
 }
 
 
 @dataclass(frozen=True)
+class Row:
+    """An entry and its ranks among those that have samples."""
+
+    entry: Entry
+    by_diversity: int | None  # 1: the highest S_10
+    by_lpips: int | None  # 1: the lowest
+
+
+@dataclass(frozen=True)
 class Standing:
-    """The published table with one row more."""
+    """The published table with one row more, highest S_10 first."""
 
-    ours: Entry
-    rows: tuple[tuple[Entry, int, int], ...]  # (row, its rank by S_10, its rank by LPIPS); highest S_10 first
+    ours: Row
+    rows: tuple[Row, ...]
 
-    def rank(self) -> tuple[int, int]:
-        """Our rank by S_10 and by LPIPS."""
-        return next(
-            (by_diversity, by_lpips) for entry, by_diversity, by_lpips in self.rows if entry == self.ours
-        )
+    @property
+    def ranked(self) -> int:
+        """Number of entries that have ranks."""
+        return sum(row.by_diversity is not None for row in self.rows)
 
 
 def standing(scale: int, lpips: float, lr_psnr_db: float, diversity: float) -> Standing:
@@ -91,14 +99,16 @@ def standing(scale: int, lpips: float, lr_psnr_db: float, diversity: float) -> S
         diversity: S_10 of LPIPS in per cent, higher is better.
     """
     ours = Entry("this score", lpips, lr_psnr_db, diversity)
-    entries = [*RESULTS_2021[scale], ours]
-    ranked = [
-        (
+    ranked = [(entry, entry.diversity) for entry in (*RESULTS_2021[scale], ours) if entry.diversity is not None]
+    rows = [
+        Row(
             entry,
-            1 + sum(other.diversity > entry.diversity for other in entries),
-            1 + sum(other.lpips < entry.lpips for other in entries),
+            1 + sum(other > own for _, other in ranked),
+            1 + sum(other.lpips < entry.lpips for other, _ in ranked),
         )
-        for entry in entries
+        for entry, own in ranked
     ]
-    ranked.sort(key=lambda row: (row[1], row[2]))
-    return Standing(ours, tuple(ranked))
+    place = rows[-1]
+    rows.sort(key=lambda row: (row.by_diversity or 0, row.by_lpips or 0))
+    rows += [Row(entry, None, None) for entry in RESULTS_2021[scale] if entry.diversity is None]
+    return Standing(place, tuple(rows))

@@ -7,6 +7,7 @@ share of fine detail, and `iqa:NAME` is any metric of the library in `iqa`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -95,4 +96,4 @@ def open_proxy(name: str, device: torch.device, niqe_model: Path | None = None) 
     if name == LOG_SPECTRAL:
         return OpenProxy(name, needs_reference, "1", spectrum.prepare, spectrum.log_spectral_distance)
     metric = load_metric(name.removeprefix(IQA_PREFIX), device)
-    return OpenProxy(name, needs_reference, "piq", lambda hr: hr, metric.call)
+    return OpenProxy(name, needs_reference, f"piq {version('piq')}", lambda hr: hr, metric.call)

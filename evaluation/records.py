@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from statistics import fmean
@@ -16,6 +17,7 @@ from ntire_sr.evaluation.consistency import LrErrors
 from ntire_sr.evaluation.diversity import diversity_scores
 from ntire_sr.files import read_json, sha256_bytes, write_json, write_whole
 
+_NAME = re.compile(r"\d{6}\.json")
 VERSION = 1  # of the arithmetic: records of another version are measured again
 
 
@@ -99,7 +101,7 @@ class Measured:
 
 
 class Records:
-    """The records of the images of one scoring, a pair of files each, in `OUT/images`.
+    """The records of the images of one scoring, a pair of files each, in `OUT/records`.
 
     A record counts only for the very files and settings that it was measured with, so that a scoring that
     was interrupted, or is spread over processes, goes on from what is there.
@@ -131,9 +133,9 @@ class Records:
             return None
 
     def discard_others(self, indices: set[int]) -> None:
-        """Remove records of images that no longer belong to the scoring."""
+        """Remove records of images that no longer belong to the scoring, and nothing else."""
         for path in self.folder.glob("*.json"):
-            if not path.stem.isdigit() or int(path.stem) not in indices:
+            if _NAME.fullmatch(path.name) and int(path.stem) not in indices and _is_record(path):
                 path.unlink(missing_ok=True)
                 path.with_suffix(".safetensors").unlink(missing_ok=True)
 
@@ -142,6 +144,14 @@ class Records:
 
     def _tensors(self, index: int) -> Path:
         return self.folder / f"{index:06d}.safetensors"
+
+
+def _is_record(path: Path) -> bool:
+    try:
+        content = read_json(path, "record")
+    except Failure:
+        return False
+    return isinstance(content, dict) and {"version", "key", "tensors_sha256"} <= content.keys()
 
 
 def key_of(facts: dict[str, Any]) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ntire_sr.errors import plural
 from ntire_sr.evaluation.gallery import Maps, picture_image
 from ntire_sr.evaluation.page import render
 from ntire_sr.evaluation.pairs import Pair
-from ntire_sr.evaluation.published import CAVEAT, Entry
+from ntire_sr.evaluation.published import CAVEAT, Row
 from ntire_sr.evaluation.realism import PATCH_FRECHET, proxy_called
 from ntire_sr.evaluation.records import ImageScore, Records
 from ntire_sr.evaluation.score import Score, known_values
@@ -76,13 +77,13 @@ def verdict(score: Score) -> str:
     among = "" if score.complete else " that is there"
     if score.passes:
         return f"PASS: every sample{among} has {REQUIRED_DB:.0f} dB or more"
-    count = score.under_required
-    return f"FAIL: {count} {'sample is' if count == 1 else 'samples are'} under {REQUIRED_DB:.0f} dB"
+    verb = "is" if score.under_required == 1 else "are"
+    return f"FAIL: {plural(score.under_required, 'sample')} {verb} under {REQUIRED_DB:.0f} dB"
 
 
 def title(score: Score) -> str:
     """What was scored, in a line."""
-    return f"{len(score.images)} images x {score.samples} samples, scale {score.scale}"
+    return f"{plural(len(score.images), 'image')} x {plural(score.samples, 'sample')}, scale {score.scale}"
 
 
 def notes(score: Score, lpips_missing: str | None) -> list[str]:
@@ -92,8 +93,13 @@ def notes(score: Score, lpips_missing: str | None) -> list[str]:
         total = (len(score.images) + score.missing_images) * score.samples
         found.append(
             f"INCOMPLETE: {score.missing_samples} of {total} samples are missing "
-            f"({score.missing_images} images have none); all figures are over what is there. "
+            f"({plural(score.missing_images, 'image')} without any); all figures are over what is there. "
             + "; ".join(score.missing)
+        )
+    undefined = sum(any(map(math.isnan, image.lpips_scores + image.mse_scores)) for image in score.images)
+    if undefined:
+        found.append(
+            f"A sample equals its HR image in {plural(undefined, 'image')}: S_n is undefined there, and left out of its mean."
         )
     if lpips_missing:
         found.append(f"LPIPS was not measured: {lpips_missing}")
@@ -114,8 +120,8 @@ def print_table(score: Score, console: Console, lpips_missing: str | None = None
         columns, lines = _published(score)
         for heading in columns:
             published.add_column(heading, justify="left" if heading == "team" else "right")
-        for cells, entry in lines:
-            published.add_row(*cells, style="bold" if entry == place.ours else "dim" if entry.under else None)
+        for cells, row in lines:
+            published.add_row(*cells, style="bold" if row == place.ours else "dim" if row.entry.under else None)
         console.print(published)
         console.print(f"* under {REQUIRED_DB:.0f} dB. {CAVEAT}")
     for note in notes(score, lpips_missing):
@@ -123,24 +129,28 @@ def print_table(score: Score, console: Console, lpips_missing: str | None = None
     console.print(verdict(score), style="bold green" if score.passes else "bold red")
 
 
-def _published(score: Score) -> tuple[list[str], list[tuple[list[str], Entry]]]:
+def _published(score: Score) -> tuple[list[str], list[tuple[list[str], Row]]]:
     """Columns and lines of the published table."""
     place = score.standing
     assert place
+
+    def text(value: float | None, digits: int = 3) -> str:
+        return "" if value is None else f"{value:.{digits}f}"
+
     lines = [
         (
             [
-                str(by_diversity),
-                entry.team,
-                f"{entry.diversity:.3f}",
-                f"{entry.lpips:.3f}",
-                str(by_lpips),
-                f"{entry.lr_psnr_db:.2f}" + ("*" if entry.under else ""),
-                "" if entry.mor is None else f"{entry.mor:.3f}",
+                text(row.by_diversity, 0),
+                row.entry.team,
+                text(row.entry.diversity),
+                text(row.entry.lpips),
+                text(row.by_lpips, 0),
+                text(row.entry.lr_psnr_db, 2) + ("*" if row.entry.under else ""),
+                text(row.entry.mor),
             ],
-            entry,
+            row,
         )
-        for entry, by_diversity, by_lpips in place.rows
+        for row in place.rows
     ]
     return ["by S_10", "team", "S_10", "LPIPS", "by LPIPS", "LR-PSNR", "MOR"], lines
 
@@ -294,8 +304,8 @@ def _published_page(score: Score) -> dict[str, Any] | None:
         "columns": columns,
         # the page has its own mark for what is under 45 dB
         "rows": [
-            {"cells": [cell.rstrip("*") for cell in cells], "ours": entry == place.ours, "under": entry.under}
-            for cells, entry in lines
+            {"cells": [cell.rstrip("*") for cell in cells], "ours": row == place.ours, "under": row.entry.under}
+            for cells, row in lines
         ],
     }
 

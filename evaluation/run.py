@@ -62,7 +62,7 @@ class Scorer:
             for name in settings.realism
             if name != PATCH_FRECHET
         ]
-        facts["realism"] = [*settings.realism, *(proxy.version for proxy in self.proxies)]
+        facts["realism"] = sorted([*settings.realism, *(proxy.version for proxy in self.proxies)])
         self.facts = facts
 
     def key(self, pair: Pair) -> str:

@@ -61,13 +61,14 @@ class Score:
 
     def table(self) -> pd.DataFrame:
         """`measure.csv`: a row per image. Where samples were left out, a column says how many counted."""
-        return self._with_counts(pd.DataFrame([image.official for image in self.images]))
+        return self._framed([image.official for image in self.images])
 
     def full_table(self) -> pd.DataFrame:
         """`measure_full.csv`: for every number of samples."""
-        return self._with_counts(pd.DataFrame([image.official_full for image in self.images]))
+        return self._framed([image.official_full for image in self.images])
 
-    def _with_counts(self, table: pd.DataFrame) -> pd.DataFrame:
+    def _framed(self, rows: list[dict[str, float]]) -> pd.DataFrame:
+        table = pd.DataFrame(rows, index=[image.index for image in self.images])
         return table if self.complete else table.assign(samples=[len(image.numbers) for image in self.images])
 
     def curve(self, scores: Callable[[ImageScore], list[float]]) -> list[float]:
@@ -89,11 +90,13 @@ class Score:
         curve = self.lpips_curve
         if len(curve) < CHALLENGE_SAMPLES or math.isnan(curve[CHALLENGE_SAMPLES - 1]):
             return None
-        summary = self.summary()
-        level = (
-            summary["LRPSNR_mean"] if math.isfinite(summary["LRPSNR_mean"]) else summary["LRPSNR_of_mean_error"]
-        )
-        return standing(self.scale, summary["LPIPS_mean"], level, curve[CHALLENGE_SAMPLES - 1])
+        # of the first ten, like the published ones
+        errors = [LrErrors(image.lr_errors[:CHALLENGE_SAMPLES]) for image in self.images]
+        level = fmean(each.mean_db for each in errors)
+        if math.isinf(level):
+            level = LrErrors([value for each in errors for value in each.values]).of_mean_error_db
+        lpips = fmean(fmean(image.lpips[:CHALLENGE_SAMPLES]) for image in self.images)
+        return standing(self.scale, lpips, level, curve[CHALLENGE_SAMPLES - 1])
 
     def summary(self) -> dict[str, Any]:
         """The means over images, and the finite figures beside the official ones, by name."""
@@ -153,9 +156,9 @@ class Score:
             "standing_2021": place
             and {
                 "caveat": CAVEAT,
-                "rank_by_S_10": place.rank()[0],
-                "rank_by_LPIPS": place.rank()[1],
-                "of": len(place.rows),
+                "rank_by_S_10": place.ours.by_diversity,
+                "rank_by_LPIPS": place.ours.by_lpips,
+                "of": place.ranked,
             },
             "images": [_image_json(image) for image in self.images],
         }
@@ -227,7 +230,6 @@ def write_score(score: Score, out: Path) -> None:
     with np.errstate(invalid="ignore"):
         for name, table in (("measure", score.table()), ("measure_full", score.full_table())):
             write_whole(out / f"{name}.csv", table.to_csv())
-            write_whole(
-                out / f"{name}_mean.csv", pd.concat([table.mean(), pd.Series(counts, dtype=float)]).to_csv()
-            )
+            means = table.drop(columns="samples", errors="ignore").mean()
+            write_whole(out / f"{name}_mean.csv", pd.concat([means, pd.Series(counts, dtype=float)]).to_csv())
     write_json(out / "score.json", score.as_json())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ntire_sr.config import require
 from ntire_sr.errors import Failure, Problems
+from ntire_sr.evaluation.lpips import SMALLEST_PX
 from ntire_sr.evaluation.pairs import Pairs, find_pairs
 from ntire_sr.evaluation.realism import PATCH_FRECHET, proxy_called
 from ntire_sr.evaluation.records import Measured as MeasuredImage
@@ -17,8 +18,9 @@ from ntire_sr.evaluation.workers import measure_all
 from ntire_sr.files import make_folder
 from ntire_sr.layout import DEFAULT_SAMPLES, list_images, list_samples
 from ntire_sr.manifest import load_manifest
-from ntire_sr.pretrained import NotFound
+from ntire_sr.pretrained import ALEXNET, NotFound, find
 from ntire_sr.ranks import Ranks
+from ntire_sr.resize import CROP_MULTIPLE
 
 Report = Callable[[str, int, int], None]
 
@@ -87,17 +89,35 @@ def measure(
     with_lpips = without_lpips is None
     settings = Settings(scale, device, lpips_weights, with_lpips, tuple(dict.fromkeys(realism)), niqe_model)
     _check_realism(settings)
-    list_images(hr, "HR")  # before the networks are loaded, and these before the files are read:
-    list_samples(sr)  # what is missing is said at once
-    scorer = _scorer(settings)
+    require(
+        not out.resolve().is_relative_to(sr.resolve()),
+        f"--out {out} lies in the folder of samples {sr}",
+        "choose another --out",
+    )
+
+    def look() -> None:
+        # before the networks are loaded, and these before the files are read: what is missing is said at once
+        list_images(hr, "HR")
+        list_samples(sr)
+        _check_lpips(settings)
+
+    ranks.from_first(look)
+    scorer = Scorer(settings)
 
     def inspect() -> Pairs:
         return find_pairs(
-            hr, sr, samples, scale, manifest, skip_missing, lambda count, total: done("check", count, total)
+            hr,
+            sr,
+            samples,
+            scale,
+            manifest,
+            skip_missing,
+            lambda count, total: done("check", count, total),
+            SMALLEST_PX if with_lpips else CROP_MULTIPLE,
         )
 
     pairs = ranks.from_first(inspect)
-    records = Records(make_folder(out / "images"))
+    records = Records(make_folder(out / "records"))
     keys = {pair.index: scorer.key(pair) for pair in pairs.images}
     known = {pair.index for pair in pairs.images if records.load(pair.index, keys[pair.index])}
     kept = ranks.from_first(lambda: known)  # all processes must agree on what is left
@@ -105,21 +125,26 @@ def measure(
     problems = measure_all(left, scorer, records, jobs, lambda count: done("score", count, len(left)))
     everything = [problem for part in ranks.gathered(problems) for problem in part]
     if everything:
-        remedy = "draw these samples again; what was measured is kept"
-        raise Problems("scoring", everything, remedy)
+
+        def refuse() -> None:
+            raise Problems("scoring", everything, "replace these files; what was measured is kept")
+
+        ranks.from_first(refuse)
     if not ranks.is_first:
         ranks.close()
         return None
     score = _assemble(records, keys, pairs, samples, settings)
     write_score(score, out)
     records.discard_others(set(keys))
-    report = out / "report.html" if with_report else None
-    if report:
+    report = out / "report.html"
+    if not with_report:
+        report.unlink(missing_ok=True)  # an earlier one would show other figures
+    else:
         by_index = {pair.index: pair for pair in pairs.images}
         maps = maps_of(records, keys, worst_first(score.images)[:PICTURED_IMAGES])
         write_report(report, score, by_index, maps, manifest, without_lpips)
     ranks.close()
-    return Measured(score, out, report, len(kept), without_lpips)
+    return Measured(score, out, report if with_report else None, len(kept), without_lpips)
 
 
 def _check_realism(settings: Settings) -> None:
@@ -133,11 +158,12 @@ def _check_realism(settings: Settings) -> None:
     )
 
 
-def _scorer(settings: Settings) -> Scorer:
-    try:
-        return Scorer(settings)
-    except NotFound as error:
-        raise Failure(error.message, f"{error.remedy}; or score --without-lpips") from error
+def _check_lpips(settings: Settings) -> None:
+    if settings.lpips:
+        try:
+            find(ALEXNET, settings.lpips_weights)
+        except NotFound as error:
+            raise Failure(error.message, f"{error.remedy}; or score --without-lpips") from error
 
 
 def _assemble(records: Records, keys: dict[int, str], pairs: Pairs, samples: int, settings: Settings) -> Score:

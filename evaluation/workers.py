@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 
 import torch
@@ -54,7 +55,8 @@ def _in_turn(pairs: list[Pair], scorer: Scorer, records: Records, jobs: int) -> 
         jobs, get_context("spawn"), _begin_worker, (scorer.settings, threads, os.getpid())
     )
     try:
-        waiting = [pool.submit(_work, pair, records) for pair in pairs]
+        with _interrupts_ignored():  # by the processes that begin here, from their first moment on
+            waiting = [pool.submit(_work, pair, records) for pair in pairs]
         for future in as_completed(waiting):
             yield future.result()
     except BrokenProcessPool as error:
@@ -66,9 +68,23 @@ def _in_turn(pairs: list[Pair], scorer: Scorer, records: Records, jobs: int) -> 
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Ctrl-C reaches a whole group of processes; only the first is to say so and to end the others."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # not in the main thread, which the interrupt goes to
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _begin_worker(settings: Settings, threads: int, parent: int) -> None:
     global _scorer
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python has set its own handler again
 
     def leave_with_parent() -> None:
         while os.getppid() == parent:

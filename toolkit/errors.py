@@ -37,5 +37,13 @@ class Problems(Failure):
     def __init__(self, what: str, problems: Sequence[str], remedy: str | None = None):
         self.problems = list(problems)
         lines = "".join(f"\n  - {problem}" for problem in self.problems)
-        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        super().__init__(f"{what}: {count}{lines}", remedy)
+        super().__init__(f"{what}: {plural(len(self.problems), 'problem')}{lines}", remedy)
+
+
+def plural(count: int, word: str) -> str:
+    """A number with its noun.
+
+    >>> plural(1, "sample"), plural(2, "sample")
+    ('1 sample', '2 samples')
+    """
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"

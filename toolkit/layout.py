@@ -146,6 +146,8 @@ def list_samples(folder: Path) -> tuple[dict[SampleName, Path], list[str]]:
 
     Numbering from 801 or 901 on (the HR images' own numbers) is moved to 0.
     """
+    if folder.is_file():
+        raise WrongUse(f"--sr {folder} is a file, not a folder of samples", "give the folder")
     if not folder.is_dir():
         raise WrongUse(f"the SR folder {folder} does not exist", "run `ntire-sr generate` first, or give --sr")
     named: dict[SampleName, Path] = {}

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from ntire_sr.errors import Failure
@@ -18,15 +19,14 @@ class Ranks:
     """
 
     def __init__(self) -> None:
-        self.number = int(os.environ.get("RANK", 0))
-        self.count = int(os.environ.get("WORLD_SIZE", 1))
-        self.on_this_machine = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        # some job systems set WORLD_SIZE for programs of their own; torchrun says where to meet, too
+        launched = "MASTER_ADDR" in os.environ and "RANK" in os.environ
+        self.number = int(os.environ["RANK"]) if launched else 0
+        self.count = int(os.environ.get("WORLD_SIZE", 1)) if launched else 1
         if self.count > 1:
             import torch.distributed
 
             if not torch.distributed.is_initialized():
-                from datetime import timedelta
-
                 # the slowest process may be hours behind the first
                 torch.distributed.init_process_group("gloo", timeout=timedelta(days=2))
 

@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
-from ntire_sr.errors import Problems
+from ntire_sr.errors import Problems, WrongUse
 from ntire_sr.evaluation import workers
 from ntire_sr.evaluation.session import measure
 from ntire_sr.images import write_png
@@ -59,7 +61,7 @@ def test_only_what_has_changed_is_measured_again(folders, tmp_path, monkeypatch,
 def test_damaged_records_are_measured_again(folders, tmp_path, monkeypatch):
     measure(folders.hr, folders.sr, tmp_path / "out", **AWAY)
     before = tables(tmp_path / "out")
-    images = tmp_path / "out" / "images"
+    images = tmp_path / "out" / "records"
     (images / "000000.json").write_text('{"version": 1, "key": 3')
     content = bytearray((images / "000001.safetensors").read_bytes())
     content[-1] ^= 1
@@ -90,9 +92,10 @@ def test_a_file_that_cannot_be_decompressed_is_named_and_the_others_figures_are_
     assert seen == [0]
 
 
-def test_several_processes_give_the_same_tables(folders, tmp_path):
-    measure(folders.hr, folders.sr, tmp_path / "one", **AWAY)
-    measure(folders.hr, folders.sr, tmp_path / "two", jobs=2, **AWAY)
+def test_several_processes_give_the_same_tables(folders, tmp_path, alexnet):
+    options = {"samples": 3, "device": "cpu", "with_report": False, "lpips_weights": alexnet}
+    measure(folders.hr, folders.sr, tmp_path / "one", **options)
+    measure(folders.hr, folders.sr, tmp_path / "two", jobs=2, **options)
     assert tables(tmp_path / "one") == tables(tmp_path / "two")
 
 
@@ -123,7 +126,7 @@ def test_a_scoring_that_is_killed_goes_on_where_it_stopped_and_counts_nothing_tw
     process = subprocess.Popen(
         [sys.executable, *command(folders, out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    first = out / "images" / "000000.json"
+    first = out / "records" / "000000.json"
     until = time.monotonic() + 120
     while not first.exists() and process.poll() is None and time.monotonic() < until:
         time.sleep(0.005)
@@ -134,6 +137,89 @@ def test_a_scoring_that_is_killed_goes_on_where_it_stopped_and_counts_nothing_tw
     assert tables(out) == tables(tmp_path / "whole")
 
 
+def test_a_record_depends_on_scale_numbers_files_and_whether_lpips_is_measured(folders, alexnet):
+    from dataclasses import replace
+
+    from ntire_sr.evaluation.pairs import find_pairs
+    from ntire_sr.evaluation.run import Scorer, Settings
+
+    pair = find_pairs(folders.hr, folders.sr, 3, 4).images[0]
+    plain = Settings(4, lpips=False)
+    keys = [Scorer(plain).key(each) for each in (pair, replace(pair, numbers=(0, 1, 3)))]
+    keys.append(Scorer(plain).key(replace(pair, digests=(*pair.digests[:3], "0"))))
+    keys.append(Scorer(plain).key(replace(pair, hr=pair.hr.with_name("other.png"))))
+    for changed in (
+        replace(plain, scale=8),
+        replace(plain, lpips=True, lpips_weights=alexnet),
+        replace(plain, realism=("log-spectral",)),
+    ):
+        keys.append(Scorer(changed).key(pair))
+    assert len(set(keys)) == len(keys)
+    both = [replace(plain, realism=names) for names in (("niqe", "log-spectral"), ("log-spectral", "niqe"))]
+    assert Scorer(both[0]).key(pair) == Scorer(both[1]).key(pair)
+
+
+def test_other_files_beside_the_records_are_left_alone(folders, tmp_path):
+    records = tmp_path / "out" / "records"
+    records.mkdir(parents=True)
+    for name in ("0801.json", "000009.json", "000009.safetensors", "notes.json"):
+        (records / name).write_text('{"mine": true}')
+    measure(folders.hr, folders.sr, tmp_path / "out", **AWAY)
+    assert {"0801.json", "000009.json", "000009.safetensors", "notes.json"} <= {
+        path.name for path in records.iterdir()
+    }
+
+
+def test_a_report_of_other_figures_does_not_stay(folders, tmp_path):
+    measure(folders.hr, folders.sr, tmp_path / "out", **{**AWAY, "with_report": True})
+    assert (tmp_path / "out" / "report.html").exists()
+    measure(folders.hr, folders.sr, tmp_path / "out", **{**AWAY, "samples": 2})
+    assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_the_results_may_not_go_where_the_samples_are(folders):
+    with pytest.raises(WrongUse, match="lies in the folder of samples"):
+        measure(folders.hr, folders.sr, folders.sr / "score", **AWAY)
+
+
+def children_of(process: subprocess.Popen) -> list[int]:
+    """Process ids of the workers that have begun."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parent = path.read_text().rpartition(")")[2].split()[1]
+            if int(parent) == process.pid and b"spawn_main" in path.with_name("cmdline").read_bytes():
+                found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_the_command_and_only_it_speaks(folders, tmp_path, ending):
+    process = subprocess.Popen(
+        [sys.executable, *command(folders, tmp_path / "out", "--jobs", "2")],
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    until = time.monotonic() + 120
+    while (
+        len(workers_begun := children_of(process)) < 2 and process.poll() is None and time.monotonic() < until
+    ):
+        time.sleep(0.01)
+    time.sleep(0.5)  # they are importing torch
+    if ending == signal.SIGINT:
+        os.killpg(process.pid, ending)  # as Ctrl-C does
+    else:
+        process.kill()
+    _, error = process.communicate(timeout=120)
+    assert workers_begun
+    if ending == signal.SIGINT:
+        assert process.returncode == 130 and "Traceback" not in error
+    until = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() for pid in workers_begun) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not [pid for pid in workers_begun if Path(f"/proc/{pid}").exists()]
+
+
 def test_records_of_images_that_are_gone_are_removed_and_not_counted(folders, tmp_path):
     measure(folders.hr, folders.sr, tmp_path / "out", **AWAY)
     (folders.hr / "0802.png").unlink()
@@ -141,7 +227,7 @@ def test_records_of_images_that_are_gone_are_removed_and_not_counted(folders, tm
         (folders.sr / f"000001_sample0000{k}.png").unlink()
     score = measure(folders.hr, folders.sr, tmp_path / "out", **AWAY).score
     assert len(score.images) == 1
-    assert sorted(path.name for path in (tmp_path / "out" / "images").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "out" / "records").iterdir()) == [
         "000000.json",
         "000000.safetensors",
     ]
