@@ -41,6 +41,8 @@ class Training(Protocol):
     features_name: str  # what the feature losses compare
     features_reason: str | None  # why it is the fallback, where it is
 
+    remarks: list[str]  # what the user should know of the settings before hours are spent
+
     def step(self, lr: Tensor, hr: Tensor, random: torch.Generator) -> dict[str, float]:
         """One optimiser step on a batch in [0, 1]; the losses by name. `self.steps_done` counts it."""
         ...

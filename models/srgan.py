@@ -154,6 +154,7 @@ class SrganTraining:
             settings.features, config.feature_weights
         )
         self.settings = replace(settings, features=self.features_name)
+        self.remarks: list[str] = []
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.generator = SrganGenerator(config.scale, settings).to(device)

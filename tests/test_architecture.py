@@ -39,7 +39,7 @@ LAYERS = [
         "pretrained",
     ],
     ["models", "evaluation"],
-    ["data", "checkpoint", "train", "generate", "submission"],
+    ["threads", "cache", "data", "prefetch", "datacheck", "checkpoint", "train", "generate", "submission"],
     ["demo", "doctor"],
     ["cli", "__main__"],
 ]
@@ -179,7 +179,9 @@ def test_a_bare_clone_says_that_it_is_not_installed():
 
 
 def test_every_option_has_help_and_a_default_that_is_shown():
-    for name, command in cli.commands.items():
+    from write_docs import leaves
+
+    for name, command in leaves(cli):
         assert command.help, name
         for option in command.params:
             assert isinstance(option, click.Option)
@@ -196,7 +198,9 @@ def test_the_pages_of_commands_and_settings_are_what_the_code_says():
 
 def test_the_readme_names_every_command_and_every_file_it_links_to_exists():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name in cli.commands:
+    from write_docs import leaves
+
+    for name, _ in leaves(cli):
         assert f"ntire-sr {name}" in readme, name
     for target in re.findall(r"\]\(([^)#]+)\)", readme) + re.findall(r'src="([^"]+)"', readme):
         assert target.startswith("https://") or (ROOT / target).exists(), target

@@ -256,3 +256,24 @@ def test_a_file_in_the_place_of_the_run_folder_is_wrong_use(in_empty_folder, nti
 def test_a_description_that_is_no_text_is_packed_all_the_same(in_empty_folder, ntire_sr_command):
     ntire_sr_command("generate", "--weights", "bicubic", "--samples", 1)
     assert ntire_sr_command("package", "--description", "odd \udcff").code == 0
+
+
+def test_data_check_ends_with_1_where_something_is_forbidden_or_broken(
+    in_empty_folder, ntire_sr_command, photograph
+):
+    write_png(in_empty_folder / "HR" / "0001.png", photograph)
+    write_png(in_empty_folder / "HR" / "small.png", np.ascontiguousarray(photograph[:20]))
+    result = ntire_sr_command("data", "check", "--hr", "HR", "--patch", 32, "--validation", "HR")
+    assert result.code == 1 and "in the validation set" in result.out
+    write_png(in_empty_folder / "other" / "a.png", np.ascontiguousarray(255 - photograph))
+    words = ("data", "check", "--hr", "HR", "--patch", 32, "--validation", "other")
+    result = ntire_sr_command(*words)
+    assert result.code == 0 and result.out.rstrip().endswith("PASS"), result.err
+    assert "small.png" in result.out
+    write_png(in_empty_folder / "HR" / "0900x4.png", np.ascontiguousarray(photograph[:, :40]))
+    (in_empty_folder / "HR" / "b.png").write_bytes(b"")
+    result = ntire_sr_command(*words, "--json")
+    found = json.loads(result.out)
+    assert result.code == 1 and not found["passes"]
+    assert found["forbidden"] == ["0900x4.png (DIV2K validation)"] and len(found["unreadable"]) == 1
+    assert ntire_sr_command("data", "check", "--hr", "absent").code == 2

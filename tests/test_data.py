@@ -89,3 +89,57 @@ def test_validation_images_are_numbered_as_in_the_challenge(tmp_path):
     write_validation(run, 8)
     assert sorted(path.name for path in run.validation_hr.iterdir()) == ["0801.png", "0802.png"]
     assert read_image(run.validation_lr(8) / "0801.png").shape == (37, 56, 3)
+
+
+@pytest.fixture
+def several(tmp_path, photograph):
+    """A folder of three photographs of different sizes, one of them as small as a crop."""
+    for number, (height, width) in enumerate(((96, 128), (48, 100), (32, 32))):
+        write_png(tmp_path / "HR" / f"{number}.png", np.ascontiguousarray(photograph[:height, :width]))
+    return tmp_path / "HR"
+
+
+@pytest.mark.parametrize("sharp", [0.0, 0.5])
+def test_batches_are_the_same_from_memory_from_the_cache_and_from_a_device(several, sharp):
+    sources = [Photographs(several, 32, 4, kept, sharp) for kept in (None, "auto", "auto", "auto", None)]
+    assert [source.keep_on(CPU) for source in sources[3:]] == [True, True]
+    assert "none decoded now" in sources[2].images.where
+    assert len({source.digest for source in sources}) == 1
+    for step in range(40):
+        first, *others = [source.batch(4, 1, step, CPU) for source in sources]
+        for other in others:
+            assert torch.equal(first[0], other[0]) and torch.equal(first[1], other[1])
+            assert first[1].stride() == other[1].stride(), "the layout decides what networks compute"
+
+
+@pytest.mark.parametrize(("size", "count"), [(8, 2), (8, 4), (7, 3), (2, 3)])
+def test_the_shares_of_all_ranks_are_the_batch_of_one_process(several, size, count):
+    source = Photographs(several, 32, 4, sharp=0.5)
+    for step in range(5):
+        whole = source.batch(size, 1, step, CPU)
+        shares = [
+            source.batch(size, 1, step, CPU, (rank, count)) for rank in range(count) if size >= count or rank
+        ]
+        for one, parts in zip(whole, zip(*shares, strict=True), strict=True):
+            assert torch.equal(one, torch.cat(parts))
+
+
+def test_sharp_crops_prefer_the_textured_half(tmp_path, photograph):
+    image = np.full((96, 256, 3), 128, np.uint8)
+    image[:, 128:] = photograph
+    write_png(tmp_path / "a.png", image)
+    flat = {}
+    for sharp in (0.0, 0.5, 1.0):
+        source = Photographs(tmp_path, 32, 4, sharp=sharp)
+        flat[sharp] = sum(place.left <= 96 for step in range(50) for place in source.places(8, 0, step)) / 400
+    # 97 of 225 places touch no texture; the best of four does with the fourth power of that
+    assert abs(flat[0.0] - 97 / 225) < 0.08
+    assert flat[1.0] < 0.08
+    assert flat[1.0] < flat[0.5] < flat[0.0]
+
+
+def test_the_setting_sharp_is_a_share(tmp_path):
+    from ntire_sr.train import plan_training
+
+    with pytest.raises(WrongUse, match=r"sharp 1\.5 is no share"):
+        plan_training({"sharp": "1.5"})

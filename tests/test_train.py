@@ -228,3 +228,46 @@ def test_a_run_goes_on_from_another_folder(tmp_path, monkeypatch, photograph):
     train(plan_training({**TINIEST, "hr": "data"}), run)
     monkeypatch.chdir(tmp_path / "data")
     assert train(plan_resumed(run, {"steps": 3}), run, resume=True).steps_done == 3
+
+
+def test_a_run_says_where_decoded_images_are_and_goes_on_without_the_cache(tmp_path, capsys, photograph):
+    write_png(tmp_path / "data" / "a.png", photograph)
+    straight, parts = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "parts")
+    values = {**TINIEST, "hr": str(tmp_path / "data"), "steps": 3}
+    train(plan_training({**values, "cache": str(tmp_path / "cache")}), straight)
+    assert f"decoded images: in the cache {tmp_path / 'cache'}" in capsys.readouterr().err
+    train(plan_training({**values, "max_minutes": 1e-9}), parts)
+    train(plan_resumed(parts, {"max_minutes": 0, "cache": "none"}), parts, resume=True)
+    assert "decoded images: in memory" in capsys.readouterr().err
+    assert same(weights(straight), weights(parts))
+
+
+def test_the_log_holds_the_share_of_time_that_the_loop_waited_for_batches(tmp_path):
+    run = RunFolder(tmp_path)
+    train(plan_training(TINIEST), run)
+    lines = [json.loads(line) for line in run.log.read_text().splitlines()]
+    assert all(0 < line["loader_share"] < 1 for line in lines)
+
+
+def test_a_checkpoint_from_before_a_setting_was_there_goes_on(tmp_path):
+    run = RunFolder(tmp_path)
+    plan = plan_training(TINIEST)
+    train(plan, run)
+    step, path = checkpoint.saved_steps(run.checkpoints)[0]
+    state = torch.load(path, weights_only=True)
+    for name in ("sharp", "cache"):
+        del state["plan"][name]
+    checkpoint.save_checkpoint(run.checkpoints, step, state)
+    assert train(plan_resumed(run, {"steps": 3}), run, resume=True).steps_done == 3
+
+
+def test_weights_know_the_digest_of_their_images(tmp_path):
+    from safetensors import safe_open
+
+    from ntire_sr.data import Photographs
+
+    run = RunFolder(tmp_path)
+    train(plan_training(TINIEST), run)
+    with safe_open(run.weights, "pt") as file:
+        facts = json.loads(file.metadata()["facts"])
+    assert facts["data_sha256"] == Photographs(None, 32, 4).digest

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -28,10 +29,19 @@ def default(option: click.Option) -> str:
     return f"{option.default}".replace("\\", "/")
 
 
+def leaves(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """(name as typed, command) of every command, also of those inside groups."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from leaves(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
+
+
 def commands() -> str:
     """The page of all commands and options."""
     lines = ["# Commands", "", "Written from `--help` by `python tests/write_docs.py`.", ""]
-    for name, command in cli.commands.items():
+    for name, command in leaves(cli):
         text = " ".join((command.help or "").split())
         lines += [f"## ntire-sr {name}", "", text, "", "| option | default | |", "|---|---|---|"]
         for option in command.params:
@@ -48,7 +58,9 @@ def commands() -> str:
 
 def table(record: type) -> list[str]:
     """The fields of a settings record, with the comment that stands behind each in the source."""
-    comments = dict(re.findall(r"^    (\w+): .*?  # (.*)$", inspect.getsource(record), re.MULTILINE))
+    # a record may extend another one, whose comments stand in its own source
+    sources = [inspect.getsource(part) for part in reversed(record.__mro__) if dataclasses.is_dataclass(part)]
+    comments = dict(re.findall(r"^    (\w+): .*?  # (.*)$", "\n".join(sources), re.MULTILINE))
     lines = ["| setting | default | |", "|---|---|---|"]
     for field in dataclasses.fields(record):
         value = "none" if field.default is None else field.default

@@ -236,6 +236,36 @@ def downscale(hr: Path, out: Path | None, scale: str, crop_multiple: int) -> Non
     click.echo(f"{count} LR images in {target}")
 
 
+@cli.group()
+def data() -> None:
+    """Look at training images before they are trained on."""
+
+
+@data.command("check")
+@click.option("--hr", type=PATH, required=True, help="Folder of training images, searched with its subfolders.")
+@click.option("--validation", type=PATH, show_default="embedded validation photographs", help="Folder of images that must not be among them.")
+@click.option("--patch", type=click.IntRange(min=16), default=64, show_default=True, help="Side of the crops in HR pixels; images without room for one are named.")
+@click.option("--json", "as_json", is_flag=True, default=False, show_default=True, help="Print JSON in place of the table.")
+def data_check(hr: Path, validation: Path | None, patch: int, as_json: bool) -> None:
+    """Check a folder of training images.
+
+    Counts sizes; names unreadable files, equal images and those that look alike, images that are in the
+    validation set too, and names of DIV2K validation and test, which the challenge forbids. Exit code 1
+    where something is broken or forbidden.
+    """
+    import json
+
+    from ntire_sr.datacheck import check, print_findings
+
+    findings = check(hr, validation, patch)
+    if as_json:
+        click.echo(json.dumps(findings.as_json(), indent=1))
+    else:
+        print_findings(findings, _stdout())
+    if not findings.passes:
+        sys.exit(1)
+
+
 @cli.command()
 @click.option("--run", type=PATH, default=Path("runs/demo"), show_default=True, help="Run folder of the demonstration.")
 @click.option("--max-minutes", type=click.FloatRange(min=0.05), default=5.0, show_default=True, help="For the training.")
@@ -301,20 +331,31 @@ class _Progress:
 
 
 class _Tasks(_Progress):
-    """A progress bar for tasks that follow one another: a function to call with (task, done, total)."""
+    """A progress bar for tasks that follow one another: a function to call with (task, done, total).
+
+    Where standard error is no terminal, a line says every half minute how far the work is.
+    """
 
     def __init__(self) -> None:
         super().__init__("")
 
     def __enter__(self) -> Callable[..., None]:
+        import time
+
         update = super().__enter__()
         task = self.bar.task_ids[0]
+        began = said = time.monotonic()
 
         def report(name: str, done: int, total: int) -> None:
+            nonlocal began, said
+            now = time.monotonic()
             if name != self.name:
-                self.name = name
+                self.name, began, said = name, now, now
                 self.bar.reset(task, description=name)
             update(done, total)
+            if now - said >= 30 and done and not sys.stderr.isatty():
+                said = now
+                click.echo(f"{name}: {done} of {total}, about {(now - began) / done * (total - done):.0f} s left", err=True)
 
         return report
 

@@ -26,6 +26,9 @@ class TrainConfig:
     preset: str = "tiny"  # a named set of values for this record and the model's, applied before all others
     scale: int = 4  # HR pixels per LR pixel along an axis: 4 or 8
     hr: str | None = None  # folder of HR images, searched with its subfolders; none: the embedded photographs
+    cache: str | None = "auto"  # folder for decoded images; auto: the user's cache folder; none: memory
+    keep_on_device: bool = True  # with a GPU: all decoded images in its memory, if they fill at most half
+    sharp: float = 0.0  # share of the crops that are the sharpest of 4 places; 0: all fall anywhere
     seed: int = 0  # of the first weights, the crops and the noise
     device: str = "auto"  # auto, cpu or cuda
     steps: int = 700  # optimiser steps in all
@@ -42,6 +45,7 @@ class TrainConfig:
             self.device in ("auto", "cpu", "cuda"), f"device {self.device!r} is unknown", "auto, cpu or cuda"
         )
         require(0 <= self.seed < 2**63, f"seed {self.seed} is out of range", "0 to 2**63 - 1")
+        require(0 <= self.sharp <= 1, f"sharp {self.sharp} is no share", "0 to 1")
         require(self.max_minutes >= 0, f"max_minutes {self.max_minutes} is negative", "0 for no limit")
         for name in ("steps", "batch", "checkpoint_every", "log_every"):
             require(getattr(self, name) >= 1, f"{name} {getattr(self, name)} is too small", "1 or more")
@@ -56,7 +60,16 @@ class TrainConfig:
 # Fields that a resumed run may change. They leave what is computed alone, but for `steps`: the schedules
 # then end at the new last step, so the run is not the one that had been planned so long from its start.
 CHANGEABLE_ON_RESUME = frozenset(
-    {"steps", "max_minutes", "checkpoint_every", "log_every", "device", "feature_weights"}
+    {
+        "steps",
+        "max_minutes",
+        "checkpoint_every",
+        "log_every",
+        "device",
+        "feature_weights",
+        "cache",
+        "keep_on_device",
+    }
 )
 
 

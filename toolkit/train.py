@@ -19,11 +19,14 @@ from ntire_sr.config import CHANGEABLE_ON_RESUME, TrainConfig, field_types, make
 from ntire_sr.data import Photographs
 from ntire_sr.device import choose_device
 from ntire_sr.errors import Failure, WrongUse
-from ntire_sr.files import explain, make_folder, read_json, write_json, write_whole
+from ntire_sr.files import explain, finite, make_folder, read_json, write_json, write_whole
 from ntire_sr.layout import RunFolder
 from ntire_sr.models.contract import Model, Training, seeded
 from ntire_sr.models.table import model_named, save_weights
+from ntire_sr.prefetch import Prefetch
 from ntire_sr.progress import progress_bar
+
+MOST_ROLLBACKS = 5  # of a training that goes wrong again and again
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ def plan_training(values: Mapping[str, Any]) -> Plan:
     for name in ("hr", "feature_weights"):  # whole, so that a run goes on from any folder
         if merged.get(name) not in (None, "none", ""):
             merged[name] = str(Path(str(merged[name])).resolve())
+    if merged.get("cache") not in (None, "none", "", "auto"):
+        merged["cache"] = str(Path(str(merged["cache"])).resolve())
     run_names, model_names = field_types(TrainConfig), field_types(model.settings)
     for name in merged:
         known = (*run_names, *model_names)
@@ -162,7 +167,9 @@ def train(plan: Plan, run: RunFolder, resume: bool = False, console: Console | N
     make_folder(run.path)
 
     # ---- data, networks, and what an earlier call left
-    photographs = Photographs(Path(config.hr) if config.hr else None, config.patch, config.scale)
+    hr_folder = Path(config.hr) if config.hr else None
+    photographs = Photographs(hr_folder, config.patch, config.scale, config.cache, config.sharp, console)
+    on_device = config.keep_on_device and device.type == "cuda" and photographs.keep_on(device)
     assert plan.model.training is not None
     training: Training = plan.model.training(config, plan.settings, device)
     # what `auto` stands for is decided once, so that a resumed run cannot decide otherwise
@@ -177,34 +184,50 @@ def train(plan: Plan, run: RunFolder, resume: bool = False, console: Console | N
         console.print(f"going on after step {step}")
     else:
         _say_what(plan, photographs, training, device, console)
+    kept = photographs.images.where + (", and on the GPU" if on_device else "")
+    console.print(f"decoded images: {kept}", markup=False, highlight=False, soft_wrap=True)
     write_json(run.config, plan.as_json())
     _trim_log(run.log, step)
 
     def save() -> None:
         # the weights come first: whoever finds a checkpoint finds weights that are at least as new
         facts = {"step": step, "steps": config.steps, "seed": config.seed, "features": training.features_name}
+        facts["data_sha256"] = photographs.digest
         save_weights(run.weights, config.model, config.scale, plan.settings, training.weights(), facts)
         save_checkpoint(run.checkpoints, step, {"plan": plan.as_json(), "training": training.state_dict()})
 
     # ---- the loop
     columns = (MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
     why, saved_at = "finished", step if found else -1
-    with _polite_stop() as caught, progress_bar(*columns, console=console) as progress:
+    batches = Prefetch(
+        lambda at: photographs.prepare(config.batch, config.seed, at),
+        lambda prepared: photographs.finish(prepared, device),
+        step,
+        config.steps,
+    )
+    with _polite_stop() as caught, progress_bar(*columns, console=console) as progress, batches:
         task = progress.add_task("train", total=config.steps, completed=step, speed="")
         first_step, first_time = step, time.monotonic()
-        while step < config.steps:
-            lr, hr = photographs.batch(config.batch, config.seed, step, device)
+        for lr, hr in batches:
             losses = training.step(lr, hr, seeded(config.seed, step))
-            if not math.isfinite(losses["loss"]):
+            # a model that skips such steps says so, and goes back to its average after a few
+            if (not math.isfinite(losses["loss"]) and "skipped" not in losses) or losses.get(
+                "rollbacks", 0
+            ) > MOST_ROLLBACKS:
                 raise Failure(
                     f"the loss is {losses['loss']} at step {step}: training has diverged",
                     "lower learning_rate or gamma in a new run; the checkpoints before this step are untouched",
                 )
             step += 1
-            speed = (step - first_step) * config.batch / (time.monotonic() - first_time)
+            seconds = time.monotonic() - first_time
+            speed = (step - first_step) * config.batch / seconds
             progress.update(task, completed=step, speed=f"{speed:.1f} images/s")
             if step % config.log_every == 0 or step == config.steps:
-                _log(run.log, {"step": step, "images_per_second": round(speed, 2), **losses})
+                share = round(batches.waited_seconds / seconds, 4)
+                _log(
+                    run.log,
+                    {"step": step, "images_per_second": round(speed, 2), "loader_share": share, **losses},
+                )
             if step % config.checkpoint_every == 0:
                 save()
                 saved_at = step
@@ -231,7 +254,8 @@ def _load_state(training: Training, state: dict[str, Any], plan: Plan, run: RunF
     before = state.get("plan")
     if not isinstance(before, dict) or not isinstance(before.get("settings"), dict):
         raise Failure(f"the checkpoints in {run.checkpoints} are not of this program", remedy)
-    was = {**before, **before["settings"]}
+    # a setting that is newer than the checkpoint had its default then
+    was = {**asdict(TrainConfig()), **asdict(plan.model.settings()), **before, **before["settings"]}
     differing = [name for name, value in _flat(plan).items() if was.get(name) != value]
     differing = [name for name in differing if name not in CHANGEABLE_ON_RESUME and name != "preset"]
     if differing:
@@ -252,6 +276,7 @@ def _say_what(
     ]
     if photographs.too_small:
         lines.append(f"left out: {len(photographs.too_small)} images smaller than {config.patch} pixels")
+    lines += training.remarks
     if training.features_reason:
         lines.append(f"filters in place of a pretrained network: {training.features_reason}")
     for line in lines:
@@ -264,7 +289,7 @@ def _log(path: Path, values: dict[str, Any]) -> None:
     }
     try:
         with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(rounded) + "\n")
+            file.write(json.dumps(finite(rounded)) + "\n")
     except OSError as error:
         raise explain(error, f"cannot write {path}") from error
 

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from ntire_sr.errors import Problems, WrongUse
@@ -93,10 +94,18 @@ def test_a_file_that_cannot_be_decompressed_is_named_and_the_others_figures_are_
 
 
 def test_several_processes_give_the_same_tables(folders, tmp_path, alexnet):
-    options = {"samples": 3, "device": "cpu", "with_report": False, "lpips_weights": alexnet}
-    measure(folders.hr, folders.sr, tmp_path / "one", **options)
-    measure(folders.hr, folders.sr, tmp_path / "two", jobs=2, **options)
+    measure(folders.hr, folders.sr, tmp_path / "one", **AWAY)
+    measure(folders.hr, folders.sr, tmp_path / "two", jobs=2, **AWAY)
     assert tables(tmp_path / "one") == tables(tmp_path / "two")
+    # matrix products of other thread counts end in other last bits
+    found = []
+    for jobs in (1, 2):
+        out = tmp_path / f"lpips{jobs}"
+        measure(
+            folders.hr, folders.sr, out, **{**AWAY, "without_lpips": None}, lpips_weights=alexnet, jobs=jobs
+        )
+        found.append(pd.read_csv(out / "measure_full.csv", index_col=0))
+    pd.testing.assert_frame_equal(*found, rtol=2e-5)
 
 
 def command(folders, out, *more: str) -> list[str]:

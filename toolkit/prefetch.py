@@ -1,0 +1,77 @@
+"""The next batches, prepared by a background thread while the loop computes."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Generic, TypeVar
+
+Prepared = TypeVar("Prepared")
+Ready = TypeVar("Ready")
+
+AHEAD = 2  # batches that are prepared before they are asked for
+
+
+class Prefetch(Generic[Prepared, Ready]):
+    """The batches of consecutive steps: a context that is iterated over.
+
+    `prepare` runs in the background thread, so it must not touch what the loop changes, a GPU or torch's
+    global settings; `finish` runs in the loop's thread. Both get what depends on the step alone, so a
+    reader that begins at a later step gives what the earlier one would have given.
+
+    Args:
+        prepare: step -> the part of the batch that is made ahead.
+        finish: that part -> the batch.
+        first: the first step.
+        end: the step after the last one.
+
+    Example:
+        >>> with Prefetch(lambda step: step * step, lambda square: square + 1, 2, 5) as batches:
+        ...     list(batches)
+        [5, 10, 17]
+    """
+
+    def __init__(
+        self, prepare: Callable[[int], Prepared], finish: Callable[[Prepared], Ready], first: int, end: int
+    ):
+        self.waited_seconds = 0.0  # that the loop spent in here, waiting and finishing
+        self._prepare, self._finish = prepare, finish
+        self._steps = range(first, end)
+        self._done: SimpleQueue[tuple[Prepared | None, BaseException | None]] = SimpleQueue()
+        self._room = threading.Semaphore(AHEAD)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="prefetch", daemon=True)
+
+    def __enter__(self) -> "Prefetch[Prepared, Ready]":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed.set()
+        self._room.release()
+        self._thread.join()
+
+    def _work(self) -> None:
+        for step in self._steps:
+            self._room.acquire()
+            if self._closed.is_set():
+                return
+            try:
+                self._done.put((self._prepare(step), None))
+            except BaseException as error:  # raised in the loop, at the step that it belongs to
+                self._done.put((None, error))
+                return
+
+    def __iter__(self) -> Iterator[Ready]:
+        for _ in self._steps:
+            asked = time.monotonic()
+            prepared, error = self._done.get()
+            if error is not None:
+                raise error
+            self._room.release()
+            ready = self._finish(prepared)  # type: ignore[arg-type]
+            self.waited_seconds += time.monotonic() - asked
+            yield ready
