@@ -13,10 +13,12 @@ from ntire_sr import __version__
 from ntire_sr.config import convert, make, require, suggestion
 from ntire_sr.errors import Failure, WrongUse
 from ntire_sr.files import explain, sha256_file, write_whole
-from ntire_sr.models import bicubic, srgan
+from ntire_sr.models import bicubic, srgan, stochastic_training
 from ntire_sr.models.contract import Model
 
-MODELS: dict[str, Model] = {model.name: model for model in (bicubic.MODEL, srgan.MODEL)}
+MODELS: dict[str, Model] = {
+    model.name: model for model in (bicubic.MODEL, srgan.MODEL, stochastic_training.MODEL)
+}
 FORMAT = "ntire-sr weights"
 
 

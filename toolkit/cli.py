@@ -41,7 +41,7 @@ def cli() -> None:
 @click.option("--hr", type=PATH, show_default="embedded photographs", help="Folder of HR images, searched with its subfolders.")
 @click.option("--scale", type=SCALE, show_default="4", help="HR pixels per LR pixel along an axis.")
 @run_option
-@click.option("--model", metavar="NAME", show_default="srgan", help="Model to train: srgan.")
+@click.option("--model", metavar="NAME", show_default="srgan", help="Model to train: srgan, stochastic.")
 @click.option("--steps", type=click.IntRange(min=1), show_default="700 (the preset's)", help="Optimiser steps in all.")
 @click.option("--max-minutes", type=click.FloatRange(min=0), show_default="6 (the preset's)", help="Stop with a checkpoint after this time; 0: no limit.")
 @click.option("--seed", type=click.IntRange(min=0), show_default="0", help="Of the first weights, the crops and the noise.")

@@ -9,10 +9,12 @@ from ntire_sr.config import TrainConfig
 from ntire_sr.errors import Failure, WrongUse
 from ntire_sr.models.contract import seeded
 from ntire_sr.models.srgan import SrganSettings, SrganTraining
+from ntire_sr.models.stochastic_training import StochasticSettings
 from ntire_sr.models.table import MODELS, load_generator, save_weights
 
 SMALL = SrganSettings(channels=6, blocks=2, noise_channels=3, discriminator_channels=4, features="filters")
-SETTINGS = {"bicubic": MODELS["bicubic"].settings(), "srgan": SMALL}
+STOCHASTIC = StochasticSettings(channels=6, growth=4, blocks=1, fine_channels=4, latent_channels=2)
+SETTINGS = {"bicubic": MODELS["bicubic"].settings(), "srgan": SMALL, "stochastic": STOCHASTIC}
 CPU = torch.device("cpu")
 
 

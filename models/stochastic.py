@@ -1,0 +1,193 @@
+"""`stochastic`: a generator that learns the posterior with a proper score.
+
+A deterministic trunk of dense blocks (RRDB: Wang et al., "ESRGAN", ECCV workshops 2018) looks at the LR
+image once. A decoder draws a sample from it: every block is modulated by latents that vary over the
+image, and adds noise of its own to every pixel with a learned strength (StyleGAN: Karras et al., CVPR
+2019). Nothing is shared by a whole sample, so that one part of an image says nothing of another.
+What comes out is projected onto the LR image (`consistency.project`), in training as in drawing.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ntire_sr.config import require
+from ntire_sr.models.consistency import enlarge
+
+COARSE = 4  # LR pixels of a cell of the coarse latents, along an axis
+SLOPE = 0.2  # of leaky ReLUs
+DENSE_LAYERS = 4  # of a dense block, before the one that joins them
+DENSE_PER_GROUP = 3  # dense blocks in a residual-in-residual group
+RESIDUAL_SCALE = 0.2  # of what dense blocks and groups add
+FIRST_NOISE = 0.05  # strength of the noise of each channel before training
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The sizes that a generator is built from."""
+
+    channels: int = 32  # of the trunk, and of the decoder at LR size
+    growth: int = 16  # channels that each layer of a dense block adds
+    groups: int = 1  # residual-in-residual groups of three dense blocks in the trunk
+    blocks: int = 3  # decoder blocks at LR size
+    fine_channels: int = 24  # of the decoder at full size
+    latent_channels: int = 8  # of the latents at LR size, and again of those at a quarter of it
+    sample_wide: bool = False  # one latent vector for the whole sample in place of local ones, for comparison
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "growth", "groups", "blocks", "fine_channels", "latent_channels"):
+            require(getattr(self, name) >= 1, f"{name} {getattr(self, name)} is too small", "1 or more")
+
+
+class Latents(NamedTuple):
+    """The random part of a sample, for the whole image."""
+
+    fine: Tensor  # (N, latent_channels, h, w)
+    coarse: Tensor  # (N, latent_channels, ceil(h / COARSE), ceil(w / COARSE))
+    noise: list[Tensor]  # (N, 1, H, W) for each block of the decoder, at its size
+
+
+class _Dense(nn.Module):
+    """Layers that each see all before them, joined, scaled and added: reaches 5 pixels."""
+
+    def __init__(self, channels: int, growth: int):
+        super().__init__()
+        widths = [channels + index * growth for index in range(DENSE_LAYERS + 1)]
+        self.layers = nn.ModuleList(nn.Conv2d(width, growth, 3, padding=1) for width in widths[:-1])
+        self.join = nn.Conv2d(widths[-1], channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = x
+        for layer in self.layers:
+            seen = torch.cat((seen, functional.leaky_relu(layer(seen), SLOPE)), 1)
+        return x + RESIDUAL_SCALE * self.join(seen)
+
+
+class _Group(nn.Module):
+    """Three dense blocks inside one more residual."""
+
+    def __init__(self, channels: int, growth: int):
+        super().__init__()
+        self.blocks = nn.Sequential(*(_Dense(channels, growth) for _ in range(DENSE_PER_GROUP)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + RESIDUAL_SCALE * (self.blocks(x) - x)
+
+
+class _Modulated(nn.Module):
+    """A residual block whose middle is scaled and shifted by latents and gets noise of its own."""
+
+    def __init__(self, channels: int, latents: int):
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.modulation = nn.Conv2d(latents, 2 * channels, 1)
+        self.strength = nn.Parameter(torch.full((1, channels, 1, 1), FIRST_NOISE))
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        with torch.no_grad():  # a block starts near the identity
+            self.second.weight.mul_(0.1)
+
+    def forward(self, x: Tensor, latents: Tensor, noise: Tensor) -> Tensor:
+        scale, shift = self.modulation(latents).chunk(2, 1)
+        middle = self.first(x) * (1 + scale) + shift + self.strength * noise
+        return x + self.second(functional.leaky_relu(middle, SLOPE))
+
+
+class _Doubling(nn.Module):
+    """Pixel shuffle by 2 that starts as nearest-neighbour enlargement, so that it draws no checkerboard
+    of its own (ICNR: Aitken et al., 2017)."""
+
+    def __init__(self, channels: int, out_channels: int):
+        super().__init__()
+        self.convolution = nn.Conv2d(channels, 4 * out_channels, 3, padding=1)
+        with torch.no_grad():
+            for values in (self.convolution.weight, self.convolution.bias):
+                values.copy_(values[::4].repeat_interleave(4, 0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.leaky_relu(functional.pixel_shuffle(self.convolution(x), 2), SLOPE)
+
+
+class StochasticGenerator(nn.Module):
+    """The network of the module's docstring.
+
+    Args:
+        scale: 4 or 8.
+        architecture: its sizes.
+    """
+
+    def __init__(self, scale: int, architecture: Architecture):
+        super().__init__()
+        a = architecture
+        doublings = int(math.log2(scale))
+        self.scale, self.architecture = scale, a
+        self.head = nn.Conv2d(3, a.channels, 3, padding=1)
+        self.groups = nn.Sequential(*(_Group(a.channels, a.growth) for _ in range(a.groups)))
+        self.foot = nn.Conv2d(a.channels, a.channels, 3, padding=1)
+        width = 2 * a.latent_channels
+        self.mixed = nn.Conv2d(width, width, 3, padding=1)
+        self.blocks = nn.ModuleList(_Modulated(a.channels, width) for _ in range(a.blocks))
+        # the width falls to that of the full size in equal steps
+        widths = [
+            round(a.channels + (a.fine_channels - a.channels) * level / doublings)
+            for level in range(doublings + 1)
+        ]
+        self.doublings = nn.ModuleList(_Doubling(widths[i], widths[i + 1]) for i in range(doublings))
+        self.finer = nn.ModuleList(_Modulated(width_out, width) for width_out in widths[1:])
+        self.tail = nn.Conv2d(a.fine_channels, 3, 3, padding=1)
+        with torch.no_grad():
+            self.tail.weight.mul_(0.1)
+            self.tail.bias.zero_()
+        # the tail reaches 1 pixel at full size; a block 2 at its size, a doubling 1 at the size before it
+        reach = 1
+        for _ in range(doublings):
+            reach = math.ceil((reach + 2) / 2) + 1
+        dense = DENSE_PER_GROUP * (DENSE_LAYERS + 1)
+        self.receptive_field = reach + 2 * a.blocks + 1 + dense * a.groups + 1
+        self.to(memory_format=torch.channels_last)
+
+    def trunk(self, lr: Tensor) -> Tensor:
+        """What all samples share: (N, 3, h, w) in [0, 1] to (N, channels, h, w)."""
+        maps = self.head((lr - 0.5).contiguous(memory_format=torch.channels_last))
+        return maps + self.foot(self.groups(maps))
+
+    def latents(self, lr: Tensor, random: torch.Generator) -> Latents:
+        """Gaussian latents and noise of one sample per LR image; `random` lives on the CPU."""
+        n, _, height, width = lr.shape
+        channels = self.architecture.latent_channels
+
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(n, *shape, generator=random).to(lr.device)
+
+        if self.architecture.sample_wide:
+            fine = normal(channels, 1, 1).expand(-1, -1, height, width)
+            coarse = normal(channels, 1, 1).expand(-1, -1, -(-height // COARSE), -(-width // COARSE))
+        else:
+            fine = normal(channels, height, width)
+            coarse = normal(channels, -(-height // COARSE), -(-width // COARSE))
+        sizes = [(height, width)] * len(self.blocks)
+        sizes += [(height << level, width << level) for level in range(1, len(self.doublings) + 1)]
+        return Latents(fine, coarse, [normal(1, *size) for size in sizes])
+
+    def sample(self, trunk: Tensor, lr: Tensor, latents: Latents) -> Tensor:
+        """SR images, (N, 3, scale * h, scale * w), about [0, 1]; `project` comes behind it."""
+        height, width = lr.shape[2:]
+        coarse = functional.interpolate(
+            latents.coarse, scale_factor=COARSE, mode="bilinear", align_corners=False
+        )
+        joined = torch.cat((latents.fine, coarse[:, :, :height, :width]), 1)
+        mixed = functional.leaky_relu(self.mixed(joined.contiguous(memory_format=torch.channels_last)), SLOPE)
+        maps = trunk
+        for block, noise in zip(self.blocks, latents.noise, strict=False):
+            maps = block(maps, mixed, noise)
+        for doubling, block, noise in zip(
+            self.doublings, self.finer, latents.noise[len(self.blocks) :], strict=True
+        ):
+            maps = doubling(maps)
+            # smoothly, so that latents do not show the LR grid
+            mixed = functional.interpolate(mixed, scale_factor=2, mode="bilinear", align_corners=False)
+            maps = block(maps, mixed, noise)
+        return enlarge(lr, self.scale) + self.tail(maps)

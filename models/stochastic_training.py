@@ -1,0 +1,299 @@
+"""How `stochastic` learns: energy scores of K samples, best-of-K, and a discriminator beside them.
+
+The loss is a proper score first (`energy`): on pixels, on windows of pixels and on features of a
+pretrained classifier. The discriminator's part is measured: its gradient at the samples is a set share
+of the rest's, so that a run that goes wrong is never led by it."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ntire_sr.config import TrainConfig, require
+from ntire_sr.models.consistency import project
+from ntire_sr.models.contract import Model
+from ntire_sr.models.discriminator import UNetDiscriminator
+from ntire_sr.models.energy import (
+    balanced_weight,
+    best_of,
+    check_gamma,
+    energy_score,
+    energy_terms,
+    layers_energy_terms,
+    location_norm,
+    patch_norm,
+    r1_penalty,
+    range_penalty,
+    spread_ratio,
+    squared,
+)
+from ntire_sr.models.features import build_features
+from ntire_sr.models.losses import adversarial_loss
+from ntire_sr.models.stochastic import Architecture, StochasticGenerator
+
+BALANCE_LIMIT = 1.0  # of the adversarial loss's weight
+CLIPPED = 1.0  # length of the generator's gradient at most
+EXPLODED = 20.0  # times the usual gradient: such a step is skipped
+UNSETTLED = 50  # steps behind the warm-up in which gradients of any finite length are usual
+USUAL_DECAY = 0.98  # per step, of the running mean that "usual" is
+SKIPS_BEFORE_ROLLBACK = 5  # steps in a row
+
+
+@dataclass(frozen=True)
+class StochasticSettings(Architecture):
+    """Architecture, loss and optimiser of `stochastic`."""
+
+    samples: int = 2  # K, drawn of each LR crop in a step
+    gamma: float = 0.49  # weight of the samples' distance from one another; 0.5 is the proper score
+    norms: bool = True  # Euclidean distances; false: squared ones, which need a gamma under 0.5
+    pixel: float = 1.0  # weight of the energy score of single pixels
+    window: float = 1.0  # weight of the energy score of windows of pixels
+    window_px: int = 7  # side of these windows, odd
+    feature: float = 1.0  # weight of the energy score of features
+    best: float = 0.1  # weight of the local best-of-K on features
+    adversarial: float = 0.1  # gradient of the adversarial loss at the samples, as a share of the rest's
+    out_of_range: float = 1.0  # weight of the mean distance of values to [0, 1]
+    warm_up: float = 0.05  # share of the steps with an L1 loss alone
+    adversarial_from: float = 0.25  # share of the steps after which the adversarial loss begins
+    r1: float = 0.0  # weight of the R1 penalty on the discriminator, beside its spectral normalisation
+    discriminator_channels: int = 16  # at full size; doubled at each halving, at most four times
+    projection: bool = True  # project onto the LR image in training too; false: when drawing only
+    learning_rate: float = 5e-4  # of AdamW at the start; falls to 0 along a cosine
+    average: float = 0.999  # decay per step of the moving average of the generator's weights
+    features: str = "auto"  # what feature losses compare: filters, squeezenet1_1, vgg19; auto: squeezenet1_1 where it can be had
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.samples >= 2, f"samples {self.samples} is too small", "2 or more")
+        check_gamma(self.gamma, squared=not self.norms)
+        for name in ("pixel", "window", "feature", "best", "adversarial", "r1", "out_of_range"):
+            require(getattr(self, name) >= 0, f"{name} {getattr(self, name)} is negative", "0 or more")
+        require(
+            self.window_px >= 1 and self.window_px % 2 == 1,
+            f"window_px {self.window_px} is not an odd number",
+            f"{self.window_px | 1}",
+        )
+        for name in ("warm_up", "adversarial_from"):
+            require(0 <= getattr(self, name) <= 1, f"{name} {getattr(self, name)} is no share", "0 to 1")
+        require(self.discriminator_channels >= 1, "discriminator_channels is too small", "1 or more")
+        require(self.learning_rate > 0, f"learning_rate {self.learning_rate} is not positive", "0.0002")
+        require(0 <= self.average < 1, f"average {self.average} is out of range", "0 to 0.9999")
+        require(
+            self.gamma <= 0.5 or self.out_of_range > 0,
+            f"gamma {self.gamma} above 0.5 needs the penalty on values out of range",
+            "out_of_range=1",
+        )
+
+
+class StochasticTraining:
+    """Both networks, their optimisers and the loss."""
+
+    def __init__(self, config: TrainConfig, settings: StochasticSettings, device: torch.device):
+        self.scale, self.steps, self.device = config.scale, config.steps, device
+        phi, self.features_name, self.features_reason = build_features(
+            settings.features, config.feature_weights
+        )
+        self.settings = settings = replace(settings, features=self.features_name)
+        warning = check_gamma(settings.gamma, squared=not settings.norms)
+        self.remarks = [warning] if warning else []
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.generator = StochasticGenerator(config.scale, settings).to(device)
+            self.average = StochasticGenerator(config.scale, settings).to(device).requires_grad_(False)
+            self.discriminator = UNetDiscriminator(settings.discriminator_channels).to(device)
+        self.average.load_state_dict(self.generator.state_dict())
+        self.phi = phi.to(device)
+        self.generator_optimiser = torch.optim.AdamW(
+            self.generator.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
+        )
+        self.discriminator_optimiser = torch.optim.AdamW(
+            self.discriminator.parameters(), settings.learning_rate / 2, betas=(0.5, 0.99), weight_decay=0.0
+        )
+        self.steps_done = 0
+        self.usual_gradient = 0.0  # running mean of the gradient's length
+        self.skipped = 0
+        self.skipped_in_a_row = 0
+        self.rollbacks = 0
+
+    def step(self, lr: Tensor, hr: Tensor, random: torch.Generator) -> dict[str, float]:
+        """One step of both networks on a batch; the generator's terms by name, unweighted."""
+        self._schedule()
+        drawn = self._draw(lr, random)
+        # losses reach the samples only; what they say of them then goes through the generator once
+        samples = drawn.detach().requires_grad_()
+        found: dict[str, float] = {}
+        if self.steps_done < self.settings.warm_up * self.steps:
+            loss = functional.l1_loss(samples, hr.repeat(self.settings.samples, 1, 1, 1))
+            (gradient,) = torch.autograd.grad(loss, samples)
+        else:
+            loss, found = self._scores(samples, hr)
+            (gradient,) = torch.autograd.grad(loss, samples)
+            if self.settings.adversarial and self.steps_done >= self.settings.adversarial_from * self.steps:
+                gradient = gradient + self._adversarial(samples, hr, gradient, found)
+        self.generator_optimiser.zero_grad(set_to_none=True)
+        drawn.backward(gradient)
+        found["gradient"] = self._update(self.generator.parameters())
+        found |= {"loss": loss.item(), "skipped": self.skipped, "rollbacks": self.rollbacks}
+        self.steps_done += 1
+        self._update_average()
+        return found
+
+    def _draw(self, lr: Tensor, random: torch.Generator) -> Tensor:
+        """K samples of each LR image behind one another, (K * N, 3, H, W); the trunk runs once."""
+        count = self.settings.samples
+        trunk = self.generator.trunk(lr)
+        repeated = lr.repeat(count, 1, 1, 1)
+        latents = self.generator.latents(repeated, random)
+        drawn = self.generator.sample(trunk.repeat(count, 1, 1, 1), repeated, latents)
+        return project(drawn, repeated, self.scale) if self.settings.projection else drawn
+
+    def _scores(self, samples: Tensor, hr: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """Everything but the adversarial term."""
+        settings, count = self.settings, self.settings.samples
+        stack = samples.unflatten(0, (count, -1))
+        with torch.no_grad():
+            phi_hr = self.phi(hr)
+        phi_samples = [maps.unflatten(0, (count, -1)) for maps in self.phi(samples)]
+        one, many = (location_norm, patch_norm(settings.window_px)) if settings.norms else (squared, squared)
+        pixel = energy_terms(stack, hr, one)
+        window = energy_terms(stack, hr, many)
+        feature = layers_energy_terms(phi_samples, phi_hr, one)
+        best = torch.stack(
+            [best_of(maps, target, 3, 10.0) for maps, target in zip(phi_samples, phi_hr, strict=True)]
+        ).mean()
+        terms = {
+            "pixel": energy_score(*pixel, settings.gamma),
+            "window": energy_score(*window, settings.gamma),
+            "feature": energy_score(*feature, settings.gamma),
+            "best": best,
+            "out_of_range": range_penalty(samples),
+        }
+        loss = torch.stack([getattr(settings, name) * term for name, term in terms.items()]).sum()
+        found = {name: term.item() for name, term in terms.items()}
+        found |= {"r_pixels": spread_ratio(*pixel), "r_features": spread_ratio(*feature)}
+        return loss, found
+
+    def _adversarial(self, samples: Tensor, hr: Tensor, gradient: Tensor, found: dict[str, float]) -> Tensor:
+        """One step of the discriminator, and its weighted gradient at the samples."""
+        self.discriminator.requires_grad_(True)
+        real, fake = self.discriminator(hr), self.discriminator(samples.detach())
+        judged = adversarial_loss(real, True) + adversarial_loss(fake, False)
+        if self.settings.r1:
+            judged = judged + self.settings.r1 / 2 * r1_penalty(self.discriminator, hr)
+        self.discriminator_optimiser.zero_grad(set_to_none=True)
+        judged.backward()
+        if math.isfinite(judged.item()):
+            self.discriminator_optimiser.step()
+        self.discriminator.requires_grad_(False)
+        fooled = adversarial_loss(self.discriminator(samples), True)
+        (pull,) = torch.autograd.grad(fooled, samples)
+        weight = balanced_weight(gradient, pull, self.settings.adversarial, BALANCE_LIMIT)
+        found |= {
+            "adversarial": fooled.item(),
+            "adversarial_weight": weight.item(),
+            "discriminator": judged.item(),
+            # how often it is right; .5 is guessing, 1 for long means that it has won
+            "discriminator_right": ((real > 0).float().mean() + (fake < 0).float().mean()).item() / 2,
+        }
+        return weight * pull
+
+    def _update(self, parameters: Iterable[nn.Parameter]) -> float:
+        """Apply the gradient unless it exploded; its length."""
+        length = torch.nn.utils.clip_grad_norm_(parameters, CLIPPED).item()
+        usual = self.usual_gradient or length
+        settled = self.steps_done >= self.settings.warm_up * self.steps + UNSETTLED
+        if not math.isfinite(length) or (settled and length > EXPLODED * usual):
+            self.skipped += 1
+            self.skipped_in_a_row += 1
+            if self.skipped_in_a_row >= SKIPS_BEFORE_ROLLBACK:
+                self._roll_back()
+            return length
+        self.skipped_in_a_row = 0
+        self.usual_gradient = USUAL_DECAY * usual + (1 - USUAL_DECAY) * length
+        self.generator_optimiser.step()
+        return length
+
+    def _roll_back(self) -> None:
+        """Go on from the moving average, without the optimiser's memory."""
+        self.generator.load_state_dict(self.average.state_dict())
+        self.generator_optimiser.state.clear()
+        self.skipped_in_a_row = 0
+        self.usual_gradient = 0.0
+        self.rollbacks += 1
+
+    def _schedule(self) -> None:
+        """Cosine decay of both learning rates, a function of the step alone."""
+        factor = 0.5 * (1 + math.cos(math.pi * min(1.0, self.steps_done / self.steps)))
+        for optimiser, share in ((self.generator_optimiser, 1.0), (self.discriminator_optimiser, 0.5)):
+            for group in optimiser.param_groups:
+                group["lr"] = self.settings.learning_rate * share * factor
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        # while few steps are done the first, random weights would dominate the average
+        decay = min(self.settings.average, self.steps_done / (self.steps_done + 10))
+        for mean, current in zip(self.average.parameters(), self.generator.parameters(), strict=True):
+            mean.lerp_(current, 1 - decay)
+
+    _NUMBERS = ("steps_done", "usual_gradient", "skipped", "skipped_in_a_row", "rollbacks")
+    _PARTS = ("generator", "average", "discriminator", "generator_optimiser", "discriminator_optimiser")
+
+    def state_dict(self) -> dict[str, Any]:
+        numbers = {name: getattr(self, name) for name in self._NUMBERS}
+        return numbers | {part: getattr(self, part).state_dict() for part in self._PARTS}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in self._NUMBERS:
+            setattr(self, name, state[name])
+        for part in self._PARTS:
+            getattr(self, part).load_state_dict(state[part])
+
+    def weights(self) -> dict[str, Tensor]:
+        return {name: value.detach().cpu().contiguous() for name, value in self.average.state_dict().items()}
+
+
+MODEL = Model(
+    name="stochastic",
+    summary="dense-block trunk and modulated decoder with local latents, trained with energy scores",
+    deterministic=False,
+    settings=StochasticSettings,
+    presets={
+        "tiny": {"batch": 6, "patch": 96, "steps": 2000, "max_minutes": 60.0},
+        "small": {
+            "channels": 64,
+            "growth": 32,
+            "groups": 6,
+            "blocks": 4,
+            "fine_channels": 48,
+            "discriminator_channels": 48,
+            "batch": 16,
+            "patch": 128,
+            "steps": 100_000,
+            "max_minutes": 0.0,
+            "learning_rate": 2e-4,
+            "checkpoint_every": 1000,
+            "log_every": 100,
+        },
+        "large": {
+            "channels": 64,
+            "growth": 32,
+            "groups": 23,
+            "blocks": 8,
+            "fine_channels": 64,
+            "discriminator_channels": 64,
+            "batch": 16,
+            "patch": 192,
+            "steps": 500_000,
+            "max_minutes": 0.0,
+            "learning_rate": 2e-4,
+            "checkpoint_every": 2000,
+            "log_every": 100,
+        },
+    },
+    build=StochasticGenerator,
+    training=StochasticTraining,
+)
