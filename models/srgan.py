@@ -21,6 +21,7 @@ from ntire_sr.models.consistency import enlarge
 from ntire_sr.models.contract import Model
 from ntire_sr.models.features import build_features
 from ntire_sr.models.losses import adversarial_loss, feature_distance
+from ntire_sr.models.schedule import set_learning_rate, update_average
 from ntire_sr.resize import downscale
 
 
@@ -173,7 +174,8 @@ class SrganTraining:
     def step(self, lr: Tensor, hr: Tensor, random: torch.Generator) -> dict[str, float]:
         """One step of both networks on a batch; the generator's weighted terms by name."""
         settings, n = self.settings, len(lr)
-        self._schedule()
+        for optimiser, share in ((self.generator_optimiser, 1.0), (self.discriminator_optimiser, 0.5)):
+            set_learning_rate(optimiser, self.settings.learning_rate * share, self.steps_done, self.steps)
         adversarial_on = settings.adversarial > 0 and self.steps_done >= settings.adversarial_from * self.steps
 
         twice = torch.cat((lr, lr))
@@ -209,26 +211,12 @@ class SrganTraining:
         loss.backward()
         self.generator_optimiser.step()
         self.steps_done += 1
-        self._update_average()
+        update_average(self.average, self.generator, self.settings.average, self.steps_done)
         losses |= {name: term.item() for name, term in terms.items()}
         losses["loss"] = loss.item()
         # 1 where samples differ from each other as much as from the truth
         losses["r_features"] = (apart / to_hr).item()
         return losses
-
-    def _schedule(self) -> None:
-        """Cosine decay of both learning rates, a function of the step alone."""
-        factor = 0.5 * (1 + math.cos(math.pi * min(1.0, self.steps_done / self.steps)))
-        for optimiser, share in ((self.generator_optimiser, 1.0), (self.discriminator_optimiser, 0.5)):
-            for group in optimiser.param_groups:
-                group["lr"] = self.settings.learning_rate * share * factor
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        # while few steps are done the first, random weights would dominate the average
-        decay = min(self.settings.average, self.steps_done / (self.steps_done + 10))
-        for mean, current in zip(self.average.parameters(), self.generator.parameters(), strict=True):
-            mean.lerp_(current, 1 - decay)
 
     _PARTS = ("generator", "average", "discriminator", "generator_optimiser", "discriminator_optimiser")
 

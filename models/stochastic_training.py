@@ -33,6 +33,7 @@ from ntire_sr.models.energy import (
 )
 from ntire_sr.models.features import build_features
 from ntire_sr.models.losses import adversarial_loss
+from ntire_sr.models.schedule import set_learning_rate, update_average
 from ntire_sr.models.stochastic import Architecture, StochasticGenerator
 
 BALANCE_LIMIT = 1.0  # of the adversarial loss's weight
@@ -121,7 +122,8 @@ class StochasticTraining:
 
     def step(self, lr: Tensor, hr: Tensor, random: torch.Generator) -> dict[str, float]:
         """One step of both networks on a batch; the generator's terms by name, unweighted."""
-        self._schedule()
+        for optimiser, share in ((self.generator_optimiser, 1.0), (self.discriminator_optimiser, 0.5)):
+            set_learning_rate(optimiser, self.settings.learning_rate * share, self.steps_done, self.steps)
         drawn = self._draw(lr, random)
         # losses reach the samples only; what they say of them then goes through the generator once
         samples = drawn.detach().requires_grad_()
@@ -139,7 +141,7 @@ class StochasticTraining:
         found["gradient"] = self._update(self.generator.parameters())
         found |= {"loss": loss.item(), "skipped": self.skipped, "rollbacks": self.rollbacks}
         self.steps_done += 1
-        self._update_average()
+        update_average(self.average, self.generator, self.settings.average, self.steps_done)
         return found
 
     def _draw(self, lr: Tensor, random: torch.Generator) -> Tensor:
@@ -224,20 +226,6 @@ class StochasticTraining:
         self.skipped_in_a_row = 0
         self.usual_gradient = 0.0
         self.rollbacks += 1
-
-    def _schedule(self) -> None:
-        """Cosine decay of both learning rates, a function of the step alone."""
-        factor = 0.5 * (1 + math.cos(math.pi * min(1.0, self.steps_done / self.steps)))
-        for optimiser, share in ((self.generator_optimiser, 1.0), (self.discriminator_optimiser, 0.5)):
-            for group in optimiser.param_groups:
-                group["lr"] = self.settings.learning_rate * share * factor
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        # while few steps are done the first, random weights would dominate the average
-        decay = min(self.settings.average, self.steps_done / (self.steps_done + 10))
-        for mean, current in zip(self.average.parameters(), self.generator.parameters(), strict=True):
-            mean.lerp_(current, 1 - decay)
 
     _NUMBERS = ("steps_done", "usual_gradient", "skipped", "skipped_in_a_row", "rollbacks")
     _PARTS = ("generator", "average", "discriminator", "generator_optimiser", "discriminator_optimiser")

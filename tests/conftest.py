@@ -16,7 +16,7 @@ except ModuleNotFoundError as error:
 import numpy as np
 import torch
 
-from ntire_sr.data import VALIDATION_PHOTOGRAPHS, embedded_photographs
+from ntire_sr.data import TRAINING_PHOTOGRAPHS, VALIDATION_PHOTOGRAPHS, embedded_photographs
 from ntire_sr.images import read_image, write_png
 
 SHARED = Path(os.environ.get("NTIRE_SR_SHARED", Path(__file__).parents[2] / "shared"))
@@ -42,6 +42,13 @@ def shared_path(name: str) -> Path:
     if not path.exists():
         pytest.skip(f"needs {name} of the shared folder, which is not at {SHARED} (set NTIRE_SR_SHARED)")
     return path
+
+
+def photographs(every: int = 4) -> list[np.ndarray]:
+    """Each n-th photograph of Kodak, or the embedded ones where the shared folder is missing."""
+    folder = SHARED / "data" / "test" / "kodak"
+    embedded = embedded_photographs(TRAINING_PHOTOGRAPHS + VALIDATION_PHOTOGRAPHS)
+    return [read_image(path) for path in (sorted(folder.glob("*.png"))[::every] or embedded)]
 
 
 @pytest.fixture(scope="session")

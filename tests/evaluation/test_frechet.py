@@ -6,13 +6,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import shared_path
+from conftest import photographs
 from torch.nn import functional
 
-from ntire_sr.data import TRAINING_PHOTOGRAPHS, VALIDATION_PHOTOGRAPHS, embedded_photographs
 from ntire_sr.errors import Failure
 from ntire_sr.evaluation.frechet import PatchStatistics, frechet_distance
-from ntire_sr.images import read_image, to_tensor, to_unit
+from ntire_sr.images import to_tensor, to_unit
 from ntire_sr.pretrained import ALEXNET, load
 
 
@@ -109,11 +108,7 @@ def test_statistics_of_other_shapes_are_refused():
 
 def test_more_blur_and_more_noise_are_further_from_photographs(alexnet):
     trunk = load(ALEXNET, alexnet)
-    try:
-        paths = sorted(shared_path("data/test/kodak").glob("*.png"))[::8]
-    except pytest.skip.Exception:
-        paths = embedded_photographs(TRAINING_PHOTOGRAPHS + VALIDATION_PHOTOGRAPHS)
-    images = [read_image(path) for path in paths]
+    images = photographs(every=8)
     noises = [np.random.default_rng(0).standard_normal(image.shape) for image in images]
     hr = of(*(fifth(trunk, image) for image in images))
     assert frechet_distance(hr, hr) == pytest.approx(0, abs=1e-6)

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import shared_path
+from conftest import photographs, shared_path
 
-from ntire_sr.data import TRAINING_PHOTOGRAPHS, VALIDATION_PHOTOGRAPHS, embedded_photographs
+from ntire_sr.data import TRAINING_PHOTOGRAPHS, embedded_photographs
 from ntire_sr.errors import Failure, Problems, WrongUse
 from ntire_sr.evaluation import niqe as module
 from ntire_sr.evaluation.niqe import (
@@ -34,15 +34,6 @@ def published() -> Pristine:
         return Pristine(
             torch.from_numpy(content["mu_pris_param"][0]), torch.from_numpy(content["cov_pris_param"])
         )
-
-
-def photographs() -> list[np.ndarray]:
-    """Every fourth Kodak photograph, or the embedded ones."""
-    try:
-        paths = sorted(shared_path("data/test/kodak").glob("*.png"))[::4]
-    except pytest.skip.Exception:
-        paths = embedded_photographs(TRAINING_PHOTOGRAPHS + VALIDATION_PHOTOGRAPHS)
-    return [read_image(path) for path in paths]
 
 
 def distorted(image: np.ndarray) -> dict[str, np.ndarray]:

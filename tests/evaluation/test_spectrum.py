@@ -6,20 +6,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import shared_path
+from conftest import photographs
 
-from ntire_sr.data import TRAINING_PHOTOGRAPHS, VALIDATION_PHOTOGRAPHS, embedded_photographs
 from ntire_sr.evaluation.spectrum import FLOOR, log_spectral_distance, prepare
-from ntire_sr.images import read_image, to_tensor
-
-
-def photographs() -> list[np.ndarray]:
-    """Every fourth Kodak photograph, or the embedded ones."""
-    try:
-        paths = sorted(shared_path("data/test/kodak").glob("*.png"))[::4]
-    except pytest.skip.Exception:
-        paths = embedded_photographs(TRAINING_PHOTOGRAPHS + VALIDATION_PHOTOGRAPHS)
-    return [read_image(path) for path in paths]
+from ntire_sr.images import to_tensor
 
 
 @pytest.mark.parametrize(("factor", "decibel"), [(0.5, 6.0206), (0.25, 12.0412)])

@@ -1,0 +1,25 @@
+"""What all trainings share: how the learning rate falls, and the moving average of the weights."""
+
+import math
+
+import torch
+from torch import nn
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, first: float, step: int, steps: int) -> None:
+    """A cosine from `first` at step 0 to 0 at the last one: a function of the step alone."""
+    for group in optimiser.param_groups:
+        group["lr"] = first * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, current: nn.Module, decay: float, step: int) -> None:
+    """One step of the exponential moving average of weights.
+
+    Args:
+        average, current: two networks of one shape; the first is changed.
+        decay: per step; less while few steps are done, since the first, random weights would dominate.
+        step: steps done, this one included.
+    """
+    for mean, value in zip(average.parameters(), current.parameters(), strict=True):
+        mean.lerp_(value, 1 - min(decay, step / (step + 10)))
