@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ntire_sr.device import choose_device, full_float32
-from ntire_sr.evaluation.calibration import FeatureSpread
 from ntire_sr.evaluation.consistency import official_crop
 from ntire_sr.evaluation.diversity import RunningDiversity
-from ntire_sr.evaluation.frechet import PatchStatistics
-from ntire_sr.evaluation.lpips import DEEPEST_CHANNELS, Lpips, enlarged, load_lpips
+from ntire_sr.evaluation.lpips import Lpips, load_lpips
 from ntire_sr.evaluation.pairs import Pair
+from ntire_sr.evaluation.perceptual import PerceptualErrors, reduced
 from ntire_sr.evaluation.pixels import PixelErrors, box_mean
 from ntire_sr.evaluation.realism import PATCH_FRECHET, OpenProxy, open_proxy
 from ntire_sr.evaluation.records import ImageScore, Measured, key_of
@@ -25,7 +23,6 @@ from ntire_sr.images import read_image, read_png, to_tensor
 from ntire_sr.pretrained import ALEXNET, find
 from ntire_sr.resize import downscale_8bit, lr_size, lr_squared_error
 
-MAP_PX = 640  # long side of the maps that are kept for the report
 AHEAD = 2  # samples that are read while one is measured
 
 
@@ -79,95 +76,65 @@ class Scorer:
             return self._measure(pair)
 
     def _measure(self, pair: Pair) -> Measured:
-        scale, lpips = self.settings.scale, self.lpips
         whole_hr = to_tensor(read_image(pair.hr)).to(self.device)
         hr = official_crop(whole_hr)
-        size = (hr.shape[2], hr.shape[3])
-        cropped = size != tuple(whole_hr.shape[2:])
-        lr, whole_lr = downscale_8bit(hr, scale), downscale_8bit(whole_hr, scale) if cropped else None
-        prepared = [proxy.prepare(hr) for proxy in self.proxies]
-        with_patches = lpips is not None and PATCH_FRECHET in self.settings.realism
-        hr_patches = PatchStatistics(DEEPEST_CHANNELS, self.device) if with_patches else None
-        sr_patches = PatchStatistics(DEEPEST_CHANNELS, self.device) if with_patches else None
-        spread = features = None
-        if lpips:
-            deepest: list[Tensor] = []
-            features = lpips.features(hr, deepest)
-            spread = FeatureSpread(lpips, features) if len(pair.samples) > 1 else None
-            if hr_patches:
-                hr_patches.add(deepest[0])
-            del deepest
-        perceptual, boxes, pixels = RunningDiversity(), RunningDiversity(), PixelErrors(hr)
-        lr_errors, whole_errors = [], []
+        height, width = hr.shape[2:]
+        several = len(pair.samples) > 1
+        patches = PATCH_FRECHET in self.settings.realism
+        perceptual = PerceptualErrors(self.lpips, hr, several, patches) if self.lpips else None
+        pixels, boxes = PixelErrors(hr), RunningDiversity()
+        lr = _LrOfSamples(whole_hr, hr, self.settings.scale)
+        prepared = [(proxy, proxy.prepare(hr)) for proxy in self.proxies]
         realism: dict[str, list[float | None]] = {proxy.name: [] for proxy in self.proxies}
-        small_maps = []
         for array in read_ahead(pair.samples):
             whole_sr = to_tensor(array).to(self.device)
-            sr = whole_sr[:, :, : size[0], : size[1]]
-            if lpips and features:
-                deepest = []
-                coarse = lpips.compare(
-                    features, sr, spread.sums if spread else None, deepest if sr_patches else None
-                )
-                if spread:
-                    spread.add(coarse)
-                if sr_patches:
-                    sr_patches.add(deepest[0])
-                whole_map = enlarged(coarse, size)
-                perceptual.add(whole_map)
-                small_maps.append(reduced(whole_map)[0, 0].cpu())
+            sr = whole_sr[:, :, :height, :width]
+            if perceptual:
+                perceptual.add(sr)
             boxes.add(box_mean(pixels.add(sr)))
-            lr_errors.append(lr_squared_error(sr, lr, scale))
-            if whole_lr is not None and all(
-                lr_size(side, scale) == there
-                for side, there in zip(whole_sr.shape[2:], whole_lr.shape[2:], strict=True)
-            ):
-                whole_errors.append(lr_squared_error(whole_sr, whole_lr, scale))
-            for proxy, known in zip(self.proxies, prepared, strict=True):
+            lr.add(whole_sr, sr)
+            for proxy, known in prepared:
                 realism[proxy.name].append(proxy.measure(sr, known))
-        single = len(pair.samples) < 2
         score = ImageScore(
             index=pair.index,
             name=pair.hr.name,
             numbers=list(pair.numbers),
-            lpips=perceptual.means,
-            lpips_mosaics=perceptual.mosaics,
-            lpips_pairs=spread.mean_pair_distance(size) if spread else None,
+            lpips=perceptual.diversity.means if perceptual else [],
+            lpips_mosaics=perceptual.diversity.mosaics if perceptual else [],
+            lpips_pairs=perceptual.mean_pair_distance if perceptual else None,
             mse=boxes.means,
             mse_mosaics=boxes.mosaics,
             pixel_distance=pixels.mean_distance,
-            pixel_pairs=None if single else pixels.mean_pair_distance,
-            lr_errors=lr_errors,
-            lr_errors_uncropped=whole_errors,
+            pixel_pairs=pixels.mean_pair_distance if several else None,
+            lr_errors=lr.errors,
+            lr_errors_uncropped=lr.errors_uncropped,
             realism=realism,
             realism_hr={
-                proxy.name: proxy.measure(hr, known)
-                for proxy, known in zip(self.proxies, prepared, strict=True)
-                if not proxy.needs_reference
+                proxy.name: proxy.measure(hr, known) for proxy, known in prepared if not proxy.needs_reference
             },
         )
-        tensors = {}
-        if not single:
+        tensors = perceptual.tensors() if perceptual else {}
+        if several:
             tensors["deviation"] = reduced(pixels.deviation()[None, None])[0, 0].half().cpu()
-        if small_maps:
-            stack = torch.stack(small_maps)
-            tensors["lpips"] = stack.mean(0).half()
-            tensors["best"] = stack.argmin(0).clamp(max=255).byte()  # the report has fewer colours
-        for name, patches in (("hr", hr_patches), ("sr", sr_patches)):
-            if patches:
-                tensors |= {f"{name}_patches.{part}": value for part, value in patches.to_tensors().items()}
         return Measured(score, {name: value.contiguous() for name, value in tensors.items()})
 
 
-def reduced(whole: Tensor) -> Tensor:
-    """(1, 1, H, W) averaged over areas so that the long side is at most MAP_PX."""
-    height, width = whole.shape[2:]
-    factor = max(height, width) / MAP_PX
-    if factor <= 1:
-        return whole
-    return functional.adaptive_avg_pool2d(
-        whole, (max(1, round(height / factor)), max(1, round(width / factor)))
-    )
+class _LrOfSamples:
+    """LR errors of samples: officially, of the crop, and of the whole images where the crop takes pixels away."""
+
+    def __init__(self, whole_hr: Tensor, hr: Tensor, scale: int):
+        self.scale = scale
+        self.lr = downscale_8bit(hr, scale)
+        self.whole_lr = downscale_8bit(whole_hr, scale) if hr.shape != whole_hr.shape else None
+        self.errors: list[float] = []
+        self.errors_uncropped: list[float] = []
+
+    def add(self, whole_sr: Tensor, sr: Tensor) -> None:
+        self.errors.append(lr_squared_error(sr, self.lr, self.scale))
+        if self.whole_lr is not None and [lr_size(side, self.scale) for side in whole_sr.shape[2:]] == list(
+            self.whole_lr.shape[2:]
+        ):
+            self.errors_uncropped.append(lr_squared_error(whole_sr, self.whole_lr, self.scale))
 
 
 def read_ahead(paths: Iterable[Path], ahead: int = AHEAD) -> Iterator[np.ndarray]:

@@ -11,7 +11,7 @@ import torch
 
 from ntire_sr.errors import Failure, WrongUse
 from ntire_sr.evaluation.consistency import LrErrors, official_crop
-from ntire_sr.evaluation.run import MAP_PX, reduced
+from ntire_sr.evaluation.perceptual import MAP_PX, reduced
 from ntire_sr.evaluation.session import measure
 from ntire_sr.images import write_png
 from ntire_sr.layout import SampleName
