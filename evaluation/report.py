@@ -68,7 +68,7 @@ def rows(score: Score) -> list[tuple[str, str, str]]:
         value = figure(name, 3)
         if f"{name}_of_HR" in summary:
             value += f" (HR {figure(f'{name}_of_HR', 3)})"
-        table.append((f"{proxy.label}", value, f"{proxy.says}; a proxy"))
+        table.append((proxy.label, value, f"{proxy.says}; a proxy"))
     return table
 
 

@@ -174,4 +174,4 @@ def test_matrix_products_of_the_projection_run_at_the_highest_precision_whatever
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision(before)
-    assert len(seen) >= 8 and set(seen) == {"highest"}
+    assert len(seen) == 9 and set(seen) == {"highest"}
