@@ -1,5 +1,7 @@
 """The deterministic floor: bicubic enlargement, no weights. Projection makes it LR-exact."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +21,7 @@ class Bicubic(nn.Module):
     def trunk(self, lr: Tensor) -> Tensor:
         return enlarge(lr, self.scale)
 
-    def latents(self, lr: Tensor, random: torch.Generator) -> None:
+    def latents(self, lr: Tensor, random: Sequence[torch.Generator]) -> None:
         return None
 
     def sample(self, trunk: Tensor, lr: Tensor, latents: None) -> Tensor:

@@ -1,7 +1,7 @@
 """What every generator promises, and what the table says of a model."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ntire_sr.config import TrainConfig
+from ntire_sr.ranks import Ranks
 
 
 class Generator(Protocol):
@@ -24,9 +25,9 @@ class Generator(Protocol):
         """What all samples of an LR image share."""
         ...
 
-    def latents(self, lr: Tensor, random: torch.Generator) -> Any:
-        """The random part of one sample per LR image; `random` lives on the CPU, so that every device
-        draws the same numbers."""
+    def latents(self, lr: Tensor, random: Sequence[torch.Generator]) -> Any:
+        """The random part of one sample per LR image, each from a generator of its own, so that what
+        is drawn for an image does not depend on the others of its batch."""
         ...
 
     def sample(self, trunk: Any, lr: Tensor, latents: Any) -> Tensor:
@@ -41,10 +42,19 @@ class Training(Protocol):
     features_name: str  # what the feature losses compare
     features_reason: str | None  # why it is the fallback, where it is
 
+    average: Any  # the generator whose weights are saved: the moving average
     remarks: list[str]  # what the user should know of the settings before hours are spent
 
-    def step(self, lr: Tensor, hr: Tensor, random: torch.Generator) -> dict[str, float]:
-        """One optimiser step on a batch in [0, 1]; the losses by name. `self.steps_done` counts it."""
+    def step(self, lr: Tensor, hr: Tensor, random: Sequence[torch.Generator]) -> dict[str, float]:
+        """One optimiser step on this process's share of a batch in [0, 1]; `self.steps_done` counts it.
+
+        Args:
+            lr, hr: crops, of a number that is the same in every process.
+            random: one generator per crop.
+
+        Returns:
+            The losses of the whole batch by name, the same in every process.
+        """
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -74,10 +84,20 @@ class Model:
     presets: Mapping[str, Mapping[str, Any]]  # preset -> values for the settings and for TrainConfig
     build: Callable[[int, Any], Any]  # (scale, settings) -> a Generator that is an nn.Module
     # none: there is nothing to train
-    training: Callable[[TrainConfig, Any, torch.device], Training] | None = None
+    training: Callable[[TrainConfig, Any, torch.device, Ranks], Training] | None = None
 
 
-def seeded(*numbers: int) -> torch.Generator:
-    """A CPU random generator that depends on all the numbers, whatever their size."""
+def seeded(*numbers: int, device: torch.device | None = None) -> torch.Generator:
+    """A random generator that depends on all the numbers, whatever their size.
+
+    Args:
+        device: where it draws; none: the CPU, whose numbers are the same on every machine.
+    """
     digest = hashlib.sha256(":".join(map(str, numbers)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    return torch.Generator(device or "cpu").manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def normal(random: Sequence[torch.Generator], *shape: int, device: torch.device) -> Tensor:
+    """Standard normal numbers, (N, *shape), those of each image from its own generator."""
+    rows = [torch.randn(1, *shape, generator=one, device=one.device) for one in random]
+    return torch.cat(rows).to(device)

@@ -11,6 +11,7 @@ posterior. *Strictly* proper, so that nothing else scores as well, it is only as
 
 | distance        | strictly proper for                        | and does not see                      |
 |-----------------|--------------------------------------------|---------------------------------------|
+| `channel_norm`  | the law of each number by itself           | how channels or locations hang together |
 | `location_norm` | the law of each location's channel vector  | how locations hang together           |
 | `patch_norm(w)` | the joint law inside each w x w window     | what lies further apart than w        |
 | `whole_norm`    | the joint law of the whole image           | nothing; details weigh little         |
@@ -65,6 +66,18 @@ def location_norm(a: Tensor, b: Tensor) -> Tensor:
     2.5
     """
     return _root(_squares(a, b)).mean((-2, -1))
+
+
+def channel_norm(a: Tensor, b: Tensor) -> Tensor:
+    """Sum over the channels of the absolute difference, divided by the root of their number; mean over
+    locations. An energy score of it is the mean of the channels' own (each the CRPS of one number).
+
+    It sees what norms over many channels hardly see. Where the truth is far away in many directions, noise
+    in a direction of its own changes sqrt(s^2 + e^2) by next to nothing, so that a sampler may put its
+    spread wherever that is easiest (patterns that no photograph has) and still score as well as the
+    posterior. Here a channel that does not vary in truth must not vary in the samples.
+    """
+    return (a.float() - b.float()).abs().sum(-3).mean((-2, -1)) / a.shape[-3] ** 0.5
 
 
 def patch_norm(window: int) -> Distance:
@@ -141,12 +154,11 @@ def energy_score(to_target: Tensor, apart: Tensor, gamma: float) -> Tensor:
     return to_target - gamma * apart
 
 
-def spread_ratio(to_target: Tensor, apart: Tensor) -> float:
+def spread_ratio(to_target: float, apart: float) -> float:
     """r: how far samples lie apart, relative to how far they lie from the truth; 1 where they are drawn from
     the posterior, under 1 where they are too alike, and for every distance. NaN where nothing differs from
-    the truth. A plain number, so that it waits for the device: for the steps that are logged."""
-    truth = to_target.item()
-    return apart.item() / truth if truth else math.nan
+    the truth. Takes what `energy_terms` returns, as numbers."""
+    return apart / to_target if to_target else math.nan
 
 
 def check_gamma(gamma: float, squared: bool) -> str | None:
@@ -241,14 +253,14 @@ def balanced_weight(main: Tensor, extra: Tensor, share: float, limit: float) -> 
     "Taming Transformers", CVPR 2021, eq. 7).
 
     Args:
-        main, extra: gradients of two losses at the same tensor. At the generator's images they cost
-            nothing more: each loss is followed back to the images once, and their sum through the network.
+        main, extra: lengths of the gradients of two losses at the same tensor, scalars. At the generator's
+            images they cost nothing more: each loss is followed back to the images once, and their sum
+            through the network.
         share: .1 lets `extra` be a tenth of `main`.
         limit: the weight at most, for when `extra` has next to no gradient.
 
     Returns:
         A detached scalar in [0, limit].
     """
-    lengths = [gradient.detach().float().norm() for gradient in (main, extra)]
     tiny = torch.finfo(torch.float32).tiny
-    return (share * lengths[0] / lengths[1].clamp_min(tiny)).clamp(0, limit)
+    return (share * main.detach().float() / extra.detach().float().clamp_min(tiny)).clamp(0, limit)

@@ -89,15 +89,21 @@ class FilterBank(nn.Module):
     brightness and two colour differences, and joined by each pair's local energy, which tells texture
     from flat areas without minding its phase. A constant under the division keeps noise in flat areas
     from being blown up to unit length.
+
+    Args:
+        levels: octaves.
+        size: side of a filter in pixels, odd.
+        colour: false leaves out the colour differences, two thirds of the work.
     """
 
     FLOOR = 0.1
 
-    def __init__(self, levels: int = 3, size: int = 7):
+    def __init__(self, levels: int = 3, size: int = 7, colour: bool = True):
         super().__init__()
         self.levels = levels
         opponent = torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 0.0], [0.5, 0.5, -1.0]]) / 3
-        self.register_buffer("opponent", opponent.view(3, 3, 1, 1), persistent=False)
+        opponent = opponent if colour else opponent[:1]
+        self.register_buffer("opponent", opponent.view(-1, 3, 1, 1), persistent=False)
         self.register_buffer("filters", self._gabor_pairs(size), persistent=False)
 
     @staticmethod

@@ -9,6 +9,7 @@ the LR projection, since the beta term would have nothing to do behind it.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,13 +17,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ntire_sr.config import TrainConfig, require
+from ntire_sr.config import TrainConfig, require, suggestion
 from ntire_sr.models.consistency import enlarge
-from ntire_sr.models.contract import Model
+from ntire_sr.models.contract import Model, normal
+from ntire_sr.models.drawing import Drawing, draw_latents
+from ntire_sr.models.energy import spread_ratio
 from ntire_sr.models.features import build_features
 from ntire_sr.models.losses import adversarial_loss, feature_distance
 from ntire_sr.models.schedule import set_learning_rate, update_average
-from ntire_sr.resize import downscale
+from ntire_sr.ranks import Ranks
+
+RATIO_FLOOR = 1e-5  # under MSGAN's division
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class SrganSettings:
     alpha: float = 1.0  # weight of content + adversarial loss
     beta: float = 1.0  # weight of the L1 between the reduced SR and the LR image
     gamma: float = 0.4  # reward for the L1 between features of two samples; above alpha / 2 difference is worth more than truth
+    diversity: str = "difference"  # what gamma rewards: the difference, or MSGAN's ratio to that of the noise
     adversarial: float = 0.01  # weight of the adversarial loss inside L_SRGAN
     adversarial_from: float = 0.25  # share of the steps after which the adversarial loss begins
     learning_rate: float = 4e-4  # of Adam at the start; falls to 0 along a cosine
@@ -47,6 +53,11 @@ class SrganSettings:
             require(getattr(self, name) >= 1, f"{name} {getattr(self, name)} is too small", "1 or more")
         for name in ("alpha", "beta", "gamma", "adversarial"):
             require(getattr(self, name) >= 0, f"{name} {getattr(self, name)} is negative", "0 or more")
+        require(
+            self.diversity in ("difference", "ratio"),
+            f"diversity {self.diversity!r} is unknown",
+            suggestion(self.diversity, ("difference", "ratio")),
+        )
         require(
             0 <= self.adversarial_from <= 1, f"adversarial_from {self.adversarial_from} is no share", "0 to 1"
         )
@@ -108,11 +119,11 @@ class SrganGenerator(nn.Module):
         """The bicubic enlargement; noise enters at the first layer, so nothing else is shared."""
         return enlarge(lr, self.scale)
 
-    def latents(self, lr: Tensor, random: torch.Generator) -> list[Tensor]:
+    def latents(self, lr: Tensor, random: Sequence[torch.Generator]) -> list[Tensor]:
         """Gaussian noise at LR size and at each doubled size."""
-        n, _, height, width = lr.shape
+        height, width = lr.shape[2:]
         sizes = [(height << level, width << level) for level in range(len(self.up) + 1)]
-        return [torch.randn(n, self.noise_channels, *size, generator=random).to(lr.device) for size in sizes]
+        return [normal(random, self.noise_channels, *size, device=lr.device) for size in sizes]
 
     def sample(self, trunk: Tensor, lr: Tensor, latents: list[Tensor]) -> Tensor:
         maps = torch.cat((lr - 0.5, latents[0]), 1).contiguous(memory_format=torch.channels_last)
@@ -147,10 +158,17 @@ class SrganDiscriminator(nn.Module):
 
 
 class SrganTraining:
-    """Both networks, their optimisers and the loss of the module's docstring."""
+    """Both networks, their optimisers and the loss of the module's docstring.
 
-    def __init__(self, config: TrainConfig, settings: SrganSettings, device: torch.device):
-        self.scale, self.steps = config.scale, config.steps
+    Args:
+        config: of the run.
+        settings: of the model.
+        device: where to compute.
+        ranks: the processes that share each batch; gradients and losses are those of all of them.
+    """
+
+    def __init__(self, config: TrainConfig, settings: SrganSettings, device: torch.device, ranks: Ranks):
+        self.scale, self.steps, self.ranks = config.scale, config.steps, ranks
         phi, self.features_name, self.features_reason = build_features(
             settings.features, config.feature_weights
         )
@@ -163,6 +181,8 @@ class SrganTraining:
             self.discriminator = SrganDiscriminator(settings.discriminator_channels).to(device)
         self.average.load_state_dict(self.generator.state_dict())
         self.phi = phi.to(device)
+        self.drawing = ranks.parallel(Drawing(self.generator, 2, projection=False))
+        self.judging = ranks.parallel(self.discriminator)
         self.generator_optimiser = torch.optim.Adam(
             self.generator.parameters(), settings.learning_rate, betas=(0.9, 0.99)
         )
@@ -171,27 +191,23 @@ class SrganTraining:
         )
         self.steps_done = 0
 
-    def step(self, lr: Tensor, hr: Tensor, random: torch.Generator) -> dict[str, float]:
+    def step(self, lr: Tensor, hr: Tensor, random: Sequence[torch.Generator]) -> dict[str, float]:
         """One step of both networks on a batch; the generator's weighted terms by name."""
         settings, n = self.settings, len(lr)
         for optimiser, share in ((self.generator_optimiser, 1.0), (self.discriminator_optimiser, 0.5)):
             set_learning_rate(optimiser, self.settings.learning_rate * share, self.steps_done, self.steps)
         adversarial_on = settings.adversarial > 0 and self.steps_done >= settings.adversarial_from * self.steps
 
-        twice = torch.cat((lr, lr))
-        latents = self.generator.latents(twice, random)
-        sr = self.generator.sample(self.generator.trunk(twice), twice, latents)
-
-        losses: dict[str, float] = {}
+        latents = draw_latents(self.generator, lr, random, 2)
+        sr, lr_error = self.drawing(lr, latents)
+        measured: dict[str, Tensor] = {}
         if adversarial_on:
-            self.discriminator.requires_grad_(True)
-            real, fake = self.discriminator(hr), self.discriminator(sr.detach())
-            judged = adversarial_loss(real, True) + adversarial_loss(fake, False)
+            both = self.judging(torch.cat((hr, sr.detach())))
+            judged = adversarial_loss(both[:n], True) + adversarial_loss(both[n:], False)
             self.discriminator_optimiser.zero_grad(set_to_none=True)
             judged.backward()
             self.discriminator_optimiser.step()
-            self.discriminator.requires_grad_(False)
-            losses["discriminator"] = judged.item()
+            measured["discriminator"] = judged
 
         with torch.no_grad():
             phi_hr = self.phi(hr)
@@ -200,11 +216,13 @@ class SrganTraining:
         apart = feature_distance(phi_one, phi_other)
         terms = {
             "content": settings.alpha * (functional.l1_loss(sr, torch.cat((hr, hr))) + to_hr),
-            "consistency": settings.beta * functional.l1_loss(downscale(sr, self.scale), twice),
-            "diversity": -settings.gamma * apart,
+            "consistency": settings.beta * lr_error,
+            "diversity": settings.gamma * self._sameness(apart, latents),
         }
         if adversarial_on:
+            self.discriminator.requires_grad_(False)
             fooled = adversarial_loss(self.discriminator(sr), True)
+            self.discriminator.requires_grad_(True)
             terms["adversarial"] = settings.alpha * settings.adversarial * fooled
         loss = torch.stack(list(terms.values())).sum()
         self.generator_optimiser.zero_grad(set_to_none=True)
@@ -212,11 +230,22 @@ class SrganTraining:
         self.generator_optimiser.step()
         self.steps_done += 1
         update_average(self.average, self.generator, self.settings.average, self.steps_done)
-        losses |= {name: term.item() for name, term in terms.items()}
-        losses["loss"] = loss.item()
+        measured |= {**terms, "loss": loss, "to_hr_features": to_hr, "apart_features": apart}
+        found = self.ranks.means(measured)
         # 1 where samples differ from each other as much as from the truth
-        losses["r_features"] = (apart / to_hr).item()
-        return losses
+        found["r_features"] = spread_ratio(found["to_hr_features"], found["apart_features"])
+        return found
+
+    def _sameness(self, apart: Tensor, latents: list[Tensor]) -> Tensor:
+        """What the reward for difference makes of the distance of two samples, lower is better.
+
+        The ratio is that of Mao et al., "Mode Seeking Generative Adversarial Networks", CVPR 2019, eq. 3, turned
+        over as in their section 3.2: how far the noise of two samples is apart, by how far they are.
+        """
+        if self.settings.diversity == "difference":
+            return -apart
+        noise = torch.cat([(maps[: len(maps) // 2] - maps[len(maps) // 2 :]).flatten() for maps in latents])
+        return noise.abs().mean() / (apart + RATIO_FLOOR)
 
     _PARTS = ("generator", "average", "discriminator", "generator_optimiser", "discriminator_optimiser")
 

@@ -8,7 +8,9 @@ What comes out is projected onto the LR image (`consistency.project`), in traini
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -17,6 +19,7 @@ from torch.nn import functional
 
 from ntire_sr.config import require
 from ntire_sr.models.consistency import enlarge
+from ntire_sr.models.contract import normal
 
 COARSE = 4  # LR pixels of a cell of the coarse latents, along an axis
 SLOPE = 0.2  # of leaky ReLUs
@@ -34,7 +37,7 @@ class Architecture:
     growth: int = 16  # channels that each layer of a dense block adds
     groups: int = 1  # residual-in-residual groups of three dense blocks in the trunk
     blocks: int = 3  # decoder blocks at LR size
-    fine_channels: int = 24  # of the decoder at full size
+    fine_channels: int = 16  # of the decoder at full size
     latent_channels: int = 8  # of the latents at LR size, and again of those at a quarter of it
     sample_wide: bool = False  # one latent vector for the whole sample in place of local ones, for comparison
 
@@ -96,19 +99,22 @@ class _Modulated(nn.Module):
         return x + self.second(functional.leaky_relu(middle, SLOPE))
 
 
+def _doubled(x: Tensor) -> Tensor:
+    """Twice as high and wide, smoothly, so that nothing shows the LR grid."""
+    return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
 class _Doubling(nn.Module):
-    """Pixel shuffle by 2 that starts as nearest-neighbour enlargement, so that it draws no checkerboard
-    of its own (ICNR: Aitken et al., 2017)."""
+    """Bilinear enlargement by 2 and a convolution, which treats all four new pixels alike: pixel
+    shuffle has weights for each, even where it starts without (ICNR), and learns to draw checkerboards
+    that pass for variety, as nearest-neighbour enlargement does where latents change from pixel to pixel (Odena et al., "Deconvolution and Checkerboard Artifacts", Distill 2016)."""
 
     def __init__(self, channels: int, out_channels: int):
         super().__init__()
-        self.convolution = nn.Conv2d(channels, 4 * out_channels, 3, padding=1)
-        with torch.no_grad():
-            for values in (self.convolution.weight, self.convolution.bias):
-                values.copy_(values[::4].repeat_interleave(4, 0))
+        self.convolution = nn.Conv2d(channels, out_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.leaky_relu(functional.pixel_shuffle(self.convolution(x), 2), SLOPE)
+        return functional.leaky_relu(self.convolution(functional.interpolate(x, scale_factor=2)), SLOPE)
 
 
 class StochasticGenerator(nn.Module):
@@ -141,10 +147,10 @@ class StochasticGenerator(nn.Module):
         with torch.no_grad():
             self.tail.weight.mul_(0.1)
             self.tail.bias.zero_()
-        # the tail reaches 1 pixel at full size; a block 2 at its size, a doubling 1 at the size before it
+        # the tail reaches 1 pixel at full size; a block 2 and a doubling's convolution 1 at their size
         reach = 1
         for _ in range(doublings):
-            reach = math.ceil((reach + 2) / 2) + 1
+            reach = math.ceil((reach + 2 + 1 + 1) / 2)  # the bilinear doubling looks one pixel further
         dense = DENSE_PER_GROUP * (DENSE_LAYERS + 1)
         self.receptive_field = reach + 2 * a.blocks + 1 + dense * a.groups + 1
         self.to(memory_format=torch.channels_last)
@@ -154,23 +160,20 @@ class StochasticGenerator(nn.Module):
         maps = self.head((lr - 0.5).contiguous(memory_format=torch.channels_last))
         return maps + self.foot(self.groups(maps))
 
-    def latents(self, lr: Tensor, random: torch.Generator) -> Latents:
-        """Gaussian latents and noise of one sample per LR image; `random` lives on the CPU."""
-        n, _, height, width = lr.shape
+    def latents(self, lr: Tensor, random: Sequence[torch.Generator]) -> Latents:
+        """Gaussian latents and noise of one sample per LR image."""
+        height, width = lr.shape[2:]
         channels = self.architecture.latent_channels
-
-        def normal(*shape: int) -> Tensor:
-            return torch.randn(n, *shape, generator=random).to(lr.device)
-
+        draw = partial(normal, random, device=lr.device)
         if self.architecture.sample_wide:
-            fine = normal(channels, 1, 1).expand(-1, -1, height, width)
-            coarse = normal(channels, 1, 1).expand(-1, -1, -(-height // COARSE), -(-width // COARSE))
+            fine = draw(channels, 1, 1).expand(-1, -1, height, width)
+            coarse = draw(channels, 1, 1).expand(-1, -1, -(-height // COARSE), -(-width // COARSE))
         else:
-            fine = normal(channels, height, width)
-            coarse = normal(channels, -(-height // COARSE), -(-width // COARSE))
+            fine = draw(channels, height, width)
+            coarse = draw(channels, -(-height // COARSE), -(-width // COARSE))
         sizes = [(height, width)] * len(self.blocks)
         sizes += [(height << level, width << level) for level in range(1, len(self.doublings) + 1)]
-        return Latents(fine, coarse, [normal(1, *size) for size in sizes])
+        return Latents(fine, coarse, [draw(1, *size) for size in sizes])
 
     def sample(self, trunk: Tensor, lr: Tensor, latents: Latents) -> Tensor:
         """SR images, (N, 3, scale * h, scale * w), about [0, 1]; `project` comes behind it."""
@@ -187,7 +190,6 @@ class StochasticGenerator(nn.Module):
             self.doublings, self.finer, latents.noise[len(self.blocks) :], strict=True
         ):
             maps = doubling(maps)
-            # smoothly, so that latents do not show the LR grid
-            mixed = functional.interpolate(mixed, scale_factor=2, mode="bilinear", align_corners=False)
+            mixed = _doubled(mixed)
             maps = block(maps, mixed, noise)
         return enlarge(lr, self.scale) + self.tail(maps)

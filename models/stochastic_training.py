@@ -5,21 +5,22 @@ pretrained classifier. The discriminator's part is measured: its gradient at the
 of the rest's, so that a run that goes wrong is never led by it."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ntire_sr.config import TrainConfig, require
-from ntire_sr.models.consistency import project
 from ntire_sr.models.contract import Model
 from ntire_sr.models.discriminator import UNetDiscriminator
+from ntire_sr.models.drawing import Drawing, draw_latents
 from ntire_sr.models.energy import (
     balanced_weight,
     best_of,
+    channel_norm,
     check_gamma,
     energy_score,
     energy_terms,
@@ -31,10 +32,11 @@ from ntire_sr.models.energy import (
     spread_ratio,
     squared,
 )
-from ntire_sr.models.features import build_features
+from ntire_sr.models.features import FilterBank, build_features
 from ntire_sr.models.losses import adversarial_loss
 from ntire_sr.models.schedule import set_learning_rate, update_average
 from ntire_sr.models.stochastic import Architecture, StochasticGenerator
+from ntire_sr.ranks import Ranks
 
 BALANCE_LIMIT = 1.0  # of the adversarial loss's weight
 CLIPPED = 1.0  # length of the generator's gradient at most
@@ -54,24 +56,38 @@ class StochasticSettings(Architecture):
     pixel: float = 1.0  # weight of the energy score of single pixels
     window: float = 1.0  # weight of the energy score of windows of pixels
     window_px: int = 7  # side of these windows, odd
-    feature: float = 1.0  # weight of the energy score of features
-    best: float = 0.1  # weight of the local best-of-K on features
-    adversarial: float = 0.1  # gradient of the adversarial loss at the samples, as a share of the rest's
+    filters: float = 1.0  # weight of the energy score of oriented filters
+    feature: float = 2.0  # weight of the energy score of features
+    best: float = 0.05  # weight of the local best-of-K on features
+    adversarial: float = 0.3  # gradient of the adversarial loss at the samples, as a share of the rest's
+    consistency: float = 0.2  # weight of the L1 to the LR image of what the network draws before projection
     out_of_range: float = 1.0  # weight of the mean distance of values to [0, 1]
     warm_up: float = 0.05  # share of the steps with an L1 loss alone
     adversarial_from: float = 0.25  # share of the steps after which the adversarial loss begins
     r1: float = 0.0  # weight of the R1 penalty on the discriminator, beside its spectral normalisation
-    discriminator_channels: int = 16  # at full size; doubled at each halving, at most four times
+    discriminator_channels: int = 16  # of its layers
     projection: bool = True  # project onto the LR image in training too; false: when drawing only
     learning_rate: float = 5e-4  # of AdamW at the start; falls to 0 along a cosine
     average: float = 0.999  # decay per step of the moving average of the generator's weights
+    precision: str = "auto"  # of the generator's convolutions: float32 or bfloat16; auto: bfloat16 on a GPU
+    compile: bool = False  # the generator by torch.compile: minutes at the start, faster steps on a GPU
     features: str = "auto"  # what feature losses compare: filters, squeezenet1_1, vgg19; auto: squeezenet1_1 where it can be had
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.samples >= 2, f"samples {self.samples} is too small", "2 or more")
         check_gamma(self.gamma, squared=not self.norms)
-        for name in ("pixel", "window", "feature", "best", "adversarial", "r1", "out_of_range"):
+        for name in (
+            "pixel",
+            "window",
+            "filters",
+            "feature",
+            "best",
+            "adversarial",
+            "r1",
+            "consistency",
+            "out_of_range",
+        ):
             require(getattr(self, name) >= 0, f"{name} {getattr(self, name)} is negative", "0 or more")
         require(
             self.window_px >= 1 and self.window_px % 2 == 1,
@@ -81,6 +97,11 @@ class StochasticSettings(Architecture):
         for name in ("warm_up", "adversarial_from"):
             require(0 <= getattr(self, name) <= 1, f"{name} {getattr(self, name)} is no share", "0 to 1")
         require(self.discriminator_channels >= 1, "discriminator_channels is too small", "1 or more")
+        require(
+            self.precision in ("auto", "float32", "bfloat16"),
+            f"precision {self.precision!r} is unknown",
+            "auto, float32 or bfloat16",
+        )
         require(self.learning_rate > 0, f"learning_rate {self.learning_rate} is not positive", "0.0002")
         require(0 <= self.average < 1, f"average {self.average} is out of range", "0 to 0.9999")
         require(
@@ -91,10 +112,17 @@ class StochasticSettings(Architecture):
 
 
 class StochasticTraining:
-    """Both networks, their optimisers and the loss."""
+    """Both networks, their optimisers and the loss.
 
-    def __init__(self, config: TrainConfig, settings: StochasticSettings, device: torch.device):
-        self.scale, self.steps, self.device = config.scale, config.steps, device
+    Args:
+        config: of the run.
+        settings: of the model.
+        device: where to compute.
+        ranks: the processes that share each batch; gradients and losses are those of all of them.
+    """
+
+    def __init__(self, config: TrainConfig, settings: StochasticSettings, device: torch.device, ranks: Ranks):
+        self.scale, self.steps, self.device, self.ranks = config.scale, config.steps, device, ranks
         phi, self.features_name, self.features_reason = build_features(
             settings.features, config.feature_weights
         )
@@ -105,9 +133,17 @@ class StochasticTraining:
             torch.manual_seed(config.seed)
             self.generator = StochasticGenerator(config.scale, settings).to(device)
             self.average = StochasticGenerator(config.scale, settings).to(device).requires_grad_(False)
-            self.discriminator = UNetDiscriminator(settings.discriminator_channels).to(device)
+            widths = [maps.shape[1] for maps in phi(torch.zeros(1, 3, config.patch, config.patch))]
+            self.discriminator = UNetDiscriminator(settings.discriminator_channels, widths).to(device)
         self.average.load_state_dict(self.generator.state_dict())
         self.phi = phi.to(device)
+        self.filters = FilterBank(colour=False).to(device)
+        half = settings.precision == "bfloat16" or (settings.precision == "auto" and device.type == "cuda")
+        drawing = Drawing(self.generator, settings.samples, settings.projection, half)
+        if settings.compile:
+            drawing.compile()
+        self.drawing = ranks.parallel(drawing)
+        self.judging = ranks.parallel(self.discriminator)
         self.generator_optimiser = torch.optim.AdamW(
             self.generator.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
         )
@@ -120,92 +156,122 @@ class StochasticTraining:
         self.skipped_in_a_row = 0
         self.rollbacks = 0
 
-    def step(self, lr: Tensor, hr: Tensor, random: torch.Generator) -> dict[str, float]:
+    def step(self, lr: Tensor, hr: Tensor, random: Sequence[torch.Generator]) -> dict[str, float]:
         """One step of both networks on a batch; the generator's terms by name, unweighted."""
+        settings = self.settings
         for optimiser, share in ((self.generator_optimiser, 1.0), (self.discriminator_optimiser, 0.5)):
-            set_learning_rate(optimiser, self.settings.learning_rate * share, self.steps_done, self.steps)
-        drawn = self._draw(lr, random)
+            set_learning_rate(optimiser, settings.learning_rate * share, self.steps_done, self.steps)
+        drawn, lr_error = self._draw(lr, random)
         # losses reach the samples only; what they say of them then goes through the generator once
         samples = drawn.detach().requires_grad_()
-        found: dict[str, float] = {}
-        if self.steps_done < self.settings.warm_up * self.steps:
-            loss = functional.l1_loss(samples, hr.repeat(self.settings.samples, 1, 1, 1))
-            (gradient,) = torch.autograd.grad(loss, samples)
+        terms: dict[str, Tensor] = {}
+        if self.steps_done < settings.warm_up * self.steps:
+            terms["loss"] = functional.l1_loss(samples, hr.repeat(settings.samples, 1, 1, 1))
+            (gradient,) = torch.autograd.grad(terms["loss"], samples)
         else:
-            loss, found = self._scores(samples, hr)
-            (gradient,) = torch.autograd.grad(loss, samples)
-            if self.settings.adversarial and self.steps_done >= self.settings.adversarial_from * self.steps:
-                gradient = gradient + self._adversarial(samples, hr, gradient, found)
+            judged = settings.adversarial > 0 and (self.steps_done >= settings.adversarial_from * self.steps)
+            with torch.no_grad():
+                phi_hr = self.phi(hr)
+            phi_samples = self.phi(samples)
+            terms = self._scores(samples, phi_samples, hr, phi_hr)
+            (gradient,) = torch.autograd.grad(terms["loss"], samples, retain_graph=judged)
+            if judged:
+                gradient = gradient + self._adversarial(samples, phi_samples, hr, phi_hr, gradient, terms)
         self.generator_optimiser.zero_grad(set_to_none=True)
-        drawn.backward(gradient)
-        found["gradient"] = self._update(self.generator.parameters())
-        found |= {"loss": loss.item(), "skipped": self.skipped, "rollbacks": self.rollbacks}
+        torch.autograd.backward((drawn, settings.consistency * lr_error), (gradient, None))
+        terms["consistency"] = lr_error
+        terms["loss"] = terms["loss"] + settings.consistency * lr_error.detach()
+        terms["gradient"] = torch.nn.utils.clip_grad_norm_(self.generator.parameters(), CLIPPED)
+        found = self.ranks.means(terms)
+        self._update(found["gradient"])
+        for kind in ("pixels", "features"):
+            if f"to_hr_{kind}" in found:
+                found[f"r_{kind}"] = spread_ratio(found[f"to_hr_{kind}"], found[f"apart_{kind}"])
+        found |= {"skipped": self.skipped, "rollbacks": self.rollbacks}
         self.steps_done += 1
-        update_average(self.average, self.generator, self.settings.average, self.steps_done)
+        update_average(self.average, self.generator, settings.average, self.steps_done)
         return found
 
-    def _draw(self, lr: Tensor, random: torch.Generator) -> Tensor:
-        """K samples of each LR image behind one another, (K * N, 3, H, W); the trunk runs once."""
-        count = self.settings.samples
-        trunk = self.generator.trunk(lr)
-        repeated = lr.repeat(count, 1, 1, 1)
-        latents = self.generator.latents(repeated, random)
-        drawn = self.generator.sample(trunk.repeat(count, 1, 1, 1), repeated, latents)
-        return project(drawn, repeated, self.scale) if self.settings.projection else drawn
+    def _draw(self, lr: Tensor, random: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
+        """K samples of each LR image, (K * N, 3, H, W), and their error at LR size, see `Drawing`."""
+        drawn: tuple[Tensor, Tensor] = self.drawing(
+            lr, draw_latents(self.generator, lr, random, self.settings.samples)
+        )
+        return drawn
 
-    def _scores(self, samples: Tensor, hr: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Everything but the adversarial term."""
+    def _scores(
+        self, samples: Tensor, phi_samples: list[Tensor], hr: Tensor, phi_hr: list[Tensor]
+    ) -> dict[str, Tensor]:
+        """Everything but the adversarial term: the unweighted terms, their weighted sum `loss`, and
+        the distances that tell the spread."""
         settings, count = self.settings, self.settings.samples
         stack = samples.unflatten(0, (count, -1))
-        with torch.no_grad():
-            phi_hr = self.phi(hr)
-        phi_samples = [maps.unflatten(0, (count, -1)) for maps in self.phi(samples)]
+        phi_samples = [maps.unflatten(0, (count, -1)) for maps in phi_samples]
         one, many = (location_norm, patch_norm(settings.window_px)) if settings.norms else (squared, squared)
         pixel = energy_terms(stack, hr, one)
         window = energy_terms(stack, hr, many)
-        feature = layers_energy_terms(phi_samples, phi_hr, one)
+        each = channel_norm if settings.norms else squared
+        filtered = layers_energy_terms(
+            [maps.unflatten(0, (count, -1)) for maps in self.filters(samples)], self.filters(hr), each
+        )
+        feature = layers_energy_terms(phi_samples, phi_hr, each)
         best = torch.stack(
             [best_of(maps, target, 3, 10.0) for maps, target in zip(phi_samples, phi_hr, strict=True)]
         ).mean()
         terms = {
             "pixel": energy_score(*pixel, settings.gamma),
             "window": energy_score(*window, settings.gamma),
+            "filters": energy_score(*filtered, settings.gamma),
             "feature": energy_score(*feature, settings.gamma),
             "best": best,
             "out_of_range": range_penalty(samples),
         }
-        loss = torch.stack([getattr(settings, name) * term for name, term in terms.items()]).sum()
-        found = {name: term.item() for name, term in terms.items()}
-        found |= {"r_pixels": spread_ratio(*pixel), "r_features": spread_ratio(*feature)}
-        return loss, found
+        terms["loss"] = torch.stack([getattr(settings, name) * term for name, term in terms.items()]).sum()
+        for kind, (to_hr, apart) in (("pixels", pixel), ("features", feature)):
+            terms |= {f"to_hr_{kind}": to_hr, f"apart_{kind}": apart}
+        return terms
 
-    def _adversarial(self, samples: Tensor, hr: Tensor, gradient: Tensor, found: dict[str, float]) -> Tensor:
+    def _adversarial(
+        self,
+        samples: Tensor,
+        phi_samples: list[Tensor],
+        hr: Tensor,
+        phi_hr: list[Tensor],
+        gradient: Tensor,
+        terms: dict[str, Tensor],
+    ) -> Tensor:
         """One step of the discriminator, and its weighted gradient at the samples."""
-        self.discriminator.requires_grad_(True)
-        real, fake = self.discriminator(hr), self.discriminator(samples.detach())
+        n = len(hr)
+        both = self.judging(
+            torch.cat((hr, samples.detach())),
+            [torch.cat((one, other.detach())) for one, other in zip(phi_hr, phi_samples, strict=True)],
+        )
+        real, fake = both[:n], both[n:]
         judged = adversarial_loss(real, True) + adversarial_loss(fake, False)
         if self.settings.r1:
-            judged = judged + self.settings.r1 / 2 * r1_penalty(self.discriminator, hr)
+            judged = judged + self.settings.r1 / 2 * r1_penalty(
+                lambda image: self.discriminator(image, self.phi(image)), hr
+            )
         self.discriminator_optimiser.zero_grad(set_to_none=True)
         judged.backward()
-        if math.isfinite(judged.item()):
+        length = torch.nn.utils.clip_grad_norm_(self.discriminator.parameters(), CLIPPED)
+        if math.isfinite(length.item()):
             self.discriminator_optimiser.step()
-        self.discriminator.requires_grad_(False)
-        fooled = adversarial_loss(self.discriminator(samples), True)
+        fooled = adversarial_loss(self.discriminator(samples, phi_samples), True)
         (pull,) = torch.autograd.grad(fooled, samples)
-        weight = balanced_weight(gradient, pull, self.settings.adversarial, BALANCE_LIMIT)
-        found |= {
-            "adversarial": fooled.item(),
-            "adversarial_weight": weight.item(),
-            "discriminator": judged.item(),
+        squares = torch.stack([each.float().square().sum() for each in (gradient, pull)])
+        weight = balanced_weight(*self.ranks.total(squares).sqrt(), self.settings.adversarial, BALANCE_LIMIT)
+        terms |= {
+            "adversarial": fooled,
+            "adversarial_weight": weight,
+            "discriminator": judged,
             # how often it is right; .5 is guessing, 1 for long means that it has won
-            "discriminator_right": ((real > 0).float().mean() + (fake < 0).float().mean()).item() / 2,
+            "discriminator_right": ((real > 0).float().mean() + (fake < 0).float().mean()) / 2,
         }
         return weight * pull
 
-    def _update(self, parameters: Iterable[nn.Parameter]) -> float:
-        """Apply the gradient unless it exploded; its length."""
-        length = torch.nn.utils.clip_grad_norm_(parameters, CLIPPED).item()
+    def _update(self, length: float) -> None:
+        """Apply the gradient of this length, unless it exploded."""
         usual = self.usual_gradient or length
         settled = self.steps_done >= self.settings.warm_up * self.steps + UNSETTLED
         if not math.isfinite(length) or (settled and length > EXPLODED * usual):
@@ -213,11 +279,10 @@ class StochasticTraining:
             self.skipped_in_a_row += 1
             if self.skipped_in_a_row >= SKIPS_BEFORE_ROLLBACK:
                 self._roll_back()
-            return length
+            return
         self.skipped_in_a_row = 0
         self.usual_gradient = USUAL_DECAY * usual + (1 - USUAL_DECAY) * length
         self.generator_optimiser.step()
-        return length
 
     def _roll_back(self) -> None:
         """Go on from the moving average, without the optimiser's memory."""
@@ -257,7 +322,7 @@ MODEL = Model(
             "groups": 6,
             "blocks": 4,
             "fine_channels": 48,
-            "discriminator_channels": 48,
+            "discriminator_channels": 64,
             "batch": 16,
             "patch": 128,
             "steps": 100_000,

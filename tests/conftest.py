@@ -112,7 +112,8 @@ def lr_folder(tmp_path: Path, photograph: np.ndarray) -> Path:
 def trained(tmp_path: Path) -> Path:
     """The run folder of a training of two steps on the embedded photographs."""
     from ntire_sr.layout import RunFolder
-    from ntire_sr.train import plan_training, train
+    from ntire_sr.plan import plan_training
+    from ntire_sr.train import train
 
     run = RunFolder(tmp_path / "trained")
     train(plan_training(TINIEST), run)
@@ -129,6 +130,7 @@ TINIEST = {
     "discriminator_channels": 4,
     "features": "filters",
     "adversarial_from": 0.0,
+    "validation": "none",
     "checkpoint_every": 1,
     "log_every": 1,
 }

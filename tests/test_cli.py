@@ -155,7 +155,7 @@ def test_the_demonstration_ends_with_table_report_and_archive_and_goes_on_where_
     in_empty_folder, ntire_sr_command, monkeypatch
 ):
     from ntire_sr import demo
-    from ntire_sr.train import plan_training
+    from ntire_sr.plan import plan_training
 
     monkeypatch.setattr(
         demo,

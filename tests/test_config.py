@@ -5,7 +5,7 @@ import pytest
 from ntire_sr.config import TrainConfig, convert, make, parse_words
 from ntire_sr.errors import WrongUse
 from ntire_sr.models.srgan import SrganSettings
-from ntire_sr.train import plan_training
+from ntire_sr.plan import plan_training
 
 
 def test_an_unknown_key_is_refused_with_a_suggestion():

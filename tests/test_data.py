@@ -139,7 +139,7 @@ def test_sharp_crops_prefer_the_textured_half(tmp_path, photograph):
 
 
 def test_the_setting_sharp_is_a_share(tmp_path):
-    from ntire_sr.train import plan_training
+    from ntire_sr.plan import plan_training
 
     with pytest.raises(WrongUse, match=r"sharp 1\.5 is no share"):
         plan_training({"sharp": "1.5"})

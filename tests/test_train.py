@@ -16,7 +16,9 @@ from ntire_sr import checkpoint
 from ntire_sr.errors import Failure, WrongUse
 from ntire_sr.images import write_png
 from ntire_sr.layout import RunFolder
-from ntire_sr.train import is_finished, plan_of_run, plan_resumed, plan_training, train
+from ntire_sr.models.table import load_generator
+from ntire_sr.plan import plan_of_run, plan_resumed, plan_training
+from ntire_sr.train import is_finished, train
 
 
 def weights(run: RunFolder) -> dict[str, torch.Tensor]:
@@ -157,7 +159,7 @@ def test_a_failed_save_is_an_error_and_keeps_the_earlier_checkpoints(tmp_path, m
     with pytest.raises(Failure, match="No space left"):
         train(plan_resumed(run, {"steps": 4}), run, resume=True)
     monkeypatch.undo()
-    assert checkpoint.load_checkpoint(run.checkpoints, torch.device("cpu"))[0] == 2
+    assert checkpoint.load_checkpoint(run.checkpoints)[0] == 2
 
 
 def test_a_diverged_training_stops_with_its_step(tmp_path):
@@ -271,3 +273,27 @@ def test_weights_know_the_digest_of_their_images(tmp_path):
     with safe_open(run.weights, "pt") as file:
         facts = json.loads(file.metadata()["facts"])
     assert facts["data_sha256"] == Photographs(None, 32, 4).digest
+
+
+def test_names_of_div2k_validation_among_the_training_images_are_said(tmp_path, photograph, capfd):
+    for name in ("0801.png", "0002.png"):
+        write_png(tmp_path / "hr" / name, photograph)
+    train(plan_training({**TINIEST, "hr": str(tmp_path / "hr")}), RunFolder(tmp_path / "run"))
+    assert "1 image named as DIV2K's validation or test (0801.png)" in capfd.readouterr().err
+
+
+def test_weights_carry_the_figures_of_the_last_look_also_behind_a_resume(tmp_path, photograph):
+    write_png(tmp_path / "val" / "a.png", photograph)
+    run = RunFolder(tmp_path / "run")
+    values = {**TINIEST, "validation": str(tmp_path / "val"), "validate_every": 2, "steps": 3}
+    train(plan_training({**values, "max_minutes": 1e-9}), run)
+    assert facts(run)["metrics"] == {}
+    train(plan_resumed(run, {"max_minutes": 0, "steps": 2}), run, resume=True)
+    metrics = facts(run)["metrics"]
+    assert metrics["step"] == 2 and metrics["val_lr_psnr_worst"] >= 50
+    train(plan_resumed(run, {"steps": 2, "checkpoint_every": 1}), run, resume=True)
+    assert facts(run)["metrics"] == metrics
+
+
+def facts(run: RunFolder) -> dict:
+    return load_generator(run.weights, None, torch.device("cpu")).facts

@@ -39,7 +39,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     return path
 
 
-def load_checkpoint(folder: Path, device: torch.device) -> tuple[int, dict[str, Any], list[str]] | None:
+def load_checkpoint(folder: Path) -> tuple[int, dict[str, Any], list[str]] | None:
     """The newest readable training state: (step, state, what was passed over), or None without any.
 
     Raises:
@@ -48,7 +48,7 @@ def load_checkpoint(folder: Path, device: torch.device) -> tuple[int, dict[str, 
     passed: list[str] = []
     for step, path in saved_steps(folder):
         try:
-            return step, torch.load(path, map_location=device, weights_only=True), passed
+            return step, torch.load(path, map_location="cpu", weights_only=True), passed
         except OSError as error:
             raise explain(error, f"cannot read {path}") from error
         except (

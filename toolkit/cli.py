@@ -58,7 +58,8 @@ def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **opti
 
     from ntire_sr.checkpoint import saved_steps
     from ntire_sr.config import parse_words, require
-    from ntire_sr.train import is_finished, plan_resumed, plan_training
+    from ntire_sr.plan import plan_resumed, plan_training
+    from ntire_sr.train import is_finished
     from ntire_sr.train import train as run_training
 
     values: dict[str, Any] = dict(parse_words(words))
@@ -76,6 +77,8 @@ def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **opti
         click.echo(f"{run} is finished: {saved_steps(folder.checkpoints)[0][0]} steps, weights in {folder.weights}")
         return
     outcome = run_training(plan, folder, resume)
+    if outcome is None:  # one of torchrun's other processes
+        return
     if outcome.why == "finished":
         click.echo(f"finished: {outcome.steps} steps")
     else:

@@ -28,6 +28,8 @@ class TrainConfig:
     hr: str | None = None  # folder of HR images, searched with its subfolders; none: the embedded photographs
     cache: str | None = "auto"  # folder for decoded images; auto: the user's cache folder; none: memory
     keep_on_device: bool = True  # with a GPU: all decoded images in its memory, if they fill at most half
+    validation: str | None = "auto"  # folder of HR images to look at; auto: some left out of training; none
+    validate_every: int = 250  # steps between looks at them
     sharp: float = 0.0  # share of the crops that are the sharpest of 4 places; 0: all fall anywhere
     seed: int = 0  # of the first weights, the crops and the noise
     device: str = "auto"  # auto, cpu or cuda
@@ -37,6 +39,7 @@ class TrainConfig:
     batch: int = 8  # crops per step
     checkpoint_every: int = 100  # steps between checkpoints
     log_every: int = 10  # steps between lines of the log
+    tensorboard: bool = False  # also write log and previews for TensorBoard, with the extra [tensorboard]
     feature_weights: str | None = None  # file of the pretrained network that losses compare; none: looked up
 
     def __post_init__(self) -> None:
@@ -47,7 +50,7 @@ class TrainConfig:
         require(0 <= self.seed < 2**63, f"seed {self.seed} is out of range", "0 to 2**63 - 1")
         require(0 <= self.sharp <= 1, f"sharp {self.sharp} is no share", "0 to 1")
         require(self.max_minutes >= 0, f"max_minutes {self.max_minutes} is negative", "0 for no limit")
-        for name in ("steps", "batch", "checkpoint_every", "log_every"):
+        for name in ("steps", "batch", "checkpoint_every", "log_every", "validate_every"):
             require(getattr(self, name) >= 1, f"{name} {getattr(self, name)} is too small", "1 or more")
         nearest = max(4, round(self.patch / self.scale)) * self.scale
         require(
@@ -65,6 +68,8 @@ CHANGEABLE_ON_RESUME = frozenset(
         "max_minutes",
         "checkpoint_every",
         "log_every",
+        "validate_every",
+        "tensorboard",
         "device",
         "feature_weights",
         "cache",

@@ -22,6 +22,7 @@ from ntire_sr.resize import CROP_MULTIPLE, downscale_8bit
 TRAINING_PHOTOGRAPHS = ("astronaut.png", "motorcycle_left.png", "motorcycle_right.png", "rocket.jpg")
 VALIDATION_PHOTOGRAPHS = ("chelsea.png", "coffee.png")
 CANDIDATES = 4  # places of which a sharp crop is the best
+ENOUGH = 8  # times as many images as are left out
 
 
 def embedded_photographs(names: tuple[str, ...]) -> list[Path]:
@@ -57,6 +58,8 @@ class Photographs:
         scale: of the LR crops, made from the HR crops with the challenge's 8-bit downscale.
         cache: where decoded images are kept, see `ntire_sr.cache.decoded`; none: in memory.
         sharp: share of the crops that are the sharpest of CANDIDATES places, 0 to 1.
+        leave_out: images, evenly spread over the folder, that no crop comes from; none where the folder
+            holds fewer than ENOUGH times as many.
         console: for progress; standard error if none.
 
     Raises:
@@ -71,6 +74,7 @@ class Photographs:
         scale: int,
         cache: str | None = None,
         sharp: float = 0.0,
+        leave_out: int = 0,
         console: Console | None = None,
     ):
         paths = (
@@ -84,6 +88,11 @@ class Photographs:
             raise WrongUse(
                 f"no image in {folder} has {patch} x {patch} pixels", "--set patch=N with a smaller N"
             )
+        self.left_out: list[int] = []  # numbers of images
+        if leave_out and len(self._fitting) >= ENOUGH * leave_out:
+            every = len(self._fitting) / leave_out
+            self.left_out = [self._fitting[int((index + 0.5) * every)] for index in range(leave_out)]
+            self._fitting = [number for number in self._fitting if number not in self.left_out]
         self.paths = [paths[number] for number in self._fitting]
         self.too_small = [
             path for path, size in zip(paths, self.images.sizes, strict=True) if min(size) < patch

@@ -16,9 +16,10 @@ from ntire_sr.generate import Request, generate
 from ntire_sr.layout import RunFolder
 from ntire_sr.manifest import load_manifest
 from ntire_sr.models.table import load_generator
+from ntire_sr.plan import plan_resumed, plan_training
 from ntire_sr.pretrained import ALEXNET, NotFound, find
 from ntire_sr.submission.session import pack
-from ntire_sr.train import is_finished, plan_resumed, plan_training, train
+from ntire_sr.train import is_finished, train
 
 
 def demonstrate(
@@ -58,6 +59,7 @@ def demonstrate(
         say(f"kept: {folder.weights} ({plan.config.steps} steps)")
     else:
         outcome = train(plan, folder, resume=True)
+        assert outcome  # there is one process only
         say(f"weights: {outcome.weights} ({outcome.steps_done} of {outcome.steps} steps)")
 
     say(f"2/4 generate --samples {samples}")

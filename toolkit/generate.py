@@ -73,7 +73,7 @@ def sample_seed(seed: int, lr_sha256: str, sample: int) -> int:
 @torch.inference_mode()
 def draw(loaded: Loaded, lr: Tensor, trunk: object, seed: int) -> Tensor:
     """One sample before projection: (1, 3, h, w) in [0, 1] -> (1, 3, scale * h, scale * w), about [0, 1]."""
-    sr: Tensor = loaded.generator.sample(trunk, lr, loaded.generator.latents(lr, seeded(seed)))
+    sr: Tensor = loaded.generator.sample(trunk, lr, loaded.generator.latents(lr, [seeded(seed)]))
     if not bool(torch.isfinite(sr).all()):
         raise Failure("the network drew values that are no numbers", "use weights of an earlier checkpoint")
     return sr

@@ -35,6 +35,14 @@ class RunFolder:
         return self.path / "log.jsonl"
 
     @property
+    def previews(self) -> Path:
+        return self.path / "previews"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
     def weights(self) -> Path:
         return self.path / "weights.safetensors"
 

@@ -1,11 +1,14 @@
 """Several processes at one task, as `torchrun` starts them, on one machine or several."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ntire_sr.errors import Failure
+
+if TYPE_CHECKING:  # torch takes seconds to import, and one process alone needs nothing of it here
+    from torch import Tensor, nn
 
 Value = TypeVar("Value")
 
@@ -24,11 +27,14 @@ class Ranks:
         self.number = int(os.environ["RANK"]) if launched else 0
         self.count = int(os.environ.get("WORLD_SIZE", 1)) if launched else 1
         if self.count > 1:
-            import torch.distributed
+            import torch
 
             if not torch.distributed.is_initialized():
-                # the slowest process may be hours behind the first
-                torch.distributed.init_process_group("gloo", timeout=timedelta(days=2))
+                gpus = torch.cuda.is_available() and torch.distributed.is_nccl_available()
+                torch.distributed.init_process_group(
+                    "cpu:gloo,cuda:nccl" if gpus else "gloo",
+                    timeout=timedelta(days=2),  # the slowest process may be hours behind the first
+                )
 
     @property
     def is_first(self) -> bool:
@@ -72,6 +78,44 @@ class Ranks:
         values: list[Any] = [None] * self.count
         torch.distributed.all_gather_object(values, value)
         return values
+
+    def parallel(self, module: "nn.Module") -> "nn.Module":
+        """The module, whose gradients become the mean over all processes while they are computed.
+
+        With losses that are means over equally many crops, that is the gradient of the whole batch. Its
+        buffers must not depend on the crops.
+        """
+        if self.count == 1:
+            return module
+        from torch.nn.parallel import DistributedDataParallel
+
+        return DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+    def total(self, numbers: "Tensor") -> "Tensor":
+        """The sum over all processes of a tensor, (any shape); a new one."""
+        if self.count == 1:
+            return numbers
+        import torch.distributed
+
+        summed = numbers.clone()
+        torch.distributed.all_reduce(summed)
+        return summed
+
+    def means(self, terms: "Mapping[str, Tensor]") -> dict[str, float]:
+        """Scalars of this process, by name, as numbers: their means over all processes. Waits for the
+        device once."""
+        import torch
+
+        stacked = torch.stack([value.detach().float() for value in terms.values()])
+        return dict(zip(terms, (self.total(stacked) / self.count).tolist(), strict=True))
+
+    def any(self, here: bool) -> bool:
+        """Whether it is so in any process."""
+        if self.count == 1:
+            return here
+        import torch
+
+        return bool(self.total(torch.tensor(int(here))))
 
     def close(self) -> None:
         """Leave the group; the last thing to do."""

@@ -10,6 +10,7 @@ from ntire_sr.errors import WrongUse
 from ntire_sr.models.energy import (
     balanced_weight,
     best_of,
+    channel_norm,
     check_gamma,
     energy_score,
     energy_terms,
@@ -24,6 +25,7 @@ from ntire_sr.models.energy import (
 )
 
 DISTANCES = {
+    "channel": channel_norm,
     "location": location_norm,
     "patch": patch_norm(3),
     "whole": whole_norm,
@@ -50,6 +52,7 @@ def test_distances_worked_out_by_hand():
     b = torch.zeros_like(a)
     assert location_norm(a, b).tolist() == pytest.approx([(5 + 0 + 2) / 3])
     assert squared(a, b).tolist() == pytest.approx([(25 + 0 + 4) / 3])
+    assert channel_norm(a, b).tolist() == pytest.approx([(7 + 0 + 2) / math.sqrt(2) / 3])
     assert whole_norm(a, b).tolist() == pytest.approx([math.sqrt((25 + 0 + 4) / 3)])
     # window 3: at the ends two of its locations lie inside, in the middle three; one row of its rows
     wanted = (math.sqrt(25 / 2) + math.sqrt(29 / 3) + math.sqrt(4 / 2)) / 3
@@ -58,7 +61,7 @@ def test_distances_worked_out_by_hand():
 
 def test_a_constant_difference_has_the_same_length_in_every_norm():
     a, b = torch.full((2, 4, 5, 7), 0.75), torch.full((2, 4, 5, 7), 0.25)
-    for norm in (location_norm, patch_norm(3), patch_norm(5), whole_norm):
+    for norm in (channel_norm, location_norm, patch_norm(3), patch_norm(5), whole_norm):
         assert norm(a, b).tolist() == pytest.approx([1.0, 1.0], abs=2e-6)  # sqrt(4 * .5^2), less the floor
 
 
@@ -106,6 +109,23 @@ def test_bfloat16_maps_are_compared_in_float32(distance):
 # Energy scores
 
 
+def test_spread_in_the_wrong_channels_is_seen_channel_by_channel_and_hardly_by_a_norm_over_them():
+    # the truth varies in 32 of 64 channels; a sampler has as much spread, in the other 32
+    draws = random(3, 2000, 64, 1, 1)
+    first = torch.arange(64).view(64, 1, 1) < 32
+    target, right, wrong = draws[0] * first, draws[1:] * first, draws[1:] * ~first
+    cost = {}
+    for name in ("channel", "location"):
+        score_right, score_wrong = (
+            energy_score(*energy_terms(samples, target, DISTANCES[name]), 0.5) for samples in (right, wrong)
+        )
+        cost[name] = (score_wrong / score_right - 1).item()
+    assert abs(cost["location"]) < 0.05  # both lie sqrt(64) from the truth and from each other
+    # each right channel is worth 1 / sqrt(pi) when calibrated; the others cost sqrt(2 / pi) and half of 2 / sqrt(pi)
+    # less, so that the ratio of the scores is 2 sqrt(2) - 1
+    assert cost["channel"] == pytest.approx(2 * math.sqrt(2) - 2, abs=0.05)
+
+
 def test_energy_terms_worked_out_by_hand():
     # three samples 0, 1 and 4 of a truth 2: distances 2, 1, 2; pairs 1, 4, 3
     samples, target = torch.stack((row(0), row(1), row(4))), row(2)
@@ -113,7 +133,7 @@ def test_energy_terms_worked_out_by_hand():
     assert to_target.item() == pytest.approx(5 / 3, abs=2e-6)
     assert apart.item() == pytest.approx(8 / 3, abs=2e-6)
     assert energy_score(to_target, apart, 0.5).item() == pytest.approx(5 / 3 - 4 / 3, abs=2e-6)
-    assert spread_ratio(to_target, apart) == pytest.approx(8 / 5, abs=2e-6)
+    assert spread_ratio(to_target.item(), apart.item()) == pytest.approx(8 / 5, abs=2e-6)
 
 
 def test_energy_terms_of_layers_are_the_means_over_layers():
@@ -154,10 +174,9 @@ def test_shapes_that_would_be_broadcast_or_are_one_sample_are_refused(samples):
         energy_terms(torch.zeros(samples), torch.zeros(2, 3, 4, 4), location_norm)
 
 
-def test_the_spread_ratio_is_a_plain_number_and_nan_where_there_is_no_distance():
-    one, three = torch.tensor(1.0, requires_grad=True), torch.tensor(3.0, requires_grad=True)
-    assert spread_ratio(one, three) == 3
-    assert math.isnan(spread_ratio(torch.tensor(0.0), torch.tensor(0.0)))
+def test_the_spread_ratio_is_nan_where_there_is_no_distance():
+    assert spread_ratio(1.0, 3.0) == 3
+    assert math.isnan(spread_ratio(0.0, 0.0))
 
 
 def test_gamma_is_refused_where_samples_run_away_and_warned_of_where_they_overshoot():
@@ -276,14 +295,14 @@ def test_r1_penalty_of_a_discriminator_that_is_flat_is_zero():
 
 def test_the_balanced_weight_makes_the_extra_gradient_the_stated_share():
     main, extra = torch.tensor([3.0, 4.0]), torch.tensor([100.0, 0.0], requires_grad=True)  # lengths 5 and 100
-    weight = balanced_weight(main, extra, share=0.2, limit=1e4)
+    weight = balanced_weight(main.norm(), extra.norm(), share=0.2, limit=1e4)
     assert weight.item() == pytest.approx(0.2 * 5 / 100)
     assert not weight.requires_grad
     assert (weight * extra).norm().item() == pytest.approx(1)
 
 
 def test_the_balanced_weight_is_the_limit_without_extra_gradient_and_zero_without_main_gradient():
-    one, none = torch.ones(3), torch.zeros(3)
+    one, none = torch.tensor(1.0), torch.tensor(0.0)
     assert balanced_weight(one, none, 0.5, limit=8.0).item() == 8
     assert balanced_weight(none, one, 0.5, limit=8.0).item() == 0
     assert balanced_weight(none, none, 0.5, limit=8.0).item() == 0

@@ -7,15 +7,22 @@ import torch
 
 from ntire_sr.config import TrainConfig
 from ntire_sr.errors import Failure, WrongUse
-from ntire_sr.models.contract import seeded
+from ntire_sr.models.contract import normal, seeded
+from ntire_sr.models.drawing import Drawing, draw_latents
 from ntire_sr.models.srgan import SrganSettings, SrganTraining
 from ntire_sr.models.stochastic_training import StochasticSettings
 from ntire_sr.models.table import MODELS, load_generator, save_weights
+from ntire_sr.ranks import Ranks
+from ntire_sr.resize import downscale
 
 SMALL = SrganSettings(channels=6, blocks=2, noise_channels=3, discriminator_channels=4, features="filters")
 STOCHASTIC = StochasticSettings(channels=6, growth=4, blocks=1, fine_channels=4, latent_channels=2)
 SETTINGS = {"bicubic": MODELS["bicubic"].settings(), "srgan": SMALL, "stochastic": STOCHASTIC}
 CPU = torch.device("cpu")
+
+
+def per_crop(step: int) -> list[torch.Generator]:
+    return [seeded(step, index) for index in range(2)]
 
 
 def test_every_model_of_the_table_is_tested_here():
@@ -29,7 +36,9 @@ def test_samples_have_the_promised_shape_and_depend_on_the_seed_alone(name, scal
     generator = model.build(scale, SETTINGS[name])
     lr = torch.rand(1, 3, 9, 7)
     trunk = generator.trunk(lr)
-    one, again, other = (generator.sample(trunk, lr, generator.latents(lr, seeded(seed))) for seed in (1, 1, 2))
+    one, again, other = (
+        generator.sample(trunk, lr, generator.latents(lr, [seeded(seed)])) for seed in (1, 1, 2)
+    )
     assert one.shape == (1, 3, 9 * scale, 7 * scale)
     assert torch.equal(one, again)
     assert torch.equal(one, other) == model.deterministic
@@ -41,7 +50,7 @@ def test_no_pixel_depends_on_more_than_the_receptive_field(name, scale):
     generator = MODELS[name].build(scale, SETTINGS[name])
     side = 2 * generator.receptive_field + 5
     lr = torch.rand(1, 3, side, side, requires_grad=True)
-    latents = generator.latents(lr, seeded(0))
+    latents = generator.latents(lr, [seeded(0)])
     sr = generator.sample(generator.trunk(lr), lr, latents)
     middle = side // 2
     for offset in (0, scale - 1):
@@ -58,11 +67,13 @@ def batch(scale: int = 4):
 
 
 def training(**changes) -> SrganTraining:
-    return SrganTraining(TrainConfig(steps=10, patch=32), replace(SMALL, adversarial_from=0.0, **changes), CPU)
+    return SrganTraining(
+        TrainConfig(steps=10, patch=32), replace(SMALL, adversarial_from=0.0, **changes), CPU, Ranks()
+    )
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms():
-    losses = training(alpha=1.0, beta=2.0, gamma=0.3).step(*batch(), seeded(0))
+    losses = training(alpha=1.0, beta=2.0, gamma=0.3).step(*batch(), per_crop(0))
     parts = losses["content"] + losses["consistency"] + losses["diversity"] + losses["adversarial"]
     assert losses["loss"] == pytest.approx(parts, rel=1e-5)
     assert losses["diversity"] < 0 < losses["consistency"]
@@ -70,8 +81,8 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
 
 def test_each_coefficient_scales_its_term_and_no_other():
     lr, hr = batch()
-    one = training(beta=1.0, gamma=0.2, adversarial=0.01).step(lr, hr, seeded(0))
-    two = training(beta=3.0, gamma=0.4, adversarial=0.05).step(lr, hr, seeded(0))
+    one = training(beta=1.0, gamma=0.2, adversarial=0.01).step(lr, hr, per_crop(0))
+    two = training(beta=3.0, gamma=0.4, adversarial=0.05).step(lr, hr, per_crop(0))
     assert two["consistency"] == pytest.approx(3 * one["consistency"], rel=1e-5)
     assert two["diversity"] == pytest.approx(2 * one["diversity"], rel=1e-5)
     assert two["adversarial"] == pytest.approx(5 * one["adversarial"], rel=1e-5)
@@ -84,7 +95,7 @@ def test_samples_of_a_rewarded_training_differ_more_than_without_reward():
     for gamma in (0.0, 0.45):
         made = training(gamma=gamma, adversarial=0.0, learning_rate=2e-3)
         for step in range(30):
-            losses = made.step(lr, hr, seeded(step))
+            losses = made.step(lr, hr, per_crop(step))
         spread[gamma] = losses["r_features"]
     assert spread[0.45] > 1.2 * spread[0.0]
 
@@ -92,7 +103,7 @@ def test_samples_of_a_rewarded_training_differ_more_than_without_reward():
 def test_the_adversarial_loss_begins_when_it_is_told_to():
     made = training()
     made.settings = replace(made.settings, adversarial_from=0.2)
-    names = [made.step(*batch(), seeded(step)).keys() for step in range(3)]
+    names = [made.step(*batch(), per_crop(step)).keys() for step in range(3)]
     assert ["adversarial" in found for found in names] == [False, False, True]
 
 
@@ -100,13 +111,13 @@ def test_a_training_that_goes_on_from_its_state_is_the_same_bit_for_bit():
     straight, first = training(), training()
     lr, hr = batch()
     for step in range(4):
-        straight.step(lr, hr, seeded(step))
+        straight.step(lr, hr, per_crop(step))
     for step in range(2):
-        first.step(lr, hr, seeded(step))
+        first.step(lr, hr, per_crop(step))
     second = training()
     second.load_state_dict(first.state_dict())
     for step in range(2, 4):
-        second.step(lr, hr, seeded(step))
+        second.step(lr, hr, per_crop(step))
     for name, value in straight.weights().items():
         assert torch.equal(value, second.weights()[name])
 
@@ -118,7 +129,7 @@ def test_a_generator_comes_back_from_its_file(tmp_path):
     loaded = load_generator(path, None, CPU)
     assert (loaded.scale, loaded.settings, loaded.facts, loaded.model.name) == (4, SMALL, {"step": 3}, "srgan")
     lr = torch.rand(1, 3, 8, 8)
-    latents = loaded.generator.latents(lr, seeded(5))
+    latents = loaded.generator.latents(lr, [seeded(5)])
     expected = made.average.sample(made.average.trunk(lr), lr, latents)
     assert torch.equal(loaded.generator.sample(loaded.generator.trunk(lr), lr, latents), expected)
 
@@ -151,3 +162,34 @@ def test_missing_foreign_damaged_and_diverged_weights_are_named(tmp_path):
     save_weights(tmp_path / "cut.safetensors", "srgan", 4, SMALL, {"tail.bias": torch.zeros(3)}, {})
     with pytest.raises(Failure, match="do not fit the model srgan"):
         load_generator(tmp_path / "cut.safetensors", None, CPU)
+
+
+def test_msgans_term_is_the_noise_apart_by_the_samples_apart():
+    made = training(diversity="ratio", gamma=0.1)
+    one, other = torch.zeros(1, 2, 3, 3), torch.full((1, 2, 3, 3), 3.0)
+    pairs = [torch.cat((one, other)), torch.cat((other[:, :, :1, :1], one[:, :, :1, :1]))]
+    assert made._sameness(torch.tensor(0.5), pairs).item() == pytest.approx(3 / (0.5 + 1e-5))
+    assert training()._sameness(torch.tensor(0.5), pairs).item() == -0.5
+    losses = made.step(*batch(), per_crop(0))
+    assert losses["diversity"] == pytest.approx(0.1 * 1.128 / losses["apart_features"], rel=0.1)
+    with pytest.raises(WrongUse, match=r"diversity 'ration' is unknown(.|\n)*ratio"):
+        training(diversity="ration")
+
+
+def test_drawing_gives_samples_of_each_image_in_turn_and_their_error_before_projection():
+    generator = MODELS["srgan"].build(4, SMALL)
+    lr = torch.rand(2, 3, 8, 8)
+    latents = draw_latents(generator, lr, per_crop(0), 3)
+    free, error = Drawing(generator, 3, projection=False)(lr, latents)
+    exact, same_error = Drawing(generator, 3, projection=True)(lr, latents)
+    assert free.shape == exact.shape == (6, 3, 32, 32)
+    assert error.item() == pytest.approx((downscale(free, 4) - lr.repeat(3, 1, 1, 1)).abs().mean().item())
+    assert error.item() == pytest.approx(same_error.item())
+    assert (downscale(exact, 4) - lr.repeat(3, 1, 1, 1)).abs().max() < 1e-5
+    # the second sample of the second image is its own: the same whoever is beside it
+    alone = [normal(per_crop(0)[1:] * 3, 3, 8, 8, device=CPU)[1], latents[0][3]]
+    assert torch.equal(*alone)
+    half, _ = Drawing(generator, 3, projection=True, half=True)(lr, latents)
+    assert half.dtype == torch.float32
+    assert (half - exact).abs().max() < 0.1
+    assert (downscale(half, 4) - lr.repeat(3, 1, 1, 1)).abs().max() < 1e-5  # the projection is never bfloat16

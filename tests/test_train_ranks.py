@@ -1,0 +1,87 @@
+"""Several processes at one training, as torchrun starts them, with the gloo backend."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINIEST
+from safetensors.torch import load_file
+
+from ntire_sr.layout import RunFolder
+from ntire_sr.models.consistency import project
+from ntire_sr.models.contract import seeded
+from ntire_sr.models.table import load_generator
+from ntire_sr.plan import plan_training
+from ntire_sr.train import train
+
+MODELS = {
+    "srgan": TINIEST,
+    "stochastic": {
+        **{name: value for name, value in TINIEST.items() if name != "blocks"},
+        "model": "stochastic", "growth": 4, "blocks": 1, "fine_channels": 4, "latent_channels": 2, "warm_up": 0.0,
+    },
+}  # fmt: skip
+
+
+def spread(processes: int, folder: Path, values: dict, *words: str) -> str:
+    """Train by torchrun; its standard output."""
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes),
+        "-m", "--", "ntire_sr", "train", "--run", str(folder), *words,
+    ]  # fmt: skip
+    for name, value in values.items():
+        command += ["--set", f"{name}={value}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def logged(run: RunFolder) -> list[dict[str, float]]:
+    return [json.loads(line) for line in run.log.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_two_processes_with_the_same_batch_have_the_losses_of_one(model, tmp_path):
+    values = {**MODELS[model], "batch": 4, "steps": 4}
+    alone, shared = RunFolder(tmp_path / "alone"), RunFolder(tmp_path / "shared")
+    train(plan_training(values), alone)
+    said = spread(2, shared.path, values)
+    assert said.count("finished: 4 steps") == 1  # one process speaks
+    measured = {"images_per_second", "loader_share"}
+    for one, both in zip(logged(alone), logged(shared), strict=True):
+        assert one.keys() == both.keys()
+        for name in one.keys() - measured:
+            assert both[name] == pytest.approx(one[name], rel=2e-4, abs=1e-6), (one["step"], name)
+    # not the weights: what projection takes away again (a bias of the last layer) drifts with rounding
+    lr = torch.rand(1, 3, 12, 12)
+    images = []
+    for run in (alone, shared):
+        generator = load_generator(run.weights, None, torch.device("cpu")).generator
+        drawn = generator.sample(generator.trunk(lr), lr, generator.latents(lr, [seeded(1)]))
+        images.append(project(drawn, lr, 4))
+    assert torch.allclose(*images, atol=2e-4)
+
+
+def test_a_spread_training_that_was_stopped_goes_on_to_the_same_bits(tmp_path):
+    values = {**MODELS["stochastic"], "batch": 4, "steps": 4}
+    straight, parts = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "parts")
+    spread(2, straight.path, values)
+    said = spread(2, parts.path, values, "--max-minutes", "0.0000001")
+    assert "stopped (time) after 1 of 4 steps" in said
+    spread(2, parts.path, {}, "--resume", "--max-minutes", "0")
+    one, other = load_file(straight.weights), load_file(parts.weights)
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    assert [line["step"] for line in logged(parts)] == [1, 2, 3, 4]
+
+
+def test_a_batch_that_cannot_be_shared_equally_is_refused(tmp_path):
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+        "-m", "--", "ntire_sr", "train", "--run", str(tmp_path), "--set", "batch=3",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0
+    assert "batch 3 cannot be shared equally by 2 processes" in done.stderr and "batch=4" in done.stderr
