@@ -1,4 +1,5 @@
-# make demo: the whole chain on embedded photographs; make test: all tests. Both set up .venv first.
+# make demo: the whole chain on embedded photographs; make test: all tests but the
+# long campaigns of make torture. Both set up .venv first.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -7,7 +8,7 @@ BIN := $(VENV)/Scripts
 endif
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test torture lint docs bench bench-train clean
 
 demo: $(STAMP)
 	$(BIN)/ntire-sr demo
@@ -15,12 +16,18 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest
 
+torture: $(STAMP)
+	$(BIN)/python -m pytest -m torture
+
 lint: $(STAMP)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/score.py
+
+bench-train: $(STAMP)
+	$(BIN)/python benchmarks/train.py
 
 docs: $(STAMP)
 	$(BIN)/python tests/write_docs.py

@@ -1,0 +1,234 @@
+"""What each part of the training is worth: every row has the same processor time, data and measure.
+
+    python benchmarks/ablation.py --hr FOLDER --out FOLDER [--minutes 10 --threads 1 --only NAME ...]
+
+A row is a training with its own settings. Its steps are what fits into the time: a few steps are timed
+first. Some photographs of the folder are held out of all trainings; samples of their middles are drawn
+and scored. What is finished is kept in OUT/rows, so that a run goes on where it stopped; OUT/table.md is
+the table, OUT/samples.png a row of pictures per row of it.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ntire_sr.data import Photographs, make_lr
+from ntire_sr.files import make_folder, read_json, write_json, write_whole
+from ntire_sr.images import read_image, write_png
+from ntire_sr.layout import SampleName, list_images
+from ntire_sr.models.contract import seeded
+from ntire_sr.plan import plan_training
+from ntire_sr.ranks import Ranks
+
+HELD_OUT = 12  # photographs
+SIDE = 384  # pixels of the middle of each that is measured, at most
+SAMPLES = 10
+TIMED_STEPS = 20
+PICTURED = ((1, 110, 150), (4, 80, 140))  # held-out photograph, top and left of the crop in the pictures
+PICTURE = 96
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training; no settings: bicubic enlargement, which needs none."""
+
+    name: str
+    says: str  # in the table
+    settings: dict[str, Any] | None
+
+
+STOCHASTIC = {"model": "stochastic"}
+SRGAN = {"model": "srgan", "batch": 6, "patch": 96, "average": 0.999}
+ROWS = (
+    Row("bicubic", "bicubic + projection", None),
+    Row("l1", "L1 + projection", STOCHASTIC | {"warm_up": 1.0}),
+    Row("srgan", "`srgan`, as the students wrote it", SRGAN),
+    Row("srgan-seed1", "the same, another seed", SRGAN | {"seed": 1}),
+    Row("msgan", "`srgan` with MSGAN's ratio term", SRGAN | {"diversity": "ratio", "gamma": 0.015}),
+    Row("gamma49", "`stochastic`, gamma .49", STOCHASTIC),
+    Row("gamma49-seed1", "the same, another seed", STOCHASTIC | {"seed": 1}),
+    Row("gamma0", "gamma 0", STOCHASTIC | {"gamma": 0.0}),
+    Row("gamma40", "gamma .40", STOCHASTIC | {"gamma": 0.40}),
+    Row("gamma55", "gamma .55", STOCHASTIC | {"gamma": 0.55}),
+    Row("no-adversarial", "without adversarial term", STOCHASTIC | {"adversarial": 0.0}),
+    Row("no-best", "without best-of-K", STOCHASTIC | {"best": 0.0}),
+    Row("sample-wide", "with a latent for the whole sample", STOCHASTIC | {"sample_wide": True}),
+    Row("projection-at-test", "projection when drawing only", STOCHASTIC | {"projection": False}),
+)
+
+
+def split(hr: Path, out: Path) -> tuple[Path, Path, Path]:
+    """Folders of photographs to train on (links), of held-out middles, and of their LR images."""
+    training, held, lr = out / "train", out / "HR", out / "LR"
+    paths = list_images(hr, "HR", recursive=True)
+    every = len(paths) / HELD_OUT
+    chosen = [paths[int((index + 0.5) * every)] for index in range(HELD_OUT)]
+    if not lr.exists():
+        make_folder(training)
+        for number, path in enumerate(paths):
+            link = training / f"{number:05d}{path.suffix}"
+            if path not in chosen and not link.exists():
+                link.symlink_to(path.resolve())
+        for number, path in enumerate(chosen, start=801):
+            image = read_image(path)
+            height, width = (min(SIDE, side // 8 * 8) for side in image.shape[:2])
+            top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+            crop = np.ascontiguousarray(image[top : top + height, left : left + width])
+            write_png(held / f"{number:04d}.png", crop)
+        make_lr(held, lr, 4)
+    return training, held, lr
+
+
+def steps_in(seconds: float, settings: dict[str, Any], training: Path) -> tuple[int, float]:
+    """How many steps of such a training take this processor time, all its phases in proportion; and how long
+    one takes."""
+    plan = plan_training({**settings, "hr": str(training), "steps": TIMED_STEPS, "device": "cpu"})
+    config = plan.config
+    photographs = Photographs(training, config.patch, config.scale, config.cache)
+    made = plan.model.training(config, plan.settings, torch.device("cpu"), Ranks())
+    began = 0.0
+    for step in range(TIMED_STEPS + 1):
+        if step == 1:  # the first one fills caches
+            made.steps_done, began = 0, time.process_time()
+        lr, hr = photographs.batch(config.batch, config.seed, step, torch.device("cpu"))
+        made.step(lr, hr, [seeded(config.seed, step, index) for index in range(config.batch)])
+    each = (time.process_time() - began) / TIMED_STEPS
+    return max(1, round(seconds / each)), each
+
+
+def command(*words: object, threads: int) -> float:
+    """Call ntire-sr in a process of its own; its processor seconds."""
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(
+        [sys.executable, "-m", "ntire_sr", *map(str, words)],
+        check=True,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def measure(
+    row: Row, out: Path, folders: tuple[Path, Path, Path], minutes: float, threads: int
+) -> dict[str, Any]:
+    """Train, draw and score one row, from where it had come to."""
+    training, held, lr = folders
+    run, weights = out / "runs" / row.name, "bicubic"
+    found: dict[str, Any] = {"name": row.name, "settings": row.settings, "steps": 0, "cpu_seconds": 0.0}
+    if row.settings is not None:
+        if (run / "config.json").exists():
+            steps = read_json(run / "config.json", "configuration")["steps"]
+        else:
+            steps, _ = steps_in(60 * minutes, row.settings, training)
+        words = [
+            f"{name}={value}" for name, value in (row.settings | {"hr": training, "validation": "none"}).items()
+        ]
+        options = [word for setting in words for word in ("--set", setting)]
+        options += ["--run", run, "--steps", steps, "--max-minutes", 0, "--device", "cpu", "--resume"]
+        spent = command("train", *options, threads=threads)
+        weights = run / "weights.safetensors"
+        found |= {"steps": steps, "cpu_seconds": round(spent, 1)}
+    samples = out / "samples" / row.name
+    scale = ["--scale", 4] if row.settings is None else []
+    command(
+        "generate",
+        "--lr",
+        lr,
+        "--weights",
+        weights,
+        "--samples",
+        SAMPLES,
+        "--out",
+        samples,
+        *scale,
+        threads=threads,
+    )
+    score = out / "scores" / row.name
+    command(
+        "score",
+        "--sr",
+        samples,
+        "--hr",
+        held,
+        "--out",
+        score,
+        "--realism",
+        "niqe",
+        "--no-report",
+        threads=threads,
+    )
+    summary = read_json(score / "score.json", "score")["summary"]
+    return found | {"summary": summary}
+
+
+def table(found: list[tuple[Row, dict[str, Any]]]) -> str:
+    """The Markdown table of the rows that are finished."""
+    lines = [
+        "| | LPIPS, lower is better | S_10 in %, higher | r (LPIPS) | r (pixels) | NIQE, lower | worst LR-PSNR in dB "
+        "| steps | processor seconds |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row, values in found:
+        s = values["summary"]
+        r = [f"{s[name]:.2f}" if s.get(name) is not None else "" for name in ("r_LPIPS", "r_pixels")]
+        figures = [
+            f"{s['LPIPS_mean']:.3f}", f"{s['score']:.1f}", *r, f"{s['niqe']:.2f}", f"{s['LRPSNR_worst_sample']:.1f}",
+            str(values["steps"] or ""), f"{values['cpu_seconds']:.0f}" if values["steps"] else "",
+        ]  # fmt: skip
+        lines.append(" | ".join([f"| {row.says}", *figures]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def pictures(out: Path, finished: list[Row]) -> np.ndarray:
+    """A row per row: of two places, HR, two samples, and six times the samples' standard deviation."""
+    rows = []
+    for row in finished:
+        parts = []
+        for number, top, left in PICTURED:
+            place = (slice(top, top + PICTURE), slice(left, left + PICTURE))
+            names = [out / "samples" / row.name / str(SampleName(number, k)) for k in range(SAMPLES)]
+            drawn = np.stack([read_image(path)[place] for path in names])
+            spread = np.clip(drawn.astype(np.float32).std(0) * 6, 0, 255).round().astype(np.uint8)
+            parts += [read_image(out / "HR" / f"{801 + number:04d}.png")[place], drawn[0], drawn[1], spread]
+        rows.append(np.concatenate(parts, 1))
+    return np.ascontiguousarray(np.concatenate(rows).repeat(2, 0).repeat(2, 1))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hr", type=Path, required=True, help="folder of photographs")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=10, help="of processor time per row")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", nargs="*", help="names of rows: " + ", ".join(row.name for row in ROWS))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    out = make_folder(options.out)
+    folders = split(options.hr, out)
+    for row in ROWS:
+        kept = out / "rows" / f"{row.name}.json"
+        if (options.only and row.name not in options.only) or kept.exists():
+            continue
+        print(f"{row.name} ...", flush=True)
+        write_json(kept, measure(row, out, folders, options.minutes, options.threads))
+    finished = [row for row in ROWS if (out / "rows" / f"{row.name}.json").exists()]
+    text = table([(row, json.loads((out / "rows" / f"{row.name}.json").read_text())) for row in finished])
+    write_whole(out / "table.md", text)
+    write_png(out / "samples.png", pictures(out, finished))
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,302 @@
+"""How fast `stochastic` trains, what a step is made of, and beside a plain loop over the same networks.
+
+    python benchmarks/train.py [--hr FOLDER --preset tiny --device cpu --steps 8 --rounds 3 --threads 2]
+
+Both loops run in one process, warmed, in turns, and end a step with the same losses, discriminator
+included. The plain loop is what one writes first: photographs are decoded for every crop, in the loop's
+way; each sample goes through trunk and decoder by itself; HR and SR go through features and
+discriminator where each loss asks for them; tensors keep their usual layout; one backward pass from the
+sum of the losses.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from ntire_sr.data import TRAINING_PHOTOGRAPHS, Photographs, embedded_photographs
+from ntire_sr.images import read_image, to_tensor, to_unit
+from ntire_sr.layout import list_images
+from ntire_sr.models.consistency import project
+from ntire_sr.models.contract import seeded
+from ntire_sr.models.drawing import draw_latents
+from ntire_sr.models.energy import (
+    best_of,
+    energy_terms,
+    layers_energy_terms,
+    location_norm,
+    patch_norm,
+    range_penalty,
+)
+from ntire_sr.models.losses import adversarial_loss
+from ntire_sr.models.schedule import update_average
+from ntire_sr.models.stochastic_training import StochasticTraining
+from ntire_sr.plan import Plan, plan_training
+from ntire_sr.prefetch import Prefetch
+from ntire_sr.ranks import Ranks
+from ntire_sr.resize import downscale, downscale_8bit
+
+
+def waited(device: torch.device) -> float:
+    """Now, once the device has done what it was told to."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+@contextmanager
+def usual_layout() -> Iterator[None]:
+    """Tensors stay in torch's own layout, whatever the networks ask for."""
+    plain = Tensor.contiguous
+
+    def contiguous(tensor: Tensor, memory_format: torch.memory_format = torch.contiguous_format) -> Tensor:
+        return plain(tensor)
+
+    Tensor.contiguous = contiguous
+    try:
+        yield
+    finally:
+        Tensor.contiguous = plain
+
+
+class Plain:
+    """The plain loop: see the module's text."""
+
+    def __init__(self, plan: Plan, device: torch.device, paths: list[Path]):
+        assert plan.model.training is not None
+        self.made = plan.model.training(plan.config, plan.settings, device, Ranks())
+        assert isinstance(self.made, StochasticTraining)
+        for network in (self.made.generator, self.made.discriminator, self.made.phi):
+            network.to(memory_format=torch.contiguous_format)
+        self.config, self.device, self.paths = plan.config, device, paths
+        self.random = np.random.default_rng(0)
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        crops = []
+        for index in self.random.integers(0, len(self.paths), self.config.batch):
+            image, side = read_image(self.paths[index]), self.config.patch
+            top, left = (int(self.random.integers(0, length - side + 1)) for length in image.shape[:2])
+            crops.append(to_tensor(np.ascontiguousarray(image[top : top + side, left : left + side])))
+        hr = torch.cat(crops).to(self.device)
+        return to_unit(downscale_8bit(hr, self.config.scale)), to_unit(hr)
+
+    def step(self, number: int) -> None:
+        made, s = self.made, self.made.settings
+        lr, hr = self.batch()
+        drawn, raw = [], []
+        for k in range(s.samples):
+            latents = made.generator.latents(
+                lr, [seeded(number, k, i, device=self.device) for i in range(len(lr))]
+            )
+            raw.append(made.generator.sample(made.generator.trunk(lr), lr, latents))
+            drawn.append(project(raw[-1], lr, self.config.scale))
+        stack = torch.stack(drawn)
+
+        made.discriminator.requires_grad_(True)
+        judged = adversarial_loss(made.discriminator(hr, made.phi(hr)), True)
+        for one in drawn:
+            logits = made.discriminator(one.detach(), made.phi(one.detach()))
+            judged = judged + adversarial_loss(logits, False) / s.samples
+        made.discriminator_optimiser.zero_grad()
+        judged.backward()
+        made.discriminator_optimiser.step()
+        made.discriminator.requires_grad_(False)
+
+        phi_hr = made.phi(hr)
+        layers = [torch.stack(maps) for maps in zip(*(made.phi(one) for one in drawn), strict=True)]
+        loss = range_penalty(stack)
+        for one, lr_weight in zip(raw, [s.consistency / s.samples] * s.samples, strict=True):
+            loss = loss + lr_weight * (downscale(one, self.config.scale) - lr).abs().mean()
+        for to_hr, apart in (
+            energy_terms(stack, hr, location_norm),
+            energy_terms(stack, hr, patch_norm(s.window_px)),
+            layers_energy_terms(layers, phi_hr, location_norm),
+        ):
+            loss = loss + to_hr - s.gamma * apart
+        for maps, target in zip(layers, phi_hr, strict=True):
+            loss = loss + s.best * best_of(maps, target, 3, 10.0) / len(phi_hr)
+        for one in drawn:
+            loss = loss + 0.01 * adversarial_loss(made.discriminator(one, made.phi(one)), True) / s.samples
+        made.generator_optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(made.generator.parameters(), 1.0)
+        made.generator_optimiser.step()
+        update_average(made.average, made.generator, s.average, number + 1)
+        loss.item()
+
+
+class Ours:
+    """The loop of `ntire-sr train`, without checkpoints."""
+
+    def __init__(self, plan: Plan, device: torch.device, photographs: Photographs):
+        assert plan.model.training is not None
+        self.made = plan.model.training(plan.config, plan.settings, device, Ranks())
+        assert isinstance(self.made, StochasticTraining)
+        self.config, self.device, self.photographs = plan.config, device, photographs
+        self.loader_share = 0.0
+
+    def steps(self, first: int, count: int) -> None:
+        batches = Prefetch(
+            lambda at: self.photographs.prepare(self.config.batch, 0, at),
+            lambda prepared: self.photographs.finish(prepared, self.device),
+            first,
+            first + count,
+        )
+        began = time.perf_counter()
+        with batches:
+            for number, (lr, hr) in enumerate(batches, start=first):
+                self.step(lr, hr, number)
+        self.loader_share = batches.waited_seconds / (time.perf_counter() - began)
+
+    def step(self, lr: Tensor, hr: Tensor, number: int) -> None:
+        random = [seeded(0, number, index, device=self.device) for index in range(len(lr))]
+        self.made.step(lr, hr, random)
+
+
+def seconds(work: Callable[[], object], device: torch.device, times: int = 3) -> float:
+    """Of one call, the median of a few."""
+    work()
+    found = []
+    for _ in range(times):
+        began = waited(device)
+        work()
+        found.append(waited(device) - began)
+    return statistics.median(found)
+
+
+def shares(ours: Ours, lr: Tensor, hr: Tensor, device: torch.device) -> dict[str, float]:
+    """Seconds of a step's parts, each by itself, forward and backward."""
+    made = ours.made
+    count, generator = made.settings.samples, made.generator
+    random = [seeded(0, index, device=device) for index in range(len(lr))]
+    repeated = lr.repeat(count, 1, 1, 1)
+    latents = draw_latents(generator, lr, random, count)
+    half = torch.autocast(device.type, torch.bfloat16, enabled=made.drawing.half)
+    with torch.no_grad(), half:
+        known = generator.trunk(lr)
+    samples = made._draw(lr, random)[0].detach().requires_grad_()
+    phi_hr = made.phi(hr)
+
+    def trunk() -> None:
+        with half:
+            maps = generator.trunk(lr)
+        maps.backward(torch.ones_like(maps))
+
+    def decoder() -> None:
+        maps = known.detach().requires_grad_()
+        with half:
+            drawn = generator.sample(maps.repeat(count, 1, 1, 1), repeated, latents).float()
+        project(drawn, repeated, generator.scale).sum().backward()
+
+    def features() -> None:
+        with torch.no_grad():
+            made.phi(hr)
+        terms = made._scores(samples, made.phi(samples), hr, phi_hr)
+        torch.autograd.grad(terms["loss"], samples)
+
+    def discriminator() -> None:
+        made._adversarial(samples, kept, hr, phi_hr, torch.ones_like(samples), {})
+
+    def optimiser() -> None:
+        made.generator_optimiser.step()
+        update_average(made.average, generator, made.settings.average, 1000)
+
+    found = {name.__name__: seconds(name, device) for name in (trunk, decoder, features)}
+    found_of_discriminator = []
+    for _ in range(3):  # it follows features back once, which it does not make
+        kept = made.phi(samples)
+        began = waited(device)
+        discriminator()
+        found_of_discriminator.append(waited(device) - began)
+    return found | {
+        "discriminator": statistics.median(found_of_discriminator),
+        "optimiser": seconds(optimiser, device),
+        "latents": seconds(lambda: draw_latents(generator, lr, random, count), device),
+    }
+
+
+def matrix_rate(device: torch.device, kind: torch.dtype) -> float:
+    """Floating-point operations per second of a large matrix product, the best of several."""
+    side = 1536 if device.type == "cpu" else 8192
+    one = torch.rand(side, side, device=device, dtype=kind)
+    times = []
+    for _ in range(8):
+        began = waited(device)
+        one @ one
+        times.append(waited(device) - began)
+    return 2 * side**3 / min(times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--hr", type=Path, help="folder of photographs; none: the embedded ones")
+    parser.add_argument("--preset", default="tiny")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--steps", type=int, default=8, help="of each loop in a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2, help="on a processor")
+    parser.add_argument("--compile", action="store_true")
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    if device.type == "cpu":
+        torch.set_num_threads(options.threads)
+    plan = plan_training(
+        {"model": "stochastic", "preset": options.preset, "warm_up": 0.0, "adversarial_from": 0.0,
+         "compile": options.compile, **({"hr": str(options.hr)} if options.hr else {})}
+    )  # fmt: skip
+    config = plan.config
+    photographs = Photographs(options.hr, config.patch, config.scale, config.cache)
+    if device.type == "cuda":
+        photographs.keep_on(device)
+    paths = (
+        list_images(options.hr, "HR", recursive=True)
+        if options.hr
+        else embedded_photographs(TRAINING_PHOTOGRAPHS)
+    )
+    ours, plain = Ours(plan, device, photographs), Plain(plan, device, paths)
+
+    ours.steps(0, 2)
+    with usual_layout():
+        plain.step(0)
+    fast, slow, ratios = [], [], []
+    for turn in range(options.rounds):
+        began = waited(device)
+        ours.steps(2 + turn * options.steps, options.steps)
+        middle = waited(device)
+        with usual_layout():
+            for number in range(options.steps):
+                plain.step(number)
+        slow.append((waited(device) - middle) / options.steps)
+        fast.append((middle - began) / options.steps)
+        ratios.append(slow[-1] / fast[-1])
+    step = statistics.median(fast)
+    lr, hr = photographs.batch(config.batch, 0, 0, device)
+    with FlopCounterMode(display=False) as counter:
+        ours.step(lr, hr, 0)
+    rate = matrix_rate(device, torch.float32 if device.type == "cpu" else torch.bfloat16)
+    drawn = config.batch * plan.settings.samples
+    print(
+        f"stochastic, preset {options.preset}, {config.batch} x {config.patch} px, {plan.settings.samples} samples, {device}"
+    )
+    print(f"features: {ours.made.features_name}; {options.rounds} rounds of {options.steps} steps")
+    print(f"ours:  {step:.3f} s per step, {config.batch / step:.1f} images/s, {drawn / step:.1f} samples/s")
+    print(f"plain: {statistics.median(slow):.3f} s per step, {drawn / statistics.median(slow):.1f} samples/s")
+    print(f"plain / ours per sample: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    print("share of a step, each part by itself:")
+    parts = {"loader": ours.loader_share * step, **shares(ours, lr, hr, device)}
+    for name, each in parts.items():
+        print(f"  {name:14}{each:8.4f} s {each / step:6.1%}")
+    print(f"  {'the rest':14}{step - sum(parts.values()):8.4f} s {1 - sum(parts.values()) / step:6.1%}")
+    done = counter.get_total_flops() / step
+    print(f"{done / 1e9:.1f} of {rate / 1e9:.1f} GFLOP/s of a matrix product: {done / rate:.2f}")
+
+
+if __name__ == "__main__":
+    main()
