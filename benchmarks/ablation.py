@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ntire_sr.data import Photographs, make_lr
+from ntire_sr.data import Photographs, make_lr, write_validation
 from ntire_sr.files import make_folder, read_json, write_json, write_whole
 from ntire_sr.images import read_image, write_png
-from ntire_sr.layout import SampleName, list_images
+from ntire_sr.layout import RunFolder, SampleName, list_images
 from ntire_sr.models.contract import seeded
 from ntire_sr.plan import plan_training
 from ntire_sr.ranks import Ranks
@@ -33,8 +33,8 @@ from ntire_sr.ranks import Ranks
 HELD_OUT = 12  # photographs
 SIDE = 384  # pixels of the middle of each that is measured, at most
 SAMPLES = 10
-TIMED_STEPS = 20
-PICTURED = ((1, 110, 150), (4, 80, 140))  # held-out photograph, top and left of the crop in the pictures
+TIMED_STEPS = 40
+PICTURED = ((90, 110), (70, 260))  # top and left of a crop of each embedded validation photograph
 PICTURE = 96
 
 
@@ -60,6 +60,7 @@ ROWS = (
     Row("gamma0", "gamma 0", STOCHASTIC | {"gamma": 0.0}),
     Row("gamma40", "gamma .40", STOCHASTIC | {"gamma": 0.40}),
     Row("gamma55", "gamma .55", STOCHASTIC | {"gamma": 0.55}),
+    Row("adversarial1", "adversarial share 1", STOCHASTIC | {"adversarial": 1.0}),
     Row("no-adversarial", "without adversarial term", STOCHASTIC | {"adversarial": 0.0}),
     Row("no-best", "without best-of-K", STOCHASTIC | {"best": 0.0}),
     Row("sample-wide", "with a latent for the whole sample", STOCHASTIC | {"sample_wide": True}),
@@ -85,13 +86,14 @@ def split(hr: Path, out: Path) -> tuple[Path, Path, Path]:
             top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
             crop = np.ascontiguousarray(image[top : top + height, left : left + width])
             write_png(held / f"{number:04d}.png", crop)
-        make_lr(held, lr, 4)
+        part = out / "LR.part"
+        make_lr(held, part, 4)
+        part.rename(lr)  # under its name only when all is there
     return training, held, lr
 
 
-def steps_in(seconds: float, settings: dict[str, Any], training: Path) -> tuple[int, float]:
-    """How many steps of such a training take this processor time, all its phases in proportion; and how long
-    one takes."""
+def steps_in(seconds: float, settings: dict[str, Any], training: Path) -> int:
+    """How many steps of such a training take this processor time, all its phases in proportion."""
     plan = plan_training({**settings, "hr": str(training), "steps": TIMED_STEPS, "device": "cpu"})
     config = plan.config
     photographs = Photographs(training, config.patch, config.scale, config.cache)
@@ -102,8 +104,7 @@ def steps_in(seconds: float, settings: dict[str, Any], training: Path) -> tuple[
             made.steps_done, began = 0, time.process_time()
         lr, hr = photographs.batch(config.batch, config.seed, step, torch.device("cpu"))
         made.step(lr, hr, [seeded(config.seed, step, index) for index in range(config.batch)])
-    each = (time.process_time() - began) / TIMED_STEPS
-    return max(1, round(seconds / each)), each
+    return max(1, round(seconds / (time.process_time() - began) * TIMED_STEPS))
 
 
 def command(*words: object, threads: int) -> float:
@@ -129,9 +130,9 @@ def measure(
     found: dict[str, Any] = {"name": row.name, "settings": row.settings, "steps": 0, "cpu_seconds": 0.0}
     if row.settings is not None:
         if (run / "config.json").exists():
-            steps = read_json(run / "config.json", "configuration")["steps"]
+            steps, interrupted = read_json(run / "config.json", "configuration")["steps"], True
         else:
-            steps, _ = steps_in(60 * minutes, row.settings, training)
+            steps, interrupted = steps_in(60 * minutes, row.settings, training), False
         words = [
             f"{name}={value}" for name, value in (row.settings | {"hr": training, "validation": "none"}).items()
         ]
@@ -139,7 +140,7 @@ def measure(
         options += ["--run", run, "--steps", steps, "--max-minutes", 0, "--device", "cpu", "--resume"]
         spent = command("train", *options, threads=threads)
         weights = run / "weights.safetensors"
-        found |= {"steps": steps, "cpu_seconds": round(spent, 1)}
+        found |= {"steps": steps, "cpu_seconds": None if interrupted else round(spent, 1)}
     samples = out / "samples" / row.name
     scale = ["--scale", 4] if row.settings is None else []
     command(
@@ -183,25 +184,48 @@ def table(found: list[tuple[Row, dict[str, Any]]]) -> str:
     for row, values in found:
         s = values["summary"]
         r = [f"{s[name]:.2f}" if s.get(name) is not None else "" for name in ("r_LPIPS", "r_pixels")]
+        spent = values["cpu_seconds"]
         figures = [
             f"{s['LPIPS_mean']:.3f}", f"{s['score']:.1f}", *r, f"{s['niqe']:.2f}", f"{s['LRPSNR_worst_sample']:.1f}",
-            str(values["steps"] or ""), f"{values['cpu_seconds']:.0f}" if values["steps"] else "",
+            str(values["steps"] or ""), "interrupted" if spent is None else f"{spent:.0f}" if spent else "",
         ]  # fmt: skip
         lines.append(" | ".join([f"| {row.says}", *figures]) + " |")
     return "\n".join(lines) + "\n"
 
 
-def pictures(out: Path, finished: list[Row]) -> np.ndarray:
-    """A row per row: of two places, HR, two samples, and six times the samples' standard deviation."""
+def pictures(out: Path, finished: list[Row], threads: int) -> np.ndarray:
+    """A row per row: of a place in each photograph embedded in scikit-image HR, two samples, and six times
+    the samples' standard deviation. (The held-out photographs may not be ours to show.)"""
+    folder = RunFolder(out)
+    lr = write_validation(folder, 4)
+    hr = [read_image(path) for path in list_images(folder.validation_hr, "HR")]
     rows = []
     for row in finished:
+        samples = out / "pictured" / row.name
+        weights = (
+            ["bicubic", "--scale", 4]
+            if row.settings is None
+            else [out / "runs" / row.name / "weights.safetensors"]
+        )
+        command(
+            "generate",
+            "--lr",
+            lr,
+            "--samples",
+            SAMPLES,
+            "--out",
+            samples,
+            "--weights",
+            *weights,
+            threads=threads,
+        )
         parts = []
-        for number, top, left in PICTURED:
+        for number, (top, left) in enumerate(PICTURED):
             place = (slice(top, top + PICTURE), slice(left, left + PICTURE))
-            names = [out / "samples" / row.name / str(SampleName(number, k)) for k in range(SAMPLES)]
+            names = [samples / str(SampleName(number, k)) for k in range(SAMPLES)]
             drawn = np.stack([read_image(path)[place] for path in names])
             spread = np.clip(drawn.astype(np.float32).std(0) * 6, 0, 255).round().astype(np.uint8)
-            parts += [read_image(out / "HR" / f"{801 + number:04d}.png")[place], drawn[0], drawn[1], spread]
+            parts += [hr[number][place], drawn[0], drawn[1], spread]
         rows.append(np.concatenate(parts, 1))
     return np.ascontiguousarray(np.concatenate(rows).repeat(2, 0).repeat(2, 1))
 
@@ -226,7 +250,7 @@ def main() -> None:
     finished = [row for row in ROWS if (out / "rows" / f"{row.name}.json").exists()]
     text = table([(row, json.loads((out / "rows" / f"{row.name}.json").read_text())) for row in finished])
     write_whole(out / "table.md", text)
-    write_png(out / "samples.png", pictures(out, finished))
+    write_png(out / "samples.png", pictures(out, finished, options.threads))
     print(text)
 
 

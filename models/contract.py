@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ntire_sr.config import TrainConfig
+from ntire_sr.errors import Failure
 from ntire_sr.ranks import Ranks
 
 
@@ -66,6 +67,14 @@ class Training(Protocol):
     def weights(self) -> dict[str, Tensor]:
         """The weights to draw samples with (the moving average)."""
         ...
+
+
+def diverged(step: int, found: str) -> Failure:
+    """The error that ends a training which has gone wrong for good."""
+    return Failure(
+        f"{found} at step {step}: training has diverged",
+        "lower learning_rate or gamma in a new run; the checkpoints before this step are untouched",
+    )
 
 
 @dataclass(frozen=True)

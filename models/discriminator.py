@@ -5,7 +5,8 @@ takes in the texture there and the whole patch. Here its way down is not learnt:
 that the losses compare anyway, as in Sauer et al., "Projected GANs Converge Faster", NeurIPS 2021. So it
 tells HR from SR within a hundred steps, where a U-Net that starts from nothing needs thousands, and costs
 a fraction of one. The image itself stands beside phi at half size, with all its pixels: phi minds neither
-contrast nor the finest grid. Layers are spectrally normalised (Miyato et al., ICLR 2018).
+contrast nor the finest grid. All layers but the first of the pixels and the last are spectrally
+normalised (Miyato et al., ICLR 2018).
 
 It is not relativistic: HR and SR are judged each for itself, so that nothing pulls all samples towards
 one answer.

@@ -172,6 +172,7 @@ class SrganTraining:
         phi, self.features_name, self.features_reason = build_features(
             settings.features, config.feature_weights
         )
+        ranks.agree(features=self.features_name)
         self.settings = replace(settings, features=self.features_name)
         self.remarks: list[str] = []
         with torch.random.fork_rng(devices=[]):
@@ -245,7 +246,10 @@ class SrganTraining:
         if self.settings.diversity == "difference":
             return -apart
         noise = torch.cat([(maps[: len(maps) // 2] - maps[len(maps) // 2 :]).flatten() for maps in latents])
-        return noise.abs().mean() / (apart + RATIO_FLOOR)
+        # the ratio of the whole batch, whichever part of it is here; its derivative by what is here
+        means = self.ranks.total(torch.stack((noise.abs().mean(), apart.detach()))) / self.ranks.count
+        ratio = means[0] / (means[1] + RATIO_FLOOR)
+        return ratio - ratio / (means[1] + RATIO_FLOOR) * (apart - apart.detach())
 
     _PARTS = ("generator", "average", "discriminator", "generator_optimiser", "discriminator_optimiser")
 

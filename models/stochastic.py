@@ -105,9 +105,10 @@ def _doubled(x: Tensor) -> Tensor:
 
 
 class _Doubling(nn.Module):
-    """Bilinear enlargement by 2 and a convolution, which treats all four new pixels alike: pixel
-    shuffle has weights for each, even where it starts without (ICNR), and learns to draw checkerboards
-    that pass for variety, as nearest-neighbour enlargement does where latents change from pixel to pixel (Odena et al., "Deconvolution and Checkerboard Artifacts", Distill 2016)."""
+    """Nearest-neighbour enlargement by 2 and a convolution, which has the same weights for all four new
+    pixels: pixel shuffle has some for each, even where it starts without (ICNR), and learns to draw
+    checkerboards that pass for variety (Odena et al., "Deconvolution and Checkerboard Artifacts", Distill
+    2016)."""
 
     def __init__(self, channels: int, out_channels: int):
         super().__init__()
@@ -150,7 +151,7 @@ class StochasticGenerator(nn.Module):
         # the tail reaches 1 pixel at full size; a block 2 and a doubling's convolution 1 at their size
         reach = 1
         for _ in range(doublings):
-            reach = math.ceil((reach + 2 + 1 + 1) / 2)  # the bilinear doubling looks one pixel further
+            reach = math.ceil((reach + 2 + 1) / 2)
         dense = DENSE_PER_GROUP * (DENSE_LAYERS + 1)
         self.receptive_field = reach + 2 * a.blocks + 1 + dense * a.groups + 1
         self.to(memory_format=torch.channels_last)

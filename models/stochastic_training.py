@@ -1,8 +1,8 @@
 """How `stochastic` learns: energy scores of K samples, best-of-K, and a discriminator beside them.
 
-The loss is a proper score first (`energy`): on pixels, on windows of pixels and on features of a
-pretrained classifier. The discriminator's part is measured: its gradient at the samples is a set share
-of the rest's, so that a run that goes wrong is never led by it."""
+The loss is a proper score first (`energy`): of pixels, of windows of pixels, and channel by channel of
+oriented filters and of a pretrained classifier's features. The discriminator's part is measured: its
+gradient at the samples is a set share of the rest's, so that a run that goes wrong is never led by it."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ntire_sr.config import TrainConfig, require
-from ntire_sr.models.contract import Model
+from ntire_sr.models.contract import Model, diverged
 from ntire_sr.models.discriminator import UNetDiscriminator
 from ntire_sr.models.drawing import Drawing, draw_latents
 from ntire_sr.models.energy import (
@@ -44,6 +44,8 @@ EXPLODED = 20.0  # times the usual gradient: such a step is skipped
 UNSETTLED = 50  # steps behind the warm-up in which gradients of any finite length are usual
 USUAL_DECAY = 0.98  # per step, of the running mean that "usual" is
 SKIPS_BEFORE_ROLLBACK = 5  # steps in a row
+MOST_ROLLBACKS = 5  # within RECENT steps
+RECENT = 500
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class StochasticSettings(Architecture):
     projection: bool = True  # project onto the LR image in training too; false: when drawing only
     learning_rate: float = 5e-4  # of AdamW at the start; falls to 0 along a cosine
     average: float = 0.999  # decay per step of the moving average of the generator's weights
-    precision: str = "auto"  # of the generator's convolutions: float32 or bfloat16; auto: bfloat16 on a GPU
+    precision: str = "auto"  # of the generator's convolutions: float32, bfloat16; auto: bfloat16 on newer GPUs
     compile: bool = False  # the generator by torch.compile: minutes at the start, faster steps on a GPU
     features: str = "auto"  # what feature losses compare: filters, squeezenet1_1, vgg19; auto: squeezenet1_1 where it can be had
 
@@ -111,6 +113,11 @@ class StochasticSettings(Architecture):
         )
 
 
+def _computes_bfloat16(device: torch.device) -> bool:
+    """Whether the device does so in hardware: GPUs from NVIDIA's Ampere on."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 class StochasticTraining:
     """Both networks, their optimisers and the loss.
 
@@ -126,7 +133,11 @@ class StochasticTraining:
         phi, self.features_name, self.features_reason = build_features(
             settings.features, config.feature_weights
         )
-        self.settings = settings = replace(settings, features=self.features_name)
+        precision = settings.precision
+        if precision == "auto":
+            precision = "bfloat16" if _computes_bfloat16(device) else "float32"
+        ranks.agree(features=self.features_name, precision=precision)
+        self.settings = settings = replace(settings, features=self.features_name, precision=precision)
         warning = check_gamma(settings.gamma, squared=not settings.norms)
         self.remarks = [warning] if warning else []
         with torch.random.fork_rng(devices=[]):
@@ -138,7 +149,7 @@ class StochasticTraining:
         self.average.load_state_dict(self.generator.state_dict())
         self.phi = phi.to(device)
         self.filters = FilterBank(colour=False).to(device)
-        half = settings.precision == "bfloat16" or (settings.precision == "auto" and device.type == "cuda")
+        half = precision == "bfloat16"
         drawing = Drawing(self.generator, settings.samples, settings.projection, half)
         if settings.compile:
             drawing.compile()
@@ -154,7 +165,7 @@ class StochasticTraining:
         self.usual_gradient = 0.0  # running mean of the gradient's length
         self.skipped = 0
         self.skipped_in_a_row = 0
-        self.rollbacks = 0
+        self.rolled_back: list[int] = []  # after these steps
 
     def step(self, lr: Tensor, hr: Tensor, random: Sequence[torch.Generator]) -> dict[str, float]:
         """One step of both networks on a batch; the generator's terms by name, unweighted."""
@@ -187,7 +198,7 @@ class StochasticTraining:
         for kind in ("pixels", "features"):
             if f"to_hr_{kind}" in found:
                 found[f"r_{kind}"] = spread_ratio(found[f"to_hr_{kind}"], found[f"apart_{kind}"])
-        found |= {"skipped": self.skipped, "rollbacks": self.rollbacks}
+        found |= {"skipped": self.skipped, "rollbacks": len(self.rolled_back)}
         self.steps_done += 1
         update_average(self.average, self.generator, settings.average, self.steps_done)
         return found
@@ -207,14 +218,14 @@ class StochasticTraining:
         settings, count = self.settings, self.settings.samples
         stack = samples.unflatten(0, (count, -1))
         phi_samples = [maps.unflatten(0, (count, -1)) for maps in phi_samples]
-        one, many = (location_norm, patch_norm(settings.window_px)) if settings.norms else (squared, squared)
-        pixel = energy_terms(stack, hr, one)
-        window = energy_terms(stack, hr, many)
-        each = channel_norm if settings.norms else squared
-        filtered = layers_energy_terms(
-            [maps.unflatten(0, (count, -1)) for maps in self.filters(samples)], self.filters(hr), each
+        by_location, by_window, by_channel = (
+            (location_norm, patch_norm(settings.window_px), channel_norm) if settings.norms else (squared,) * 3
         )
-        feature = layers_energy_terms(phi_samples, phi_hr, each)
+        filtered_samples = [maps.unflatten(0, (count, -1)) for maps in self.filters(samples)]
+        pixel = energy_terms(stack, hr, by_location)
+        window = energy_terms(stack, hr, by_window)
+        filtered = layers_energy_terms(filtered_samples, self.filters(hr), by_channel)
+        feature = layers_energy_terms(phi_samples, phi_hr, by_channel)
         best = torch.stack(
             [best_of(maps, target, 3, 10.0) for maps, target in zip(phi_samples, phi_hr, strict=True)]
         ).mean()
@@ -285,14 +296,21 @@ class StochasticTraining:
         self.generator_optimiser.step()
 
     def _roll_back(self) -> None:
-        """Go on from the moving average, without the optimiser's memory."""
+        """Go on from the moving average, without the optimiser's memory.
+
+        Raises:
+            Failure: this has happened too often of late.
+        """
         self.generator.load_state_dict(self.average.state_dict())
         self.generator_optimiser.state.clear()
         self.skipped_in_a_row = 0
         self.usual_gradient = 0.0
-        self.rollbacks += 1
+        self.rolled_back.append(self.steps_done)
+        recent = [step for step in self.rolled_back if step > self.steps_done - RECENT]
+        if len(recent) > MOST_ROLLBACKS:
+            raise diverged(self.steps_done, f"{len(recent)} rollbacks within {RECENT} steps")
 
-    _NUMBERS = ("steps_done", "usual_gradient", "skipped", "skipped_in_a_row", "rollbacks")
+    _NUMBERS = ("steps_done", "usual_gradient", "skipped", "skipped_in_a_row", "rolled_back")
     _PARTS = ("generator", "average", "discriminator", "generator_optimiser", "discriminator_optimiser")
 
     def state_dict(self) -> dict[str, Any]:
@@ -315,7 +333,7 @@ MODEL = Model(
     deterministic=False,
     settings=StochasticSettings,
     presets={
-        "tiny": {"batch": 6, "patch": 96, "steps": 2000, "max_minutes": 60.0},
+        "tiny": {"batch": 6, "patch": 96, "steps": 4800, "max_minutes": 60.0},
         "small": {
             "channels": 64,
             "growth": 32,

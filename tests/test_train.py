@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 from conftest import TINIEST, TINIEST_WORDS
@@ -129,6 +130,16 @@ def test_a_resumed_run_may_take_longer_but_not_become_another(tmp_path):
         plan_resumed(run, {"gamma": "0.3"})
     with pytest.raises(WrongUse, match="try: gamma"):
         plan_resumed(run, {"gama": "0.3"})
+
+
+def test_a_run_does_not_go_on_with_other_photographs(tmp_path):
+    write_png(tmp_path / "hr" / "a.png", np.zeros((64, 64, 3), np.uint8))
+    run = RunFolder(tmp_path / "run")
+    values = {**TINIEST, "hr": str(tmp_path / "hr"), "validation": "none", "cache": "none"}
+    train(plan_training(values), run)
+    write_png(tmp_path / "hr" / "a.png", np.ones((64, 64, 3), np.uint8))
+    with pytest.raises(WrongUse, match=r"not those that the run in .* was started with"):
+        train(plan_resumed(run, {"steps": 3}), run, resume=True)
 
 
 def test_a_damaged_newest_checkpoint_is_passed_over_and_said(tmp_path, capsys):

@@ -1,14 +1,18 @@
 """Training on a GPU, where there is one."""
 
-import json
-
 import pytest
 import torch
 from conftest import TINIEST
 from safetensors.torch import load_file
 
+from ntire_sr.device import full_float32
+from ntire_sr.images import to_tensor, to_unit
 from ntire_sr.layout import RunFolder
+from ntire_sr.models.contract import seeded
+from ntire_sr.models.stochastic_training import StochasticTraining
 from ntire_sr.plan import plan_resumed, plan_training
+from ntire_sr.ranks import Ranks
+from ntire_sr.resize import downscale, downscale_8bit
 from ntire_sr.train import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -30,11 +34,34 @@ def test_a_training_learns_looks_and_goes_on(precision, tmp_path):
     assert run.previews.is_dir()
 
 
-def test_one_step_has_the_losses_of_a_processor(tmp_path):
-    losses = []
-    for device in ("cuda", "cpu"):
-        run = RunFolder(tmp_path / device)
-        values = {**VALUES, "precision": "float32", "warm_up": 1.0, "steps": 1, "validation": "none"}
-        train(plan_training({**values, "device": device}), run)
-        losses.append(json.loads(run.log.read_text().splitlines()[0])["loss"])
-    assert losses[0] == pytest.approx(losses[1], rel=0.2)  # the same crops and weights, other latents
+def made(device: str, **changes) -> StochasticTraining:
+    values = {**VALUES, "features": "filters", "warm_up": 0.0, "adversarial_from": 0.0, "device": device}
+    plan = plan_training({**values, **changes})
+    return StochasticTraining(plan.config, plan.settings, torch.device(device), Ranks())
+
+
+def test_losses_and_their_gradients_are_those_of_a_processor(photograph):
+    hr = to_unit(to_tensor(photograph[:64, :64].copy()))
+    drawn = (hr + 0.05 * torch.randn(2, *hr.shape[1:], generator=seeded(3))).clamp(0, 1)
+    found = {}
+    for device in ("cpu", "cuda"):
+        training = made(device, precision="float32")
+        samples, target = drawn.to(device).requires_grad_(), hr.to(device)
+        with full_float32(training.device):
+            terms = training._scores(samples, training.phi(samples), target, training.phi(target))
+            (gradient,) = torch.autograd.grad(terms["loss"], samples)
+        found[device] = {name: value.item() for name, value in terms.items()}, gradient.cpu()
+    for name, value in found["cpu"][0].items():
+        assert found["cuda"][0][name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+    one, other = found["cpu"][1], found["cuda"][1]
+    assert (one - other).norm() < 1e-3 * one.norm()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_a_step_draws_is_consistent_whatever_the_precision(photograph, precision):
+    hr = to_unit(to_tensor(photograph[:64, :64].copy())).cuda()
+    lr = to_unit(downscale_8bit(to_tensor(photograph[:64, :64].copy()), 4)).cuda()
+    training = made("cuda", precision=precision)
+    drawn, _ = training._draw(lr, [seeded(1, device=hr.device)])
+    assert drawn.dtype == torch.float32 and drawn.shape == (2, *hr.shape[1:])
+    assert (downscale(drawn, 4) - lr).abs().max() < 1e-5

@@ -19,6 +19,7 @@ from ntire_sr.train import train
 
 MODELS = {
     "srgan": TINIEST,
+    "msgan": {**TINIEST, "diversity": "ratio", "gamma": 0.015},
     "stochastic": {
         **{name: value for name, value in TINIEST.items() if name != "blocks"},
         "model": "stochastic", "growth": 4, "blocks": 1, "fine_channels": 4, "latent_channels": 2, "warm_up": 0.0,
@@ -66,12 +67,13 @@ def test_two_processes_with_the_same_batch_have_the_losses_of_one(model, tmp_pat
 
 
 def test_a_spread_training_that_was_stopped_goes_on_to_the_same_bits(tmp_path):
-    values = {**MODELS["stochastic"], "batch": 4, "steps": 4}
+    # three, since two numbers have the same sum in either order
+    values = {**MODELS["stochastic"], "batch": 3, "steps": 4}
     straight, parts = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "parts")
-    spread(2, straight.path, values)
-    said = spread(2, parts.path, values, "--max-minutes", "0.0000001")
+    spread(3, straight.path, values)
+    said = spread(3, parts.path, values, "--max-minutes", "0.0000001")
     assert "stopped (time) after 1 of 4 steps" in said
-    spread(2, parts.path, {}, "--resume", "--max-minutes", "0")
+    spread(3, parts.path, {}, "--resume", "--max-minutes", "0")
     one, other = load_file(straight.weights), load_file(parts.weights)
     assert all(torch.equal(value, other[name]) for name, value in one.items())
     assert [line["step"] for line in logged(parts)] == [1, 2, 3, 4]
@@ -85,3 +87,23 @@ def test_a_batch_that_cannot_be_shared_equally_is_refused(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode != 0
     assert "batch 3 cannot be shared equally by 2 processes" in done.stderr and "batch=4" in done.stderr
+
+
+def test_processes_that_mean_different_trainings_are_refused(tmp_path):
+    program = tmp_path / "differing.py"
+    program.write_text(
+        "import os, sys\n"
+        "from ntire_sr.cli import main\n"
+        "sys.argv = ['ntire-sr', 'train', *sys.argv[1:], '--set', 'seed=' + os.environ['RANK']]\n"
+        "main()\n"
+    )
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+        "--", str(program), "--run", str(tmp_path / "run"),
+    ]  # fmt: skip
+    for name, value in MODELS["srgan"].items():
+        command += ["--set", f"{name}={value}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0
+    assert "the processes differ in seed (process 0: 0; process 1: 1)" in done.stderr, done.stderr
+    assert not (tmp_path / "run" / "config.json").exists()

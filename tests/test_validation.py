@@ -1,6 +1,7 @@
 """Looks at photographs that are not trained on: figures, previews, and the words for what goes wrong."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -16,7 +17,6 @@ from ntire_sr.journal import Journal
 from ntire_sr.layout import RunFolder
 from ntire_sr.models.bicubic import Bicubic
 from ntire_sr.plan import plan_resumed, plan_training
-from ntire_sr.pretrained import NotFound
 from ntire_sr.train import train
 from ntire_sr.validation import SIDE, Validation, open_validation
 from ntire_sr.watch import SETTLED, Watch
@@ -42,7 +42,7 @@ def crop(photograph: np.ndarray) -> torch.Tensor:
 def test_equal_samples_have_no_spread_and_bicubic_is_nearly_consistent_before_projection(
     photograph, monkeypatch
 ):
-    monkeypatch.setattr(module, "load_lpips", away)
+    monkeypatch.setattr(module, "locate", away)
     figures = Validation([crop(photograph)], "", 4, CPU).look(Bicubic(4)).figures
     assert figures["val_s_4_mse"] == 0 and figures["val_r_pixels"] == 0
     assert 25 < figures["val_lr_psnr_network"] < 45
@@ -51,12 +51,12 @@ def test_equal_samples_have_no_spread_and_bicubic_is_nearly_consistent_before_pr
     assert "val_lpips" not in figures
 
 
-def away(*args, **words):
-    raise NotFound("AlexNet", "no file")
+def away(network):
+    """As `locate` where AlexNet's file is not."""
 
 
 def test_noise_shows_in_spread_and_diversity_and_a_look_does_not_change(photograph, monkeypatch):
-    monkeypatch.setattr(module, "load_lpips", away)
+    monkeypatch.setattr(module, "locate", away)
     made = Validation([crop(photograph)], "", 4, CPU)
     one, again = made.look(Noisy(4)), made.look(Noisy(4))
     assert one.figures == again.figures and np.array_equal(one.preview, again.preview)
@@ -72,7 +72,7 @@ def test_with_alexnet_the_figures_are_those_of_score(photograph, alexnet, monkey
 
 
 def test_a_preview_shows_lr_two_samples_their_deviation_and_hr(photograph, monkeypatch):
-    monkeypatch.setattr(module, "load_lpips", away)
+    monkeypatch.setattr(module, "locate", away)
     hr = crop(photograph)
     preview = Validation([hr, hr], "", 4, CPU).look(Noisy(4)).preview
     height, width = photograph.shape[:2]
@@ -155,6 +155,16 @@ def test_ignored_noise_and_a_collapsed_discriminator_are_said_once_and_again_whe
     healthy = {"r_features": 0.8, "discriminator_right": 0.75, "loss": 1.0}
     assert not [text for _ in range(2 * SETTLED) for text in watch.heard(healthy)]
     assert not [text for _ in range(SETTLED - 1) for text in Watch().heard({"r_features": 0.0})]
+
+
+def test_a_watch_minds_no_nan_and_goes_on_as_if_it_had_never_stopped():
+    watch = Watch()
+    assert not [text for _ in range(2 * SETTLED) for text in watch.heard({"r_features": math.nan})]
+    assert not [text for _ in range(SETTLED - 1) for text in watch.heard({"r_features": 0.1})]
+    other = Watch()
+    other.restore(json.loads(json.dumps(watch.state())))
+    assert len(other.heard({"r_features": 0.1})) == len(watch.heard({"r_features": 0.1})) == 1
+    assert not other.heard({"r_features": 0.1})
 
 
 def test_a_remark_is_in_the_log_of_the_run(tmp_path):

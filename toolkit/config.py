@@ -60,8 +60,9 @@ class TrainConfig:
         )
 
 
-# Fields that a resumed run may change. They leave what is computed alone, but for `steps`: the schedules
-# then end at the new last step, so the run is not the one that had been planned so long from its start.
+# Fields that a resumed run may change. They leave what is computed alone, but for two: with other `steps`
+# the schedules end at the new last step, so the run is not the one that had been planned so long from its
+# start; and every kind of `device` rounds in its own way and draws noise of its own.
 CHANGEABLE_ON_RESUME = frozenset(
     {
         "steps",

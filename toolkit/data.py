@@ -143,8 +143,11 @@ class Photographs:
             for places in mine
         ]
 
-    def prepare(self, size: int, seed: int, step: int, share: tuple[int, int] = (0, 1)) -> Tensor:
-        """The part of a batch that the processor makes, for `finish`; may run in another thread.
+    def prepare(
+        self, size: int, seed: int, step: int, share: tuple[int, int] = (0, 1), pinned: bool = False
+    ) -> Tensor:
+        """The part of a batch that the processor makes, for `finish`; may run in another thread. In `pinned`
+        memory it goes to a GPU while that computes.
 
         Returns:
             The HR crops, (size, patch, patch, 3) uint8; or, where the images are kept on a device, how to
@@ -157,7 +160,7 @@ class Photographs:
         for crop, place in zip(crops, places, strict=True):
             crop[:] = _turned(self._crop(place), place.turn)
         prepared = torch.from_numpy(crops)
-        return prepared.pin_memory() if torch.cuda.is_available() else prepared
+        return prepared.pin_memory() if pinned else prepared
 
     def finish(self, prepared: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
         """(lr, hr) on the device, from what `prepare` returned; shapes and ranges as in `batch`."""

@@ -72,6 +72,11 @@ class Journal:
         self.console.print(f"step {step}: {text}", markup=False, highlight=False, soft_wrap=True)
         self.log({"step": step, "remark": text})
 
+    def flush(self) -> None:
+        """Before a checkpoint: what is older than one is never written again."""
+        if self._board:
+            self._board.flush()
+
     def close(self) -> None:
         if self._board:
             self._board.close()

@@ -48,26 +48,36 @@ class Ranks:
         """What `make` returns in the first process, in all of them.
 
         Raises:
-            Failure: it failed there; the first process raises it with its text, the others briefly.
+            Failure: it failed there; the first process raises what was raised, the others say so briefly.
         """
         if self.count == 1:
             return make()
         import torch.distributed
 
         box: list[Any] = [None, None]
-        raised: Failure | None = None
+        raised: Exception | None = None
         if self.is_first:
             try:
                 box[0] = make()
-            except Failure as failure:
-                raised = failure
-                box[1] = failure.message.splitlines()[0]
+            except Exception as error:  # whatever it is, the others must not wait for ever
+                raised = error
+                box[1] = str(error).splitlines()[0] if str(error) else type(error).__name__
         torch.distributed.broadcast_object_list(box, src=0)
         if raised:
             raise raised
         if box[1] is not None:
             raise Failure(f"process {self.number} stops, since the first one failed: {box[1]}")
         return box[0]
+
+    def in_first(self, make: Callable[[], Value]) -> Value | None:
+        """What `make` returns, in the first process alone; none in the others, which wait for it.
+
+        Raises:
+            Failure: as in `from_first`.
+        """
+        made: list[Value] = []
+        self.from_first(lambda: made.append(make()))
+        return made[0] if made else None
 
     def gathered(self, value: Value) -> list[Value]:
         """The values of all processes, once all are here."""
@@ -89,7 +99,11 @@ class Ranks:
             return module
         from torch.nn.parallel import DistributedDataParallel
 
-        return DistributedDataParallel(module, broadcast_buffers=False, gradient_as_bucket_view=True)
+        # Without find_unused_parameters gradients are laid out anew after the first step, and three or more
+        # numbers are then summed in another order: a run that goes on would not be the same to the bit.
+        return DistributedDataParallel(
+            module, broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=True
+        )
 
     def total(self, numbers: "Tensor") -> "Tensor":
         """The sum over all processes of a tensor, (any shape); a new one."""
@@ -109,6 +123,22 @@ class Ranks:
         stacked = torch.stack([value.detach().float() for value in terms.values()])
         return dict(zip(terms, (self.total(stacked) / self.count).tolist(), strict=True))
 
+    def agree(self, **facts: object) -> None:
+        """Make sure that all processes mean the same.
+
+        Raises:
+            Failure: they do not; what differs is named.
+        """
+        known = self.gathered(facts)
+        for name in facts:
+            values = [str(each[name]) for each in known]
+            if len(set(values)) > 1:
+                listed = "; ".join(f"process {number}: {value}" for number, value in enumerate(values))
+                raise Failure(
+                    f"the processes differ in {name} ({listed})",
+                    "give every machine the same files and settings",
+                )
+
     def any(self, here: bool) -> bool:
         """Whether it is so in any process."""
         if self.count == 1:
@@ -118,7 +148,8 @@ class Ranks:
         return bool(self.total(torch.tensor(int(here))))
 
     def close(self) -> None:
-        """Leave the group; the last thing to do."""
+        """Leave the group; the last thing to do, and only where all processes do it: after an error the
+        others may still be waiting for this one, until torchrun stops them."""
         if self.count > 1:
             import torch.distributed
 

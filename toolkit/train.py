@@ -1,6 +1,7 @@
 """`ntire-sr train`: one linear loop for every model of the table."""
 
 import math
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -23,16 +24,14 @@ from ntire_sr.errors import Failure, WrongUse, plural
 from ntire_sr.files import finite, make_folder, write_json
 from ntire_sr.journal import Journal
 from ntire_sr.layout import RunFolder
-from ntire_sr.models.contract import Training, seeded
+from ntire_sr.models.contract import Training, diverged, seeded
 from ntire_sr.models.table import save_weights
-from ntire_sr.plan import Plan, flat
+from ntire_sr.plan import PATHS, Plan, flat
 from ntire_sr.prefetch import Prefetch
 from ntire_sr.progress import progress_bar
 from ntire_sr.ranks import Ranks
 from ntire_sr.validation import IMAGES, Validation, open_validation
 from ntire_sr.watch import Watch
-
-MOST_ROLLBACKS = 5  # of a training that goes wrong again and again
 
 
 @dataclass(frozen=True)
@@ -87,12 +86,10 @@ def train(plan: Plan, run: RunFolder, resume: bool = False, console: Console | N
         Failure: the disk is full, images are broken, or the loss is no number any more.
     """
     ranks = Ranks()
-    try:
-        console = console or Console(stderr=True, quiet=not ranks.is_first)
-        outcome = _train(plan, run, resume, console, ranks)
-        return outcome if ranks.is_first else None
-    finally:
-        ranks.close()
+    console = console or Console(stderr=True, quiet=not ranks.is_first)
+    outcome = _train(plan, run, resume, console, ranks)
+    ranks.close()
+    return outcome if ranks.is_first else None
 
 
 def _train(plan: Plan, run: RunFolder, resume: bool, console: Console, ranks: Ranks) -> Outcome:
@@ -103,6 +100,14 @@ def _train(plan: Plan, run: RunFolder, resume: bool, console: Console, ranks: Ra
         f"batch {config.batch} cannot be shared equally by {ranks.count} processes",
         f"batch={-(-config.batch // ranks.count) * ranks.count}",
     )
+    if device.type == "cuda" and ranks.count > 1:
+        beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        require(
+            beside <= torch.cuda.device_count(),
+            f"{beside} processes cannot share {plural(torch.cuda.device_count(), 'GPU')} in training",
+            f"--nproc-per-node {torch.cuda.device_count()}",
+        )
+        torch.cuda.set_device(device)
     ranks.from_first(lambda: _prepare_folder(run, resume))
 
     # ---- data, networks, and what an earlier call left
@@ -115,41 +120,44 @@ def _train(plan: Plan, run: RunFolder, resume: bool, console: Console, ranks: Ra
         leave_out=IMAGES if config.hr and config.validation == "auto" else 0,
         console=console,
     )
+    same = {name: value for name, value in flat(plan).items() if name not in PATHS}
+    ranks.agree(**same, images=photographs.digest)
     on_device = config.keep_on_device and device.type == "cuda" and photographs.keep_on(device)
     assert plan.model.training is not None
     training: Training = plan.model.training(config, plan.settings, device, ranks)
     # what `auto` stands for is decided once, so that a resumed run cannot decide otherwise
     plan = replace(plan, settings=training.settings)
-    validation = (
-        open_validation(config.validation, photographs, config.scale, device) if ranks.is_first else None
-    )
-    # the others get the first one's: their machines may not hold the folder
+    # machines share the run's folder, and yet a file that one has just written may be new to another
     found = ranks.from_first(lambda: load_checkpoint(run.checkpoints) if resume else None)
-    step = 0
+    step, watch = 0, Watch()
     metrics: dict[str, Any] = {}  # of the last look at the validation photographs
     if found:
         step, state, passed = found
         for text in passed:
             console.print(f"passed over: {text}", markup=False, soft_wrap=True)
-        _load_state(training, state, plan, run)
-        metrics = state.get("metrics", {})
+        _load_state(training, state, plan, run, photographs.digest)
+        metrics = state["metrics"]
+        watch.restore(state["watch"])
         console.print(f"going on after step {step}")
-    else:
+    validation = ranks.in_first(lambda: open_validation(config.validation, photographs, config.scale, device))
+    journal = ranks.in_first(lambda: Journal(run, console, config.tensorboard, step))
+    if not found:
         _say_what(plan, photographs, training, validation, device, ranks, console)
     kept = photographs.images.where + (", and on the GPU" if on_device else "")
     console.print(f"decoded images: {kept}", markup=False, highlight=False, soft_wrap=True)
 
     first_step, saved_at, why = step, step if found else -1, "finished"
-    journal = Journal(run, console, config.tensorboard, step) if ranks.is_first else None
-    if ranks.is_first:
-        write_json(run.config, plan.as_json())
+    ranks.from_first(lambda: write_json(run.config, plan.as_json()))
 
     def save() -> None:
         # the weights come first: whoever finds a checkpoint finds weights that are at least as new
         facts = {"step": step, "steps": config.steps, "seed": config.seed, "features": training.features_name}
         facts |= {"data_sha256": photographs.digest, "metrics": finite(metrics)}
         save_weights(run.weights, config.model, config.scale, plan.settings, training.weights(), facts)
-        state = {"plan": plan.as_json(), "training": training.state_dict(), "metrics": finite(metrics)}
+        state = {"plan": plan.as_json(), "training": training.state_dict(), "watch": watch.state()}
+        state |= {"data_sha256": photographs.digest, "metrics": finite(metrics)}
+        if journal:
+            journal.flush()
         save_checkpoint(run.checkpoints, step, state)
 
     # ---- the loop
@@ -157,24 +165,18 @@ def _train(plan: Plan, run: RunFolder, resume: bool, console: Console, ranks: Ra
     mine = range(config.batch * ranks.number // ranks.count, config.batch * (ranks.number + 1) // ranks.count)
     columns = (MofNCompleteColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
     batches = Prefetch(
-        lambda at: photographs.prepare(config.batch, config.seed, at, share),
+        lambda at: photographs.prepare(config.batch, config.seed, at, share, pinned=device.type == "cuda"),
         lambda prepared: photographs.finish(prepared, device),
         step,
         config.steps,
     )
     with _polite_stop() as caught, progress_bar(*columns, console=console) as progress, batches:
         task = progress.add_task("train", total=config.steps, completed=step, speed="")
-        watch, first_time = Watch(), time.monotonic()
+        first_time = time.monotonic()
         for lr, hr in batches:
             losses = training.step(lr, hr, [seeded(config.seed, step, index, device=device) for index in mine])
-            # a model that skips such steps says so, and goes back to its average after a few
-            if (not math.isfinite(losses["loss"]) and "skipped" not in losses) or losses.get(
-                "rollbacks", 0
-            ) > MOST_ROLLBACKS:
-                raise Failure(
-                    f"the loss is {losses['loss']} at step {step}: training has diverged",
-                    "lower learning_rate or gamma in a new run; the checkpoints before this step are untouched",
-                )
+            if not math.isfinite(losses["loss"]) and "skipped" not in losses:  # a model that skips says so
+                raise diverged(step, f"the loss is {losses['loss']}")
             step += 1
             seconds = time.monotonic() - first_time
             speed = (step - first_step) * config.batch / seconds
@@ -202,11 +204,14 @@ def _train(plan: Plan, run: RunFolder, resume: bool, console: Console, ranks: Ra
                         f"step {step} of {config.steps}, {speed:.1f} images/s, {left} left", highlight=False
                     )
             minutes = (time.monotonic() - began) / 60
-            if ranks.any(bool(caught) or bool(config.max_minutes and minutes >= config.max_minutes)):
-                why = caught[0] if caught else "time"
+            late = bool(config.max_minutes and minutes >= config.max_minutes)
+            if ranks.any(bool(caught) or late):
+                whys = ranks.gathered(caught[0] if caught else "time" if late else "")
+                why = next(one for one in whys if one)
                 break
-    if ranks.any(saved_at != step or (ranks.is_first and not run.weights.is_file())):
-        ranks.from_first(save)
+        # a signal during this last save waits for it, too
+        if ranks.any(saved_at != step or (ranks.is_first and not run.weights.is_file())):
+            ranks.from_first(save)
     if journal:
         journal.close()
     return Outcome(step, config.steps, "finished" if step >= config.steps else why, run.weights)
@@ -226,12 +231,15 @@ def is_finished(run: RunFolder, plan: Plan) -> bool:
     return bool(steps) and steps[0][0] >= plan.config.steps and run.weights.is_file()
 
 
-def _load_state(training: Training, state: dict[str, Any], plan: Plan, run: RunFolder) -> None:
-    """Go on from a checkpoint of the same plan; another plan's is refused by what differs."""
+def _load_state(
+    training: Training, state: dict[str, Any], plan: Plan, run: RunFolder, data_sha256: str
+) -> None:
+    """Go on from a checkpoint of the same plan and images; another's is refused by what differs."""
     remedy = "start another run with --run, or give the settings that this one was started with"
     before = state.get("plan")
-    if not isinstance(before, dict) or not isinstance(before.get("settings"), dict):
-        raise Failure(f"the checkpoints in {run.checkpoints} are not of this program", remedy)
+    parts = {"training", "watch", "data_sha256", "metrics"}
+    if not isinstance(before, dict) or not isinstance(before.get("settings"), dict) or parts - state.keys():
+        raise Failure(f"the checkpoints in {run.checkpoints} are not of this version of the program", remedy)
     # a setting that is newer than the checkpoint had its default then
     was = {**asdict(TrainConfig()), **asdict(plan.model.settings()), **before, **before["settings"]}
     differing = [name for name, value in flat(plan).items() if was.get(name) != value]
@@ -239,6 +247,12 @@ def _load_state(training: Training, state: dict[str, Any], plan: Plan, run: RunF
     if differing:
         listed = ", ".join(f"{name}={was.get(name)}" for name in differing)
         raise WrongUse(f"the checkpoints in {run.checkpoints} belong to a run with {listed}", remedy)
+    if state["data_sha256"] != data_sha256:
+        where = plan.config.hr or "embedded in scikit-image"
+        raise WrongUse(
+            f"the photographs ({where}) are not those that the run in {run.path} was started with",
+            "bring them back, or start another run with --run",
+        )
     training.load_state_dict(state["training"])
 
 

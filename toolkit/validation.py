@@ -1,7 +1,6 @@
 """What a generator in training draws of photographs that it does not train on: figures, and pictures."""
 
 import math
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from ntire_sr.images import encode_png, read_image, to_8bit, to_array, to_tensor
 from ntire_sr.layout import list_images
 from ntire_sr.models.consistency import make_consistent, project
 from ntire_sr.models.contract import Generator, seeded
-from ntire_sr.pretrained import NotFound
+from ntire_sr.pretrained import ALEXNET, locate
 from ntire_sr.resize import CROP_MULTIPLE, downscale, downscale_8bit
 
 IMAGES = 6  # photographs that are looked at
@@ -58,15 +57,17 @@ class Validation:
         self.hr = [crop.to(device) for crop in hr]
         self.lr = [downscale_8bit(crop, scale) for crop in self.hr]
         self.lpips: Lpips | None = None
-        with suppress(NotFound):  # then the diversity of pixels has to do
+        if locate(ALEXNET):  # else the diversity of pixels has to do: nothing is fetched for a look
             self.lpips = load_lpips(device=device)
+        else:
+            self.described += f"; without LPIPS, since {ALEXNET.file_name} is not here"
 
     @torch.inference_mode()
     def look(self, generator: Generator) -> Look:
         """Draw SAMPLES of each crop and measure them.
 
         Returns:
-            The figures, named as `ntire-sr score` names them, with a prefix: `val_lpips` (lower is
+            The figures, as `ntire-sr score` measures them: `val_lpips` (lower is
             better), `val_s_4` (diversity in per cent, of LPIPS), `val_r` (spread, 1 is calibrated), the
             same of pixels, and LR-PSNR in dB: of what the network drew, of that projected and not yet
             rounded, and of the worst sample as it would be written. And the preview: per row the LR
@@ -167,4 +168,4 @@ def _middle(image: np.ndarray) -> Tensor:
     """The middle of an image, (1, 3, H, W) uint8 with sides of at most SIDE, multiples of CROP_MULTIPLE."""
     height, width = (min(SIDE, side // CROP_MULTIPLE * CROP_MULTIPLE) for side in image.shape[:2])
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
-    return to_tensor(np.ascontiguousarray(image[top : top + height, left : left + width]))
+    return to_tensor(image[top : top + height, left : left + width].copy())

@@ -1,7 +1,9 @@
 """What the numbers of a training mean, in words: noise that is ignored, a discriminator that has gone."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 MEMORY = 0.99  # per step, of the running means
 SETTLED = 200  # values before a mean is trusted
@@ -22,6 +24,8 @@ class _Watched:
 
     def add(self, value: float) -> str | None:
         """The sentence, where the mean has just left its range."""
+        if not math.isfinite(value):  # of a step that was skipped
+            return None
         self.count += 1
         self.mean += (value - self.mean) * max(1 - MEMORY, 1 / self.count)
         text = self.below if self.mean < self.low else self.above if self.mean > self.high else ""
@@ -55,6 +59,14 @@ class Watch:
                 "a higher r1 holds it back",
             ),
         ]
+
+    def state(self) -> list[list[Any]]:
+        """What a run that goes on needs, to say what it would have said."""
+        return [[watched.mean, watched.count, watched.said] for watched in self._watched]
+
+    def restore(self, state: list[list[Any]]) -> None:
+        for watched, (mean, count, said) in zip(self._watched, state, strict=True):
+            watched.mean, watched.count, watched.said = mean, count, said
 
     def heard(self, losses: Mapping[str, float]) -> list[str]:
         """What there is to say after a step with these losses."""

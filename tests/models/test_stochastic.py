@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from ntire_sr.config import TrainConfig
-from ntire_sr.errors import WrongUse
+from ntire_sr.errors import Failure, WrongUse
+from ntire_sr.models import stochastic_training as module
 from ntire_sr.models.contract import seeded
 from ntire_sr.models.discriminator import UNetDiscriminator
 from ntire_sr.models.features import FilterBank
@@ -15,6 +16,8 @@ from ntire_sr.models.losses import adversarial_loss
 from ntire_sr.models.stochastic import FIRST_NOISE, Architecture, StochasticGenerator, _Doubling
 from ntire_sr.models.stochastic_training import (
     EXPLODED,
+    MOST_ROLLBACKS,
+    RECENT,
     SKIPS_BEFORE_ROLLBACK,
     StochasticSettings,
     StochasticTraining,
@@ -196,6 +199,20 @@ def test_a_step_with_a_gradient_that_is_no_number_is_skipped_and_several_lead_ba
     assert losses["rollbacks"] == 1
     assert all(torch.equal(value, average[name]) for name, value in made.generator.state_dict().items())
     assert not made.generator_optimiser.state
+
+
+def test_going_back_again_and_again_ends_a_training_but_not_over_a_long_time(monkeypatch):
+    monkeypatch.setattr(module, "SKIPS_BEFORE_ROLLBACK", 1)
+    lr, hr = batch()
+    made = training()
+    for step in range(MOST_ROLLBACKS):
+        made.step(lr, hr * math.nan, per_crop(step))
+    made.steps_done += RECENT
+    assert made.step(lr, hr * math.nan, per_crop(9))["rollbacks"] == MOST_ROLLBACKS + 1
+    for step in range(MOST_ROLLBACKS - 1):
+        made.step(lr, hr * math.nan, per_crop(step))
+    with pytest.raises(Failure, match="6 rollbacks within 500 steps at step 510: training has diverged"):
+        made.step(lr, hr * math.nan, per_crop(0))
 
 
 def test_a_gradient_far_above_the_usual_is_skipped_once_training_has_settled():
