@@ -6,7 +6,6 @@ errors to standard error. Exit codes: 0 done, 1 it failed, 2 wrong use, 130 inte
 """
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,12 +108,13 @@ def generate(lr: Path | None, out: Path | None, weights: str | None, scale: str 
     from ntire_sr.generate import Request, parse_only
     from ntire_sr.generate import generate as draw_samples
     from ntire_sr.models.table import load_generator
+    from ntire_sr.progress import Bar
 
     folder = RunFolder(run)
     chosen = choose_device(device)
     loaded = load_generator(weights or folder.weights, int(scale) if scale else None, chosen)
     request = Request(lr or write_validation(folder, loaded.scale), out or folder.samples, only=parse_only(only), **options)
-    with _progress("generate") as done:
+    with Bar("generate") as done:
         drawn = draw_samples(request, loaded, chosen, done)
     described = loaded.model.name
     if loaded.weights:
@@ -157,9 +157,10 @@ def score(hr: Path | None, sr: Path | None, out: Path | None, run: Path, scale: 
     from ntire_sr.evaluation.report import print_table
     from ntire_sr.evaluation.session import measure
     from ntire_sr.files import finite
+    from ntire_sr.progress import Tasks
 
     folder = RunFolder(run)
-    with _Tasks() as done:
+    with Tasks() as done:
         measured = measure(
             hr=hr or folder.validation_hr, sr=sr or folder.samples, out=out or folder.score, scale=int(scale) if scale else None,
             without_lpips="--without-lpips was given" if without_lpips else None, done=done, **options,
@@ -190,9 +191,10 @@ def fit_niqe(hr: Path, out: Path, description: str | None) -> None:
     """
     from ntire_sr.evaluation.niqe import fit, save_pristine
     from ntire_sr.layout import list_images
+    from ntire_sr.progress import Bar
 
     paths = list_images(hr, "HR", recursive=True)
-    with _progress("fit") as done:
+    with Bar("fit") as done:
         pristine = fit(paths, description or "", done=lambda count: done(count, len(paths)))
     save_pristine(out, pristine)
     click.echo(f"{pristine.blocks} sharp blocks of {pristine.photographs} photographs: {out}")
@@ -215,10 +217,11 @@ def package(
 
     Lists all problems at once, and writes nothing while there is any.
     """
+    from ntire_sr.progress import Bar
     from ntire_sr.submission.session import pack
 
     folder = RunFolder(run)
-    with _progress("check") as done:
+    with Bar("check") as done:
         packed = pack(sr=sr or folder.samples, lr=lr, samples=samples, out=out or folder.archive, seconds=seconds, extra_data=extra_data, description=description, done=done)
     click.echo(f"{packed.files} samples, worst LR-PSNR {packed.worst_db:.2f} dB, {packed.bytes / 1e6:.1f} MB")
     click.echo(f"archive: {packed.out}")
@@ -282,7 +285,7 @@ def demo(run: Path, max_minutes: float, steps: int, samples: int, device: str) -
     """
     from ntire_sr.demo import demonstrate
 
-    demonstrate(run, steps, max_minutes, samples, device, say=click.echo, progress=_progress, console=_stdout())
+    demonstrate(run, steps, max_minutes, samples, device, say=click.echo, console=_stdout())
 
 
 @cli.command()
@@ -307,60 +310,6 @@ def _stdout() -> "Console":
 
     # a pipe has no width: tables and paths are not to be broken there
     return Console() if sys.stdout.isatty() else Console(width=200)
-
-
-def _progress(name: str) -> "_Progress":
-    return _Progress(name)
-
-
-class _Progress:
-    """A progress bar on standard error, as a context that gives a function to call with (done[, total])."""
-
-    def __init__(self, name: str):
-        self.name = name
-
-    def __enter__(self) -> Callable[..., None]:
-        from rich.progress import MofNCompleteColumn, TimeRemainingColumn
-
-        from ntire_sr.progress import progress_bar
-
-        self.bar = progress_bar(MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar.start()
-        task = self.bar.add_task(self.name, total=None)
-        return lambda done, total=None: self.bar.update(task, completed=done, total=total)
-
-    def __exit__(self, *exception: object) -> None:
-        self.bar.stop()
-
-
-class _Tasks(_Progress):
-    """A progress bar for tasks that follow one another: a function to call with (task, done, total).
-
-    Where standard error is no terminal, a line says every half minute how far the work is.
-    """
-
-    def __init__(self) -> None:
-        super().__init__("")
-
-    def __enter__(self) -> Callable[..., None]:
-        import time
-
-        update = super().__enter__()
-        task = self.bar.task_ids[0]
-        began = said = time.monotonic()
-
-        def report(name: str, done: int, total: int) -> None:
-            nonlocal began, said
-            now = time.monotonic()
-            if name != self.name:
-                self.name, began, said = name, now, now
-                self.bar.reset(task, description=name)
-            update(done, total)
-            if now - said >= 30 and done and not sys.stderr.isatty():
-                said = now
-                click.echo(f"{name}: {done} of {total}, about {(now - began) / done * (total - done):.0f} s left", err=True)
-
-        return report
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from ntire_sr.manifest import load_manifest
 from ntire_sr.models.table import load_generator
 from ntire_sr.plan import plan_resumed, plan_training
 from ntire_sr.pretrained import ALEXNET, NotFound, find
+from ntire_sr.progress import Bar
 from ntire_sr.submission.session import pack
 from ntire_sr.train import is_finished, train
 
@@ -29,7 +30,6 @@ def demonstrate(
     samples: int,
     device: str,
     say: Callable[[str], Any],
-    progress: Any,
     console: Console,
 ) -> None:
     """Train, generate, score and package in one run folder, going on where an earlier call stopped.
@@ -40,7 +40,6 @@ def demonstrate(
         samples: per image.
         device: auto, cpu or cuda.
         say: called with each line of the result.
-        progress: makes a progress bar by name, see ntire_sr.cli.
         console: for the table.
     """
     began = time.monotonic()
@@ -68,7 +67,7 @@ def demonstrate(
     earlier = load_manifest(folder.samples)
     # after a longer training the earlier weights' samples are of no use
     stale = earlier is not None and earlier.settings.weights_sha256 != loaded.weights_sha256
-    with progress("generate") as done:
+    with Bar("generate") as done:
         request = Request(write_validation(folder, loaded.scale), folder.samples, samples, overwrite=stale)
         drawn = generate(request, loaded, chosen, done)
     say(
@@ -76,7 +75,7 @@ def demonstrate(
     )
 
     say("3/4 score")
-    with progress("score") as done:
+    with Bar("score") as done:
         measured = measure(
             folder.validation_hr,
             folder.samples,
@@ -88,7 +87,7 @@ def demonstrate(
     assert measured, "the demonstration runs in one process"
 
     say("4/4 package")
-    with progress("check") as done:
+    with Bar("check") as done:
         packed = pack(folder.samples, folder.archive, done=done)
     say("")
     print_table(measured.score, console, measured.lpips_missing)
