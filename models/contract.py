@@ -58,6 +58,10 @@ class Training(Protocol):
         """
         ...
 
+    def adopt(self, weights: Mapping[str, Tensor]) -> int:
+        """Begin with the tensors of other weights that fit by name and shape; how many that are."""
+        ...
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that a bit-exact continuation needs, as tensors, numbers, lists and dictionaries."""
         ...

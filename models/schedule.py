@@ -1,15 +1,25 @@
-"""What all trainings share: how the learning rate falls, and the moving average of the weights."""
+"""What all trainings share: where weights begin, how the learning rate falls, and their moving average."""
 
 import math
+from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, first: float, step: int, steps: int) -> None:
     """A cosine from `first` at step 0 to 0 at the last one: a function of the step alone."""
     for group in optimiser.param_groups:
         group["lr"] = first * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+
+
+def adopt(weights: Mapping[str, Tensor], *networks: nn.Module) -> int:
+    """Give networks of one kind the tensors that fit them by name and shape; how many that were."""
+    own = networks[0].state_dict()
+    fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
+    for network in networks:
+        network.load_state_dict(fitting, strict=False)
+    return len(fitting)
 
 
 @torch.no_grad()

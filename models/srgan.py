@@ -9,7 +9,7 @@ the LR projection, since the beta term would have nothing to do behind it.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from ntire_sr.models.drawing import Drawing, draw_latents
 from ntire_sr.models.energy import spread_ratio
 from ntire_sr.models.features import build_features
 from ntire_sr.models.losses import adversarial_loss, feature_distance
-from ntire_sr.models.schedule import set_learning_rate, update_average
+from ntire_sr.models.schedule import adopt, set_learning_rate, update_average
 from ntire_sr.ranks import Ranks
 
 RATIO_FLOOR = 1e-5  # under MSGAN's division
@@ -250,6 +250,9 @@ class SrganTraining:
         means = self.ranks.total(torch.stack((noise.abs().mean(), apart.detach()))) / self.ranks.count
         ratio = means[0] / (means[1] + RATIO_FLOOR)
         return ratio - ratio / (means[1] + RATIO_FLOOR) * (apart - apart.detach())
+
+    def adopt(self, weights: Mapping[str, Tensor]) -> int:
+        return adopt(weights, self.generator, self.average)
 
     _PARTS = ("generator", "average", "discriminator", "generator_optimiser", "discriminator_optimiser")
 

@@ -5,7 +5,7 @@ oriented filters and of a pretrained classifier's features. The discriminator's 
 gradient at the samples is a set share of the rest's, so that a run that goes wrong is never led by it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,7 +34,7 @@ from ntire_sr.models.energy import (
 )
 from ntire_sr.models.features import FilterBank, build_features
 from ntire_sr.models.losses import adversarial_loss
-from ntire_sr.models.schedule import set_learning_rate, update_average
+from ntire_sr.models.schedule import adopt, set_learning_rate, update_average
 from ntire_sr.models.stochastic import Architecture, StochasticGenerator
 from ntire_sr.ranks import Ranks
 
@@ -309,6 +309,9 @@ class StochasticTraining:
         recent = [step for step in self.rolled_back if step > self.steps_done - RECENT]
         if len(recent) > MOST_ROLLBACKS:
             raise diverged(self.steps_done, f"{len(recent)} rollbacks within {RECENT} steps")
+
+    def adopt(self, weights: Mapping[str, Tensor]) -> int:
+        return adopt(weights, self.generator, self.average)
 
     _NUMBERS = ("steps_done", "usual_gradient", "skipped", "skipped_in_a_row", "rolled_back")
     _PARTS = ("generator", "average", "discriminator", "generator_optimiser", "discriminator_optimiser")

@@ -83,7 +83,7 @@ def load_generator(weights: str | Path, scale: int | None, device: torch.device)
             f"there are no weights at {path}",
             f"run `ntire-sr train` first, give --weights FILE, or --weights {bicubic.MODEL.name} for the model without weights",
         )
-    metadata, tensors = _read(path)
+    metadata, tensors = read_weights(path)
     model = model_named(metadata["model"])
     trained = int(metadata["scale"])
     if scale not in (None, trained):
@@ -102,7 +102,12 @@ def load_generator(weights: str | Path, scale: int | None, device: torch.device)
     return Loaded(model, generator, trained, settings, path, sha256_file(path), json.loads(metadata["facts"]))
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+def read_weights(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """The metadata and tensors of a file that `save_weights` wrote, checked.
+
+    Raises:
+        Failure: it cannot be read, is damaged or not ours, or holds values that are not finite.
+    """
     remedy = "give a file made by `ntire-sr train`"
     try:
         with safe_open(path, framework="pt") as file:

@@ -17,7 +17,7 @@ from ntire_sr import checkpoint
 from ntire_sr.errors import Failure, WrongUse
 from ntire_sr.images import write_png
 from ntire_sr.layout import RunFolder
-from ntire_sr.models.table import load_generator
+from ntire_sr.models.table import load_generator, save_weights
 from ntire_sr.plan import plan_of_run, plan_resumed, plan_training
 from ntire_sr.train import is_finished, train
 
@@ -176,6 +176,40 @@ def test_a_failed_save_is_an_error_and_keeps_the_earlier_checkpoints(tmp_path, m
 def test_a_diverged_training_stops_with_its_step(tmp_path):
     with pytest.raises(Failure, match="training has diverged"):
         train(plan_training({**TINIEST, "steps": 50, "learning_rate": 1e30}), RunFolder(tmp_path))
+
+
+def test_a_training_begins_with_what_fits_of_other_weights_also_of_another_scale(tmp_path, capsys):
+    first, same_again, larger = (RunFolder(tmp_path / name) for name in ("first", "same", "larger"))
+    train(plan_training(TINIEST), first)
+    values = {**TINIEST, "learning_rate": 1e-12, "average": 0.0, "start_from": str(first.weights)}
+    train(plan_training(values), same_again)
+    assert all(
+        torch.allclose(value, weights(same_again)[name], atol=1e-8) for name, value in weights(first).items()
+    )
+    assert same_again.weights.read_bytes().count(b"start_from_sha256") == 1
+    train(plan_training({**values, "scale": 8, "steps": 1}), larger)
+    assert all(
+        torch.allclose(value, weights(larger)[name], atol=1e-8) for name, value in weights(first).items()
+    )
+    count = len(weights(first))
+    assert capsys.readouterr().err.count(f"begun with {count} of the {count} tensors") == 2
+    first.weights.unlink()  # a run that goes on needs it no more
+    assert train(plan_resumed(larger, {"steps": 2}), larger, resume=True).steps_done == 2
+    assert larger.weights.read_bytes().count(b"start_from_sha256") == 1
+
+
+def test_weights_that_a_training_cannot_begin_with_are_refused(tmp_path):
+    run, other = RunFolder(tmp_path / "first"), RunFolder(tmp_path / "other")
+    train(plan_training(TINIEST), run)
+    strange = tmp_path / "strange.safetensors"
+    save_weights(strange, "srgan", 4, plan_training(TINIEST).settings, {"head": torch.zeros(1)}, {})
+    for changes, said in (
+        ({"start_from": str(tmp_path / "absent")}, "there are no weights at"),
+        ({"start_from": str(strange)}, "no tensor of .* fits"),
+        ({"start_from": str(run.weights), "model": "stochastic"}, "holds weights of srgan, not of stochastic"),
+    ):
+        with pytest.raises(WrongUse, match=said):
+            train(plan_training({**TINIEST, **changes}), other)
 
 
 def test_two_seeds_give_two_generators_and_one_seed_gives_one(tmp_path):

@@ -30,6 +30,7 @@ class TrainConfig:
     keep_on_device: bool = True  # with a GPU: all decoded images in its memory, if they fill at most half
     validation: str | None = "auto"  # folder of HR images to look at; auto: some left out of training; none
     validate_every: int = 250  # steps between looks at them
+    start_from: str | None = None  # weights file of the same model to begin with: the tensors that fit; none
     sharp: float = 0.0  # share of the crops that are the sharpest of 4 places; 0: all fall anywhere
     seed: int = 0  # of the first weights, the crops and the noise
     device: str = "auto"  # auto, cpu or cuda

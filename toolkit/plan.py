@@ -12,7 +12,7 @@ from ntire_sr.layout import RunFolder
 from ntire_sr.models.contract import Model
 from ntire_sr.models.table import model_named
 
-PATHS = ("hr", "validation", "cache", "feature_weights")  # settings that name files or folders
+PATHS = ("hr", "validation", "cache", "feature_weights", "start_from")  # settings that name files or folders
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from ntire_sr.data import Photographs
 from ntire_sr.datacheck import div2k_part
 from ntire_sr.device import choose_device
 from ntire_sr.errors import Failure, WrongUse, plural
-from ntire_sr.files import finite, make_folder, write_json
+from ntire_sr.files import finite, make_folder, sha256_file, write_json
 from ntire_sr.journal import Journal
 from ntire_sr.layout import RunFolder
 from ntire_sr.models.contract import Training, diverged, seeded
-from ntire_sr.models.table import save_weights
+from ntire_sr.models.table import read_weights, save_weights
 from ntire_sr.plan import PATHS, Plan, flat
 from ntire_sr.prefetch import Prefetch
 from ntire_sr.progress import progress_bar
@@ -130,15 +130,18 @@ def _train(plan: Plan, run: RunFolder, resume: bool, console: Console, ranks: Ra
     # machines share the run's folder, and yet a file that one has just written may be new to another
     found = ranks.from_first(lambda: load_checkpoint(run.checkpoints) if resume else None)
     step, watch = 0, Watch()
+    origin: dict[str, Any] = {}  # of the first weights
     metrics: dict[str, Any] = {}  # of the last look at the validation photographs
     if found:
         step, state, passed = found
         for text in passed:
             console.print(f"passed over: {text}", markup=False, soft_wrap=True)
         _load_state(training, state, plan, run, photographs.digest)
-        metrics = state["metrics"]
+        metrics, origin = state["metrics"], state["origin"]
         watch.restore(state["watch"])
         console.print(f"going on after step {step}")
+    elif config.start_from:
+        origin = _start(training, config, ranks)
     validation = ranks.in_first(lambda: open_validation(config.validation, photographs, config.scale, device))
     journal = ranks.in_first(lambda: Journal(run, console, config.tensorboard, step))
     if not found:
@@ -152,10 +155,10 @@ def _train(plan: Plan, run: RunFolder, resume: bool, console: Console, ranks: Ra
     def save() -> None:
         # the weights come first: whoever finds a checkpoint finds weights that are at least as new
         facts = {"step": step, "steps": config.steps, "seed": config.seed, "features": training.features_name}
-        facts |= {"data_sha256": photographs.digest, "metrics": finite(metrics)}
+        facts |= {"data_sha256": photographs.digest, "metrics": finite(metrics), **origin}
         save_weights(run.weights, config.model, config.scale, plan.settings, training.weights(), facts)
         state = {"plan": plan.as_json(), "training": training.state_dict(), "watch": watch.state()}
-        state |= {"data_sha256": photographs.digest, "metrics": finite(metrics)}
+        state |= {"data_sha256": photographs.digest, "metrics": finite(metrics), "origin": origin}
         if journal:
             journal.flush()
         save_checkpoint(run.checkpoints, step, state)
@@ -225,6 +228,26 @@ def _prepare_folder(run: RunFolder, resume: bool) -> None:
     make_folder(run.path)
 
 
+def _start(training: Training, config: TrainConfig, ranks: Ranks) -> dict[str, Any]:
+    """Begin with the weights of another training; what the new weights say of it."""
+    path = Path(str(config.start_from))
+    if not path.is_file():
+        raise WrongUse(f"start_from: there are no weights at {path}", "check the path")
+    digest = sha256_file(path)
+    ranks.agree(start_from=digest)
+    metadata, tensors = read_weights(path)
+    if metadata["model"] != config.model:
+        raise WrongUse(
+            f"start_from: {path} holds weights of {metadata['model']}, not of {config.model}",
+            f"--model {metadata['model']}",
+        )
+    taken = training.adopt(tensors)
+    if not taken:
+        raise WrongUse(f"start_from: no tensor of {path} fits this network", "leave start_from out")
+    training.remarks.append(f"begun with {taken} of the {len(tensors)} tensors of {path}")
+    return {"start_from_sha256": digest}
+
+
 def is_finished(run: RunFolder, plan: Plan) -> bool:
     """Whether the run's newest checkpoint is its last and its weights are there."""
     steps = saved_steps(run.checkpoints)
@@ -237,7 +260,7 @@ def _load_state(
     """Go on from a checkpoint of the same plan and images; another's is refused by what differs."""
     remedy = "start another run with --run, or give the settings that this one was started with"
     before = state.get("plan")
-    parts = {"training", "watch", "data_sha256", "metrics"}
+    parts = {"training", "watch", "data_sha256", "metrics", "origin"}
     if not isinstance(before, dict) or not isinstance(before.get("settings"), dict) or parts - state.keys():
         raise Failure(f"the checkpoints in {run.checkpoints} are not of this version of the program", remedy)
     # a setting that is newer than the checkpoint had its default then
