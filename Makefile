@@ -8,7 +8,7 @@ BIN := $(VENV)/Scripts
 endif
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test torture lint docs bench bench-train clean
+.PHONY: demo test torture lint docs bench bench-train bench-generate clean
 
 demo: $(STAMP)
 	$(BIN)/ntire-sr demo
@@ -28,6 +28,9 @@ bench: $(STAMP)
 
 bench-train: $(STAMP)
 	$(BIN)/python benchmarks/train.py
+
+bench-generate: $(STAMP)
+	$(BIN)/python benchmarks/generate.py
 
 docs: $(STAMP)
 	$(BIN)/python tests/write_docs.py

@@ -12,7 +12,7 @@ from ntire_sr.models.contract import Model, NoSettings
 class Bicubic(nn.Module):
     """Bicubic enlargement as a generator whose samples are all equal."""
 
-    receptive_field = 2
+    trunk_reach, sample_reach = 2, 0
 
     def __init__(self, scale: int):
         super().__init__()

@@ -16,22 +16,26 @@ from ntire_sr.ranks import Ranks
 class Generator(Protocol):
     """Draws HR images from an LR image: the trunk once per image, the rest once per sample.
 
-    Images are (N, 3, H, W) float32, LR in [0, 1], SR about [0, 1] and not yet projected or clipped.
+    Images are (N, 3, H, W) float32, LR in [0, 1], SR about [0, 1] and not yet projected or clipped. Images
+    are drawn in tiles: the sizes of all maps are whole multiples of the LR image's, and what a pixel
+    depends on ends within the stated reaches.
     """
 
     scale: int
-    receptive_field: int  # LR pixels on each side that an output pixel can depend on
+    trunk_reach: int  # LR pixels on each side that a pixel of the trunk's maps can depend on
+    sample_reach: int  # LR pixels on each side that an output pixel can depend on, given trunk and latents
 
-    def trunk(self, lr: Tensor) -> Any:
-        """What all samples of an LR image share."""
+    def trunk(self, lr: Tensor) -> Tensor:
+        """What all samples of an LR image share: (N, C, k * h, k * w)."""
         ...
 
     def latents(self, lr: Tensor, random: Sequence[torch.Generator]) -> Any:
-        """The random part of one sample per LR image, each from a generator of its own, so that what
-        is drawn for an image does not depend on the others of its batch."""
+        """The random part of one sample per LR image: tensors (N, C, k * h, k * w) in lists and tuples, or
+        none. Each image's comes from a generator of its own, so that what is drawn for an image does not
+        depend on the others of its batch; and only the size of `lr` counts."""
         ...
 
-    def sample(self, trunk: Any, lr: Tensor, latents: Any) -> Tensor:
+    def sample(self, trunk: Tensor, lr: Tensor, latents: Any) -> Tensor:
         """SR images, (N, 3, scale * H, scale * W)."""
         ...
 

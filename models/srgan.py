@@ -101,7 +101,7 @@ class SrganGenerator(nn.Module):
         reach = 1
         for _ in range(doublings):
             reach = math.ceil((reach + 1 + 1) / 2)  # the bilinear doubling looks one pixel further
-        self.receptive_field = reach + 4 + 2 * settings.blocks + 1
+        self.trunk_reach, self.sample_reach = 2, reach + 4 + 2 * settings.blocks + 1
         self.head = nn.Sequential(nn.Conv2d(3 + self.noise_channels, channels, 9, padding=4), nn.PReLU())
         self.body = nn.Sequential(
             *(_Residual(channels) for _ in range(settings.blocks)), nn.Conv2d(channels, channels, 3, padding=1)

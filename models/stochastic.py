@@ -50,7 +50,7 @@ class Latents(NamedTuple):
     """The random part of a sample, for the whole image."""
 
     fine: Tensor  # (N, latent_channels, h, w)
-    coarse: Tensor  # (N, latent_channels, ceil(h / COARSE), ceil(w / COARSE))
+    coarse: Tensor  # the same size, drawn for cells of COARSE pixels and enlarged
     noise: list[Tensor]  # (N, 1, H, W) for each block of the decoder, at its size
 
 
@@ -153,7 +153,8 @@ class StochasticGenerator(nn.Module):
         for _ in range(doublings):
             reach = math.ceil((reach + 2 + 1) / 2)
         dense = DENSE_PER_GROUP * (DENSE_LAYERS + 1)
-        self.receptive_field = reach + 2 * a.blocks + 1 + dense * a.groups + 1
+        self.trunk_reach = 1 + dense * a.groups + 1
+        self.sample_reach = reach + 2 * a.blocks
         self.to(memory_format=torch.channels_last)
 
     def trunk(self, lr: Tensor) -> Tensor:
@@ -168,21 +169,19 @@ class StochasticGenerator(nn.Module):
         draw = partial(normal, random, device=lr.device)
         if self.architecture.sample_wide:
             fine = draw(channels, 1, 1).expand(-1, -1, height, width)
-            coarse = draw(channels, 1, 1).expand(-1, -1, -(-height // COARSE), -(-width // COARSE))
+            coarse = draw(channels, 1, 1).expand(-1, -1, height, width)
         else:
             fine = draw(channels, height, width)
-            coarse = draw(channels, -(-height // COARSE), -(-width // COARSE))
+            cells = draw(channels, -(-height // COARSE), -(-width // COARSE))
+            coarse = functional.interpolate(cells, scale_factor=COARSE, mode="bilinear", align_corners=False)
+            coarse = coarse[:, :, :height, :width]
         sizes = [(height, width)] * len(self.blocks)
         sizes += [(height << level, width << level) for level in range(1, len(self.doublings) + 1)]
         return Latents(fine, coarse, [draw(1, *size) for size in sizes])
 
     def sample(self, trunk: Tensor, lr: Tensor, latents: Latents) -> Tensor:
         """SR images, (N, 3, scale * h, scale * w), about [0, 1]; `project` comes behind it."""
-        height, width = lr.shape[2:]
-        coarse = functional.interpolate(
-            latents.coarse, scale_factor=COARSE, mode="bilinear", align_corners=False
-        )
-        joined = torch.cat((latents.fine, coarse[:, :, :height, :width]), 1)
+        joined = torch.cat((latents.fine, latents.coarse), 1)
         mixed = functional.leaky_relu(self.mixed(joined.contiguous(memory_format=torch.channels_last)), SLOPE)
         maps = trunk
         for block, noise in zip(self.blocks, latents.noise, strict=False):

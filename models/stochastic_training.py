@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ntire_sr.config import TrainConfig, require
+from ntire_sr.device import computes_bfloat16
 from ntire_sr.models.contract import Model, diverged
 from ntire_sr.models.discriminator import UNetDiscriminator
 from ntire_sr.models.drawing import Drawing, draw_latents
@@ -113,11 +114,6 @@ class StochasticSettings(Architecture):
         )
 
 
-def _computes_bfloat16(device: torch.device) -> bool:
-    """Whether the device does so in hardware: GPUs from NVIDIA's Ampere on."""
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-
-
 class StochasticTraining:
     """Both networks, their optimisers and the loss.
 
@@ -135,7 +131,7 @@ class StochasticTraining:
         )
         precision = settings.precision
         if precision == "auto":
-            precision = "bfloat16" if _computes_bfloat16(device) else "float32"
+            precision = "bfloat16" if computes_bfloat16(device) else "float32"
         ranks.agree(features=self.features_name, precision=precision)
         self.settings = settings = replace(settings, features=self.features_name, precision=precision)
         warning = check_gamma(settings.gamma, squared=not settings.norms)

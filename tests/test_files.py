@@ -2,12 +2,16 @@
 
 import errno
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from ntire_sr import files as module
 from ntire_sr.errors import Failure
-from ntire_sr.files import make_folder, read_json, write_json, write_whole
+from ntire_sr.files import create_json, make_folder, read_json, sweep, whole_file, write_json, write_whole
 
 
 def test_a_full_disk_is_one_clear_error_and_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
@@ -75,3 +79,43 @@ def test_a_disk_that_refuses_even_the_clean_up_does_not_hide_the_reason(tmp_path
 def test_half_characters_of_file_names_do_not_stop_a_text_from_being_written(tmp_path):
     write_whole(tmp_path / "a.txt", "name \udcff.png")
     assert (tmp_path / "a.txt").read_text() == "name \\udcff.png"
+
+
+def test_what_killed_processes_left_is_removed_and_what_is_being_written_is_not(tmp_path):
+    program = (
+        "import os, sys; from pathlib import Path; from ntire_sr.files import whole_file\n"
+        "with whole_file(Path(sys.argv[1])) as part:\n"
+        "    part.write_text('half'); os._exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.txt")])
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".a.txt.") and left.suffix == ".part"
+    elsewhere = tmp_path / f".b.txt.00000000-{os.getpid()}-abcd.part"  # of another machine
+    elsewhere.write_text("")
+    with whole_file(tmp_path / "c.txt") as part:
+        part.write_text("being written")
+        sweep(tmp_path)
+        assert not left.exists() and part.exists() and elsewhere.exists()
+        old = time.time() - module.FORGOTTEN_SECONDS - 60
+        os.utime(elsewhere, (old, old))
+        sweep(tmp_path, "other")
+        assert elsewhere.exists()
+        sweep(tmp_path)
+        assert not elsewhere.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["c.txt"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_of_several_processes_one_creates_a_file(tmp_path, monkeypatch, links):
+    if not links:
+
+        def refused(source, target):
+            raise OSError(errno.EPERM, "no links here")
+
+        monkeypatch.setattr(os, "link", refused)
+    assert create_json(tmp_path / "a.json", 1)
+    assert read_json(tmp_path / "a.json", "file") == 1
+    if links:
+        assert not create_json(tmp_path / "a.json", 2)
+        assert read_json(tmp_path / "a.json", "file") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

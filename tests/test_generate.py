@@ -244,7 +244,7 @@ def test_a_killed_call_goes_on_to_the_same_files(lr_folder, trained, tmp_path):
 
 
 def test_a_full_disk_under_way_leaves_a_folder_that_goes_on(lr_folder, srgan, tmp_path, monkeypatch):
-    from ntire_sr import generate as module
+    from ntire_sr import samples as module
 
     written = []
 

@@ -37,3 +37,8 @@ def full_float32(device: torch.device) -> Iterator[None]:
     finally:
         torch.set_float32_matmul_precision(precision)
         torch.backends.cudnn.allow_tf32 = convolutions
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether the device does so in hardware: GPUs from NVIDIA's Ampere on."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)

@@ -5,8 +5,10 @@ import hashlib
 import json
 import math
 import os
+import platform
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,9 @@ _REMEDIES = {
     errno.EISDIR: "a folder stands where a file is needed: choose another path",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
+
+FORGOTTEN_SECONDS = 24 * 3600  # after which a temporary file is nobody's any more
+_HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 # the path itself is the mistake, whatever the state of the disk
 _WRONG_PATH = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
@@ -45,26 +50,56 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
+def _rename(part: Path, path: Path) -> None:
+    part.replace(path)
+
+
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, put: Callable[[Path, Path], None] = _rename) -> Iterator[Path]:
     """A temporary path beside `path` to write to, renamed to `path` only when everything worked.
 
     The data is flushed to the disk before the rename, so that after a power cut the file is either
-    the old one, the new one, or absent. Errors of the body pass through as they are.
+    the old one, the new one, or absent. Errors of the body pass through as they are. `put` may do
+    something else with (the written file, `path`) than to rename it.
     """
     make_folder(path.parent)
-    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    part = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         yield part
         try:
             with open(part, "rb+") as written:
                 os.fsync(written.fileno())
-            part.replace(path)
+            put(part, path)
         except OSError as error:
             raise explain(error, f"cannot write {path}") from error
     finally:
         with suppress(OSError):  # on a read-only disk this fails too, and would hide the reason
             part.unlink(missing_ok=True)
+
+
+def sweep(folder: Path, name: str = "*") -> None:
+    """Remove the temporary files that killed processes left beside files of this name (a pattern).
+
+    Those of processes that are alive on this machine stay, and so do young ones of other machines."""
+    for part in folder.glob(f".{name}.*.part"):
+        host, _, rest = part.name.split(".")[-2].partition("-")
+        pid = rest.partition("-")[0]
+        with suppress(OSError, ValueError):
+            old = time.time() - part.stat().st_mtime > FORGOTTEN_SECONDS
+            if old or (host == _HOST and not _is_alive(int(pid))):
+                part.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    if os.name == "nt":  # there is no harmless signal
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
@@ -77,9 +112,31 @@ def write_whole(path: Path, content: bytes | str) -> None:
             raise explain(error, f"cannot write {path}") from error
 
 
+def create_json(path: Path, value: Any) -> bool:
+    """`write_json`, unless there is such a file: of several processes one writes. Whether it was this one."""
+    created = True
+
+    def put(part: Path, path: Path) -> None:
+        nonlocal created
+        try:
+            os.link(part, path)
+        except FileExistsError:
+            created = False
+        except OSError:  # a disk without links
+            part.replace(path)
+
+    with whole_file(path, put) as part:
+        part.write_text(_json(value), encoding="utf-8")
+    return created
+
+
+def _json(value: Any) -> str:
+    return json.dumps(finite(value), indent=1, allow_nan=False) + "\n"
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically, indented, strictly valid: infinities become the strings "inf"/"-inf"."""
-    write_whole(path, json.dumps(finite(value), indent=1, allow_nan=False) + "\n")
+    write_whole(path, _json(value))
 
 
 def finite(value: Any) -> Any:

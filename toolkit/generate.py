@@ -2,8 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -14,15 +13,18 @@ from torch import Tensor
 
 from ntire_sr import __version__
 from ntire_sr.config import require
+from ntire_sr.device import computes_bfloat16
+from ntire_sr.draw import AUTO_TILE_PX, Drawer, sample_seed
 from ntire_sr.errors import Failure, Problems, WrongUse
-from ntire_sr.files import make_folder, sha256_bytes, sha256_file
-from ntire_sr.images import read_image, to_8bit, to_array, to_tensor, to_unit, write_png
-from ntire_sr.layout import DEFAULT_SAMPLES, MANIFEST, SampleName, list_images, parse_sample_name, relative_to
-from ntire_sr.manifest import DrawSettings, ImageRecord, Manifest, SampleRecord, load_manifest
+from ntire_sr.files import sha256_bytes
+from ntire_sr.images import read_image, to_8bit, to_array, to_tensor, to_unit
+from ntire_sr.layout import DEFAULT_SAMPLES, SampleName, list_images, parse_sample_name, relative_to
+from ntire_sr.manifest import DrawSettings, ImageRecord, Manifest, SampleRecord
 from ntire_sr.models.consistency import MAX_ROUNDS, TARGET_DB, Consistent, is_reachable, make_consistent
-from ntire_sr.models.contract import seeded
 from ntire_sr.models.table import Loaded
+from ntire_sr.ranks import place_among_processes
 from ntire_sr.resize import REQUIRED_DB, lr_psnr_db
+from ntire_sr.samples import SampleFolder, Writer, open_samples
 
 SMALLEST_LR_PX = 4
 
@@ -39,6 +41,8 @@ class Request:
     allow_unreachable: bool = False  # True: also write samples of LR images that no image reduces to
     overwrite: bool = False  # True: replace samples of other settings instead of refusing
     only: frozenset[SampleName] = frozenset()  # draw these again, and nothing else; empty: draw all
+    tile: int | None = None  # LR pixels along the side of a tile; 0: no tiles; none: the folder's, or chosen
+    precision: str = "auto"  # of the network: float32, bfloat16; auto: bfloat16 on GPUs that compute in it
 
 
 @dataclass
@@ -48,6 +52,7 @@ class Drawn:
     manifest: Manifest
     written: int = 0
     kept: int = 0
+    complete: bool = False  # every sample of the folder is there, whoever drew it
 
     @property
     def unreachable(self) -> list[str]:
@@ -60,23 +65,8 @@ class Drawn:
 
     @property
     def worst_db(self) -> float:
-        """Lowest LR-PSNR of all samples in the folder, in dB."""
-        return min(record.lr_psnr_db for record in self.manifest.files.values())
-
-
-def sample_seed(seed: int, lr_sha256: str, sample: int) -> int:
-    """The seed of one sample: it depends on the run's seed, the LR image's pixels and the sample's
-    number, so that no order, count or file name changes what is drawn."""
-    return int(sha256_bytes(f"{seed}:{lr_sha256}:{sample}".encode())[:15], 16)
-
-
-@torch.inference_mode()
-def draw(loaded: Loaded, lr: Tensor, trunk: object, seed: int) -> Tensor:
-    """One sample before projection: (1, 3, h, w) in [0, 1] -> (1, 3, scale * h, scale * w), about [0, 1]."""
-    sr: Tensor = loaded.generator.sample(trunk, lr, loaded.generator.latents(lr, [seeded(seed)]))
-    if not bool(torch.isfinite(sr).all()):
-        raise Failure("the network drew values that are no numbers", "use weights of an earlier checkpoint")
-    return sr
+        """Lowest LR-PSNR of all samples in the folder, in dB; inf without any."""
+        return min((record.lr_psnr_db for record in self.manifest.files.values()), default=float("inf"))
 
 
 def read_lr_folder(folder: Path) -> list[tuple[Path, ImageRecord]]:
@@ -105,12 +95,13 @@ def generate(
     """Draw the samples that are missing in `request.out`.
 
     A sample that is there, with the digest that the manifest holds for it, is kept. Files appear
-    under their names only when whole, and the manifest is brought up to date after each image.
+    under their names only when whole. Started by `torchrun`, processes share the images out among
+    themselves; each goes its own way, so one that has died can be started again at any time.
 
     Args:
         request: what to draw.
         loaded: the generator, on `device`.
-        done: called with (samples done, samples in all) after each.
+        done: called with (samples done, samples in all) after each, of this process's images.
 
     Raises:
         WrongUse: the folder holds samples of other settings.
@@ -122,43 +113,45 @@ def generate(
         "--only draws single samples, --overwrite replaces all",
         "--only alone: it draws the named samples again",
     )
+    number, count = place_among_processes()
+    require(
+        not (request.overwrite and count > 1),
+        "--overwrite by several processes: one would remove what another has just drawn",
+        "remove the folder first, or choose another --out",
+    )
     images = read_lr_folder(request.lr)
-    manifest = _open_manifest(request, loaded, [record for _, record in images], device)
-    drawn = Drawn(manifest)
-    wanted = _wanted(request, manifest, len(images))
-    make_folder(request.out)
-    # from now on the folder says what its samples are, also when this call is killed
-    manifest.save(request.out)
+    fresh = _fresh_manifest(request, loaded, [record for _, record in images], device)
+    folder = open_samples(request.out, fresh, request.overwrite, request.tile)
+    drawn = Drawn(folder.manifest)
+    wanted = _wanted(request, folder.manifest, len(images))
+    half = folder.manifest.settings.precision == "bfloat16"
+    drawer = Drawer(loaded, device, half, folder.manifest.tile)
+    mine = {index: names for index, names in wanted.items() if index % count == number}
+    completed, total = 0, sum(map(len, mine.values()))
     problems: list[str] = []
-    completed, total = 0, sum(map(len, wanted.values()))
-    try:
-        for index, names in wanted.items():
-            path, record = images[index]
-            missing = [name for name in names if request.only or not _is_whole(request.out, manifest, name)]
+    with Writer(folder) as writer:
+        for index, names in mine.items():
+            missing = [name for name in names if request.only or not folder.is_whole(name)]
             drawn.kept += len(names) - len(missing)
+            completed += len(names) - len(missing)
             if missing:
-                try:
-                    lr = to_tensor(read_image(path)).to(device)
-                    problems += _draw_image(request, loaded, lr, index, missing, drawn)
-                except torch.OutOfMemoryError as error:
-                    raise Failure(
-                        f"{path.name} with {record.width} x {record.height} pixels does not fit into "
-                        f"the memory of {device}",
-                        "--device cpu, or smaller LR images",
-                    ) from error
-                manifest.save(request.out)
-            completed += len(names)
-            if done:
+                lr = to_tensor(read_image(images[index][0])).to(device)
+                for problem in _draw_image(request, drawer, lr, index, missing, folder, writer):
+                    if problem:
+                        problems.append(problem)
+                    else:
+                        drawn.written += 1
+                    completed += 1
+                    if done:
+                        done(completed, total)
+            elif done:
                 done(completed, total)
-    except BaseException:
-        with suppress(Failure):  # what stopped the work is what the user must hear
-            manifest.save(request.out)
-        raise
-    manifest.save(request.out)
+    drawn.complete = folder.fold(request.allow_unreachable)
+    drawn.manifest = folder.manifest
     if problems:
         raise Problems(
             f"samples in {request.out}",
-            problems,
+            list(dict.fromkeys(problems)),
             "an LR image that no 8-bit image reduces to is written with --allow-unreachable, "
             "samples without any check with --no-projection",
         )
@@ -166,59 +159,75 @@ def generate(
 
 
 def _draw_image(
-    request: Request, loaded: Loaded, lr: Tensor, index: int, names: list[SampleName], drawn: Drawn
-) -> list[str]:
-    """Draw and write some samples of one image; the problems that kept samples from being written."""
-    manifest = drawn.manifest
-    record = manifest.images[index]
+    request: Request,
+    drawer: Drawer,
+    lr: Tensor,
+    index: int,
+    names: list[SampleName],
+    folder: SampleFolder,
+    writer: Writer,
+) -> Iterator[str | None]:
+    """Draw some samples of one image and hand them to the writer; for each, what kept it from being
+    written, or none."""
+    record = folder.manifest.images[index]
     began = time.monotonic()
     unit = to_unit(lr)
-    with torch.inference_mode():
-        trunk = loaded.generator.trunk(unit)
+    trunk = drawer.trunk(unit)
     shared_seconds = (time.monotonic() - began) / len(names)
-    problems = []
     for name in names:
         began = time.monotonic()
         seed = sample_seed(request.seed, record.lr_sha256, name.sample)
-        sr = draw(loaded, unit, trunk, seed)
+        sr = drawer.sample(unit, trunk, seed)
+        if drawer.tile != folder.manifest.tile:  # memory ran out: all that follow are drawn like this one
+            folder.use_tile(drawer.tile)
         if request.projection:
-            result = make_consistent(sr, lr, loaded.scale)
+            result = make_consistent(sr, lr, drawer.scale)
         else:
             image = to_8bit(sr)
-            result = Consistent(image, lr_psnr_db(image, lr, loaded.scale), 0)
+            result = Consistent(image, lr_psnr_db(image, lr, drawer.scale), 0)
         if request.projection and result.lr_psnr_db < REQUIRED_DB:
             if not record.unreachable:
-                reachable, best = is_reachable(lr, loaded.scale)
+                reachable, best = is_reachable(lr, drawer.scale)
                 if reachable:
-                    problems.append(
+                    yield (
                         f"{name} reaches {result.lr_psnr_db:.1f} dB of {REQUIRED_DB:.0f} after {result.rounds} rounds"
                     )
                     continue
                 best = round(max(best, result.lr_psnr_db), 3)
                 record = replace(record, unreachable=True, reachable_db=best)
-                manifest.images[index] = record
+                writer.mark(index, record)
             if not request.allow_unreachable:
-                problems.append(
+                yield (
                     f"{record.name}: no 8-bit image reduces to it; "
                     f"the best reaches {record.reachable_db:.1f} dB of {REQUIRED_DB:.0f}"
                 )
-                return problems
-        digest = write_png(request.out / str(name), to_array(result.image))
-        manifest.files[str(name)] = SampleRecord(
-            seed=seed,
-            sha256=digest,
-            lr_psnr_db=result.lr_psnr_db if result.lr_psnr_db == float("inf") else round(result.lr_psnr_db, 4),
-            rounds=result.rounds,
-            seconds=round(time.monotonic() - began + shared_seconds, 4),
+                return
+        writer.write(
+            name,
+            to_array(result.image),
+            SampleRecord(
+                seed=seed,
+                settings_sha256=folder.manifest.settings.digest,
+                sha256="",  # known when it is written
+                lr_psnr_db=result.lr_psnr_db
+                if result.lr_psnr_db == float("inf")
+                else round(result.lr_psnr_db, 4),
+                rounds=result.rounds,
+                tile=drawer.tile,
+                seconds=round(time.monotonic() - began + shared_seconds, 4),
+            ),
         )
-        drawn.written += 1
-    return problems
+        yield None
 
 
-def _open_manifest(
+def _fresh_manifest(
     request: Request, loaded: Loaded, images: list[ImageRecord], device: torch.device
 ) -> Manifest:
-    """The folder's manifest where it belongs to the same run, else a new one."""
+    """The manifest of what is asked for, without files."""
+    precision = request.precision
+    if precision == "auto":
+        precision = "bfloat16" if computes_bfloat16(device) else "float32"
+    limits = {"projection_target_db": TARGET_DB, "projection_max_rounds": MAX_ROUNDS}
     settings = DrawSettings(
         model=loaded.model.name,
         deterministic=loaded.model.deterministic,
@@ -226,20 +235,21 @@ def _open_manifest(
         scale=loaded.scale,
         seed=request.seed,
         projection=request.projection,
-        hyper_parameters=asdict(loaded.settings)
-        | (
-            {"projection_target_db": TARGET_DB, "projection_max_rounds": MAX_ROUNDS}
-            if request.projection
-            else {}
-        ),
+        precision=precision,
+        hyper_parameters=asdict(loaded.settings) | (limits if request.projection else {}),
     )
-    fresh = Manifest(
+    tile = request.tile
+    if tile is None:
+        tile = AUTO_TILE_PX if device.type == "cpu" else 0
+    return Manifest(
         settings=settings,
-        samples=request.samples,
+        # a sample beyond makes the others up to it belong to the folder, too
+        samples=max(request.samples, *(name.sample + 1 for name in request.only), 1),
         lr=relative_to(request.lr, request.out),
         weights=str(loaded.weights) if loaded.weights else None,
         features=loaded.facts.get("features"),
         trained_steps=loaded.facts.get("step"),
+        tile=tile,
         device=device.type,
         threads=torch.get_num_threads(),
         versions={
@@ -251,34 +261,6 @@ def _open_manifest(
         },
         images=images,
     )
-    found = load_manifest(request.out) if not request.overwrite else _readable_manifest(request.out)
-    here = list(request.out.glob("*.png")) if request.out.is_dir() else []
-    present = [path for path in here if parse_sample_name(path.name)]
-    if found is None:
-        differences = [f"{len(present)} samples without a manifest that says what drew them"] if present else []
-    else:
-        differences = found.settings.differences(settings)
-        if [record.lr_sha256 for record in found.images] != [record.lr_sha256 for record in images]:
-            differences.append(f"lr: the images of {found.lr} there, of {fresh.lr} asked for")
-    if found is not None and not differences:
-        found.samples = max(found.samples, request.samples)
-        return found
-    if differences and not request.overwrite:
-        raise WrongUse(
-            f"{request.out} holds samples of another run: " + "; ".join(differences),
-            "choose another --out, or replace them with --overwrite",
-        )
-    for path in (*present, request.out / MANIFEST):
-        path.unlink(missing_ok=True)
-    return fresh
-
-
-def _readable_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a folder that is to be replaced: none where it is damaged."""
-    try:
-        return load_manifest(folder)
-    except Failure:
-        return None
 
 
 def _wanted(request: Request, manifest: Manifest, images: int) -> dict[int, list[SampleName]]:
@@ -290,18 +272,18 @@ def _wanted(request: Request, manifest: Manifest, images: int) -> dict[int, list
         raise WrongUse(
             f"{', '.join(outside)}: {request.lr} holds {images} images", f"indices go from 0 to {images - 1}"
         )
-    # a sample beyond the folder's number per image makes the others up to it belong to the folder too
-    manifest.samples = max(manifest.samples, *(name.sample + 1 for name in request.only))
     wanted: dict[int, list[SampleName]] = {}
     for name in sorted(request.only):
         wanted.setdefault(name.index, []).append(name)
     return wanted
 
 
-def _is_whole(folder: Path, manifest: Manifest, name: SampleName) -> bool:
-    """Whether the sample is on disk with the digest that the manifest holds."""
-    record, path = manifest.files.get(str(name)), folder / str(name)
-    return record is not None and path.is_file() and sha256_file(path) == record.sha256
+def parse_tile(word: str) -> int | None:
+    """`auto` as none, or the side of a tile in LR pixels, 0 for none at all."""
+    if word == "auto":
+        return None
+    require(word.isdecimal() and len(word) < 7, f"--tile {word} is no size", "auto, 0, or a number such as 128")
+    return int(word)
 
 
 def parse_only(words: Collection[str]) -> frozenset[SampleName]:

@@ -1,19 +1,26 @@
-"""The manifest of a folder of samples: what drew them, from what, and the digest of each file."""
+"""The manifest of a folder of samples: what drew them, from what, and the digest of each file.
 
+While samples are being drawn, `manifest.json` says what the folder is for, and a record per image in `.records`
+what has been drawn of it: several processes can write, each its own images, and a kill costs one sample at
+most. When all is there the records are folded into `manifest.json`.
+"""
+
+import json
 import types
 import typing
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ntire_sr.config import field_types
 from ntire_sr.errors import Failure
-from ntire_sr.files import read_json, write_json
-from ntire_sr.layout import MANIFEST, MOST_SAMPLES
+from ntire_sr.files import create_json, read_json, sha256_bytes, write_json
+from ntire_sr.layout import MANIFEST, MOST_SAMPLES, parse_sample_name
 from ntire_sr.resize import SCALES
 
 FORMAT = "ntire-sr manifest"
-VERSION = 1
+VERSION = 2
+RECORDS = ".records"  # folder beside the samples; names with a dot are no samples
 Record = TypeVar("Record")
 
 
@@ -27,7 +34,14 @@ class DrawSettings:
     scale: int
     seed: int
     projection: bool  # False: samples were written as the network drew them
+    precision: str  # of the network: float32 or bfloat16; the projection is always float32
     hyper_parameters: dict[str, Any]  # the model's settings and the projection's limits
+    test_time_augmentation: bool = False  # flips or rotations averaged: never, as the challenge asks
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all of them; stands beside every sample, so that none of other settings gets among them."""
+        return sha256_bytes(json.dumps(asdict(self), sort_keys=True).encode())
 
     def differences(self, other: "DrawSettings") -> list[str]:
         """What differs between two sets, in words."""
@@ -52,10 +66,12 @@ class SampleRecord:
     """One file of samples."""
 
     seed: int  # of this sample alone
+    settings_sha256: str  # of the settings that it was drawn with
     sha256: str  # of the PNG file
     lr_psnr_db: float  # of the 8-bit image against the LR file
     rounds: int  # of the projection
-    seconds: float  # to draw it, projection and writing included; the trunk's time is shared out
+    tile: int  # LR pixels along the side of the tiles at most; 0: drawn at once
+    seconds: float  # to draw and project it; the trunk's time is shared out
 
 
 @dataclass
@@ -68,6 +84,7 @@ class Manifest:
     weights: str | None = None  # path of the weights file as given, for people
     features: str | None = None  # what the weights' feature losses were computed on
     trained_steps: int | None = None
+    tile: int = 0  # for the samples that are still to be drawn
     device: str = "cpu"
     threads: int = 1  # of torch; another number may change the last bits of a float
     versions: dict[str, str] = field(default_factory=dict)
@@ -76,13 +93,54 @@ class Manifest:
 
     def save(self, folder: Path) -> None:
         """Write `manifest.json` into the folder, atomically."""
+        write_json(folder / MANIFEST, self._as_json())
+
+    def create(self, folder: Path) -> bool:
+        """`save`, unless another process was first; whether it was this one."""
+        return create_json(folder / MANIFEST, self._as_json())
+
+    def _as_json(self) -> dict[str, Any]:
         content = {"format": FORMAT, "version": VERSION, **asdict(self)}
-        content["files"] = {name: asdict(self.files[name]) for name in sorted(self.files)}
-        write_json(folder / MANIFEST, content)
+        return content | {"files": {name: asdict(self.files[name]) for name in sorted(self.files)}}
+
+    def save_record(self, folder: Path, index: int) -> None:
+        """Write what is known of one image into the folder's records, atomically."""
+        files = {n: asdict(r) for n, r in sorted(self.files.items()) if _image_of(n) == index}
+        record = {"image": asdict(self.images[index]), "files": files}
+        write_json(folder / RECORDS / f"{index:06d}.json", record)
+
+    def take_records(self, folder: Path) -> list[Path]:
+        """Add what the folder's records say, and return their files; damaged ones are passed over, since
+        what they say can be drawn again."""
+        taken = []
+        for path in sorted((folder / RECORDS).glob("*.json")):
+            try:
+                content = read_json(path, "record")
+                image = _typed(ImageRecord, content["image"])
+                files = {name: _sample(record) for name, record in content["files"].items()}
+                index = int(path.stem)
+                same = replace(image, unreachable=False, reachable_db=None)
+                if replace(self.images[index], unreachable=False, reachable_db=None) != same:
+                    raise ValueError("it belongs to another image")
+                if any(_image_of(name) != index for name in files):
+                    raise ValueError("it names another image's samples")
+                self.images[index] = image
+                self.files |= files
+            except (Failure, KeyError, TypeError, AttributeError, ValueError, IndexError):
+                pass
+            taken.append(path)
+        return taken
+
+
+def _image_of(name: str) -> int:
+    parsed = parse_sample_name(name)
+    if parsed is None:
+        raise ValueError(f"{name} is no sample's name")
+    return parsed.index
 
 
 def load_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a folder, or None where it has none.
+    """The manifest of a folder with its records, or None where it has none.
 
     Raises:
         Failure: there is one, but it is damaged or of another version.
@@ -109,6 +167,7 @@ def load_manifest(folder: Path) -> Manifest | None:
         _check_ranges(manifest)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise Failure(f"{path} is damaged ({type(error).__name__}: {error})", remedy) from error
+    manifest.take_records(folder)
     return manifest
 
 

@@ -13,6 +13,14 @@ if TYPE_CHECKING:  # torch takes seconds to import, and one process alone needs 
 Value = TypeVar("Value")
 
 
+def place_among_processes() -> tuple[int, int]:
+    """The number of this process, from 0, and how many there are: (0, 1) unless `torchrun` started it."""
+    # some job systems set WORLD_SIZE for programs of their own; torchrun says where to meet, too
+    if "MASTER_ADDR" not in os.environ or "RANK" not in os.environ:
+        return 0, 1
+    return int(os.environ["RANK"]), int(os.environ.get("WORLD_SIZE", 1))
+
+
 class Ranks:
     """This process among those of the task; one alone unless `torchrun` started it.
 
@@ -22,10 +30,7 @@ class Ranks:
     """
 
     def __init__(self) -> None:
-        # some job systems set WORLD_SIZE for programs of their own; torchrun says where to meet, too
-        launched = "MASTER_ADDR" in os.environ and "RANK" in os.environ
-        self.number = int(os.environ["RANK"]) if launched else 0
-        self.count = int(os.environ.get("WORLD_SIZE", 1)) if launched else 1
+        self.number, self.count = place_among_processes()
         if self.count > 1:
             import torch
 
@@ -154,4 +159,5 @@ class Ranks:
             import torch.distributed
 
             if torch.distributed.is_initialized():
+                torch.distributed.barrier()  # nobody's connections close while another still uses them
                 torch.distributed.destroy_process_group()

@@ -1,0 +1,160 @@
+"""What drawing costs: trunk, samples, tiles, projection and PNG, at the full size of a track.
+
+    python benchmarks/generate.py [--preset small --scale 4 --width 2040 --height 1356 --threads 2 --rounds 3]
+
+The network has random weights, which cost what trained ones do. All parts are timed in one process in
+turns; peak memory is that of a process of its own per way of tiling.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ntire_sr.data import VALIDATION_PHOTOGRAPHS, embedded_photographs
+from ntire_sr.draw import AUTO_TILE_PX, Drawer
+from ntire_sr.images import read_image, to_array, to_tensor, to_unit
+from ntire_sr.models.consistency import make_consistent
+from ntire_sr.models.contract import seeded
+from ntire_sr.models.table import MODELS
+from ntire_sr.plan import plan_training
+from ntire_sr.resize import downscale_8bit
+
+CPU = torch.device("cpu")
+SAMPLES = 10
+
+
+def full_size(width: int, height: int) -> np.ndarray:
+    """A photograph enlarged to (height, width, 3) uint8."""
+    image = read_image(embedded_photographs(VALIDATION_PHOTOGRAPHS)[0])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def drawer_of(preset: str, scale: int, tile: int) -> Drawer:
+    settings = plan_training({"model": "stochastic", "preset": preset, "scale": scale}).settings
+    torch.manual_seed(0)
+    generator = MODELS["stochastic"].build(scale, settings).eval().requires_grad_(False)
+    return Drawer(SimpleNamespace(generator=generator, scale=scale), CPU, False, tile)
+
+
+def timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def matrix_rate() -> float:
+    """Floating-point operations per second of a large matrix product, the best of several."""
+    one = torch.rand(1536, 1536)
+    return 2 * 1536**3 / min(timed(lambda: one @ one) for _ in range(8))
+
+
+def greatest_memory() -> float:
+    """Of this process so far, in MiB (Linux; what `getrusage` says begins with the parent's)."""
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines["VmHWM"].split()[0]) / 1024
+
+
+def peak_memory(options: argparse.Namespace) -> None:
+    """Draw two samples and print this process's greatest memory in MiB."""
+    torch.set_num_threads(options.threads)
+    drawer = drawer_of(options.preset, options.scale, options.peak)
+    lr = downscale_8bit(to_tensor(full_size(options.width, options.height)), options.scale)
+    unit = to_unit(lr)
+    before = greatest_memory()
+    trunk = drawer.trunk(unit)
+    for seed in range(2):
+        make_consistent(drawer.sample(unit, trunk, seed), lr, options.scale)
+    print(f"{before:.0f} {greatest_memory():.0f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--preset", default="small")
+    parser.add_argument("--scale", type=int, default=4)
+    parser.add_argument("--width", type=int, default=2040)
+    parser.add_argument("--height", type=int, default=1356)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.peak is not None:
+        peak_memory(options)
+        return
+    torch.set_num_threads(options.threads)
+    cv2.setNumThreads(1)
+    image = full_size(options.width, options.height)
+    megapixels = image.shape[0] * image.shape[1] / 1e6
+    lr = downscale_8bit(to_tensor(image), options.scale)
+    unit = to_unit(lr)
+    tiles = {"at once": 0, **{f"tiles of {side}": side for side in (64, 128, AUTO_TILE_PX)}}
+    drawers = {name: drawer_of(options.preset, options.scale, side) for name, side in tiles.items()}
+    whole = drawers["at once"]
+    print(
+        f"stochastic, preset {options.preset}, x{options.scale}, {image.shape[1]} x {image.shape[0]} ({megapixels:.2f} MP), {options.threads} threads"
+    )
+    print(f"reaches: trunk {whole.generator.trunk_reach}, sample {whole.generator.sample_reach} LR pixels")
+
+    times: dict[str, list[float]] = {"trunk": [], "latents": [], "projection": []} | {n: [] for n in drawers}
+    trunk = whole.trunk(unit)
+    sr = whole.sample(unit, trunk, 0)
+    for turn in range(options.rounds):
+        times["trunk"].append(timed(lambda: whole.trunk(unit)))
+        times["latents"].append(timed(lambda seed=turn: whole.generator.latents(unit, [seeded(seed)])))
+        for name, drawer in drawers.items():
+            times[name].append(timed(lambda drawer=drawer, seed=turn: drawer.sample(unit, trunk, seed)))
+        times["projection"].append(timed(lambda: make_consistent(sr, lr, options.scale)))
+    found = {name: statistics.median(each) for name, each in times.items()}
+    rate = matrix_rate()
+    work = {}
+    for name, part in (("trunk", lambda: whole.trunk(unit)), ("sample", lambda: whole.sample(unit, trunk, 0))):
+        with FlopCounterMode(display=False) as counter:
+            part()
+        work[name] = counter.get_total_flops()
+    for name, each in found.items():
+        print(f"  {name:14}{each:8.3f} s" + (f"  {megapixels / each:6.2f} MP/s" if name in drawers else ""))
+    print(
+        f"floor of the convolutions at the {rate / 1e9:.0f} GFLOP/s of a matrix product: trunk {work['trunk'] / rate:.3f} s, "
+        f"a sample {work['sample'] / rate:.3f} s"
+    )
+    auto = found[f"tiles of {AUTO_TILE_PX}"]
+    shared, apart = found["trunk"] + SAMPLES * auto, SAMPLES * (found["trunk"] + auto)
+    print(f"network, {SAMPLES} samples with one trunk: {shared:.2f} s, {shared / SAMPLES:.3f} s per sample, ")
+    print(
+        f"  {shared / (found['trunk'] + auto):.2f} times one sample; the whole network each time: {apart:.2f} s, {apart / shared:.2f} times as long"
+    )
+
+    pixels = to_array(make_consistent(sr, lr, options.scale).image)
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    print("PNG of one sample, one thread and two at once:")
+    for level in range(0, 7):
+        words = [cv2.IMWRITE_PNG_COMPRESSION, level]
+        encoded = cv2.imencode(".png", bgr, words)[1]
+        alone = statistics.median(timed(lambda w=words: cv2.imencode(".png", bgr, w)) for _ in range(3))
+        with ThreadPoolExecutor(2) as pool:
+            both = (
+                timed(lambda w=words, p=pool: list(p.map(lambda _: cv2.imencode(".png", bgr, w), range(4)))) / 4
+            )
+        print(f"  level {level}: {alone:.3f} s, {both:.3f} s each; {len(encoded) / 1e6:.2f} MB")
+
+    print("greatest memory of a process that draws, in MiB (and before it):")
+    for name, side in tiles.items():
+        command = [sys.executable, __file__, "--peak", str(side)]
+        for word in ("preset", "scale", "width", "height", "threads"):
+            command += [f"--{word}", str(getattr(options, word))]
+        before, peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        print(f"  {name:14}{peak:>6} ({before})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""Drawing samples by several processes, in processes that are killed, and in tiles as the command does it."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ntire_sr import draw as drawing
+from ntire_sr.errors import Failure, WrongUse
+from ntire_sr.files import sha256_file
+from ntire_sr.generate import Request, generate, parse_tile
+from ntire_sr.images import read_image
+from ntire_sr.manifest import RECORDS, load_manifest
+from ntire_sr.models.table import load_generator
+
+CPU = torch.device("cpu")
+# as torchrun sets it for its processes: another number of threads may change the last bits
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def srgan(trained):
+    return load_generator(trained / "weights.safetensors", None, CPU)
+
+
+def words(lr: Path, trained: Path, out: Path, samples: int) -> list[str]:
+    given = ["--lr", lr, "--weights", trained / "weights.safetensors", "--out", out, "--samples", samples]
+    return ["ntire_sr", "generate", *map(str, given)]
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Every name below the folder, hidden ones too, with a digest; of the manifest all but times."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.name == "manifest.json":
+            content = json.loads(path.read_text())
+            for record in content["files"].values():
+                del record["seconds"]
+            del content["lr"]
+            found[path.name] = json.dumps(content, sort_keys=True)
+        else:
+            found[str(path.relative_to(folder))] = sha256_file(path) if path.is_file() else "folder"
+    return found
+
+
+def test_two_processes_draw_the_files_of_one(lr_folder, trained, tmp_path):
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    subprocess.run([sys.executable, "-m", *words(lr_folder, trained, alone, 3)], check=True, env=ONE_THREAD)
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "--",
+    ]
+    done = subprocess.run(
+        [*launcher, *words(lr_folder, trained, shared, 3)], capture_output=True, text=True, env=ONE_THREAD
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3 samples written, 0 kept by process 1 of 2" in done.stdout
+    assert "3 samples written, 0 kept by process 2 of 2" in done.stdout
+    assert files(shared) == files(alone)
+    done = subprocess.run(
+        [*launcher, *words(lr_folder, trained, shared, 3), "--overwrite"], capture_output=True, text=True
+    )
+    assert done.returncode != 0 and "--overwrite by several processes" in done.stderr
+
+
+def test_a_process_that_dies_is_replaced_by_calling_again(lr_folder, trained, tmp_path, srgan, monkeypatch):
+    threads = torch.get_num_threads()
+    straight, shared = tmp_path / "straight", tmp_path / "shared"
+    generate(Request(lr_folder, straight, samples=2), srgan, CPU)
+    monkeypatch.setenv("MASTER_ADDR", "here")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")  # the other one never began
+    drawn = generate(Request(lr_folder, shared, samples=2), srgan, CPU)
+    assert (drawn.written, drawn.complete) == (2, False)
+    assert (shared / RECORDS / "000001.json").is_file()
+    assert load_manifest(shared).files.keys() == {f"000001_sample0000{k}.png" for k in range(2)}
+    monkeypatch.delenv("MASTER_ADDR")
+    drawn = generate(Request(lr_folder, shared, samples=2), srgan, CPU)
+    assert (drawn.written, drawn.kept, drawn.complete) == (2, 2, True)
+    assert torch.get_num_threads() == threads
+    assert files(shared) == files(straight)
+
+
+def campaign(lr_folder: Path, trained: Path, tmp_path: Path, kills: int, seed: int) -> int:
+    """Draw to the end through kills at random moments; how many struck a process at work."""
+    chance = random.Random(seed)
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    subprocess.run([sys.executable, "-m", *words(lr_folder, trained, straight, 40)], check=True, env=ONE_THREAD)
+    command = [sys.executable, "-m", *words(lr_folder, trained, killed, 40)]
+    struck = 0
+    for number in range(kills):
+        before = len(list(killed.glob("*.png")))
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ONE_THREAD)
+        deadline = time.monotonic() + 60
+        while (
+            number % 4 and process.poll() is None and len(list(killed.glob("*.png"))) <= before
+            and time.monotonic() < deadline
+        ):  # fmt: skip
+            time.sleep(0.001)
+        time.sleep(chance.uniform(0, 0.05) if number % 4 else chance.uniform(0, 4))
+        at_work = process.poll() is None
+        process.kill()
+        error = process.communicate()[1]
+        assert at_work or process.returncode == 0, error
+        struck += at_work
+        for path in killed.glob("*.png"):
+            assert read_image(path).shape == (96, 128, 3)  # whole under its name, always
+    done = subprocess.run(command, capture_output=True, text=True, env=ONE_THREAD)
+    assert done.returncode == 0, done.stderr
+    assert files(killed) == files(straight)
+    return struck
+
+
+def test_kills_at_random_moments_leave_the_files_of_an_undisturbed_call(lr_folder, trained, tmp_path):
+    assert campaign(lr_folder, trained, tmp_path, 4, 1) >= 2
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("seed", range(4))
+def test_many_kills_at_random_moments_leave_the_files_of_an_undisturbed_call(
+    lr_folder, trained, tmp_path, seed
+):
+    assert campaign(lr_folder, trained, tmp_path, 12, 100 + seed) >= 6
+
+
+def test_tiles_change_no_sample_by_more_than_a_level_and_the_folder_keeps_them(lr_folder, srgan, tmp_path):
+    whole, tiled = tmp_path / "whole", tmp_path / "tiled"
+    generate(Request(lr_folder, whole, samples=2, tile=0), srgan, CPU)
+    generate(Request(lr_folder, tiled, samples=1, tile=9), srgan, CPU)
+    generate(Request(lr_folder, tiled, samples=2), srgan, CPU)  # auto: the folder's
+    manifest = load_manifest(tiled)
+    assert manifest.tile == 9 and {record.tile for record in manifest.files.values()} == {9}
+    for path in whole.glob("*.png"):
+        one, other = (read_image(folder / path.name).astype(np.int32) for folder in (whole, tiled))
+        assert np.abs(one - other).max() <= 1
+    with pytest.raises(WrongUse, match="tile: 9 there, 0 asked for"):
+        generate(Request(lr_folder, tiled, samples=2, tile=0), srgan, CPU)
+
+
+def test_tiles_shrink_when_memory_runs_out_and_the_folder_remembers(lr_folder, srgan, tmp_path, monkeypatch):
+    real = srgan.generator.sample
+
+    failures = 2
+
+    def small_memory(trunk, lr, latents):
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+        return real(trunk, lr, latents)
+
+    monkeypatch.setattr(srgan.generator, "sample", small_memory)
+    monkeypatch.setattr(drawing, "SMALLEST_TILE_PX", 4)
+    generate(Request(lr_folder, tmp_path / "SR", samples=1, tile=0), srgan, CPU)
+    manifest = load_manifest(tmp_path / "SR")
+    assert manifest.tile == 8 and {record.tile for record in manifest.files.values()} == {8}
+    monkeypatch.setattr(drawing, "SMALLEST_TILE_PX", 16)
+    failures = 1000
+    with pytest.raises(Failure, match=r"32 x 24 pixels do not fit into the memory of cpu, even in tiles of 16"):
+        generate(Request(lr_folder, tmp_path / "other", samples=1, tile=0), srgan, CPU)
+
+    def broken(trunk, lr, latents):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(srgan.generator, "sample", broken)
+    with pytest.raises(RuntimeError, match="something else"):
+        generate(Request(lr_folder, tmp_path / "third", samples=1), srgan, CPU)
+
+
+def test_a_tile_is_auto_or_a_number():
+    assert [parse_tile(word) for word in ("auto", "0", "96")] == [None, 0, 96]
+    for word in ("-1", "x", "1.5", "9999999999"):
+        with pytest.raises(WrongUse, match="--tile"):
+            parse_tile(word)
+
+
+def test_damaged_and_foreign_records_are_passed_over(lr_folder, srgan, tmp_path):
+    out = tmp_path / "SR"
+    generate(Request(lr_folder, out, samples=2), srgan, CPU)
+    manifest = load_manifest(out)
+    before = files(out)
+    (out / "000000_sample00001.png").unlink()
+    records = {
+        "000000.json": "{", "000001.json": "[]", "000007.json": "{}", "x.json": "3",
+        "000002.json": json.dumps({"image": 1, "files": {}}),
+    }  # fmt: skip
+    for name, text in records.items():
+        (out / RECORDS).mkdir(exist_ok=True)
+        (out / RECORDS / name).write_text(text)
+    assert load_manifest(out) == manifest
+    assert generate(Request(lr_folder, out, samples=2), srgan, CPU).written == 1
+    assert files(out) == before

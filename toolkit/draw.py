@@ -1,0 +1,96 @@
+"""One LR image to its samples: the trunk once, each sample from a seed of its own, in tiles where memory asks for it."""
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from ntire_sr.errors import Failure
+from ntire_sr.files import sha256_bytes
+from ntire_sr.models.contract import seeded
+from ntire_sr.models.table import Loaded
+from ntire_sr.tiles import in_tiles
+
+AUTO_TILE_PX = 256  # LR pixels, on a processor; a GPU begins with the whole image
+SMALLEST_TILE_PX = 16
+Value = TypeVar("Value")
+
+
+def sample_seed(seed: int, lr_sha256: str, sample: int) -> int:
+    """The seed of one sample: it depends on the run's seed, the LR image's pixels and the sample's
+    number, so that no order, count or file name changes what is drawn."""
+    return int(sha256_bytes(f"{seed}:{lr_sha256}:{sample}".encode())[:15], 16)
+
+
+class Drawer:
+    """Draws samples before projection.
+
+    Args:
+        loaded: the generator.
+        device: where it is.
+        half: compute the network in bfloat16.
+        tile: LR pixels along the side of a tile at most; 0: an image at once. Becomes smaller when memory
+            runs out.
+    """
+
+    def __init__(self, loaded: Loaded, device: torch.device, half: bool, tile: int):
+        self.generator, self.scale = loaded.generator, loaded.scale
+        self.device, self.half, self.tile = device, half, tile
+
+    @torch.inference_mode()
+    def trunk(self, lr: Tensor) -> Tensor:
+        """What all samples of an LR image share: (1, 3, h, w) in [0, 1] to (1, C, k * h, k * w).
+
+        Its maps are smaller than a sample's by the scale, so its tiles are longer by that."""
+        return self._fitting(
+            lr, lambda tile: in_tiles(self.generator.trunk, self.generator.trunk_reach, tile * self.scale, lr)
+        )
+
+    @torch.inference_mode()
+    def sample(self, lr: Tensor, trunk: Tensor, seed: int) -> Tensor:
+        """One sample before projection.
+
+        Args:
+            lr: (1, 3, h, w) in [0, 1].
+            trunk: of it.
+            seed: of its latents, which are drawn for the whole image, whatever the tiles.
+
+        Returns:
+            (1, 3, scale * h, scale * w) float32, about [0, 1].
+
+        Raises:
+            Failure: the network draws values that are no numbers, or not even a small tile fits into memory.
+        """
+        latents = self.generator.latents(lr, [seeded(seed)])
+
+        def compute(lr: Tensor, trunk: Tensor, latents: Any) -> Tensor:
+            return self.generator.sample(trunk, lr, latents)
+
+        sr = self._fitting(
+            lr, lambda tile: in_tiles(compute, self.generator.sample_reach, tile, lr, trunk, latents)
+        ).float()
+        if not bool(torch.isfinite(sr).all()):
+            raise Failure("the network drew values that are no numbers", "use weights of an earlier checkpoint")
+        return sr
+
+    def _fitting(self, lr: Tensor, compute: Callable[[int], Value]) -> Value:
+        """`compute(tile)`, with tiles of half the size as often as memory runs out."""
+        while True:
+            try:
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+                    return compute(self.tile)
+            except (MemoryError, RuntimeError) as error:
+                # torch reports a processor's memory as RuntimeError
+                if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "memory" not in str(error):
+                    raise
+                side = self.tile or max(lr.shape[2:])
+                if side <= SMALLEST_TILE_PX:
+                    raise Failure(
+                        f"{lr.shape[3]} x {lr.shape[2]} pixels do not fit into the memory of {self.device}, even in tiles of {side}",
+                        "--device cpu, a machine with more memory, or smaller LR images",
+                    ) from error
+            self.tile = math.ceil(side / 2)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()

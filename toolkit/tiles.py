@@ -1,0 +1,95 @@
+"""Large images in parts: each part is computed with as much around it as it depends on, so that no seam shows."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle of an LR image, in LR pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def grown(self, reach: int, height: int, width: int) -> "Tile":
+        """With `reach` pixels more on each side, as far as an image of (height, width) goes."""
+        top, left = max(0, self.top - reach), max(0, self.left - reach)
+        bottom = min(height, self.top + self.height + reach)
+        right = min(width, self.left + self.width + reach)
+        return Tile(top, left, bottom - top, right - left)
+
+    def slices(self, factor: int) -> tuple[slice, slice]:
+        """Rows and columns of a map that is `factor` times as large as the LR image."""
+        rows = slice(self.top * factor, (self.top + self.height) * factor)
+        return rows, slice(self.left * factor, (self.left + self.width) * factor)
+
+
+def tiles_of(height: int, width: int, side: int) -> Iterator[Tile]:
+    """Tiles of nearly equal size that cover an LR image, none longer than `side`; 0: the whole.
+
+    >>> [(tile.top, tile.left, tile.height, tile.width) for tile in tiles_of(5, 3, 3)]
+    [(0, 0, 2, 3), (2, 0, 3, 3)]
+    """
+    for top, bottom in _parts(height, side):
+        for left, right in _parts(width, side):
+            yield Tile(top, left, bottom - top, right - left)
+
+
+def _parts(length: int, side: int) -> list[tuple[int, int]]:
+    count = -(-length // side) if side else 1
+    edges = [length * number // count for number in range(count + 1)]
+    return list(pairwise(edges))
+
+
+def cut(maps: Any, tile: Tile, height: int) -> Any:
+    """A tile of everything in `maps`: a tensor (N, C, k * h, k * w) of any k >= 1, none, or lists and tuples
+    of such.
+
+    Args:
+        maps: of the whole image.
+        tile: the part.
+        height: h of the whole LR image.
+    """
+    if maps is None:
+        return None
+    if isinstance(maps, Tensor):
+        rows, columns = tile.slices(maps.shape[2] // height)
+        return maps[:, :, rows, columns]
+    parts = [cut(each, tile, height) for each in maps]
+    # a named tuple takes its fields one by one
+    return type(maps)(*parts) if hasattr(maps, "_fields") else type(maps)(parts)
+
+
+def in_tiles(compute: Callable[..., Tensor], reach: int, side: int, lr: Tensor, *maps: Any) -> Tensor:
+    """`compute(lr, *maps)` of an LR image (N, 3, h, w), tile by tile.
+
+    Args:
+        compute: gives (N, C, k * h, k * w); each of its pixels depends on no more than `reach` LR pixels
+            around it.
+        reach: these.
+        side: of a tile at most, in LR pixels; 0: the whole image at once.
+        lr: the LR image.
+        maps: what else `compute` takes, see `cut`.
+    """
+    height, width = lr.shape[2:]
+    if not side or side >= max(height, width):
+        return compute(lr, *maps)
+    whole: Tensor | None = None
+    for tile in tiles_of(height, width, side):
+        outer = tile.grown(reach, height, width)
+        part = compute(cut(lr, outer, height), *cut(list(maps), outer, height))
+        factor = part.shape[2] // outer.height
+        if whole is None:
+            whole = part.new_empty((*part.shape[:2], height * factor, width * factor))
+        inner = Tile(tile.top - outer.top, tile.left - outer.left, tile.height, tile.width)
+        rows, columns = tile.slices(factor)
+        inside = inner.slices(factor)
+        whole[:, :, rows, columns] = part[:, :, inside[0], inside[1]]
+    assert whole is not None  # an image has a pixel
+    return whole
