@@ -1,14 +1,26 @@
-"""The archive: PNGs and `readme.txt` at its root, the same bytes for the same input."""
+"""Archives: files at the root, the same bytes for the same input, written beside their place and renamed."""
 
 import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from ntire_sr.errors import WrongUse
-from ntire_sr.files import explain, sha256_file, whole_file
+from ntire_sr.errors import Failure, WrongUse
+from ntire_sr.files import explain, sha256_bytes, sha256_file, whole_file
 from ntire_sr.layout import SampleName
-from ntire_sr.submission.readme import Readme
+from ntire_sr.submission.sources import Source
 
-README = "readme.txt"
+ENTRY_BYTES = 200  # of an archive for each file, beside its content and name, about
+END_BYTES = 1000
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file for an archive."""
+
+    name: str
+    source: Source
+    sha256: str | None = None  # what its content must be; none: whatever it is
 
 
 def archive_name(name: SampleName, samples: int) -> str:
@@ -20,41 +32,81 @@ def archive_name(name: SampleName, samples: int) -> str:
     return f"{name.index:06d}.png" if samples == 1 else str(name)
 
 
-def _entry(name: str) -> zipfile.ZipInfo:
-    """A member with a fixed date and mode, so that the archive depends on its content alone."""
-    entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-    entry.create_system = 3  # Unix, whatever system packs
-    entry.external_attr = 0o100644 << 16
-    return entry
+def text_member(name: str, text: str) -> Member:
+    """A text as a file for an archive; what UTF-8 cannot hold is written as an escape."""
+    content = text.encode(errors="backslashreplace")
+    return Member(name, Source(name, lambda: content))
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise explain(error, f"cannot read {path}") from error
+def part_name(out: Path, number: int, count: int) -> Path:
+    """Where one of several archives lies.
+
+    >>> part_name(Path("a/submission.zip"), 0, 3).as_posix()
+    'a/submission-part1of3.zip'
+    """
+    return out.with_name(f"{out.stem}-part{number + 1}of{count}{out.suffix}")
 
 
-def write_archive(out: Path, files: list[tuple[SampleName, Path]], samples: int, readme: Readme) -> str:
-    """Write the zip beside its place and rename it when whole. PNGs are stored, not compressed again.
+def split_images(sizes: dict[SampleName, int], readme_bytes: int, most: int) -> list[list[SampleName]]:
+    """Samples in archives of at most `most` bytes: images in their order, all samples of an image together,
+    as many images in an archive as fit.
+
+    Raises:
+        WrongUse: one image alone is larger.
+    """
+    parts: list[list[SampleName]] = []
+    room = -1
+    by_image: dict[int, list[SampleName]] = {}
+    for name in sorted(sizes):
+        by_image.setdefault(name.index, []).append(name)
+    for index, names in by_image.items():
+        needed = sum(sizes[name] + ENTRY_BYTES for name in names)
+        if needed + readme_bytes + END_BYTES > most:
+            raise WrongUse(
+                f"the samples of image {index} alone have {needed} bytes, more than --max-size",
+                f"--max-size {(needed + readme_bytes + END_BYTES) // 10**6 + 1}MB",
+            )
+        if needed > room:
+            parts.append([])
+            room = most - readme_bytes - END_BYTES
+        parts[-1] += names
+        room -= needed
+    return parts
+
+
+def write_archive(out: Path, members: Iterable[Member], compress: bool = False) -> str:
+    """Write the zip beside its place and rename it when whole.
 
     Args:
         out: the zip file.
-        files: checked samples.
-        samples: per image.
-        readme: for the archive's root.
+        members: what it holds, in this order.
+        compress: PNGs are stored: to compress them again saves nothing.
 
     Returns:
         SHA-256 of the archive.
+
+    Raises:
+        Failure: a file is not what it was when it was checked, or the disk is full.
     """
     if out.is_dir():
         raise WrongUse(f"--out {out} is a folder", f"--out {out / 'submission.zip'}")
     with whole_file(out) as part:
         try:
             with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-                archive.writestr(_entry(README), readme.text().encode(errors="backslashreplace"))
-                for name, path in files:
-                    archive.writestr(_entry(archive_name(name, samples)), _content(path))
+                for member in members:
+                    content = member.source.read()
+                    if member.sha256 and sha256_bytes(content) != member.sha256:
+                        raise Failure(f"{member.name} was changed while it was being packed", "pack again")
+                    archive.writestr(_entry(member.name, compress), content)
         except OSError as error:
             raise explain(error, f"cannot write {out}") from error
     return sha256_file(out)
+
+
+def _entry(name: str, compress: bool) -> zipfile.ZipInfo:
+    """A member with a fixed date and mode, so that the archive depends on its content alone."""
+    entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+    entry.create_system = 3  # Unix, whatever system packs
+    entry.external_attr = 0o100644 << 16
+    entry.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+    return entry

@@ -1,5 +1,7 @@
 """The `readme.txt` that NTIRE's servers parse."""
 
+import math
+import re
 from dataclasses import dataclass
 
 
@@ -27,3 +29,33 @@ class Readme:
             f"Extra Data [1] / No Extra Data [0] : {int(self.extra_data)}\n"
             f"Other description : {' '.join(self.description.split())}\n"
         )
+
+
+LINES = ("runtime per image [s]", "CPU[1] / GPU[0]", "Extra Data [1] / No Extra Data [0]", "Other description")
+
+
+def readme_problems(content: bytes) -> list[str]:
+    """What a server would stumble over in somebody's readme.txt."""
+    text = content.decode("utf-8", errors="replace")
+    found = {}
+    for line in text.splitlines():
+        label, colon, value = line.partition(":")
+        if colon:
+            found[re.sub(r"\s+", "", label).lower()] = value.strip()
+    problems = []
+    for label in LINES:
+        value = found.get(re.sub(r"\s+", "", label).lower())
+        if value is None:
+            problems.append(f"readme.txt: the line {label!r} is missing")
+        elif label == LINES[0] and not _is_seconds(value):
+            problems.append(f"readme.txt: {label!r} is {value[:40]!r}, no number of seconds")
+        elif label in LINES[1:3] and value not in ("0", "1"):
+            problems.append(f"readme.txt: {label!r} is {value[:40]!r}, neither 0 nor 1")
+    return problems
+
+
+def _is_seconds(value: str) -> bool:
+    try:
+        return 0 <= float(value) < math.inf
+    except ValueError:
+        return False

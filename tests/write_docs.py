@@ -43,9 +43,18 @@ def commands() -> str:
     lines = ["# Commands", "", "Written from `--help` by `python tests/write_docs.py`.", ""]
     for name, command in leaves(cli):
         text = " ".join((command.help or "").split())
-        lines += [f"## ntire-sr {name}", "", text, "", "| option | default | |", "|---|---|---|"]
+        taken = [str(each.metavar) for each in command.params if isinstance(each, click.Argument)]
+        lines += [
+            f"## {' '.join(['ntire-sr', name, *taken])}",
+            "",
+            text,
+            "",
+            "| option | default | |",
+            "|---|---|---|",
+        ]
         for option in command.params:
-            assert isinstance(option, click.Option)
+            if not isinstance(option, click.Option):
+                continue
             words = " / ".join(f"`{word}`" for word in (*option.opts, *option.secondary_opts))
             if isinstance(option.type, click.Choice):
                 words += " " + "|".join(map(str, option.type.choices))

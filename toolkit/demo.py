@@ -19,7 +19,7 @@ from ntire_sr.models.table import load_generator
 from ntire_sr.plan import plan_resumed, plan_training
 from ntire_sr.pretrained import ALEXNET, NotFound, find
 from ntire_sr.progress import Bar
-from ntire_sr.submission.session import pack
+from ntire_sr.submission.session import PackRequest, pack
 from ntire_sr.train import is_finished, train
 
 
@@ -88,11 +88,12 @@ def demonstrate(
 
     say("4/4 package")
     with Bar("check") as done:
-        packed = pack(folder.samples, folder.archive, done=done)
+        packed = pack(PackRequest(folder.samples, folder.archive, run=folder.path), done)
     say("")
     print_table(measured.score, console, measured.lpips_missing)
     say(f"report: {measured.report}")
-    say(f"archive: {packed.out} ({packed.bytes / 1e6:.1f} MB, sha256 {packed.sha256})")
+    for path, digest in packed.archives:
+        say(f"archive: {path} ({packed.bytes / 1e6:.1f} MB, sha256 {digest})")
     say(f"took {time.monotonic() - began:.0f} s")
     if not measured.score.passes:
         raise Failure(

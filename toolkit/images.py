@@ -57,13 +57,17 @@ def png_header(path: Path) -> PngHeader:
     return PngHeader(*struct.unpack(">IIBB", head[16:26]))
 
 
-def check_png(path: Path, content: bytes) -> PngHeader:
+def check_png(path: Path | str, content: bytes) -> PngHeader:
     """Whether a PNG is whole, without decompressing it: all chunks are there and have their checksums.
+
+    Args:
+        path: where it comes from, for the error.
+        content: of the file.
 
     Raises:
         Failure: it is no PNG, or truncated or damaged.
     """
-    if content[:8] != PNG_SIGNATURE or content[12:16] != b"IHDR":
+    if len(content) < 26 or content[:8] != PNG_SIGNATURE or content[12:16] != b"IHDR":
         raise Failure(f"{path} is not a PNG file", "make it again")
     position, name, data = 8, b"", 0
     while name != b"IEND":
@@ -90,6 +94,11 @@ def read_png(path: Path) -> np.ndarray:
         content = path.read_bytes()
     except OSError as error:
         raise explain(error, f"cannot read {path}") from error
+    return decode_png(path, content)
+
+
+def decode_png(path: Path | str, content: bytes) -> np.ndarray:
+    """The content of an 8-bit RGB PNG as (H, W, 3) uint8; see `check_png` and `read_png`."""
     header = check_png(path, content)
     if not header.is_8bit_rgb:
         raise Failure(f"{path} is {header.mode}, not 8-bit RGB", "make it again")

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -158,20 +159,35 @@ def list_samples(folder: Path) -> tuple[dict[SampleName, Path], list[str]]:
         raise WrongUse(f"--sr {folder} is a file, not a folder of samples", "give the folder")
     if not folder.is_dir():
         raise WrongUse(f"the SR folder {folder} does not exist", "run `ntire-sr generate` first, or give --sr")
-    named: dict[SampleName, Path] = {}
+    paths = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.name != MANIFEST and not (path.name.startswith(".") and parse_sample_name(path.name) is None)
+    ]
+    named, strangers = number_samples([path.name for path in paths if path.is_file()])
+    strangers += [path.name for path in paths if not path.is_file()]
+    return {name: folder / file for name, file in named.items()}, strangers
+
+
+def number_samples(names: Collection[str]) -> tuple[dict[SampleName, str], list[str]]:
+    """File names by the image and number they stand for, images counted from 0, and those that are none.
+
+    >>> number_samples(["000801_sample00000.png", "readme.txt"])
+    ({SampleName(index=0, sample=0): '000801_sample00000.png'}, ['readme.txt'])
+    """
+    named: dict[SampleName, str] = {}
     strangers: list[str] = []
-    for path in sorted(folder.iterdir()):
-        name = parse_sample_name(path.name)
-        if name is None or not path.is_file():
-            if path.name != MANIFEST and not path.name.startswith("."):
-                strangers.append(path.name)
+    for file in names:
+        name = parse_sample_name(file)
+        if name is None:
+            strangers.append(file)
         elif name in named:
-            strangers.append(f"{path.name} (the same sample as {named[name].name})")
+            strangers.append(f"{file} (the same sample as {named[name]})")
         else:
-            named[name] = path
+            named[name] = file
     lowest = min((name.index for name in named), default=0)
     first = max(start for start in FIRST_INDICES if start <= lowest)
-    return {SampleName(name.index - first, name.sample): path for name, path in named.items()}, strangers
+    return {SampleName(name.index - first, name.sample): file for name, file in named.items()}, strangers
 
 
 def relative_to(path: Path, folder: Path) -> str:

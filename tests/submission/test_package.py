@@ -7,15 +7,17 @@ import pytest
 import torch
 from PIL import Image
 
-from ntire_sr.errors import Problems, WrongUse
+from ntire_sr.errors import Failure, Problems, WrongUse
 from ntire_sr.files import sha256_file
 from ntire_sr.generate import Request, generate
 from ntire_sr.images import read_image, write_png
 from ntire_sr.layout import SampleName
 from ntire_sr.models.table import load_generator
-from ntire_sr.submission.archive import write_archive
+from ntire_sr.submission.archive import Member, write_archive
 from ntire_sr.submission.readme import Readme
-from ntire_sr.submission.session import pack
+from ntire_sr.submission.session import Packed, PackRequest
+from ntire_sr.submission.session import pack as pack_request
+from ntire_sr.submission.sources import Source
 
 
 @pytest.fixture
@@ -26,9 +28,17 @@ def samples(lr_folder, trained, tmp_path):
     return tmp_path / "SR"
 
 
+def pack(sr, out, **options) -> Packed:
+    return pack_request(PackRequest(sr, out, **options))
+
+
+def sha256(packed: Packed) -> str:
+    return packed.archives[0][1]
+
+
 def test_the_archive_holds_pngs_and_readme_at_its_root(samples, tmp_path):
     packed = pack(samples, tmp_path / "out.zip")
-    with zipfile.ZipFile(packed.out) as archive:
+    with zipfile.ZipFile(packed.archives[0][0]) as archive:
         assert archive.testzip() is None
         names = archive.namelist()
         assert sorted(names) == sorted(
@@ -46,7 +56,7 @@ def test_the_archive_holds_pngs_and_readme_at_its_root(samples, tmp_path):
     ]
     assert float(lines[0].split(" : ")[1]) >= 0
     assert [line.split(" : ")[1] for line in lines[1:]] == ["1", "1", "srgan"]
-    assert packed.sha256 == sha256_file(packed.out)
+    assert packed.archives == [(tmp_path / "out.zip", sha256_file(tmp_path / "out.zip"))]
     assert packed.worst_db >= 50
 
 
@@ -56,7 +66,8 @@ def test_the_same_samples_give_the_same_bytes_wherever_and_whenever_they_are_pac
     one = pack(samples, tmp_path / "a" / "one.zip")
     for path in samples.iterdir():
         os.utime(path, (1, 1))
-    assert pack(samples, tmp_path / "b" / "two.zip").sha256 == one.sha256
+    again = pack(samples, tmp_path / "b" / "two.zip")
+    assert sha256(again) == sha256(one) and again.code[1] == one.code[1]
 
 
 def test_all_problems_are_listed_at_once_and_nothing_is_written(samples, tmp_path, photograph):
@@ -103,7 +114,7 @@ def test_equal_samples_of_one_image_are_a_problem_unless_the_model_is_determinis
     samples, lr_folder, tmp_path
 ):
     (samples / "000000_sample00001.png").write_bytes((samples / "000000_sample00000.png").read_bytes())
-    with pytest.raises(Problems, match=r"000000_sample00001\.png: the same file as 000000_sample00000\.png"):
+    with pytest.raises(Problems, match=r"000000_sample00001\.png: the same image as 000000_sample00000\.png"):
         pack(samples, tmp_path / "out.zip")
     bicubic = load_generator("bicubic", 4, torch.device("cpu"))
     generate(Request(lr_folder, tmp_path / "bicubic", samples=2), bicubic, torch.device("cpu"))
@@ -131,12 +142,16 @@ def test_with_one_sample_per_image_names_have_no_number_as_the_official_script_w
 
 def test_an_interrupted_packing_leaves_the_earlier_archive(samples, tmp_path, monkeypatch):
     out = tmp_path / "out.zip"
-    before = pack(samples, out).sha256
-    files = [(SampleName(0, 0), samples / "000000_sample00000.png"), (SampleName(0, 1), samples / "absent.png")]
-    with pytest.raises(Exception, match=r"cannot read .*absent\.png"):
-        write_archive(out, files, 2, Readme(0, False, False, ""))
+    before = sha256(pack(samples, out))
+    whole = Member("000000_sample00000.png", Source("a", (samples / "000000_sample00000.png").read_bytes))
+    for broken in (
+        Member("absent.png", Source("b", (samples / "absent.png").read_bytes)),
+        Member("changed.png", whole.source, sha256="0" * 64),
+    ):
+        with pytest.raises(Failure, match=r"cannot write .*out\.zip|changed\.png was changed while"):
+            write_archive(out, [whole, broken])
     assert sha256_file(out) == before
-    assert [path.name for path in tmp_path.glob("*.zip*")] == ["out.zip"]
+    assert sorted(path.name for path in tmp_path.glob("*.zip*")) == ["out-code.zip", "out.zip"]
 
 
 def test_the_readme_keeps_its_four_lines_whatever_the_description():

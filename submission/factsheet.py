@@ -1,0 +1,215 @@
+"""The fact sheet that NTIRE asks for, as Markdown and LaTeX: filled from what the run knows, marked where only the
+team can."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ntire_sr.errors import Failure, WrongUse
+from ntire_sr.files import read_json
+from ntire_sr.manifest import Manifest
+
+BLANK = "TO BE FILLED IN"
+# what only the team knows: key in --team FILE -> label
+TEAM = {
+    "team": "Team name",
+    "leader": "Team leader: name, address, phone, e-mail",
+    "members": "Other members",
+    "affiliation": "Affiliation",
+    "user": "User names and number of submissions on the platform",
+    "code": "Link to the code and the results",
+    "title": "Title of the contribution",
+    "description": "General description",
+    "diagram": "Diagram of the method",
+    "hardware": "Hardware and time of training",
+    "references": "References",
+}
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a fact sheet is filled from; whatever is none becomes a blank."""
+
+    manifest: Manifest | None
+    parameters: int | None  # of the network
+    facts: dict[str, Any]  # of the training, from the weights
+    config: dict[str, Any]  # of the training, from config.json
+    score: dict[str, Any]  # the summary of score.json
+    seconds: float | None  # per sample
+    extra_data: bool
+    team: dict[str, str]
+
+
+def read_team(path: Path | None) -> dict[str, str]:
+    """What the team says of itself: a JSON object of texts, see `TEAM`."""
+    if path is None:
+        return {}
+    if not path.is_file():
+        raise WrongUse(f"--team {path} does not exist", f"a JSON file with some of: {', '.join(TEAM)}")
+    content = read_json(path, "team file")
+    if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
+        raise Failure(f"{path} is no JSON object of texts", f"some of: {', '.join(TEAM)}")
+    if unknown := sorted(content.keys() - TEAM.keys()):
+        raise Failure(f"{path}: unknown key {unknown[0]!r}", f"some of: {', '.join(TEAM)}")
+    return content
+
+
+def sections(known: Known) -> list[tuple[str, list[tuple[str, str | None]]]]:
+    """Titles with labels and values; a value that is none is a blank."""
+    team, manifest, config = known.team, known.manifest, known.config
+
+    def of_team(*keys: str) -> list[tuple[str, str | None]]:
+        return [(TEAM[key], team.get(key)) for key in keys]
+
+    settings = manifest.settings if manifest else None
+    device = {"cpu": "a processor", "cuda": "a GPU"}.get(manifest.device, manifest.device) if manifest else None
+    per_image = (
+        f"{known.seconds:.2f} s per sample on {device or 'the machine that drew them'}"
+        if known.seconds
+        else None
+    )
+    steps = known.facts.get("step")
+    trained = None
+    if steps:
+        trained = f"{steps} steps"
+        if config:
+            trained += f" of {config.get('batch')} crops of {config.get('patch')} px, seed {config.get('seed')}"
+    digest = known.facts.get("data_sha256")
+    data = f"photographs with the SHA-256 {digest} (pixels, in their order)" if digest else None
+    hyper = json.dumps(settings.hyper_parameters, sort_keys=True) if settings else None
+    measured = ", ".join(
+        f"{label} {known.score[key]:.4g}"
+        for label, key in (
+            ("LPIPS", "LPIPS_mean"), ("S_n", "score"), ("calibration r", "r_LPIPS"), ("worst LR-PSNR", "LRPSNR_worst_sample"),
+        )
+        if isinstance(known.score.get(key), (int, float))
+    )  # fmt: skip
+    versions = ", ".join(
+        f"{name} {version}" for name, version in (manifest.versions if manifest else {}).items()
+    )
+    return [
+        ("Team", of_team("team", "leader", "members", "affiliation", "user", "code")),
+        (
+            "Contribution",
+            [
+                *of_team("title", "description", "diagram"),
+                ("Model", f"{settings.model}, scale {settings.scale}" if settings else None),
+                (
+                    "Weights (SHA-256)",
+                    (settings.weights_sha256 or "none: the model has no weights") if settings else None,
+                ),
+                ("Samples per image", str(manifest.samples) if manifest else None),
+                ("Measured by ntire-sr score", measured or None),
+            ],
+        ),
+        (
+            "Method",
+            [
+                ("Parameters", f"{known.parameters:,}" if known.parameters is not None else None),
+                ("Hyper-parameters, the same for all samples", hyper),
+                ("LR consistency", _consistency(manifest)),
+                ("Pre-trained or external models", _external(known.facts)),
+                ("Run time", per_image),
+            ],
+        ),
+        (
+            "Training",
+            [
+                ("Data", data),
+                ("Data beyond the challenge's training set", "yes" if known.extra_data else "no"),
+                ("Steps", trained),
+                *of_team("hardware"),
+            ],
+        ),
+        (
+            "Ensembles and fusion",
+            [
+                ("Ensembles", "none: one model, one set of weights" if manifest else None),
+                (
+                    "Test-time augmentation",
+                    None if manifest is None else "none" if not settings.test_time_augmentation else "yes",
+                ),
+                (
+                    "Seeds",
+                    f"each sample from its own, made of {settings.seed}, the LR image and its number"
+                    if settings
+                    else None,
+                ),
+            ],
+        ),
+        (
+            "Other",
+            [
+                ("Language", "Python"),
+                ("Platform", versions or None),
+                ("Execution", "see REPRODUCE.md in this archive"),
+                *of_team("references"),
+            ],
+        ),
+    ]
+
+
+def _consistency(manifest: Manifest | None) -> str | None:
+    if manifest is None:
+        return None
+    if not manifest.settings.projection:
+        return "samples as the network drew them"
+    worst = min((record.lr_psnr_db for record in manifest.files.values()), default=float("inf"))
+    return (
+        f"every sample is projected onto the images that reduce to the LR image; worst LR-PSNR {worst:.2f} dB"
+    )
+
+
+def _external(facts: dict[str, Any]) -> str | None:
+    features = facts.get("features")
+    if features is None:
+        return None
+    return {
+        "filters": "none: feature losses compare a fixed bank of filters",
+        "squeezenet1_1": "SqueezeNet 1.1 (ImageNet) in the losses of the training",
+        "vgg19": "VGG-19 (ImageNet) in the losses of the training",
+    }.get(str(features), str(features))
+
+
+def blanks(known: Known) -> list[str]:
+    """What the team has still to fill in."""
+    return [label for _, rows in sections(known) for label, value in rows if value is None]
+
+
+def as_markdown(known: Known) -> str:
+    """The fact sheet as Markdown."""
+    lines = ["# NTIRE: Learning the Super-Resolution Space, fact sheet", ""]
+    for title, rows in sections(known):
+        lines += [f"## {title}", ""]
+        lines += [f"* **{label}:** {' '.join((value or f'**[{BLANK}]**').split())}" for label, value in rows]
+        lines.append("")
+    return "\n".join(lines)
+
+
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", '"': "''"}
+
+
+def _escaped(text: str) -> str:
+    """A text as LaTeX shows it.
+
+    >>> _escaped("50% of a_b")
+    '50\\\\% of a\\\\_b'
+    """
+    return "".join(_LATEX.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in " ".join(text.split()))
+
+
+def as_latex(known: Known) -> str:
+    """The fact sheet as a LaTeX document."""
+    lines = [
+        r"\documentclass{article}", r"\usepackage[utf8]{inputenc}", r"\usepackage[hyphens]{url}",
+        r"\title{NTIRE: Learning the Super-Resolution Space\\Fact sheet}", r"\date{}", r"\begin{document}", r"\maketitle",
+        r"\sloppy",
+    ]  # fmt: skip
+    for title, rows in sections(known):
+        lines += [rf"\section{{{title}}}", r"\begin{itemize}"]
+        for label, value in rows:
+            shown = _escaped(value) if value is not None else rf"\textbf{{[{BLANK}]}}"
+            lines.append(rf"\item \textbf{{{_escaped(label)}:}} {shown}")
+        lines.append(r"\end{itemize}")
+    return "\n".join([*lines, r"\end{document}", ""])

@@ -1,0 +1,150 @@
+"""Where samples are handed in from: a folder, or a zip that is read without extracting it."""
+
+import re
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ntire_sr.errors import Failure, WrongUse
+from ntire_sr.files import explain
+from ntire_sr.images import MOST_PIXELS
+from ntire_sr.layout import SampleName, list_samples, number_samples
+
+README = "readme.txt"
+MOST_BYTES = 3 * MOST_PIXELS  # of one file: more than a PNG of the largest image allowed
+MOST_MEMBERS = 200_000  # of an archive
+BOMB_RATIO, BOMB_BYTES = 100, 10_000_000  # a member that grows so far, to so much, is taken for an attack
+MOST_README_BYTES = 100_000
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file, wherever it lies."""
+
+    name: str
+    read: Callable[[], bytes]  # raises Failure, which names it
+
+
+@dataclass(frozen=True)
+class Handed:
+    """What somebody hands in."""
+
+    samples: dict[SampleName, Source]  # images counted from 0
+    readme: Source | None
+    problems: list[str]  # of names and of the archive itself
+
+
+def shown(name: str) -> str:
+    """A name from an archive as it may be printed.
+
+    >>> shown("a\\x1b[2Jb")
+    'a\\\\x1b[2Jb'
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name[:200])
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Handed]:
+    """A folder of samples, or an archive of them that stays open as long as the context.
+
+    Raises:
+        WrongUse: there is nothing at `path`.
+        Failure: the archive cannot be read at all.
+    """
+    if not path.is_file():
+        yield _folder(path)
+        return
+    try:
+        archive = zipfile.ZipFile(path)
+    except OSError as error:
+        raise explain(error, f"cannot read {path}") from error
+    except Exception as error:  # on damaged files zipfile raises whatever its parser stumbles over
+        raise Failure(f"{path} is no readable zip archive ({shown(str(error))})", "make it again") from error
+    with archive:
+        yield _archive(path, archive)
+
+
+def _folder(path: Path) -> Handed:
+    if not path.is_dir():
+        raise WrongUse(
+            f"{path} does not exist", "run `ntire-sr generate` first, or give a folder of samples or a zip"
+        )
+    found, strangers = list_samples(path)
+    readme = path / README if README in strangers else None
+    problems = [f"{shown(name)}: no sample's name" for name in strangers if name != README]
+    sources = {name: Source(file.name, lambda file=file: _content(file)) for name, file in found.items()}
+    return Handed(sources, Source(README, lambda: _content(readme)) if readme else None, problems)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise Failure(f"{path.name} has {path.stat().st_size} bytes, more than any sample")
+        return path.read_bytes()
+    except OSError as error:
+        raise explain(error, f"cannot read {path}") from error
+
+
+def _archive(path: Path, archive: zipfile.ZipFile) -> Handed:
+    members = archive.infolist()
+    if len(members) > MOST_MEMBERS:
+        raise Failure(f"{path} holds {len(members)} members, more than any track", "make it again")
+    problems: list[str] = []
+    sources: dict[str, Source] = {}
+    for member in members:
+        found = _problems_of(member)
+        if member.filename in sources:
+            found.append("is there twice")
+        problems += [f"{shown(member.filename)}: {each}" for each in found]
+        if not found:
+            sources[member.filename] = Source(member.filename, lambda member=member: _member(archive, member))
+    named, strangers = number_samples([name for name in sources if name != README])
+    problems += [f"{shown(name)}: no sample's name" for name in strangers]
+    return Handed({name: sources[file] for name, file in named.items()}, sources.get(README), problems)
+
+
+def _problems_of(member: zipfile.ZipInfo) -> list[str]:
+    """What is unsafe or wrong about a member by its entry alone."""
+    name, mode = member.filename, member.external_attr >> 16
+    parts = re.split(r"[/\\]", name)
+    found = []
+    if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name):
+        found.append("an absolute path")
+    if ".." in parts:
+        found.append("a path that leaves the folder it is extracted to")
+    if stat.S_ISLNK(mode):
+        found.append("a link")
+    elif stat.S_IFMT(mode) and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        found.append("no regular file")
+    if not found and member.is_dir():
+        found.append("a folder; all files lie at the root")
+    elif not found and len(parts) > 1:
+        found.append("inside a folder; all files lie at the root")
+    if member.flag_bits & 0x1:
+        found.append("encrypted")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        found.append(f"compressed by method {member.compress_type}, which not every server knows")
+    large = member.file_size > BOMB_BYTES and member.file_size > BOMB_RATIO * max(1, member.compress_size)
+    if member.file_size > MOST_BYTES or large:
+        found.append(f"claims {member.file_size} bytes from {member.compress_size}")
+    return found
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    try:
+        with archive.open(member) as file:
+            content = file.read(member.file_size)  # never more than it claims
+            file.read(1)  # reaches the end, where the checksum is compared
+    except OSError as error:
+        raise explain(error, f"cannot read {shown(member.filename)}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        raise Failure(
+            f"{shown(member.filename)} is damaged ({shown(str(error))})", "make the archive again"
+        ) from error
+    if len(content) != member.file_size:
+        raise Failure(f"{shown(member.filename)} is shorter than it claims", "make the archive again")
+    return content

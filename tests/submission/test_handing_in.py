@@ -1,0 +1,335 @@
+"""Archives in parts, the fact sheet, and verifying what somebody else made."""
+
+import json
+import stat
+import struct
+import zipfile
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import torch
+
+from ntire_sr.errors import Failure, Problems, WrongUse
+from ntire_sr.generate import Request, generate
+from ntire_sr.images import read_image, write_png
+from ntire_sr.layout import SampleName
+from ntire_sr.manifest import load_manifest
+from ntire_sr.models.table import load_generator
+from ntire_sr.submission.archive import END_BYTES, ENTRY_BYTES, split_images
+from ntire_sr.submission.editions import parse_size
+from ntire_sr.submission.factsheet import BLANK
+from ntire_sr.submission.readme import Readme, readme_problems
+from ntire_sr.submission.session import PackRequest, pack
+from ntire_sr.submission.verify import verify
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def samples(lr_folder, trained, tmp_path) -> Path:
+    """Two images with three samples each and their manifest."""
+    loaded = load_generator(trained / "weights.safetensors", None, CPU)
+    generate(Request(lr_folder, tmp_path / "SR", samples=3), loaded, CPU)
+    return tmp_path / "SR"
+
+
+@pytest.fixture
+def packed(samples, tmp_path) -> Path:
+    pack(PackRequest(samples, tmp_path / "out.zip"))
+    return tmp_path / "out.zip"
+
+
+# ---- package
+
+
+def test_images_are_kept_together_in_parts_that_are_no_larger_than_asked_for():
+    sizes = {SampleName(i, k): 1000 for i in range(5) for k in range(3)}
+    image = 3 * (1000 + ENTRY_BYTES)
+    for most, expected in ((2 * image, [2, 2, 1]), (image, [1] * 5), (5 * image, [5])):
+        parts = split_images(sizes, 0, most + END_BYTES)
+        assert [len({name.index for name in part}) for part in parts] == expected
+        assert sorted(chain.from_iterable(parts)) == sorted(sizes)
+    with pytest.raises(WrongUse, match="image 0 alone"):
+        split_images(sizes, 0, image)
+
+
+def test_an_archive_that_is_too_large_is_warned_of_or_split(samples, tmp_path):
+    size = sum(path.stat().st_size for path in samples.glob("*.png"))
+    whole = pack(PackRequest(samples, tmp_path / "out.zip", max_size=size // 2))
+    assert len(whole.warnings) == 1 and "--split" in whole.warnings[0]
+    most = sum(path.stat().st_size for path in samples.glob("000000*.png")) + 4 * ENTRY_BYTES + 2 * END_BYTES
+    parts = pack(PackRequest(samples, tmp_path / "out.zip", max_size=most, split=True))
+    assert [path.name for path, _ in parts.archives] == ["out-part1of2.zip", "out-part2of2.zip"]
+    assert not parts.warnings
+    for index, (path, _) in enumerate(parts.archives):
+        assert path.stat().st_size <= most
+        with zipfile.ZipFile(path) as archive:
+            assert archive.namelist() == ["readme.txt", *(str(SampleName(index, k)) for k in range(3))]
+    assert pack(PackRequest(samples, tmp_path / "out.zip", split=True)).archives[0][0] == tmp_path / "out.zip"
+
+
+def test_sizes_are_texts_with_units():
+    assert [parse_size(word) for word in ("5", "1.5MB", " 2 GiB ", "3kb")] == [5, 1_500_000, 2**31, 3000]
+    for word in ("", "x", "-1", "0", "1TB", "1e9", "nan"):
+        with pytest.raises(WrongUse, match="--max-size"):
+            parse_size(word)
+
+
+def test_an_edition_asks_for_its_number_of_images_and_the_web_form_for_no_readme(samples, tmp_path):
+    with pytest.raises(Problems) as caught:
+        pack(PackRequest(samples, tmp_path / "out.zip", edition="2021"))
+    assert "asks for 100 images; there are 2" in str(caught.value)
+    assert "asks for 10 samples per image, not 3" in str(caught.value)
+    with pytest.raises(WrongUse, match="unknown edition '2020'"):
+        pack(PackRequest(samples, tmp_path / "out.zip", edition="2020"))
+
+
+def test_samples_of_mixed_settings_seeds_or_lr_images_are_refused(samples, lr_folder, tmp_path):
+    content = json.loads((samples / "manifest.json").read_text())
+    content["files"]["000000_sample00001.png"]["settings_sha256"] = "0" * 64
+    content["files"]["000001_sample00000.png"]["seed"] += 1
+    content["settings"]["test_time_augmentation"] = True
+    (samples / "manifest.json").write_text(json.dumps(content))
+    lr = read_image(lr_folder / "0802.png").copy()
+    lr[0, 0] ^= 1
+    write_png(lr_folder / "0802.png", lr)
+    with pytest.raises(Problems) as caught:
+        pack(PackRequest(samples, tmp_path / "out.zip"))
+    for text in (
+        "000000_sample00001.png: drawn with other settings", "000001_sample00000.png: its seed is not",
+        "averaged over flips or rotations", "0802.png: not the LR image",
+    ):  # fmt: skip
+        assert text in str(caught.value)
+
+
+def test_the_same_image_in_another_file_is_a_copy_all_the_same(samples, tmp_path, lr_folder):
+    import cv2
+
+    (samples / "manifest.json").unlink()
+    image = cv2.imread(str(samples / "000000_sample00000.png"))
+    cv2.imwrite(str(samples / "000000_sample00002.png"), image, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    with pytest.raises(Problems, match=r"000000_sample00002\.png: the same image as 000000_sample00000\.png"):
+        pack(PackRequest(samples, tmp_path / "out.zip", lr=lr_folder, samples=3))
+
+
+def test_the_fact_sheet_is_filled_from_the_run_and_what_only_the_team_knows_is_a_listed_blank(
+    samples, trained, tmp_path
+):
+    team = tmp_path / "team.json"
+    team.write_text(json.dumps({"team": "50% of_us & \\others", "leader": "A. Person"}))
+    found = pack(PackRequest(samples, tmp_path / "out.zip", team=team, run=trained))
+    assert "Affiliation" in found.blanks and "Team name" not in found.blanks
+    assert not {"Parameters", "Steps", "Data", "Run time", "Seeds", "Platform"} & set(found.blanks)
+    with zipfile.ZipFile(found.code[0]) as archive:
+        names = archive.namelist()
+        markdown, latex = (archive.read(f"factsheet.{kind}").decode() for kind in ("md", "tex"))
+        assert "--seed 0" in archive.read("REPRODUCE.md").decode()
+        assert archive.read("weights.safetensors") == (trained / "weights.safetensors").read_bytes()
+        for name in ("manifest.json", "config.json", "code/ntire_sr/cli.py", "code/ntire_sr/models/table.py"):
+            assert name in names
+        assert not [name for name in names if "__pycache__" in name or ".git" in name]
+    for title in ("Team", "Contribution", "Method", "Training", "Ensembles and fusion", "Other"):
+        assert f"## {title}\n" in markdown and f"\\section{{{title}}}" in latex
+    assert "2 steps of 2 crops of 32 px" in markdown
+    assert markdown.count(BLANK) == latex.count(BLANK) == len(found.blanks)
+    assert "50\\% of\\_us \\& \\textbackslash{}others" in latex
+    for content, said in (
+        ("[1]", "no JSON object"),
+        ('{"tema": "x"}', "unknown key 'tema'"),
+        ("{", "not valid JSON"),
+    ):
+        team.write_text(content)
+        with pytest.raises(Failure, match=said):
+            pack(PackRequest(samples, tmp_path / "out.zip", team=team))
+
+
+# ---- verify
+
+
+def test_ones_own_archive_and_folder_pass_and_samples_come_out_the_same_again(packed, samples, lr_folder):
+    found = verify(packed, lr_folder, manifest_of=samples, regenerate=4, seed=1)
+    assert found.passes and not found.notes
+    assert (found.samples, found.images, found.scale, len(found.drawn_again)) == (6, 2, 4, 4)
+    assert found.worst_db >= 50
+    assert verify(samples, regenerate=2).passes
+    assert verify(packed, lr_folder).samples == 6
+
+
+def test_samples_of_other_weights_or_changed_by_hand_do_not_come_out_again(
+    packed, samples, lr_folder, tmp_path
+):
+    manifest = load_manifest(samples)
+    path = samples / "000000_sample00000.png"
+    write_png(path, 255 - read_image(path))
+    found = verify(samples, regenerate=6)
+    assert "000000_sample00000.png: drawn again from the weights it is another image (by up to" in "".join(
+        found.problems
+    )
+    assert len(found.drawn_again) == 5
+    manifest.weights = "absent.safetensors"
+    manifest.save(samples)
+    with pytest.raises(WrongUse, match="not to be had"):
+        verify(samples, regenerate=1)
+    with pytest.raises(WrongUse, match="did not draw these samples"):
+        verify(samples, regenerate=1, weights="bicubic")
+    with pytest.raises(WrongUse, match="--regenerate needs a manifest"):
+        verify(packed, lr_folder, regenerate=1)
+
+
+def test_a_sample_that_differs_by_a_level_is_taken_for_another_machines(samples):
+    path = samples / "000000_sample00000.png"
+    image = read_image(path).copy()
+    image[0, 0, 0] ^= 1
+    write_png(path, image)
+    found = verify(samples, regenerate=6)
+    assert len(found.drawn_again) == 6 and "differs by 1 grey level" in found.notes[0]
+
+
+def rewritten(packed: Path, out: Path, change) -> Path:
+    """The archive with members as `change(name, content)` wants them: none, one or several (entry, content)."""
+    with zipfile.ZipFile(packed) as old, zipfile.ZipFile(out, "w") as new:
+        for name in old.namelist():
+            for entry, content in change(name, old.read(name)):
+                new.writestr(entry, content)
+    return out
+
+
+def link(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name)
+    entry.create_system, entry.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    return entry
+
+
+def bomb(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    return entry
+
+
+def test_members_that_are_unsafe_to_extract_are_named_and_nothing_is_extracted(packed, lr_folder, tmp_path):
+    hostile = {
+        "/etc/passwd.png": "an absolute path", "C:\\a.png": "an absolute path", "../000009_sample00000.png": "leaves the folder",
+        "a\\..\\b.png": "leaves the folder", "SR/000009_sample00000.png": "inside a folder", "folder/": "a folder;",
+        "notes\x1b[2J.txt": "no sample's name",
+    }  # fmt: skip
+    extra = [(name, b"") for name in hostile]
+    extra += [(link("link.png"), b"/etc/passwd"), (bomb("bomb.png"), bytes(50_000_000))]
+
+    def change(name, content):
+        return [(name, content), *(extra if name == "readme.txt" else [])]
+
+    out = rewritten(packed, tmp_path / "hostile.zip", change)
+    before = sorted(tmp_path.rglob("*"))
+    found = verify(out, lr_folder, samples=3)
+    text = "\n".join(found.problems)
+    for name, said in hostile.items():
+        assert any(said in line for line in found.problems), (name, text)
+    assert "link.png: a link" in text and "bomb.png: claims 50000000 bytes" in text
+    assert "\x1b" not in text
+    assert found.samples == 6  # the good ones are measured all the same
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_what_goes_wrong_in_practice_is_named(packed, lr_folder, tmp_path):
+    def inside_a_folder(name, content):
+        return [(f"SR/{name}", content)]
+
+    found = verify(rewritten(packed, tmp_path / "a.zip", inside_a_folder), lr_folder, samples=3)
+    assert found.samples == 0 and sum("inside a folder" in line for line in found.problems) == 7
+    assert sum("missing" in line for line in found.problems) == 6
+
+    def twice(name, content):
+        return [(name, content)] * (2 if name == "000000_sample00000.png" else 1)
+
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        out = rewritten(packed, tmp_path / "b.zip", twice)
+    assert verify(out, lr_folder, samples=3).problems == ["000000_sample00000.png: is there twice"]
+
+    def half(name, content):
+        return [(name, content[: len(content) // 2] if name == "000001_sample00002.png" else content)]
+
+    found = verify(rewritten(packed, tmp_path / "c.zip", half), lr_folder)
+    assert len(found.problems) == 1 and "000001_sample00002.png is truncated" in found.problems[0]
+
+    def without_readme(name, content):
+        return [] if name == "readme.txt" else [(name, content)]
+
+    found = verify(rewritten(packed, tmp_path / "d.zip", without_readme), lr_folder)
+    assert found.passes and "no readme.txt" in found.notes[0]
+
+    def other_order(name, content):
+        return [(name.replace("000001", "000801").replace("000000", "000802"), content)]
+
+    found = verify(rewritten(packed, tmp_path / "e.zip", other_order), lr_folder)
+    assert len(found.problems) == 6 and all("of its LR image" in line for line in found.problems)
+
+
+def test_a_damaged_archive_is_one_clear_error_and_a_damaged_member_a_problem(packed, lr_folder, tmp_path):
+    content = packed.read_bytes()
+    for number, damaged in enumerate((content[:-50], b"no zip", b"")):
+        path = tmp_path / f"{number}.zip"
+        path.write_bytes(damaged)
+        with pytest.raises(Failure, match=rf"{number}\.zip is no readable zip"):
+            verify(path, lr_folder)
+    place = content.index(b"IDAT") + 100
+    (tmp_path / "flipped.zip").write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    found = verify(tmp_path / "flipped.zip", lr_folder)
+    assert len(found.problems) == 1 and "000000_sample00000.png is damaged (Bad CRC-32" in found.problems[0]
+    with pytest.raises(WrongUse, match="absent does not exist"):
+        verify(tmp_path / "absent", lr_folder)
+
+
+def test_a_png_that_claims_to_be_huge_costs_no_memory(lr_folder, tmp_path):
+    import zlib
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    huge = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 2**31 - 1, 2**31 - 1, 8, 2, 0, 0, 0))
+    huge += chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("000000_sample00000.png", huge)
+    found = verify(tmp_path / "a.zip", lr_folder, samples=1)
+    assert any("2147483647 x 2147483647 pixels" in line for line in found.problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (Readme(1.0, True, False, "ours").text(), None),
+        ("Runtime per image [s]:2\nCPU[1]/GPU[0]:1\nExtra Data [1] / No Extra Data [0]: 0\nOther description: x", None),
+        ("", "'runtime per image [s]' is missing"),
+        (Readme(1.0, True, False, "").text().replace("1.00", "fast"), "no number of seconds"),
+        (Readme(1.0, True, False, "").text().replace("1.00", "nan"), "no number of seconds"),
+        (Readme(1.0, True, False, "").text().replace(": 0\n", ": GPU\n"), "neither 0 nor 1"),
+        ("\xff\x00" * 50, "is missing"),
+    ],
+)  # fmt: skip
+def test_a_readme_is_read_as_a_server_does(text, said):
+    problems = readme_problems(text.encode("latin-1"))
+    assert (not problems) if said is None else any(said in line for line in problems)
+
+
+def test_the_command_says_what_it_found_and_ends_with_1_where_something_is_wrong(
+    packed, samples, lr_folder, ntire_sr_command
+):
+    result = ntire_sr_command("verify", packed, "--lr", lr_folder, "--manifest", samples, "--regenerate", 2)
+    assert result.code == 0 and result.out.endswith("PASS\n"), result.err
+    assert "2 drawn again and found the same (chosen with --seed" in result.out
+    (samples / "000000_sample00001.png").unlink()
+    result = ntire_sr_command("verify", samples, "--json")
+    assert result.code == 1 and json.loads(result.out)["problems"] == ["000000_sample00001.png: missing"]
+
+
+def test_bytes_beyond_what_a_member_claims_are_not_read(packed, lr_folder, tmp_path):
+    content = bytearray(packed.read_bytes())
+    with zipfile.ZipFile(packed) as archive:
+        entry = archive.getinfo("000000_sample00000.png")
+    size = struct.pack("<I", entry.file_size)
+    directory = content.rindex(b"000000_sample00000.png") - 46
+    at = content.index(size, directory)
+    content[at : at + 4] = struct.pack("<I", entry.file_size - 10)
+    (tmp_path / "short.zip").write_bytes(bytes(content))
+    found = verify(tmp_path / "short.zip", lr_folder)
+    assert not found.passes and "000000_sample00000.png" in found.problems[0]
