@@ -20,12 +20,19 @@ MODELS: dict[str, Model] = {
     model.name: model for model in (bicubic.MODEL, srgan.MODEL, stochastic_training.MODEL)
 }
 FORMAT = "ntire-sr weights"
+SHIPPED_MODEL = stochastic_training.MODEL.name  # its weights come with the package, see MODEL_CARD.md
 
 
 def model_named(name: str) -> Model:
     """The row of the table; an unknown name is refused with a suggestion."""
     require(name in MODELS, f"unknown model {name!r}", suggestion(name, MODELS))
     return MODELS[name]
+
+
+def shipped_weights(model: str, scale: int) -> Path | None:
+    """The weights of a model that come with the package, where there are any for this scale."""
+    path = Path(__file__).with_name(f"{model}_x{scale}.safetensors")
+    return path if path.is_file() else None
 
 
 @dataclass(frozen=True)
@@ -57,11 +64,12 @@ def save_weights(
 
 
 def load_generator(weights: str | Path, scale: int | None, device: torch.device) -> Loaded:
-    """A generator from a weights file, or by name where the model has no weights.
+    """A generator from a weights file, or by name: a model without weights, or one whose weights come
+    with the package.
 
     Args:
-        weights: path of a file that `save_weights` wrote, or the name of a model without weights.
-        scale: what the user asked for; none: the file's, or 4 for a model without weights.
+        weights: path of a file that `save_weights` wrote, or the model's name.
+        scale: what the user asked for; none: the file's, or 4 for a name.
         device: where to draw.
 
     Raises:
@@ -69,19 +77,24 @@ def load_generator(weights: str | Path, scale: int | None, device: torch.device)
         Failure: the file is damaged or not ours.
     """
     if str(weights) in MODELS:
-        model = MODELS[str(weights)]
-        if model.training is not None:
+        model, chosen = MODELS[str(weights)], scale or 4
+        if model.training is None:
+            generator = model.build(chosen, model.settings()).to(device).eval()
+            return Loaded(model, generator, chosen, model.settings(), None, None, {})
+        shipped = shipped_weights(model.name, chosen)
+        if shipped is None:
             raise WrongUse(
-                f"the model {model.name} needs trained weights", "give --weights FILE, made by `ntire-sr train`"
+                f"no weights of {model.name} for scale {chosen} come with the package",
+                "give --weights FILE, made by `ntire-sr train`",
             )
-        chosen = scale or 4
-        generator = model.build(chosen, model.settings()).to(device).eval()
-        return Loaded(model, generator, chosen, model.settings(), None, None, {})
-    path = Path(weights)
+        path = shipped
+    else:
+        path = Path(weights)
     if not path.is_file():
         raise WrongUse(
             f"there are no weights at {path}",
-            f"run `ntire-sr train` first, give --weights FILE, or --weights {bicubic.MODEL.name} for the model without weights",
+            f"run `ntire-sr train` first, or give --weights FILE, --weights {SHIPPED_MODEL} for the weights that come with the "
+            f"package, or --weights {bicubic.MODEL.name} for the model without any",
         )
     metadata, tensors = read_weights(path)
     model = model_named(metadata["model"])

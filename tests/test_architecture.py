@@ -44,6 +44,9 @@ LAYERS = [
         "cache",
         "data",
         "prefetch",
+        "tiles",
+        "draw",
+        "samples",
         "datacheck",
         "checkpoint",
         "plan",
@@ -55,7 +58,7 @@ LAYERS = [
         "submission",
     ],
     ["demo", "doctor"],
-    ["cli", "__main__"],
+    ["options", "handing_in", "cli", "__main__"],
 ]
 
 
@@ -198,7 +201,9 @@ def test_every_option_has_help_and_a_default_that_is_shown():
     for name, command in leaves(cli):
         assert command.help, name
         for option in command.params:
-            assert isinstance(option, click.Option)
+            if isinstance(option, click.Argument):
+                assert option.metavar, f"{name} {option.name}"
+                continue
             assert option.help, f"{name} {option.name}"
             assert option.show_default or option.required, f"{name} {option.name}"
 

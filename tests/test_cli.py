@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from conftest import TINIEST_WORDS
 
+from ntire_sr.files import sha256_file
 from ntire_sr.images import write_png
 from ntire_sr.layout import SampleName
+from ntire_sr.models.table import shipped_weights
 
 
 @pytest.fixture
@@ -41,7 +43,8 @@ def test_the_four_commands_work_one_after_another_in_an_empty_folder(
     assert result.code == 0 and re.search(r"sha256: [0-9a-f]{64}", result.out), result.err
     run = in_empty_folder / "runs" / "latest"
     assert sorted(path.name for path in run.iterdir()) == [
-        "checkpoints", "config.json", "log.jsonl", "samples", "score", "submission.zip", "validation", "weights.safetensors",
+        "checkpoints", "config.json", "log.jsonl", "samples", "score", "submission-code.zip", "submission.zip", "validation",
+        "weights.safetensors",
     ]  # fmt: skip
     with zipfile.ZipFile(run / "submission.zip") as archive:
         assert len(archive.namelist()) == 5
@@ -49,14 +52,49 @@ def test_the_four_commands_work_one_after_another_in_an_empty_folder(
 
 def test_the_commands_before_train_say_what_to_do_first(in_empty_folder, ntire_sr_command):
     for command, advice in (
-        ("generate", "run `ntire-sr train` first"),
+        ("generate --run mine", "run `ntire-sr train` first"),
         ("score", "does not exist"),
-        ("package", "--lr"),
+        ("package", "does not exist"),
     ):
-        result = ntire_sr_command(command)
+        result = ntire_sr_command(*command.split())
         assert result.code == 2, command
         assert advice in result.err
         assert "Traceback" not in result.err
+
+
+def manifest_of(folder) -> dict:
+    return json.loads((folder / "runs" / "latest" / "samples" / "manifest.json").read_text())
+
+
+def test_without_a_run_generate_draws_with_the_packages_weights_and_says_so(in_empty_folder, ntire_sr_command):
+    scales = [scale for scale in (8, 4) if shipped_weights("stochastic", scale)]
+    assert 4 in scales
+    for scale in scales:
+        result = ntire_sr_command("generate", "--samples", 2, "--scale", scale, "--overwrite")
+        assert result.code == 0, result.err
+        assert f"stochastic_x{scale}.safetensors" in result.out and "that come with the package" in result.out
+        settings = manifest_of(in_empty_folder)["settings"]
+        assert settings["weights_sha256"] == sha256_file(shipped_weights("stochastic", scale))
+        assert (settings["model"], settings["scale"]) == ("stochastic", scale)
+    result = ntire_sr_command("score", "--without-lpips", "--json")
+    summary = json.loads(result.out)["summary"]
+    assert summary["LRPSNR_worst_sample"] >= 50 and summary["MSE_score"] > 3
+
+
+def test_a_finished_run_is_drawn_with_and_an_unfinished_one_only_when_it_is_named(
+    in_empty_folder, ntire_sr_command
+):
+    assert ntire_sr_command("train", *TINIEST_WORDS, "--set", "max_minutes=1e-9").code == 0
+    result = ntire_sr_command("generate", "--samples", 1)
+    assert "stochastic_x4.safetensors" in result.out
+    assert "runs/latest is not finished (1 of 2 steps)" in result.err.replace(os.sep, "/")
+    result = ntire_sr_command("generate", "--samples", 1, "--run", "runs/latest", "--overwrite")
+    assert "drawn by srgan, weights runs/latest" in result.out.replace(os.sep, "/")
+    assert ntire_sr_command("train", "--resume", "--max-minutes", 0).code == 0
+    result = ntire_sr_command("generate", "--samples", 1, "--overwrite")
+    assert "2 steps" in result.out and "not finished" not in result.err
+    result = ntire_sr_command("generate", "--scale", 8)
+    assert result.code == 2 and "was trained for scale 4, not 8" in result.err
 
 
 def test_the_model_without_weights_needs_no_training(in_empty_folder, ntire_sr_command):

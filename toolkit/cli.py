@@ -10,21 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from ntire_sr import __version__
 from ntire_sr.errors import Failure
-from ntire_sr.layout import DEFAULT_RUN, DEFAULT_SAMPLES, MOST_SAMPLES, RunFolder
+from ntire_sr.handing_in import package, verify
+from ntire_sr.layout import DEFAULT_SAMPLES, MOST_SAMPLES, RunFolder
+from ntire_sr.options import DEVICE, PATH, SCALE, device_option, run_option
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-PATH = click.Path(path_type=Path)
-SCALE = click.Choice(["4", "8"])
-DEVICE = click.Choice(["auto", "cpu", "cuda"])
-
-run_option = click.option("--run", type=PATH, default=DEFAULT_RUN, show_default=True, help="Run folder; holds whatever is not named otherwise.")
-device_option = click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where to compute; auto: the GPU where there is one.")
-
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="ntire-sr")
@@ -90,36 +85,53 @@ def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **opti
 @click.option("--out", type=PATH, show_default="RUN/samples", help="Folder for the samples.")
 @click.option("--samples", type=click.IntRange(min=1, max=MOST_SAMPLES), default=DEFAULT_SAMPLES, show_default=True, help="Samples per LR image.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Each sample's own seed is made from this, the LR image and its number.")
-@click.option("--weights", metavar="FILE|NAME", show_default="RUN/weights.safetensors", help="Weights file, or a model without weights: bicubic.")
+@click.option("--weights", metavar="FILE|NAME", show_default="those of --run; without it runs/latest if finished, else the package's", help="Weights file, stochastic for the package's, or bicubic, which has none.")
 @click.option("--scale", type=SCALE, show_default="the weights'", help="HR pixels per LR pixel along an axis.")
 @device_option
 @run_option
 @click.option("--only", multiple=True, metavar="SAMPLE", show_default="all", help="Draw this sample again, such as 000003_sample00007; repeatable.")
+@click.option("--tile", metavar="auto|N|0", default="auto", show_default=True, help="Draw large images in tiles of N LR pixels, which changes no sample by more than a grey level; 0: never.")
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True, help="Of the network; auto: bfloat16 on GPUs that compute in it. The projection is always float32.")
 @click.option("--projection/--no-projection", default=True, show_default=True, help="Make every sample LR-exact, or write what the network drew.")
 @click.option("--allow-unreachable", is_flag=True, default=False, show_default=True, help="Also write samples of LR images that no 8-bit image reduces to.")
 @click.option("--overwrite", is_flag=True, default=False, show_default=True, help="Where the folder holds samples of other settings, replace them all.")
-def generate(lr: Path | None, out: Path | None, weights: str | None, scale: str | None, device: str, run: Path, only: tuple[str, ...], **options: Any) -> None:
+def generate(lr: Path | None, out: Path | None, weights: str | None, scale: str | None, device: str, run: Path, only: tuple[str, ...], tile: str, **options: Any) -> None:
     """Draw samples of every LR image.
 
-    Writes {index:06d}_sample{k:05d}.png and manifest.json. Samples that are there already are kept.
+    Writes {index:06d}_sample{k:05d}.png and manifest.json. Samples that are there already are kept, so an
+    interrupted call goes on. torchrun spreads the images over processes and machines.
     """
     from ntire_sr.data import write_validation
     from ntire_sr.device import choose_device
-    from ntire_sr.generate import Request, parse_only
+    from ntire_sr.generate import Request, parse_only, parse_tile
     from ntire_sr.generate import generate as draw_samples
-    from ntire_sr.models.table import load_generator
+    from ntire_sr.models.table import SHIPPED_MODEL, load_generator
     from ntire_sr.progress import Bar
+    from ntire_sr.ranks import place_among_processes
+    from ntire_sr.train import state_of_run
 
     folder = RunFolder(run)
     chosen = choose_device(device)
-    loaded = load_generator(weights or folder.weights, int(scale) if scale else None, chosen)
-    request = Request(lr or write_validation(folder, loaded.scale), out or folder.samples, only=parse_only(only), **options)
+    if weights is None:
+        bare = click.get_current_context().get_parameter_source("run") is ParameterSource.DEFAULT
+        state = state_of_run(folder) if bare else "finished"
+        weights = str(folder.weights) if state == "finished" else SHIPPED_MODEL
+        if state not in ("finished", "absent"):
+            click.echo(f"{run} is not finished ({state}): drawing with the package's weights; --run {run} draws with its own", err=True)
+    loaded = load_generator(weights, int(scale) if scale else None, chosen)
+    request = Request(lr or write_validation(folder, loaded.scale), out or folder.samples, only=parse_only(only), tile=parse_tile(tile), **options)
     with Bar("generate") as done:
         drawn = draw_samples(request, loaded, chosen, done)
     described = loaded.model.name
     if loaded.weights:
-        described += f", weights {loaded.weights} ({(loaded.weights_sha256 or '')[:12]}, {loaded.facts.get('step', '?')} steps)"
-    click.echo(f"{drawn.written} samples written, {drawn.kept} kept, in {request.out}")
+        where = "that come with the package: " if weights == SHIPPED_MODEL else ""
+        described += f", weights {where}{loaded.weights} ({(loaded.weights_sha256 or '')[:12]}, {loaded.facts.get('step', '?')} steps)"
+    number, count = place_among_processes()
+    by = f" by process {number + 1} of {count}" if count > 1 else ""
+    click.echo(f"{drawn.written} samples written, {drawn.kept} kept{by}, in {request.out}")
+    if count > 1 and not drawn.complete:
+        click.echo("other processes have not drawn theirs yet; should they die, the same command goes on")
+        return
     if drawn.manifest.samples > request.samples and not only:
         click.echo(f"the folder was begun with {drawn.manifest.samples} samples per image, and has them all")
     click.echo(f"drawn by {described}")
@@ -198,34 +210,6 @@ def fit_niqe(hr: Path, out: Path, description: str | None) -> None:
         pristine = fit(paths, description or "", done=lambda count: done(count, len(paths)))
     save_pristine(out, pristine)
     click.echo(f"{pristine.blocks} sharp blocks of {pristine.photographs} photographs: {out}")
-
-
-@cli.command()
-@click.option("--sr", type=PATH, show_default="RUN/samples", help="Folder of samples.")
-@click.option("--lr", type=PATH, show_default="the manifest's", help="Folder of the LR images that they were drawn from.")
-@click.option("--samples", type=click.IntRange(min=1), show_default="the manifest's, or 10", help="Samples per image.")
-@click.option("--out", type=PATH, show_default="RUN/submission.zip", help="The archive.")
-@run_option
-@click.option("--seconds", type=click.FloatRange(min=0), show_default="measured by generate", help="Run time per image for readme.txt.")
-@click.option("--extra-data/--no-extra-data", default=True, show_default=True, help="For readme.txt: whether training saw other data than the challenge's.")
-@click.option("--description", default="", show_default="the model's name", help="For readme.txt.")
-def package(
-    sr: Path | None, lr: Path | None, samples: int | None, out: Path | None, run: Path,
-    seconds: float | None, extra_data: bool, description: str,
-) -> None:  # fmt: skip
-    """Check all samples and zip them for the upload.
-
-    Lists all problems at once, and writes nothing while there is any.
-    """
-    from ntire_sr.progress import Bar
-    from ntire_sr.submission.session import pack
-
-    folder = RunFolder(run)
-    with Bar("check") as done:
-        packed = pack(sr=sr or folder.samples, lr=lr, samples=samples, out=out or folder.archive, seconds=seconds, extra_data=extra_data, description=description, done=done)
-    click.echo(f"{packed.files} samples, worst LR-PSNR {packed.worst_db:.2f} dB, {packed.bytes / 1e6:.1f} MB")
-    click.echo(f"archive: {packed.out}")
-    click.echo(f"sha256: {packed.sha256}")
 
 
 @cli.command()
@@ -310,6 +294,10 @@ def _stdout() -> "Console":
 
     # a pipe has no width: tables and paths are not to be broken there
     return Console() if sys.stdout.isatty() else Console(width=200)
+
+
+cli.add_command(package)
+cli.add_command(verify)
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from ntire_sr.journal import Journal
 from ntire_sr.layout import RunFolder
 from ntire_sr.models.contract import Training, diverged, seeded
 from ntire_sr.models.table import read_weights, save_weights
-from ntire_sr.plan import PATHS, Plan, flat
+from ntire_sr.plan import PATHS, Plan, flat, plan_of_run
 from ntire_sr.prefetch import Prefetch
 from ntire_sr.progress import progress_bar
 from ntire_sr.ranks import Ranks
@@ -246,6 +246,17 @@ def _start(training: Training, config: TrainConfig, ranks: Ranks) -> dict[str, A
         raise WrongUse(f"start_from: no tensor of {path} fits this network", "leave start_from out")
     training.remarks.append(f"begun with {taken} of the {len(tensors)} tensors of {path}")
     return {"start_from_sha256": digest}
+
+
+def state_of_run(run: RunFolder) -> str:
+    """finished, absent, or how far a run has come, in words."""
+    if not run.config.is_file():
+        return "absent"
+    plan = plan_of_run(run)
+    if is_finished(run, plan):
+        return "finished"
+    done = next((step for step, _ in saved_steps(run.checkpoints)), 0)
+    return f"{done} of {plan.config.steps} steps"
 
 
 def is_finished(run: RunFolder, plan: Plan) -> bool:
