@@ -12,6 +12,8 @@ from ntire_sr.config import TrainConfig
 from ntire_sr.errors import Failure
 from ntire_sr.ranks import Ranks
 
+MOST_CHANNELS, MOST_BLOCKS = 4096, 256  # of a network: beyond any use, and still built in no time
+
 
 class Generator(Protocol):
     """Draws HR images from an LR image: the trunk once per image, the rest once per sample.

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from ntire_sr.config import TrainConfig, require, suggestion
 from ntire_sr.models.consistency import enlarge
-from ntire_sr.models.contract import Model, normal
+from ntire_sr.models.contract import MOST_BLOCKS, MOST_CHANNELS, Model, normal
 from ntire_sr.models.drawing import Drawing, draw_latents
 from ntire_sr.models.energy import spread_ratio
 from ntire_sr.models.features import build_features
@@ -50,7 +50,8 @@ class SrganSettings:
 
     def __post_init__(self) -> None:
         for name in ("channels", "blocks", "noise_channels", "discriminator_channels"):
-            require(getattr(self, name) >= 1, f"{name} {getattr(self, name)} is too small", "1 or more")
+            value, most = getattr(self, name), MOST_BLOCKS if name == "blocks" else MOST_CHANNELS
+            require(1 <= value <= most, f"{name} {value} is out of range", f"1 to {most}")
         for name in ("alpha", "beta", "gamma", "adversarial"):
             require(getattr(self, name) >= 0, f"{name} {getattr(self, name)} is negative", "0 or more")
         require(

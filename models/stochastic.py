@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from ntire_sr.config import require
 from ntire_sr.models.consistency import enlarge
-from ntire_sr.models.contract import normal
+from ntire_sr.models.contract import MOST_BLOCKS, MOST_CHANNELS, normal
 
 COARSE = 4  # LR pixels of a cell of the coarse latents, along an axis
 SLOPE = 0.2  # of leaky ReLUs
@@ -43,7 +43,8 @@ class Architecture:
 
     def __post_init__(self) -> None:
         for name in ("channels", "growth", "groups", "blocks", "fine_channels", "latent_channels"):
-            require(getattr(self, name) >= 1, f"{name} {getattr(self, name)} is too small", "1 or more")
+            value, most = getattr(self, name), MOST_BLOCKS if name in ("groups", "blocks") else MOST_CHANNELS
+            require(1 <= value <= most, f"{name} {value} is out of range", f"1 to {most}")
 
 
 class Latents(NamedTuple):

@@ -103,14 +103,21 @@ def load_generator(weights: str | Path, scale: int | None, device: torch.device)
         raise WrongUse(
             f"{path} was trained for scale {trained}, not {scale}", f"use --scale {trained}, or other weights"
         )
-    settings = make(model.settings, json.loads(metadata["settings"]))
-    generator = model.build(trained, settings)
     try:
-        generator.load_state_dict(tensors)
-    except RuntimeError as error:
+        settings = make(model.settings, json.loads(metadata["settings"]))
+    except WrongUse as error:
+        raise Failure(
+            f"the settings inside {path} are damaged ({error.message})", "train it again with this version"
+        ) from error
+    # first without memory: what a file says of its sizes may be far from what it holds
+    with torch.device("meta"):
+        promised = model.build(trained, settings).state_dict()
+    if {n: v.shape for n, v in promised.items()} != {n: v.shape for n, v in tensors.items()}:
         raise Failure(
             f"the tensors of {path} do not fit the model {model.name}", "train it again with this version"
-        ) from error
+        )
+    generator = model.build(trained, settings)
+    generator.load_state_dict(tensors)
     generator = generator.to(device).eval().requires_grad_(False)
     return Loaded(model, generator, trained, settings, path, sha256_file(path), json.loads(metadata["facts"]))
 

@@ -5,6 +5,7 @@ everything that needs it is imported inside the commands. Results go to standard
 errors to standard error. Exit codes: 0 done, 1 it failed, 2 wrong use, 130 interrupted.
 """
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -304,6 +305,9 @@ def main() -> None:
     """Run the command and turn failures into a message and an exit code."""
     from ntire_sr.files import explain
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
@@ -330,5 +334,7 @@ def main() -> None:
 
 
 def _fail(text: str, code: int) -> int:
-    click.echo(f"error: {text}", err=True)
+    # names of files may hold what steers a terminal, or is no text at all
+    shown = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+    click.echo(f"error: {shown}", err=True)
     return code

@@ -112,7 +112,7 @@ class Manifest:
     def take_records(self, folder: Path) -> list[Path]:
         """Add what the folder's records say, and return their files; damaged ones are passed over, since
         what they say can be drawn again."""
-        taken = []
+        taken, digest = [], self.settings.digest
         for path in sorted((folder / RECORDS).glob("*.json")):
             try:
                 content = read_json(path, "record")
@@ -124,6 +124,8 @@ class Manifest:
                     raise ValueError("it belongs to another image")
                 if any(_image_of(name) != index for name in files):
                     raise ValueError("it names another image's samples")
+                if any(record.settings_sha256 != digest for record in files.values()):
+                    raise ValueError("it is of another run")
                 self.images[index] = image
                 self.files |= files
             except (Failure, KeyError, TypeError, AttributeError, ValueError, IndexError):

@@ -155,7 +155,8 @@ def open_samples(path: Path, fresh: Manifest, overwrite: bool, tile: int | None)
                 f"{path} holds samples of another run: " + "; ".join(differences),
                 "choose another --out, or replace them with --overwrite",
             )
-        _clear(path)
+        if differences:
+            _clear(path)
         make_folder(path)
         # from now on the folder says what its samples are, also when this call is killed
         if fresh.create(path):

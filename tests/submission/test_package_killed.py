@@ -1,0 +1,62 @@
+"""Packing that is killed at any moment leaves whole archives or none."""
+
+import os
+import random
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from ntire_sr.files import sha256_file
+from ntire_sr.generate import Request, generate
+from ntire_sr.models.table import load_generator
+
+
+def campaign(lr: Path, folder: Path, kills: int, seed: int) -> int:
+    """Pack through kills at random moments; how many struck a process at work."""
+    chance = random.Random(seed)
+    cpu = torch.device("cpu")
+    generate(Request(lr, folder / "SR", samples=40), load_generator("bicubic", 4, cpu), cpu)
+
+    def command(out: Path) -> list[str]:
+        return [sys.executable, "-m", "ntire_sr", "package", "--sr", str(folder / "SR"), "--out", str(out)]
+
+    straight, killed = folder / "straight", folder / "killed"
+    subprocess.run(command(straight / "a.zip"), check=True, capture_output=True)
+    expected = {path.name: sha256_file(path) for path in straight.iterdir()}
+    struck = 0
+    killed.mkdir()
+    for number in range(kills):
+        process = subprocess.Popen(command(killed / "a.zip"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        deadline = time.monotonic() + 60
+        while number % 2 and process.poll() is None and time.monotonic() < deadline:
+            if any(path.suffix == ".part" for path in killed.iterdir()):  # an archive is being written
+                break
+            time.sleep(0.0005)
+        time.sleep(chance.uniform(0, 0.05) if number % 2 else chance.uniform(0, 6))
+        at_work = process.poll() is None
+        process.kill()
+        error = process.communicate()[1]
+        assert at_work or process.returncode == 0, error
+        struck += at_work
+        for path in killed.glob("*.zip"):  # whole under its name, always
+            assert sha256_file(path) == expected[path.name]
+            assert zipfile.ZipFile(path).testzip() is None
+    subprocess.run(command(killed / "a.zip"), check=True, capture_output=True)
+    assert {path.name: sha256_file(path) for path in killed.iterdir()} == expected
+    return struck
+
+
+@pytest.mark.skipif(os.name != "posix", reason="on Windows a killed process holds its files for a while")
+def test_kills_at_random_moments_leave_the_archives_of_an_undisturbed_call(lr_folder, tmp_path):
+    assert campaign(lr_folder, tmp_path, 3, 1) >= 1
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("seed", range(2))
+def test_many_kills_at_random_moments_leave_the_archives_of_an_undisturbed_call(lr_folder, tmp_path, seed):
+    assert campaign(lr_folder, tmp_path, 10, 100 + seed) >= 4
