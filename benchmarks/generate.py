@@ -22,6 +22,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ntire_sr.data import VALIDATION_PHOTOGRAPHS, embedded_photographs
+from ntire_sr.device import keep_freed_memory
 from ntire_sr.draw import AUTO_TILE_PX, Drawer
 from ntire_sr.images import read_image, to_array, to_tensor, to_unit
 from ntire_sr.models.consistency import make_consistent
@@ -68,6 +69,7 @@ def greatest_memory() -> float:
 def peak_memory(options: argparse.Namespace) -> None:
     """Draw two samples and print this process's greatest memory in MiB."""
     torch.set_num_threads(options.threads)
+    keep_freed_memory()
     drawer = drawer_of(options.preset, options.scale, options.peak)
     lr = downscale_8bit(to_tensor(full_size(options.width, options.height)), options.scale)
     unit = to_unit(lr)
@@ -92,6 +94,7 @@ def main() -> None:
         peak_memory(options)
         return
     torch.set_num_threads(options.threads)
+    keep_freed_memory()
     cv2.setNumThreads(1)
     image = full_size(options.width, options.height)
     megapixels = image.shape[0] * image.shape[1] / 1e6

@@ -67,7 +67,7 @@ class _Dense(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         seen = x
         for layer in self.layers:
-            seen = torch.cat((seen, functional.leaky_relu(layer(seen), SLOPE)), 1)
+            seen = torch.cat((seen, functional.leaky_relu_(layer(seen), SLOPE)), 1)
         return x + RESIDUAL_SCALE * self.join(seen)
 
 
@@ -96,8 +96,9 @@ class _Modulated(nn.Module):
 
     def forward(self, x: Tensor, latents: Tensor, noise: Tensor) -> Tensor:
         scale, shift = self.modulation(latents).chunk(2, 1)
-        middle = self.first(x) * (1 + scale) + shift + self.strength * noise
-        return x + self.second(functional.leaky_relu(middle, SLOPE))
+        # few passes over memory: at full size they cost as much as the convolutions
+        middle = torch.addcmul(shift, self.first(x), 1 + scale).addcmul(self.strength, noise)
+        return self.second(functional.leaky_relu_(middle, SLOPE)).add_(x)
 
 
 def _doubled(x: Tensor) -> Tensor:
@@ -116,7 +117,7 @@ class _Doubling(nn.Module):
         self.convolution = nn.Conv2d(channels, out_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.leaky_relu(self.convolution(functional.interpolate(x, scale_factor=2)), SLOPE)
+        return functional.leaky_relu_(self.convolution(functional.interpolate(x, scale_factor=2)), SLOPE)
 
 
 class StochasticGenerator(nn.Module):

@@ -180,6 +180,26 @@ def test_tiles_shrink_when_memory_runs_out_and_the_folder_remembers(lr_folder, s
         generate(Request(lr_folder, tmp_path / "third", samples=1), srgan, CPU)
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a matter of Linux's C library")
+def test_large_blocks_that_are_freed_are_kept_for_the_next_ones():
+    program = (
+        "import resource, torch, sys; from ntire_sr.device import keep_freed_memory\n"
+        "kept = sys.argv[1] == 'yes' and keep_freed_memory()\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(20): torch.ones(64 << 20, dtype=torch.uint8)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
+    )
+    faults = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", program, word], capture_output=True, text=True, check=True
+            ).stdout
+        )
+        for word in ("no", "yes")
+    ]
+    assert faults[1] < faults[0] / 2  # pages fetched for 20 blocks of 64 MiB, or for a few
+
+
 def test_a_tile_is_auto_or_a_number():
     assert [parse_tile(word) for word in ("auto", "0", "96")] == [None, 0, 96]
     for word in ("-1", "x", "1.5", "9999999999"):

@@ -1,6 +1,8 @@
 """Where to compute, and how exactly."""
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -42,3 +44,22 @@ def full_float32(device: torch.device) -> Iterator[None]:
 def computes_bfloat16(device: torch.device) -> bool:
     """Whether the device does so in hardware: GPUs from NVIDIA's Ampere on."""
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def keep_freed_memory() -> bool:
+    """Have the C library keep large blocks that are freed for the next ones, for the rest of this process.
+
+    glibc gives each block of 32 MB and more back to the system and fetches the next one anew, page by page:
+    for maps of full-size images that takes as long as half of the convolutions.
+
+    Returns:
+        Whether there is such a library.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        set_option = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):  # another C library
+        return False
+    trim_threshold, top_pad, mmap_max = -1, -2, -4  # from malloc.h
+    return all((set_option(mmap_max, 0), set_option(trim_threshold, 2**31 - 1), set_option(top_pad, 64 << 20)))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ntire_sr import __version__
 from ntire_sr.config import require
-from ntire_sr.device import computes_bfloat16
+from ntire_sr.device import computes_bfloat16, keep_freed_memory
 from ntire_sr.draw import AUTO_TILE_PX, Drawer, sample_seed
 from ntire_sr.errors import Failure, Problems, WrongUse
 from ntire_sr.files import sha256_bytes
@@ -124,6 +124,8 @@ def generate(
     folder = open_samples(request.out, fresh, request.overwrite, request.tile)
     drawn = Drawn(folder.manifest)
     wanted = _wanted(request, folder.manifest, len(images))
+    if device.type == "cpu":
+        keep_freed_memory()
     half = folder.manifest.settings.precision == "bfloat16"
     drawer = Drawer(loaded, device, half, folder.manifest.tile)
     mine = {index: names for index, names in wanted.items() if index % count == number}
