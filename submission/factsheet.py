@@ -77,7 +77,11 @@ def sections(known: Known) -> list[tuple[str, list[tuple[str, str | None]]]]:
             trained += f" of {config.get('batch')} crops of {config.get('patch')} px, seed {config.get('seed')}"
     digest = known.facts.get("data_sha256")
     data = f"photographs with the SHA-256 {digest} (pixels, in their order)" if digest else None
-    hyper = json.dumps(settings.hyper_parameters, sort_keys=True) if settings else None
+    hyper = None
+    if settings:
+        hyper = ", ".join(
+            f"{name} {json.dumps(value)}" for name, value in sorted(settings.hyper_parameters.items())
+        )
     measured = ", ".join(
         f"{label} {known.score[key]:.4g}"
         for label, key in (
@@ -187,6 +191,7 @@ def as_markdown(known: Known) -> str:
     return "\n".join(lines)
 
 
+_UNBROKEN = 24  # characters of a word, beyond which LaTeX may break the line between any two
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", '"': "''"}
 
 
@@ -196,13 +201,18 @@ def _escaped(text: str) -> str:
     >>> _escaped("50% of a_b")
     '50\\\\% of a\\\\_b'
     """
-    return "".join(_LATEX.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in " ".join(text.split()))
+
+    def word(characters: str) -> str:
+        shown = [_LATEX.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in characters]
+        return (r"\allowbreak{}" if len(characters) > _UNBROKEN else "").join(shown)
+
+    return " ".join(word(each) for each in text.split())
 
 
 def as_latex(known: Known) -> str:
     """The fact sheet as a LaTeX document."""
     lines = [
-        r"\documentclass{article}", r"\usepackage[utf8]{inputenc}", r"\usepackage[hyphens]{url}",
+        r"\documentclass{article}", r"\usepackage[utf8]{inputenc}", r"\usepackage[T1]{fontenc}",
         r"\title{NTIRE: Learning the Super-Resolution Space\\Fact sheet}", r"\date{}", r"\begin{document}", r"\maketitle",
         r"\sloppy",
     ]  # fmt: skip

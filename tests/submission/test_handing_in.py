@@ -134,6 +134,10 @@ def test_the_fact_sheet_is_filled_from_the_run_and_what_only_the_team_knows_is_a
     assert "2 steps of 2 crops of 32 px" in markdown
     assert markdown.count(BLANK) == latex.count(BLANK) == len(found.blanks)
     assert "50\\% of\\_us \\& \\textbackslash{}others" in latex
+    settings = load_manifest(samples).settings
+    digest = settings.weights_sha256
+    assert digest in markdown and r"\allowbreak{}".join(digest) in latex  # else it runs off the page
+    assert f"gamma {settings.hyper_parameters['gamma']}, " in markdown
     for content, said in (
         ("[1]", "no JSON object"),
         ('{"tema": "x"}', "unknown key 'tema'"),
