@@ -87,8 +87,14 @@ class FilterBank(nn.Module):
 
     At each of `levels` octaves, quadrature pairs of Gabor filters at four orientations are applied to
     brightness and two colour differences, and joined by each pair's local energy, which tells texture
-    from flat areas without minding its phase. A constant under the division keeps noise in flat areas
-    from being blown up to unit length.
+    from flat areas without minding its phase. A constant under the division keeps noise in flat areas from
+    being blown up to unit length.
+
+    Before the octaves come masks of 3 x 3 pixels (Laws, "Textured image segmentation", 1980): those with a
+    second difference, which answer to stripes of one pixel, the finest pattern there is. The Gabor filters
+    of the first octave answer to these with a 46th of the strength that they have for their own, and a
+    classifier whose first layer has a stride of 2 takes them for something else, so that a sampler that is
+    asked for variety by these alone fills edges with stripes.
 
     Args:
         levels: octaves.
@@ -105,6 +111,17 @@ class FilterBank(nn.Module):
         opponent = opponent if colour else opponent[:1]
         self.register_buffer("opponent", opponent.view(-1, 3, 1, 1), persistent=False)
         self.register_buffer("filters", self._gabor_pairs(size), persistent=False)
+        self.register_buffer("finest", self._laws_masks(), persistent=False)
+
+    @staticmethod
+    def _laws_masks() -> Tensor:
+        """(5, 1, 3, 3): the products with a second difference along one axis or both, of unit length."""
+        level, edge, spot = (
+            torch.tensor(values) / math.hypot(*values)
+            for values in ((1.0, 2.0, 1.0), (-1.0, 0.0, 1.0), (-1.0, 2.0, -1.0))
+        )
+        pairs = ((spot, level), (level, spot), (spot, edge), (edge, spot), (spot, spot))
+        return torch.stack([torch.outer(down, across) for down, across in pairs])[:, None]
 
     @staticmethod
     def _gabor_pairs(size: int) -> Tensor:
@@ -123,22 +140,28 @@ class FilterBank(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         maps = functional.conv2d(image, self.opponent)
-        margin = self.filters.shape[-1] // 2
-        found = []
+        found = [self._unit(self._filtered(maps, self.finest))]
         for _ in range(self.levels):
-            if min(maps.shape[2:]) <= margin:
+            if min(maps.shape[2:]) <= self.filters.shape[-1] // 2:
                 break
-            padded = functional.pad(maps, (margin,) * 4, mode="reflect")
-            # one convolution over all colour planes: far faster than a grouped one
-            planes = functional.conv2d(padded.flatten(0, 1)[:, None], self.filters)
-            responses = planes.unflatten(0, maps.shape[:2]).flatten(1, 2)
+            responses = self._filtered(maps, self.filters)
             energy = (responses.unflatten(1, (-1, 2)).square().sum(2) + 1e-8).sqrt()
-            both = torch.cat((responses, energy), 1)
-            found.append(both / (both.square().sum(1, keepdim=True) + self.FLOOR**2).sqrt())
+            found.append(self._unit(torch.cat((responses, energy), 1)))
             if min(maps.shape[2:]) < 2:
                 break
             maps = functional.avg_pool2d(maps, 2)
         return found
+
+    @staticmethod
+    def _filtered(maps: Tensor, filters: Tensor) -> Tensor:
+        """Each channel by each filter: (N, C, h, w) to (N, C * filters, h, w)."""
+        padded = functional.pad(maps, (filters.shape[-1] // 2,) * 4, mode="reflect")
+        # one convolution over all colour planes: far faster than a grouped one
+        planes = functional.conv2d(padded.flatten(0, 1)[:, None], filters)
+        return planes.unflatten(0, maps.shape[:2]).flatten(1, 2)
+
+    def _unit(self, maps: Tensor) -> Tensor:
+        return maps / (maps.square().sum(1, keepdim=True) + self.FLOOR**2).sqrt()
 
 
 NETWORKS = {"squeezenet1_1": (pretrained.SQUEEZENET, _squeezenet1_1), "vgg19": (pretrained.VGG19, _vgg19)}

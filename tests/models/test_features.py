@@ -24,10 +24,11 @@ def test_unit_normalised_maps_have_length_one_and_zeros_stay_with_a_finite_gradi
     assert torch.isfinite(maps.grad).all()
 
 
-def test_the_filter_bank_is_fixed_and_gives_three_octaves():
+def test_the_filter_bank_is_fixed_and_gives_masks_and_three_octaves():
     image = torch.rand(2, 3, 32, 48)
     found = FilterBank()(image)
-    assert [tuple(maps.shape) for maps in found] == [(2, 36, 32, 48), (2, 36, 16, 24), (2, 36, 8, 12)]
+    sizes = [(2, 15, 32, 48), (2, 36, 32, 48), (2, 36, 16, 24), (2, 36, 8, 12)]
+    assert [tuple(maps.shape) for maps in found] == sizes
     assert list(FilterBank().parameters()) == []
     assert all(torch.equal(a, b) for a, b in zip(found, FilterBank()(image), strict=True))
 
@@ -35,12 +36,24 @@ def test_the_filter_bank_is_fixed_and_gives_three_octaves():
 def test_the_filter_bank_answers_to_orientation_and_not_to_flat_areas():
     stripes = torch.zeros(1, 3, 32, 32)
     stripes[..., ::4] = stripes[..., 1::4] = 1.0
-    upright = FilterBank()(stripes)[0][0, 24:28, 8:-8, 8:-8].mean((1, 2))  # energies of brightness
+    upright = FilterBank()(stripes)[1][0, 24:28, 8:-8, 8:-8].mean((1, 2))  # energies of brightness
     assert upright.argmax() == 0
-    lying = FilterBank()(stripes.transpose(2, 3))[0][0, 24:28, 8:-8, 8:-8].mean((1, 2))
+    lying = FilterBank()(stripes.transpose(2, 3))[1][0, 24:28, 8:-8, 8:-8].mean((1, 2))
     assert lying.argmax() == 2
     flat = FilterBank()(torch.full((1, 3, 32, 32), 0.7))
     assert all(maps.abs().max() < 0.01 for maps in flat)
+
+
+def test_stripes_of_one_pixel_are_seen_by_the_masks_and_by_nothing_else():
+    stripes = torch.full((1, 3, 32, 32), 0.5)
+    stripes[..., ::2] += 0.1
+    stripes[..., 1::2] -= 0.1
+    inside = [maps[0, :, 6:-6, 6:-6].square().sum(0).mean().sqrt() for maps in FilterBank(levels=1)(stripes)]
+    assert inside[0] > 0.8
+    assert inside[1] < 0.15
+    across = FilterBank()(stripes)[0][0, :5, 6:-6, 6:-6].abs().mean((1, 2))
+    assert across.argmax() == 1  # level down, spot across
+    assert FilterBank()(stripes.transpose(2, 3))[0][0, :5].abs().mean((1, 2)).argmax() == 0
 
 
 def test_blur_and_noise_are_farther_from_a_photograph_the_stronger_they_are(photograph):
