@@ -107,6 +107,10 @@ class Plain:
         hr = torch.cat(crops).to(self.device)
         return to_unit(downscale_8bit(hr, self.config.scale)), to_unit(hr)
 
+    def judge(self, one: Tensor, beside: Tensor) -> Tensor:
+        other = beside.detach()
+        return self.made.discriminator(one, self.made.phi(one), other, self.made.phi(other))
+
     def step(self, number: int) -> None:
         made, s = self.made, self.made.settings
         lr, hr = self.batch()
@@ -120,10 +124,9 @@ class Plain:
         stack = torch.stack(drawn)
 
         made.discriminator.requires_grad_(True)
-        judged = adversarial_loss(made.discriminator(hr, made.phi(hr)), True)
-        for one in drawn:
-            logits = made.discriminator(one.detach(), made.phi(one.detach()))
-            judged = judged + adversarial_loss(logits, False) / s.samples
+        judged = adversarial_loss(self.judge(hr, drawn[-1]), True)
+        for k, one in enumerate(drawn):
+            judged = judged + adversarial_loss(self.judge(one.detach(), drawn[k - 1]), False) / s.samples
         made.discriminator_optimiser.zero_grad()
         judged.backward()
         made.discriminator_optimiser.step()
@@ -144,10 +147,8 @@ class Plain:
             loss = loss + weight * (to_hr - s.gamma * apart)
         for maps, target in zip(layers, phi_hr, strict=True):
             loss = loss + s.best * best_of(maps, target, 3, 10.0) / len(phi_hr)
-        for one in drawn:
-            loss = (
-                loss + ADVERSARIAL * adversarial_loss(made.discriminator(one, made.phi(one)), True) / s.samples
-            )
+        for k, one in enumerate(drawn):
+            loss = loss + ADVERSARIAL * adversarial_loss(self.judge(one, drawn[k - 1]), True) / s.samples
         made.generator_optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(made.generator.parameters(), 1.0)

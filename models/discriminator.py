@@ -8,8 +8,15 @@ a fraction of one. The image itself stands beside phi at half size, with all its
 contrast nor the finest grid. All layers but the first of the pixels and the last are spectrally
 normalised (Miyato et al., ICLR 2018).
 
-It is not relativistic: HR and SR are judged each for itself, so that nothing pulls all samples towards
-one answer.
+It judges pairs: an image beside another sample of the same LR image. Where SR_i and SR_j are drawn from the
+posterior, (HR, SR_j) and (SR_i, SR_j) have the same law, so it tells the first from the second by realism
+or by how far apart the two are, and samples that are too alike are as easily caught as unnatural ones. (PacGAN,
+Lin et al., NeurIPS 2018, packs samples of one class against collapse; here each LR image has one HR image
+only, so the other place in a pack is always a sample's.) A discriminator that sees single images rewards the
+most natural answer, whatever its share of the posterior, and narrows the spread.
+
+It is not relativistic: what it says of one pair does not depend on another, so that nothing pulls all
+samples towards one answer.
 """
 
 from collections.abc import Sequence
@@ -38,7 +45,7 @@ class _Level(nn.Module):
 
 
 class UNetDiscriminator(nn.Module):
-    """Images and their features to logits, higher is more real.
+    """Pairs of images and their features to logits.
 
     Args:
         channels: of every layer.
@@ -47,18 +54,33 @@ class UNetDiscriminator(nn.Module):
 
     def __init__(self, channels: int, widths: Sequence[int]):
         super().__init__()
-        self.pixels = nn.Conv2d(3, channels, 4, stride=2, padding=1)
-        self.levels = nn.ModuleList(_Level(width, channels) for width in (channels, *widths))
+        self.pixels = nn.Conv2d(6, channels, 4, stride=2, padding=1)
+        self.levels = nn.ModuleList(
+            _Level(width, channels) for width in (channels, *(2 * each for each in widths))
+        )
         self.tail = nn.Conv2d(channels, 1, 3, padding=1)
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, image: Tensor, features: Sequence[Tensor]) -> Tensor:
-        """(N, 3, H, W) in about [0, 1], H and W even, and `phi(image)`, to (N, 1, h, w), h and w the sizes of
-        the finest maps, half the image's or all of it."""
-        pixels = functional.leaky_relu(
-            self.pixels((image - 0.5).contiguous(memory_format=torch.channels_last)), SLOPE
-        )
-        by_size = sorted(zip(self.levels, (pixels, *features), strict=True), key=lambda pair: pair[1].shape[2])
+    def forward(
+        self, image: Tensor, features: Sequence[Tensor], beside: Tensor, features_beside: Sequence[Tensor]
+    ) -> Tensor:
+        """Whether `image` is HR, given a sample of the same LR image that stands beside it.
+
+        Args:
+            image, beside: (N, 3, H, W) in about [0, 1], H and W even.
+            features, features_beside: `phi` of each.
+
+        Returns:
+            Logits (N, 1, h, w), higher is more real, h and w the sizes of the finest maps, half the image's
+            or all of it.
+        """
+        both = torch.cat((image - 0.5, image - beside), 1).contiguous(memory_format=torch.channels_last)
+        pixels = functional.leaky_relu(self.pixels(both), SLOPE)
+        compared = [
+            torch.cat((one, (one - other).abs()), 1)
+            for one, other in zip(features, features_beside, strict=True)
+        ]
+        by_size = sorted(zip(self.levels, (pixels, *compared), strict=True), key=lambda pair: pair[1].shape[2])
         x = None
         for level, maps in by_size:
             x = level(maps, x)

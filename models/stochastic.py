@@ -27,6 +27,7 @@ DENSE_LAYERS = 4  # of a dense block, before the one that joins them
 DENSE_PER_GROUP = 3  # dense blocks in a residual-in-residual group
 RESIDUAL_SCALE = 0.2  # of what dense blocks and groups add
 FIRST_NOISE = 0.05  # strength of the noise of each channel before training
+MOST_SCALING = 0.5  # by which latents change the size of a channel, up or down, in one block
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,11 @@ class _Group(nn.Module):
 
 
 class _Modulated(nn.Module):
-    """A residual block whose middle is scaled and shifted by latents and gets noise of its own."""
+    """A residual block whose middle is scaled and shifted by latents and gets noise of its own.
+
+    The scaling is bounded. Blocks behind one another multiply theirs, so that without a bound the rare
+    places where all are large get many times what the network learnt to draw with: gratings at strong edges.
+    """
 
     def __init__(self, channels: int, latents: int):
         super().__init__()
@@ -96,6 +101,7 @@ class _Modulated(nn.Module):
 
     def forward(self, x: Tensor, latents: Tensor, noise: Tensor) -> Tensor:
         scale, shift = self.modulation(latents).chunk(2, 1)
+        scale = MOST_SCALING * torch.tanh(scale / MOST_SCALING)
         # few passes over memory: at full size they cost as much as the convolutions
         middle = torch.addcmul(shift, self.first(x), 1 + scale).addcmul(self.strength, noise)
         return self.second(functional.leaky_relu_(middle, SLOPE)).add_(x)

@@ -249,22 +249,29 @@ class StochasticTraining:
     ) -> Tensor:
         """One step of the discriminator, and its weighted gradient at the samples."""
         n = len(hr)
+        # beside each sample the one before it, beside HR the last
+        beside, phi_beside = samples.detach().roll(n, 0), [maps.detach().roll(n, 0) for maps in phi_samples]
         both = self.judging(
             torch.cat((hr, samples.detach())),
             [torch.cat((one, other.detach())) for one, other in zip(phi_hr, phi_samples, strict=True)],
+            torch.cat((beside[:n], beside)),
+            [torch.cat((maps[:n], maps)) for maps in phi_beside],
         )
         real, fake = both[:n], both[n:]
         judged = adversarial_loss(real, True) + adversarial_loss(fake, False)
         if self.settings.r1:
             judged = judged + self.settings.r1 / 2 * r1_penalty(
-                lambda image: self.discriminator(image, self.phi(image)), hr
+                lambda image: self.discriminator(
+                    image, self.phi(image), beside[:n], [maps[:n] for maps in phi_beside]
+                ),
+                hr,
             )
         self.discriminator_optimiser.zero_grad(set_to_none=True)
         judged.backward()
         length = torch.nn.utils.clip_grad_norm_(self.discriminator.parameters(), CLIPPED)
         if math.isfinite(length.item()):
             self.discriminator_optimiser.step()
-        fooled = adversarial_loss(self.discriminator(samples, phi_samples), True)
+        fooled = adversarial_loss(self.discriminator(samples, phi_samples, beside, phi_beside), True)
         (pull,) = torch.autograd.grad(fooled, samples)
         squares = torch.stack([each.float().square().sum() for each in (gradient, pull)])
         weight = balanced_weight(*self.ranks.total(squares).sqrt(), self.settings.adversarial, BALANCE_LIMIT)

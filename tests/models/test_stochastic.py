@@ -13,7 +13,14 @@ from ntire_sr.models.contract import seeded
 from ntire_sr.models.discriminator import UNetDiscriminator
 from ntire_sr.models.features import FilterBank
 from ntire_sr.models.losses import adversarial_loss
-from ntire_sr.models.stochastic import FIRST_NOISE, Architecture, StochasticGenerator, _Doubling
+from ntire_sr.models.stochastic import (
+    FIRST_NOISE,
+    MOST_SCALING,
+    Architecture,
+    StochasticGenerator,
+    _Doubling,
+    _Modulated,
+)
 from ntire_sr.models.stochastic_training import (
     EXPLODED,
     MOST_ROLLBACKS,
@@ -99,12 +106,30 @@ def test_a_doubling_treats_all_pixels_alike_and_so_draws_no_checkerboard_of_its_
     assert torch.allclose(inside, inside[:, :, :1, :1].expand_as(inside), atol=1e-6)
 
 
+def test_latents_scale_a_channel_within_bounds_however_large_they_are():
+    block = _Modulated(4, 2)
+    with torch.no_grad():
+        block.first.bias.zero_()
+        block.modulation.bias.zero_()
+        block.modulation.weight[4:] = 0  # no shift
+        block.strength.zero_()
+        block.second.weight.zero_()
+        block.second.weight[range(4), range(4), 1, 1] = 1.0
+        block.second.bias.zero_()
+    x, none = torch.rand(1, 4, 9, 9), torch.zeros(1, 1, 9, 9)
+    drawn = {size: block(x, torch.full((1, 2, 9, 9), size), none) - x for size in (0.0, 1e3, -1e3)}
+    for size in (1e3, -1e3):
+        ratio = drawn[size] / drawn[0.0]
+        assert torch.allclose((ratio - 1).abs(), torch.tensor(MOST_SCALING), atol=1e-3)
+
+
 def test_the_discriminator_judges_every_place_and_sees_the_whole_patch():
     phi = FilterBank()
     image = torch.rand(2, 3, 64, 64, requires_grad=True)
     features = phi(image)
     discriminator = UNetDiscriminator(4, [maps.shape[1] for maps in features]).eval()
-    logits = discriminator(image, features)
+    beside = torch.rand(2, 3, 64, 64)
+    logits = discriminator(image, features, beside, phi(beside))
     assert logits.shape == (2, 1, 64, 64)
     (gradient,) = torch.autograd.grad(logits[0, 0, 32, 32], image)
     seen = gradient[0].abs().sum(0).nonzero()
@@ -121,7 +146,26 @@ def test_the_discriminator_learns_a_difference_in_texture_within_a_hundred_steps
     for _ in range(100):
         real = torch.rand(4, 3, 32, 32)
         fake = 0.5 + (torch.rand(4, 3, 32, 32) - 0.5) * 0.6  # the same noise, weaker
-        judged = [discriminator(each, phi(each)) for each in (real, fake)]
+        beside = torch.rand(4, 3, 32, 32)
+        judged = [discriminator(each, phi(each), beside, phi(beside)) for each in (real, fake)]
+        loss = adversarial_loss(judged[0], True) + adversarial_loss(judged[1], False)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        right.append(((judged[0] > 0).float().mean() + (judged[1] < 0).float().mean()).item() / 2)
+    assert sum(right[-10:]) / 10 > 0.8
+
+
+def test_the_discriminator_catches_samples_that_are_too_alike_though_each_looks_real():
+    torch.manual_seed(0)
+    phi = FilterBank()
+    discriminator = UNetDiscriminator(8, [maps.shape[1] for maps in phi(torch.zeros(1, 3, 32, 32))])
+    optimiser = torch.optim.AdamW(discriminator.parameters(), 1e-3, betas=(0.5, 0.99))
+    right = []
+    for _ in range(100):
+        hr, sample, fresh = (torch.rand(4, 3, 32, 32) for _ in range(3))
+        other = torch.where(torch.rand(4, 1, 32, 32) < 0.5, sample, fresh)  # by itself of the same law as hr
+        judged = [discriminator(each, phi(each), sample, phi(sample)) for each in (hr, other)]
         loss = adversarial_loss(judged[0], True) + adversarial_loss(judged[1], False)
         optimiser.zero_grad()
         loss.backward()
