@@ -10,10 +10,6 @@ the table, OUT/samples.png a row of pictures per row of it.
 
 import argparse
 import json
-import os
-import resource
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from measuring import SAMPLES, command, draw, score
 
 from ntire_sr.data import Photographs, make_lr, write_validation
 from ntire_sr.files import make_folder, read_json, write_json, write_whole
@@ -32,7 +29,6 @@ from ntire_sr.ranks import Ranks
 
 HELD_OUT = 12  # photographs
 SIDE = 384  # pixels of the middle of each that is measured, at most
-SAMPLES = 10
 TIMED_STEPS = 40
 PICTURED = ((90, 110), (70, 260))  # top and left of a crop of each embedded validation photograph
 PICTURE = 96
@@ -107,26 +103,13 @@ def steps_in(seconds: float, settings: dict[str, Any], training: Path) -> int:
     return max(1, round(seconds / (time.process_time() - began) * TIMED_STEPS))
 
 
-def command(*words: object, threads: int) -> float:
-    """Call ntire-sr in a process of its own; its processor seconds."""
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(
-        [sys.executable, "-m", "ntire_sr", *map(str, words)],
-        check=True,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
 def measure(
     row: Row, out: Path, folders: tuple[Path, Path, Path], minutes: float, threads: int
 ) -> dict[str, Any]:
     """Train, draw and score one row, from where it had come to."""
     training, held, lr = folders
-    run, weights = out / "runs" / row.name, "bicubic"
+    run = out / "runs" / row.name
+    weights: str | Path = "bicubic"
     found: dict[str, Any] = {"name": row.name, "settings": row.settings, "steps": 0, "cpu_seconds": 0.0}
     if row.settings is not None:
         if (run / "config.json").exists():
@@ -142,36 +125,8 @@ def measure(
         weights = run / "weights.safetensors"
         found |= {"steps": steps, "cpu_seconds": None if interrupted else round(spent, 1)}
     samples = out / "samples" / row.name
-    scale = ["--scale", 4] if row.settings is None else []
-    command(
-        "generate",
-        "--lr",
-        lr,
-        "--weights",
-        weights,
-        "--samples",
-        SAMPLES,
-        "--out",
-        samples,
-        *scale,
-        threads=threads,
-    )
-    score = out / "scores" / row.name
-    command(
-        "score",
-        "--sr",
-        samples,
-        "--hr",
-        held,
-        "--out",
-        score,
-        "--realism",
-        "niqe",
-        "--no-report",
-        threads=threads,
-    )
-    summary = read_json(score / "score.json", "score")["summary"]
-    return found | {"summary": summary}
+    draw(weights, 4, lr, samples, threads)
+    return found | {"summary": score(samples, held, out / "scores" / row.name, 4, threads)["summary"]}
 
 
 def table(found: list[tuple[Row, dict[str, Any]]]) -> str:
@@ -202,23 +157,8 @@ def pictures(out: Path, finished: list[Row], threads: int) -> np.ndarray:
     rows = []
     for row in finished:
         samples = out / "pictured" / row.name
-        weights = (
-            ["bicubic", "--scale", 4]
-            if row.settings is None
-            else [out / "runs" / row.name / "weights.safetensors"]
-        )
-        command(
-            "generate",
-            "--lr",
-            lr,
-            "--samples",
-            SAMPLES,
-            "--out",
-            samples,
-            "--weights",
-            *weights,
-            threads=threads,
-        )
+        weights = "bicubic" if row.settings is None else out / "runs" / row.name / "weights.safetensors"
+        draw(weights, 4, lr, samples, threads)
         parts = []
         for number, (top, left) in enumerate(PICTURED):
             place = (slice(top, top + PICTURE), slice(left, left + PICTURE))
