@@ -24,7 +24,7 @@ STALL_AFTER = 64
 STALL_DB = 0.5
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def _matrices(size: int, scale: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """A and A^+ of one axis, float32, computed in float64."""
     with torch.inference_mode(False):  # what is kept must serve training too

@@ -129,7 +129,7 @@ def _draw_again(
             only = frozenset(name for name in chosen if manifest.files[str(name)].tile == tile)
             generate(
                 Request(
-                    lr, out, 1, s.seed, s.projection, allow_unreachable=True, only=only, tile=tile, precision=s.precision
+                    lr, out, None, s.seed, s.projection, allow_unreachable=True, only=only, tile=tile, precision=s.precision
                 ),
                 loaded, device,
             )  # fmt: skip

@@ -101,8 +101,14 @@ def test_any_sample_can_be_drawn_again_alone(lr_folder, srgan, tmp_path):
         draw(lr_folder, tmp_path / "alone", srgan, samples=3, only=parse_only(["000007_sample00000.png"]))
     with pytest.raises(WrongUse, match="no sample's name"):
         parse_only(["7"])
-    beyond = draw(lr_folder, tmp_path / "alone", srgan, samples=3, only=parse_only(["000000_sample00004"]))
+    with pytest.raises(WrongUse, match=r"000000_sample00004\.png: .* holds 3 samples per image"):
+        draw(lr_folder, tmp_path / "alone", srgan, only=parse_only(["000000_sample00004"]))
+    beyond = draw(lr_folder, tmp_path / "alone", srgan, samples=5, only=parse_only(["000000_sample00004"]))
     assert beyond.manifest.samples == 5
+    draw(lr_folder, tmp_path / "whole", srgan, only=only)
+    assert load_manifest(tmp_path / "whole").samples == 3  # a finished folder stays one
+    new = draw(lr_folder, tmp_path / "new", srgan, only=only)
+    assert new.manifest.samples == 3
 
 
 def test_two_seeds_draw_different_samples(lr_folder, srgan, tmp_path):
@@ -132,7 +138,7 @@ def test_a_folder_of_other_samples_is_refused_with_what_differs(lr_folder, srgan
     with pytest.raises(WrongUse, match="model: srgan there, bicubic asked for"):
         draw(lr_folder, out, load_generator("bicubic", 4, CPU), samples=1)
     (lr_folder / "0802.png").unlink()
-    with pytest.raises(WrongUse, match="lr: the images of"):
+    with pytest.raises(WrongUse, match="lr: 2 images there, 1 asked for"):
         draw(lr_folder, out, srgan, samples=1)
     drawn = draw(lr_folder, out, srgan, samples=1, seed=1, overwrite=True)
     assert drawn.manifest.settings.seed == 1
@@ -141,13 +147,53 @@ def test_a_folder_of_other_samples_is_refused_with_what_differs(lr_folder, srgan
 
 def test_samples_without_a_manifest_are_not_taken_for_ones_own(lr_folder, srgan, tmp_path, photograph):
     write_png(tmp_path / "SR" / "000000_sample00000.png", photograph)
-    with pytest.raises(WrongUse, match="1 samples without a manifest"):
+    with pytest.raises(WrongUse, match="1 sample without a manifest"):
         draw(lr_folder, tmp_path / "SR", srgan)
 
 
 def unreachable() -> np.ndarray:
     checkerboard = (np.indices((16, 16)).sum(0) % 2 * 255).astype(np.uint8)
     return np.repeat(checkerboard[:, :, None], 3, 2)
+
+
+def test_a_manifest_that_is_none_is_an_error_and_can_be_overwritten(lr_folder, srgan, tmp_path):
+    out = tmp_path / "SR"
+    out.mkdir()
+    (out / "manifest.json").write_text("{")
+    with pytest.raises(Failure, match=r"manifest\.json is not valid JSON"):
+        draw(lr_folder, out, srgan, samples=1)
+    assert draw(lr_folder, out, srgan, samples=1, overwrite=True).written == 2
+    for make in (lambda path: path.mkdir(), lambda path: path.symlink_to("nowhere")):
+        other = tmp_path / f"other{len(list(tmp_path.iterdir()))}"
+        other.mkdir()
+        make(other / "manifest.json")
+        with pytest.raises(Failure, match=r"manifest\.json is no regular file"):
+            draw(lr_folder, other, srgan, samples=1)
+
+
+def test_samples_do_not_go_among_the_lr_images(lr_folder, srgan):
+    before = digests(lr_folder)
+    for overwrite in (False, True):
+        with pytest.raises(WrongUse, match="is the folder of the LR images"):
+            draw(lr_folder, lr_folder, srgan, samples=1, overwrite=overwrite)
+    assert digests(lr_folder) == before
+
+
+def test_an_lr_image_whose_samples_nobody_could_read_is_refused(lr_folder, srgan, tmp_path, monkeypatch):
+    from ntire_sr import generate as module
+
+    monkeypatch.setattr(module, "MOST_PIXELS", 32 * 24 * 16 - 1)
+    with pytest.raises(Problems, match="would have more than the 0 megapixels"):
+        draw(lr_folder, tmp_path / "SR", srgan, samples=1)
+
+
+def test_an_lr_that_no_image_reduces_to_is_not_drawn_twice(lr_folder, srgan, tmp_path, monkeypatch):
+    write_png(lr_folder / "0800.png", unreachable())
+    out = tmp_path / "SR"
+    for _ in range(2):
+        with pytest.raises(Problems, match=r"1 problem\n  - 0800\.png: no 8-bit image reduces to it"):
+            draw(lr_folder, out, srgan, samples=1)
+        monkeypatch.setattr(srgan.generator, "sample", None)
 
 
 def test_an_lr_that_no_image_reduces_to_is_named_and_the_others_are_drawn(lr_folder, srgan, tmp_path):

@@ -16,7 +16,7 @@ from ntire_sr import draw as drawing
 from ntire_sr.errors import Failure, WrongUse
 from ntire_sr.files import sha256_file
 from ntire_sr.generate import Request, generate, parse_tile
-from ntire_sr.images import read_image
+from ntire_sr.images import read_image, write_png
 from ntire_sr.manifest import RECORDS, load_manifest
 from ntire_sr.models.table import load_generator
 
@@ -74,6 +74,26 @@ def test_two_processes_draw_the_files_of_one(lr_folder, trained, tmp_path):
         [*launcher, *words(lr_folder, trained, shared, 3), "--overwrite"], capture_output=True, text=True
     )
     assert done.returncode != 0 and "--overwrite by several processes" in done.stderr
+
+
+def test_an_unreachable_image_of_one_process_does_not_stop_the_other(lr_folder, trained, tmp_path, photograph):
+    checkerboard = np.indices((24, 32)).sum(0) % 2 * 255
+    write_png(lr_folder / "0800.png", np.repeat(checkerboard[..., None], 3, 2).astype(np.uint8))
+    for number in range(803, 807):
+        write_png(lr_folder / f"{number:04d}.png", np.ascontiguousarray(photograph[number - 803 :][:24, :32]))
+    out, said = tmp_path / "SR", []
+    for number in (0, 1):  # process 0 has the checkerboard and goes first
+        environment = ONE_THREAD | {"RANK": str(number), "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}
+        done = subprocess.run(
+            [sys.executable, "-m", *words(lr_folder, trained, out, 2)],
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+        said.append(done)
+    assert said[0].returncode == 0, said[0].stderr
+    assert said[1].returncode == 1 and "0800.png: no 8-bit image reduces to it" in said[1].stderr
+    assert len(list(out.glob("*.png"))) == 2 * 6
 
 
 def test_a_process_that_dies_is_replaced_by_calling_again(lr_folder, trained, tmp_path, srgan, monkeypatch):
@@ -167,17 +187,48 @@ def test_tiles_shrink_when_memory_runs_out_and_the_folder_remembers(lr_folder, s
     generate(Request(lr_folder, tmp_path / "SR", samples=1, tile=0), srgan, CPU)
     manifest = load_manifest(tmp_path / "SR")
     assert manifest.tile == 8 and {record.tile for record in manifest.files.values()} == {8}
+    for tile in (0, 8, None):  # the same command goes on, and so does one that knows
+        again = generate(Request(lr_folder, tmp_path / "SR", samples=1, tile=tile), srgan, CPU)
+        assert again.kept == 2 and again.manifest.tile == 8
     monkeypatch.setattr(drawing, "SMALLEST_TILE_PX", 16)
     failures = 1000
     with pytest.raises(Failure, match=r"32 x 24 pixels do not fit into the memory of cpu, even in tiles of 16"):
         generate(Request(lr_folder, tmp_path / "other", samples=1, tile=0), srgan, CPU)
 
     def broken(trunk, lr, latents):
-        raise RuntimeError("something else")
+        raise RuntimeError("CUDA error: an illegal memory access, something else")
 
     monkeypatch.setattr(srgan.generator, "sample", broken)
     with pytest.raises(RuntimeError, match="something else"):
         generate(Request(lr_folder, tmp_path / "third", samples=1), srgan, CPU)
+
+
+def test_a_trunk_that_does_not_fit_is_tiled_at_the_next_try(srgan, monkeypatch):
+    sizes = []
+
+    def small_memory(lr):
+        sizes.append(tuple(lr.shape[2:]))
+        if max(lr.shape[2:]) > 40:
+            raise RuntimeError("could not create a primitive")
+        return lr
+
+    monkeypatch.setattr(srgan.generator, "trunk", small_memory)
+    monkeypatch.setattr(srgan.generator, "trunk_reach", 2)
+    monkeypatch.setattr(drawing, "SMALLEST_TILE_PX", 4)
+    drawer = drawing.Drawer(srgan, CPU, half=False, tile=0)
+    assert drawer.trunk(torch.zeros(1, 3, 64, 64)).shape == (1, 3, 64, 64)
+    assert sizes == [(64, 64), *[(34, 34)] * 4] and drawer.tile == 8
+
+
+def test_a_projection_that_does_not_fit_is_said_so(lr_folder, srgan, tmp_path, monkeypatch):
+    from ntire_sr import generate as module
+
+    def no_memory(sr, lr, scale):
+        raise MemoryError
+
+    monkeypatch.setattr(module, "make_consistent", no_memory)
+    with pytest.raises(Failure, match="32 x 24 pixels do not fit into the memory of cpu with their projection"):
+        generate(Request(lr_folder, tmp_path / "SR", samples=1), srgan, CPU)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a matter of Linux's C library")

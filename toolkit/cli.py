@@ -84,7 +84,7 @@ def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **opti
 @cli.command()
 @click.option("--lr", type=PATH, show_default="embedded validation photographs", help="Folder of LR images.")
 @click.option("--out", type=PATH, show_default="RUN/samples", help="Folder for the samples.")
-@click.option("--samples", type=click.IntRange(min=1, max=MOST_SAMPLES), default=DEFAULT_SAMPLES, show_default=True, help="Samples per LR image.")
+@click.option("--samples", type=click.IntRange(min=1, max=MOST_SAMPLES), show_default=f"{DEFAULT_SAMPLES}, or with --only as many as there are", help="Samples per LR image.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Each sample's own seed is made from this, the LR image and its number.")
 @click.option("--weights", metavar="FILE|NAME", show_default="those of --run; without it runs/latest if finished, else the package's", help="Weights file, stochastic for the package's, or bicubic, which has none.")
 @click.option("--scale", type=SCALE, show_default="the weights'", help="HR pixels per LR pixel along an axis.")
@@ -95,7 +95,7 @@ def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **opti
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True, help="Of the network; auto: bfloat16 on GPUs that compute in it. The projection is always float32.")
 @click.option("--projection/--no-projection", default=True, show_default=True, help="Make every sample LR-exact, or write what the network drew.")
 @click.option("--allow-unreachable", is_flag=True, default=False, show_default=True, help="Also write samples of LR images that no 8-bit image reduces to.")
-@click.option("--overwrite", is_flag=True, default=False, show_default=True, help="Where the folder holds samples of other settings, replace them all.")
+@click.option("--overwrite", is_flag=True, default=False, show_default=True, help="Where the folder holds samples of other settings, replace them all; those of the same settings are kept.")
 def generate(lr: Path | None, out: Path | None, weights: str | None, scale: str | None, device: str, run: Path, only: tuple[str, ...], tile: str, **options: Any) -> None:
     """Draw samples of every LR image.
 
@@ -133,7 +133,7 @@ def generate(lr: Path | None, out: Path | None, weights: str | None, scale: str 
     if count > 1 and not drawn.complete:
         click.echo("other processes have not drawn theirs yet; should they die, the same command goes on")
         return
-    if drawn.manifest.samples > request.samples and not only:
+    if drawn.manifest.samples > (request.samples or DEFAULT_SAMPLES) and not only:
         click.echo(f"the folder was begun with {drawn.manifest.samples} samples per image, and has them all")
     click.echo(f"drawn by {described}")
     click.echo(f"worst LR-PSNR: {drawn.worst_db:.2f} dB" + ("" if request.projection else " (without projection)"))
@@ -322,8 +322,9 @@ def main() -> None:
     except BrokenPipeError:
         code = 1
     except RuntimeError as error:
-        # torch reports memory on CPU and GPU as RuntimeError; anything else is a defect
-        if "memory" not in str(error):
+        from ntire_sr.device import is_out_of_memory
+
+        if not is_out_of_memory(error):  # anything else is a defect
             raise
         code = _fail(str(Failure("out of memory", "a smaller batch, patch or network, smaller images, or more memory")), 1)
     except OSError as error:

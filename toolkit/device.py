@@ -63,3 +63,20 @@ def keep_freed_memory() -> bool:
         return False
     trim_threshold, top_pad, mmap_max = -1, -2, -4  # from malloc.h
     return all((set_option(mmap_max, 0), set_option(trim_threshold, 2**31 - 1), set_option(top_pad, 64 << 20)))
+
+
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "could not create a primitive",  # oneDNN, where its scratch space finds no room
+    "could not create a memory",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is how Python, torch or oneDNN say that memory ran out; a processor's is a RuntimeError."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ntire_sr.device import full_float32, is_out_of_memory
 from ntire_sr.errors import Failure
 from ntire_sr.files import sha256_bytes
 from ntire_sr.models.contract import seeded
@@ -15,7 +16,6 @@ from ntire_sr.tiles import in_tiles
 
 AUTO_TILE_PX = 256  # LR pixels, on a processor; a GPU begins with the whole image
 SMALLEST_TILE_PX = 16
-Value = TypeVar("Value")
 
 
 def sample_seed(seed: int, lr_sha256: str, sample: int) -> int:
@@ -44,9 +44,11 @@ class Drawer:
         """What all samples of an LR image share: (1, 3, h, w) in [0, 1] to (1, C, k * h, k * w).
 
         Its maps are smaller than a sample's by the scale, so its tiles are longer by that."""
-        return self._fitting(
-            lr, lambda tile: in_tiles(self.generator.trunk, self.generator.trunk_reach, tile * self.scale, lr)
-        )
+
+        def compute(tile: int) -> Tensor:
+            return in_tiles(self.generator.trunk, self.generator.trunk_reach, tile * self.scale, lr)
+
+        return self._fitting(lr, compute, self.scale)
 
     @torch.inference_mode()
     def sample(self, lr: Tensor, trunk: Tensor, seed: int) -> Tensor:
@@ -69,28 +71,42 @@ class Drawer:
             return self.generator.sample(trunk, lr, latents)
 
         sr = self._fitting(
-            lr, lambda tile: in_tiles(compute, self.generator.sample_reach, tile, lr, trunk, latents)
+            lr, lambda tile: in_tiles(compute, self.generator.sample_reach, tile, lr, trunk, latents), 1
         ).float()
         if not bool(torch.isfinite(sr).all()):
             raise Failure("the network drew values that are no numbers", "use weights of an earlier checkpoint")
         return sr
 
-    def _fitting(self, lr: Tensor, compute: Callable[[int], Value]) -> Value:
-        """`compute(tile)`, with tiles of half the size as often as memory runs out."""
+    def _fitting(self, lr: Tensor, compute: Callable[[int], Tensor], longer: int) -> Tensor:
+        """`compute(tile)`, with tiles of half the size as often as memory runs out.
+
+        Args:
+            lr: the image.
+            compute: what is drawn in tiles of `longer * tile` LR pixels.
+            longer: that factor; what did not fit at once is not tried at once again.
+        """
         while True:
             try:
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+                if self.half:
+                    with torch.autocast(self.device.type, torch.bfloat16):
+                        return compute(self.tile)
+                with full_float32(self.device):
                     return compute(self.tile)
             except (MemoryError, RuntimeError) as error:
-                # torch reports a processor's memory as RuntimeError
-                if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "memory" not in str(error):
+                if not is_out_of_memory(error):
                     raise
-                side = self.tile or max(lr.shape[2:])
-                if side <= SMALLEST_TILE_PX:
-                    raise Failure(
-                        f"{lr.shape[3]} x {lr.shape[2]} pixels do not fit into the memory of {self.device}, even in tiles of {side}",
-                        "--device cpu, a machine with more memory, or smaller LR images",
-                    ) from error
-            self.tile = math.ceil(side / 2)
+                longest = max(lr.shape[2:])
+                side = min(self.tile * longer or longest, longest)
+                if math.ceil(side / longer) <= SMALLEST_TILE_PX:
+                    raise too_large(lr, self.device, f", even in tiles of {side}") from error
+            self.tile = math.ceil(side / (2 * longer))
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
+
+
+def too_large(lr: Tensor, device: torch.device, how: str = "") -> Failure:
+    """The error for an LR image (N, 3, h, w) that cannot be drawn for want of memory."""
+    return Failure(
+        f"{lr.shape[3]} x {lr.shape[2]} pixels do not fit into the memory of {device}{how}",
+        "--device cpu, a machine with more memory, or smaller LR images",
+    )

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from ntire_sr import __version__
 from ntire_sr.config import require
-from ntire_sr.device import computes_bfloat16, keep_freed_memory
-from ntire_sr.draw import AUTO_TILE_PX, Drawer, sample_seed
-from ntire_sr.errors import Failure, Problems, WrongUse
+from ntire_sr.device import computes_bfloat16, is_out_of_memory, keep_freed_memory
+from ntire_sr.draw import AUTO_TILE_PX, Drawer, sample_seed, too_large
+from ntire_sr.errors import Failure, Problems, WrongUse, plural
 from ntire_sr.files import sha256_bytes
-from ntire_sr.images import read_image, to_8bit, to_array, to_tensor, to_unit
+from ntire_sr.images import MOST_PIXELS, read_image, to_8bit, to_array, to_tensor, to_unit
 from ntire_sr.layout import DEFAULT_SAMPLES, SampleName, list_images, parse_sample_name, relative_to
 from ntire_sr.manifest import DrawSettings, ImageRecord, Manifest, SampleRecord
 from ntire_sr.models.consistency import MAX_ROUNDS, TARGET_DB, Consistent, is_reachable, make_consistent
@@ -35,7 +35,7 @@ class Request:
 
     lr: Path
     out: Path
-    samples: int = DEFAULT_SAMPLES
+    samples: int | None = None  # per image; none: DEFAULT_SAMPLES, or with `only` as many as the folder has
     seed: int = 0
     projection: bool = True  # False: write what the network drew, whatever its LR-PSNR
     allow_unreachable: bool = False  # True: also write samples of LR images that no image reduces to
@@ -69,8 +69,9 @@ class Drawn:
         return min((record.lr_psnr_db for record in self.manifest.files.values()), default=float("inf"))
 
 
-def read_lr_folder(folder: Path) -> list[tuple[Path, ImageRecord]]:
-    """Every LR image of a folder, read once, so that all broken ones are named before work begins."""
+def read_lr_folder(folder: Path, scale: int) -> list[tuple[Path, ImageRecord]]:
+    """Every LR image of a folder, read once, so that all broken ones, and those whose SR images nobody could
+    read, are named before work begins."""
     found, problems = [], []
     for path in list_images(folder, "LR"):
         try:
@@ -82,6 +83,11 @@ def read_lr_folder(folder: Path) -> list[tuple[Path, ImageRecord]]:
         if min(height, width) < SMALLEST_LR_PX:
             problems.append(
                 f"{path} has {width} x {height} pixels; at least {SMALLEST_LR_PX} x {SMALLEST_LR_PX} are needed"
+            )
+        if height * width * scale**2 > MOST_PIXELS:
+            problems.append(
+                f"{path} has {width} x {height} pixels: its SR images would have more than the {MOST_PIXELS / 1e6:.0f} megapixels that "
+                "are read"
             )
         found.append((path, ImageRecord(path.name, sha256_bytes(image.tobytes()), height, width)))
     if problems:
@@ -113,15 +119,21 @@ def generate(
         "--only draws single samples, --overwrite replaces all",
         "--only alone: it draws the named samples again",
     )
+    require(
+        request.out.resolve() != request.lr.resolve(),
+        f"--out {request.out} is the folder of the LR images",
+        "another folder for the samples",
+    )
     number, count = place_among_processes()
     require(
         not (request.overwrite and count > 1),
         "--overwrite by several processes: one would remove what another has just drawn",
         "remove the folder first, or choose another --out",
     )
-    images = read_lr_folder(request.lr)
+    images = read_lr_folder(request.lr, loaded.scale)
     fresh = _fresh_manifest(request, loaded, [record for _, record in images], device)
-    folder = open_samples(request.out, fresh, request.overwrite, request.tile)
+    more = request.samples is not None or not request.only
+    folder = open_samples(request.out, fresh, request.overwrite, request.tile, more)
     drawn = Drawn(folder.manifest)
     wanted = _wanted(request, folder.manifest, len(images))
     if device.type == "cpu":
@@ -135,25 +147,34 @@ def generate(
         for index, names in mine.items():
             missing = [name for name in names if request.only or not folder.is_whole(name)]
             drawn.kept += len(names) - len(missing)
-            completed += len(names) - len(missing)
-            if missing:
+            completed += len(names)
+            known = folder.manifest.images[index].unreachable and not request.allow_unreachable
+            if missing and not known:
                 lr = to_tensor(read_image(images[index][0])).to(device)
-                for problem in _draw_image(request, drawer, lr, index, missing, folder, writer):
+                for number_drawn, problem in enumerate(
+                    _draw_image(request, drawer, lr, index, missing, folder, writer), start=1
+                ):
                     if problem:
                         problems.append(problem)
                     else:
                         drawn.written += 1
-                    completed += 1
                     if done:
-                        done(completed, total)
-            elif done:
+                        done(completed - len(missing) + number_drawn, total)
+            if done:
                 done(completed, total)
     drawn.complete = folder.fold(request.allow_unreachable)
     drawn.manifest = folder.manifest
+    # one of several processes does not fail for these, which would stop the others, but who completes the folder
+    if not request.allow_unreachable and (count == 1 or drawn.complete):
+        problems += [
+            f"{image.name}: no 8-bit image reduces to it; the best reaches {image.reachable_db:.1f} dB of {REQUIRED_DB:.0f}"
+            for index, image in enumerate(drawn.manifest.images)
+            if image.unreachable and index in wanted
+        ]
     if problems:
         raise Problems(
             f"samples in {request.out}",
-            list(dict.fromkeys(problems)),
+            problems,
             "an LR image that no 8-bit image reduces to is written with --allow-unreachable, "
             "samples without any check with --no-projection",
         )
@@ -169,8 +190,8 @@ def _draw_image(
     folder: SampleFolder,
     writer: Writer,
 ) -> Iterator[str | None]:
-    """Draw some samples of one image and hand them to the writer; for each, what kept it from being
-    written, or none."""
+    """Draw some samples of one image and hand them to the writer; for each, what kept it from being written,
+    or none. Ends where no 8-bit image reduces to the LR image, which is marked then."""
     record = folder.manifest.images[index]
     began = time.monotonic()
     unit = to_unit(lr)
@@ -182,11 +203,7 @@ def _draw_image(
         sr = drawer.sample(unit, trunk, seed)
         if drawer.tile != folder.manifest.tile:  # memory ran out: all that follow are drawn like this one
             folder.use_tile(drawer.tile)
-        if request.projection:
-            result = make_consistent(sr, lr, drawer.scale)
-        else:
-            image = to_8bit(sr)
-            result = Consistent(image, lr_psnr_db(image, lr, drawer.scale), 0)
+        result = _finished(sr, lr, drawer, request.projection)
         if request.projection and result.lr_psnr_db < REQUIRED_DB:
             if not record.unreachable:
                 reachable, best = is_reachable(lr, drawer.scale)
@@ -199,10 +216,6 @@ def _draw_image(
                 record = replace(record, unreachable=True, reachable_db=best)
                 writer.mark(index, record)
             if not request.allow_unreachable:
-                yield (
-                    f"{record.name}: no 8-bit image reduces to it; "
-                    f"the best reaches {record.reachable_db:.1f} dB of {REQUIRED_DB:.0f}"
-                )
                 return
         writer.write(
             name,
@@ -220,6 +233,19 @@ def _draw_image(
             ),
         )
         yield None
+
+
+def _finished(sr: Tensor, lr: Tensor, drawer: Drawer, projection: bool) -> Consistent:
+    """The 8-bit image of what the network drew. Projection needs the whole image, about 200 bytes a pixel."""
+    try:
+        if projection:
+            return make_consistent(sr, lr, drawer.scale)
+        image = to_8bit(sr)
+        return Consistent(image, lr_psnr_db(image, lr, drawer.scale), 0)
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise too_large(lr, drawer.device, " with their projection, which is of the whole image") from error
+        raise
 
 
 def _fresh_manifest(
@@ -245,13 +271,18 @@ def _fresh_manifest(
         tile = AUTO_TILE_PX if device.type == "cpu" else 0
     return Manifest(
         settings=settings,
-        # a sample beyond makes the others up to it belong to the folder, too
-        samples=max(request.samples, *(name.sample + 1 for name in request.only), 1),
+        # a sample beyond makes the others up to it belong to a new folder, too
+        samples=max(
+            request.samples or (1 if request.only else DEFAULT_SAMPLES),
+            *(name.sample + 1 for name in request.only),
+            1,
+        ),
         lr=relative_to(request.lr, request.out),
-        weights=str(loaded.weights) if loaded.weights else None,
+        weights=relative_to(loaded.weights, request.out) if loaded.weights else None,
         features=loaded.facts.get("features"),
         trained_steps=loaded.facts.get("step"),
         tile=tile,
+        tile_asked=tile,
         device=device.type,
         threads=torch.get_num_threads(),
         versions={
@@ -272,7 +303,14 @@ def _wanted(request: Request, manifest: Manifest, images: int) -> dict[int, list
     outside = [str(name) for name in sorted(request.only) if name.index >= images]
     if outside:
         raise WrongUse(
-            f"{', '.join(outside)}: {request.lr} holds {images} images", f"indices go from 0 to {images - 1}"
+            f"{', '.join(outside)}: {request.lr} holds {plural(images, 'image')}",
+            f"indices go from 0 to {images - 1}",
+        )
+    beyond = [str(name) for name in sorted(request.only) if name.sample >= manifest.samples]
+    if beyond:
+        raise WrongUse(
+            f"{', '.join(beyond)}: {request.out} holds {plural(manifest.samples, 'sample')} per image",
+            "--samples N gives it more, or another --out",
         )
     wanted: dict[int, list[SampleName]] = {}
     for name in sorted(request.only):

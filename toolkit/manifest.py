@@ -6,6 +6,8 @@ most. When all is there the records are folded into `manifest.json`.
 """
 
 import json
+import math
+import os
 import types
 import typing
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -19,8 +21,9 @@ from ntire_sr.layout import MANIFEST, MOST_SAMPLES, parse_sample_name
 from ntire_sr.resize import SCALES
 
 FORMAT = "ntire-sr manifest"
-VERSION = 2
+VERSION = 3
 RECORDS = ".records"  # folder beside the samples; names with a dot are no samples
+MOST_TILE_PX = 10**6
 Record = TypeVar("Record")
 
 
@@ -45,8 +48,13 @@ class DrawSettings:
 
     def differences(self, other: "DrawSettings") -> list[str]:
         """What differs between two sets, in words."""
-        pairs = [(f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self)]
-        return [f"{name}: {mine} there, {theirs} asked for" for name, mine, theirs in pairs if mine != theirs]
+        mine, theirs = (
+            {name: value for name, value in asdict(each).items() if name != "hyper_parameters"}
+            | each.hyper_parameters
+            for each in (self, other)
+        )
+        names = [name for name in mine | theirs if mine.get(name) != theirs.get(name)]
+        return [f"{name}: {mine.get(name)} there, {theirs.get(name)} asked for" for name in names]
 
 
 @dataclass(frozen=True)
@@ -81,10 +89,11 @@ class Manifest:
     settings: DrawSettings
     samples: int
     lr: str  # folder of the LR images, relative to the manifest's where possible
-    weights: str | None = None  # path of the weights file as given, for people
+    weights: str | None = None  # the weights file, relative to the manifest's folder where possible
     features: str | None = None  # what the weights' feature losses were computed on
     trained_steps: int | None = None
     tile: int = 0  # for the samples that are still to be drawn
+    tile_asked: int = 0  # what `tile` was before memory ran out
     device: str = "cpu"
     threads: int = 1  # of torch; another number may change the last bits of a float
     versions: dict[str, str] = field(default_factory=dict)
@@ -128,7 +137,7 @@ class Manifest:
                     raise ValueError("it is of another run")
                 self.images[index] = image
                 self.files |= files
-            except (Failure, KeyError, TypeError, AttributeError, ValueError, IndexError):
+            except (Failure, KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError):
                 pass
             taken.append(path)
         return taken
@@ -148,10 +157,12 @@ def load_manifest(folder: Path) -> Manifest | None:
         Failure: there is one, but it is damaged or of another version.
     """
     path = folder / MANIFEST
+    remedy = "draw the samples again with `ntire-sr generate --overwrite`"
     if not path.is_file():
+        if os.path.lexists(path):
+            raise Failure(f"{path} is no regular file", "remove it, or choose another folder")
         return None
     content = read_json(path, "manifest")
-    remedy = "draw the samples again with `ntire-sr generate --overwrite`"
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise Failure(f"{path} is not a manifest of ntire-sr", remedy)
     if content.get("version") != VERSION:
@@ -167,28 +178,48 @@ def load_manifest(folder: Path) -> Manifest | None:
         kept["files"] = {name: _sample(record) for name, record in kept["files"].items()}
         manifest = _typed(Manifest, kept)
         _check_ranges(manifest)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise Failure(f"{path} is damaged ({type(error).__name__}: {error})", remedy) from error
     manifest.take_records(folder)
     return manifest
 
 
-def _sample(record: dict[str, Any]) -> SampleRecord:
-    return _typed(SampleRecord, {**record, "lr_psnr_db": float(record["lr_psnr_db"])})
+def _sample(values: dict[str, Any]) -> SampleRecord:
+    record = _typed(SampleRecord, {**values, "lr_psnr_db": float(values["lr_psnr_db"])})
+    if math.isnan(record.lr_psnr_db):
+        raise ValueError("lr_psnr_db is no number")
+    if not 0 <= record.seconds < math.inf:
+        raise ValueError(f"seconds is {record.seconds}")
+    _check_tile(record.tile)
+    return record
 
 
 def _typed(record: type[Record], values: dict[str, Any]) -> Record:
     """A record from JSON values, each of the type that the record declares."""
     kinds = field_types(record)
+    checked = {}
     for name, value in values.items():
         kind = kinds[name]
         options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
         allowed = tuple(typing.get_origin(option) or option for option in options)
-        number = float in allowed and isinstance(value, int)
+        if isinstance(value, int) and not isinstance(value, bool) and float in allowed and int not in allowed:
+            value = float(value)
         truth = isinstance(value, bool) and bool not in allowed  # which Python takes for a number
-        if truth or not (number or isinstance(value, allowed)):
+        if truth or not isinstance(value, allowed):
             raise TypeError(f"{name} is {value!r}")
-    return record(**values)
+        if isinstance(value, str) and ("\0" in value or not _is_text(value)):
+            raise ValueError(f"{name} is no text")
+        checked[name] = value
+    return record(**checked)
+
+
+def _is_text(value: str) -> bool:
+    """Whether UTF-8 can hold it, half characters of file names aside (os.fsencode's)."""
+    try:
+        value.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _check_ranges(manifest: Manifest) -> None:
@@ -196,6 +227,18 @@ def _check_ranges(manifest: Manifest) -> None:
         raise ValueError(f"samples is {manifest.samples}")
     if manifest.settings.scale not in SCALES:
         raise ValueError(f"scale is {manifest.settings.scale}")
+    for tile in (manifest.tile, manifest.tile_asked):
+        _check_tile(tile)
     for image in manifest.images:
         if image.unreachable and image.reachable_db is None:
             raise ValueError(f"{image.name} is unreachable without a value")
+        if not math.isfinite(image.reachable_db or 0):
+            raise ValueError(f"reachable_db of {image.name} is {image.reachable_db}")
+    for name in manifest.files:
+        if _image_of(name) >= len(manifest.images):
+            raise ValueError(f"{name} belongs to none of {len(manifest.images)} images")
+
+
+def _check_tile(tile: int) -> None:
+    if not 0 <= tile <= MOST_TILE_PX:
+        raise ValueError(f"tile is {tile}")

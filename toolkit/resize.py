@@ -146,7 +146,7 @@ def _weights(scale: int) -> Tensor:
     return weights / weights.sum()
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)
 def reduction_matrix(size: int, scale: int) -> Tensor:
     """The matrix A of one linear pass of D: (ceil(size / scale), size), float64, rows summing to 1."""
     with torch.inference_mode(False):  # what is kept must serve training too

@@ -10,8 +10,8 @@ from types import TracebackType
 
 import numpy as np
 
-from ntire_sr.errors import Failure, WrongUse
-from ntire_sr.files import make_folder, sha256_file, sweep
+from ntire_sr.errors import Failure, WrongUse, plural
+from ntire_sr.files import explain, make_folder, sha256_file, sweep
 from ntire_sr.images import write_png
 from ntire_sr.layout import MANIFEST, SampleName, parse_sample_name
 from ntire_sr.manifest import RECORDS, ImageRecord, Manifest, SampleRecord, load_manifest
@@ -128,7 +128,7 @@ class Writer:
             self._under_way.popleft().result()
 
 
-def open_samples(path: Path, fresh: Manifest, overwrite: bool, tile: int | None) -> SampleFolder:
+def open_samples(path: Path, fresh: Manifest, overwrite: bool, tile: int | None, more: bool) -> SampleFolder:
     """The folder with its manifest where that belongs to the same run, else with a new one.
 
     Args:
@@ -136,42 +136,59 @@ def open_samples(path: Path, fresh: Manifest, overwrite: bool, tile: int | None)
         fresh: the manifest of what is asked for, without files.
         overwrite: replace samples of other settings.
         tile: what was asked for; none: the folder's own where it has one.
+        more: whether a folder of fewer samples per image is to have as many as `fresh`.
 
     Raises:
         WrongUse: the folder holds samples of another run, and `overwrite` is false; what differs is said.
+        Failure: its manifest is damaged or no file, and `overwrite` is false.
     """
-    while True:
-        found = load_manifest(path) if not overwrite else _readable(path)
-        differences = _differences(path, found, fresh, tile)
-        if found is not None and not differences:
-            if found.samples < fresh.samples:
-                found.samples = fresh.samples
-                found.save(path)
-            sweep(path)
-            sweep(path / RECORDS)
-            return SampleFolder(path, found)
-        if differences and not overwrite:
-            raise WrongUse(
-                f"{path} holds samples of another run: " + "; ".join(differences),
-                "choose another --out, or replace them with --overwrite",
-            )
-        if differences:
+    found = _readable(path) if overwrite else load_manifest(path)
+    differences = _differences(path, found, fresh, tile)
+    if differences and not overwrite:
+        raise _another_run(path, differences)
+    if found is None or differences:
+        if overwrite:
             _clear(path)
         make_folder(path)
         # from now on the folder says what its samples are, also when this call is killed
         if fresh.create(path):
             return SampleFolder(path, fresh)
+        found = load_manifest(path)  # another process was first
+        if found is None:
+            raise Failure(f"{path / MANIFEST} vanished while it was being read", "run the same command again")
+        if differences := _differences(path, found, fresh, tile):
+            raise _another_run(path, differences)
+    if more and found.samples < fresh.samples:
+        found.samples = fresh.samples
+        found.save(path)
+    sweep(path)
+    sweep(path / RECORDS)
+    return SampleFolder(path, found)
+
+
+def _another_run(path: Path, differences: list[str]) -> WrongUse:
+    return WrongUse(
+        f"{path} holds samples of another run: " + "; ".join(differences),
+        "choose another --out, or replace them with --overwrite",
+    )
 
 
 def _differences(path: Path, found: Manifest | None, fresh: Manifest, tile: int | None) -> list[str]:
     if found is None:
-        present = list(_sample_files(path))
-        return [f"{len(present)} samples without a manifest that says what drew them"] if present else []
+        count = sum(1 for _ in _sample_files(path))
+        return [f"{plural(count, 'sample')} without a manifest that says what drew them"] if count else []
     differences = found.settings.differences(fresh.settings)
-    if tile is not None and tile != found.tile:
+    if tile not in (None, found.tile, found.tile_asked):
         differences.append(f"tile: {found.tile} there, {tile} asked for")
-    if [record.lr_sha256 for record in found.images] != [record.lr_sha256 for record in fresh.images]:
-        differences.append(f"lr: the images of {found.lr} there, of {fresh.lr} asked for")
+    if len(found.images) != len(fresh.images):
+        differences.append(f"lr: {plural(len(found.images), 'image')} there, {len(fresh.images)} asked for")
+    others = [
+        new.name for old, new in zip(found.images, fresh.images, strict=False) if old.lr_sha256 != new.lr_sha256
+    ]
+    if others:
+        differences.append(
+            f"lr: {', '.join(others[:3])}{' and more' if len(others) > 3 else ''} is another image"
+        )
     return differences
 
 
@@ -181,7 +198,10 @@ def _sample_files(path: Path) -> Iterable[Path]:
 
 def _clear(path: Path) -> None:
     for each in (*_sample_files(path), *(path / RECORDS).glob("*.json"), path / MANIFEST):
-        each.unlink(missing_ok=True)
+        try:
+            each.unlink(missing_ok=True)
+        except OSError as error:
+            raise explain(error, f"cannot remove {each}") from error
     sweep(path)
 
 
