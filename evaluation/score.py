@@ -35,6 +35,7 @@ class Score:
     missing: list[str] = field(default_factory=list)  # what was left out, in words
     missing_samples: int = 0
     missing_images: int = 0
+    samples_sha256: str = ""  # of all sample files, see `files.sha256_of_digests`
 
     @property
     def complete(self) -> bool:
@@ -150,6 +151,7 @@ class Score:
         place = self.standing
         return {
             "required_db": REQUIRED_DB,
+            "samples_sha256": self.samples_sha256,
             "summary": self.summary(),
             "missing": self.missing,
             "curves": {"LPIPS_score": self.lpips_curve, "MSE_score": self.mse_curve},

@@ -15,8 +15,8 @@ from ntire_sr.evaluation.report import PICTURED_IMAGES, maps_of, worst_first, wr
 from ntire_sr.evaluation.run import Scorer, Settings
 from ntire_sr.evaluation.score import Score, patch_distance, write_score
 from ntire_sr.evaluation.workers import measure_all
-from ntire_sr.files import make_folder
-from ntire_sr.layout import DEFAULT_SAMPLES, list_images, list_samples
+from ntire_sr.files import make_folder, sha256_of_digests
+from ntire_sr.layout import DEFAULT_SAMPLES, SampleName, list_images, list_samples
 from ntire_sr.manifest import load_manifest
 from ntire_sr.pretrained import ALEXNET, NotFound, find
 from ntire_sr.ranks import Ranks
@@ -186,4 +186,11 @@ def _assemble(records: Records, keys: dict[int, str], pairs: Pairs, samples: int
         missing=pairs.missing,
         missing_samples=pairs.missing_samples,
         missing_images=pairs.missing_images,
+        samples_sha256=sha256_of_digests(
+            {
+                str(SampleName(pair.index, number)): digest
+                for pair in pairs.images
+                for number, digest in zip(pair.numbers, pair.digests[1:], strict=True)
+            }
+        ),
     )

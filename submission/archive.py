@@ -63,7 +63,7 @@ def split_images(sizes: dict[SampleName, int], readme_bytes: int, most: int) -> 
         needed = sum(sizes[name] + ENTRY_BYTES for name in names)
         if needed + readme_bytes + END_BYTES > most:
             raise WrongUse(
-                f"the samples of image {index} alone have {needed} bytes, more than --max-size",
+                f"the samples of image {index} alone have {needed / 1e6:.1f} MB, more than --max-size",
                 f"--max-size {(needed + readme_bytes + END_BYTES) // 10**6 + 1}MB",
             )
         if needed > room:
@@ -90,6 +90,8 @@ def write_archive(out: Path, members: Iterable[Member], compress: bool = False) 
     """
     if out.is_dir():
         raise WrongUse(f"--out {out} is a folder", f"--out {out / 'submission.zip'}")
+    if out.exists() and not out.is_file():
+        raise WrongUse(f"--out {out} is no regular file", "another path")
     with whole_file(out) as part:
         try:
             with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ntire_sr.draw import sample_seed
-from ntire_sr.errors import Failure, WrongUse
+from ntire_sr.errors import Failure, WrongUse, plural
 from ntire_sr.files import sha256_bytes
 from ntire_sr.images import check_png, decode_png, read_image, to_tensor
 from ntire_sr.layout import SampleName, list_images, same_image
@@ -24,7 +24,22 @@ class Checked:
     digests: dict[SampleName, str]  # SHA-256 of each file that could be read, in their order
     scale: int | None  # none: not one sample could be read
     problems: list[str]
-    worst_db: float  # lowest LR-PSNR of all samples against the LR files
+    copies: list[str]  # samples that equal another one of their image, as problems
+    deterministic: bool  # all samples of every image are equal: an entry without any noise
+    worst_db: float | None  # lowest LR-PSNR of all samples against the LR files; none: nothing was measured
+
+    @property
+    def images(self) -> int:
+        return len({name.index for name in self.digests})
+
+
+def worst_in_words(worst_db: float | None) -> str:
+    """The lowest LR-PSNR.
+
+    >>> worst_in_words(51.234), worst_in_words(None)
+    ('worst LR-PSNR 51.23 dB', 'no LR-PSNR measured')
+    """
+    return "no LR-PSNR measured" if worst_db is None else f"worst LR-PSNR {worst_db:.2f} dB"
 
 
 def check_samples(
@@ -33,6 +48,7 @@ def check_samples(
     samples: int,
     manifest: Manifest | None,
     done: Callable[[int, int], None] | None = None,
+    scale: int | None = None,
 ) -> Checked:
     """Check names, count, sizes, mode, LR-PSNR, duplicates and, with a manifest, digests and settings.
 
@@ -42,24 +58,29 @@ def check_samples(
         samples: per LR image.
         manifest: of the samples, where they have one.
         done: called with (files checked, files in all).
+        scale: 4 or 8; none: the manifest's, or that of the first sample.
 
     Returns:
         All problems at once; none is raised.
     """
     lr_paths = list_images(lr, "LR")
     found = handed.samples
-    wanted = [SampleName(index, k) for index in range(len(lr_paths)) for k in range(samples)]
+    present = sorted(name for name in found if name.index < len(lr_paths) and name.sample < samples)
     problems = list(handed.problems)
-    problems += [f"{name}: missing" for name in wanted if name not in found]
+    if found:
+        problems += _missing(present, len(lr_paths), samples)
+    else:
+        problems.append("there is not one sample")
     problems += [
-        f"{shown(found[name].name)}: beyond {len(lr_paths)} images of {samples} samples"
-        for name in sorted(found.keys() - set(wanted))
+        f"{shown(found[name].name)}: beyond {plural(len(lr_paths), 'image')} of {plural(samples, 'sample')}"
+        for name in sorted(found.keys() - set(present))
     ]
     problems += _manifest_problems(manifest, lr_paths, samples)
-    worst = float("inf")
+    scale = scale or (manifest.settings.scale if manifest else None)
+    measured: list[float] = []
     digests: dict[SampleName, str] = {}
-    present = [name for name in wanted if name in found]
-    scale = manifest.settings.scale if manifest else None
+    copies: list[str] = []
+    different = 0  # pictures, beyond the first of each image
     count = 0
     for index, names in groupby(present, key=lambda name: name.index):
         lr_image: np.ndarray | None = None
@@ -68,11 +89,8 @@ def check_samples(
         except Failure as failure:
             problems.append(failure.message)
         lr_sha256 = sha256_bytes(lr_image.tobytes()) if lr_image is not None else None
-        if (
-            manifest
-            and index < len(manifest.images)
-            and lr_sha256 not in (None, manifest.images[index].lr_sha256)
-        ):
+        record = manifest.images[index] if manifest and index < len(manifest.images) else None
+        if record and lr_sha256 not in (None, record.lr_sha256):
             problems.append(f"{lr_paths[index].name}: not the LR image that the samples were drawn from")
         seen: dict[str, str] = {}
         for name in names:
@@ -87,19 +105,50 @@ def check_samples(
                         problems.append(problem)
                     if image is not None:
                         scale = scale or image.shape[0] // lr_image.shape[0]
-                        reached = lr_psnr_db(to_tensor(image), to_tensor(lr_image), scale)
-                        worst = min(worst, reached)
-                        if reached < REQUIRED_DB:
-                            problems.append(
-                                f"{shown(source.name)}: LR-PSNR {reached:.2f} dB, under {REQUIRED_DB:.0f}"
+                        measured.append(lr_psnr_db(to_tensor(image), to_tensor(lr_image), scale))
+                        if measured[-1] < REQUIRED_DB:
+                            reason = (
+                                "; no 8-bit image reduces to its LR image"
+                                if record and record.unreachable
+                                else ""
                             )
-                        problems += _copies(source, image, seen, manifest)
+                            problems.append(
+                                f"{shown(source.name)}: LR-PSNR {measured[-1]:.2f} dB, under {REQUIRED_DB:.0f}{reason}"
+                            )
+                        twin = seen.setdefault(sha256_bytes(image.tobytes()), source.name)
+                        if twin != source.name:
+                            copies.append(f"{shown(source.name)}: the same image as {shown(twin)}")
                     problems += _record_problems(name, digests[name], lr_sha256, manifest)
                 except Failure as failure:
                     problems.append(failure.message)
             if done:
                 done(count, len(present))
-    return Checked(digests, scale, problems, worst)
+        different += max(0, len(seen) - 1)
+    return Checked(
+        digests, scale, problems, copies, bool(copies) and not different, min(measured) if measured else None
+    )
+
+
+def _missing(present: list[SampleName], images: int, samples: int) -> list[str]:
+    """What is not there of so many images of so many samples, in runs: a stranger's manifest may promise anything."""
+    there: dict[int, list[int]] = {}
+    for name in present:
+        there.setdefault(name.index, []).append(name.sample)
+    found = []
+    for index in range(images):
+        before = -1
+        for sample in [*there.get(index, []), samples]:
+            first, last, count = (
+                SampleName(index, before + 1),
+                SampleName(index, sample - 1),
+                sample - before - 1,
+            )
+            if count == 1:
+                found.append(f"{first}: missing")
+            elif count:
+                found.append(f"{first} to {last}: {count} missing")
+            before = sample
+    return found
 
 
 def _image(
@@ -120,15 +169,6 @@ def _image(
             f"{shown(source.name)}: {given}, neither 4 nor 8 times the {width} x {height} of its LR image",
         )
     return decode_png(shown(source.name), content), None
-
-
-def _copies(source: Source, image: np.ndarray, seen: dict[str, str], manifest: Manifest | None) -> list[str]:
-    """Whether a sample equals another one of its image, pixel by pixel."""
-    digest = sha256_bytes(image.tobytes())
-    twin = seen.setdefault(digest, source.name)
-    if twin == source.name or (manifest and manifest.settings.deterministic):
-        return []
-    return [f"{shown(source.name)}: the same image as {shown(twin)}"]
 
 
 def _record_problems(
@@ -160,13 +200,13 @@ def _manifest_problems(manifest: Manifest | None, lr_paths: list[Path], samples:
         )
     if len(manifest.images) != len(lr_paths):
         problems.append(
-            f"the samples were drawn from {len(manifest.images)} LR images; the LR folder holds {len(lr_paths)}"
+            f"the samples were drawn from {plural(len(manifest.images), 'LR image')}; the LR folder holds {len(lr_paths)}"
         )
     for record, path in zip(manifest.images, lr_paths, strict=False):
         if not same_image(Path(record.name), path):
             problems.append(f"{path.name} stands where the samples were drawn from {record.name}")
-    if manifest.samples != samples:
-        problems.append(f"the manifest says {manifest.samples} samples per image, not {samples}")
+    if manifest.samples < samples:
+        problems.append(f"the manifest says {plural(manifest.samples, 'sample')} per image, not {samples}")
     return problems
 
 

@@ -41,6 +41,16 @@ def edition_named(name: str) -> Edition:
     return EDITIONS[name]
 
 
+def edition_problems(edition: Edition, images: int, samples: int) -> list[str]:
+    """What an edition misses in so many images of so many samples each."""
+    problems = []
+    if edition.images not in (None, images):
+        problems.append(f"edition {edition.name} asks for {edition.images} images; there are {images}")
+    if edition.samples not in (None, samples):
+        problems.append(f"edition {edition.name} asks for {edition.samples} samples per image, not {samples}")
+    return problems
+
+
 def parse_size(word: str) -> int:
     """A number of bytes from a text.
 

@@ -32,7 +32,9 @@ class Known:
     """What a fact sheet is filled from; whatever is none becomes a blank."""
 
     manifest: Manifest | None
+    samples: int  # per image
     parameters: int | None  # of the network
+    operations: tuple[float, float] | None  # multiply-adds per SR pixel: of the trunk, of a sample
     facts: dict[str, Any]  # of the training, from the weights
     config: dict[str, Any]  # of the training, from config.json
     score: dict[str, Any]  # the summary of score.json
@@ -77,6 +79,10 @@ def sections(known: Known) -> list[tuple[str, list[tuple[str, str | None]]]]:
             trained += f" of {config.get('batch')} crops of {config.get('patch')} px, seed {config.get('seed')}"
     digest = known.facts.get("data_sha256")
     data = f"photographs with the SHA-256 {digest} (pixels, in their order)" if digest else None
+    complexity = None
+    if known.operations:
+        trunk, sample = known.operations
+        complexity = f"{trunk:,.0f} multiply-adds per SR pixel once per image and {sample:,.0f} for each sample, before projection"
     hyper = None
     if settings:
         hyper = ", ".join(
@@ -103,13 +109,14 @@ def sections(known: Known) -> list[tuple[str, list[tuple[str, str | None]]]]:
                     "Weights (SHA-256)",
                     (settings.weights_sha256 or "none: the model has no weights") if settings else None,
                 ),
-                ("Samples per image", str(manifest.samples) if manifest else None),
+                ("Samples per image", str(known.samples)),
                 ("Measured by ntire-sr score", measured or None),
             ],
         ),
         (
             "Method",
             [
+                ("Total complexity", complexity),
                 ("Parameters", f"{known.parameters:,}" if known.parameters is not None else None),
                 ("Hyper-parameters, the same for all samples", hyper),
                 ("LR consistency", _consistency(manifest)),
@@ -203,6 +210,7 @@ def _escaped(text: str) -> str:
     """
 
     def word(characters: str) -> str:
+        characters = "".join(c for c in characters if c.isprintable())
         shown = [_LATEX.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in characters]
         return (r"\allowbreak{}" if len(characters) > _UNBROKEN else "").join(shown)
 
@@ -212,7 +220,9 @@ def _escaped(text: str) -> str:
 def as_latex(known: Known) -> str:
     """The fact sheet as a LaTeX document."""
     lines = [
-        r"\documentclass{article}", r"\usepackage[utf8]{inputenc}", r"\usepackage[T1]{fontenc}",
+        "% pdflatex will do for Latin letters; for names in others use lualatex with a font that has them",
+        r"\documentclass{article}", r"\usepackage{iftex}",
+        r"\ifPDFTeX\usepackage[utf8]{inputenc}\usepackage[T1]{fontenc}\else\usepackage{fontspec}\fi",
         r"\title{NTIRE: Learning the Super-Resolution Space\\Fact sheet}", r"\date{}", r"\begin{document}", r"\maketitle",
         r"\sloppy",
     ]  # fmt: skip

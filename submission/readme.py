@@ -36,7 +36,7 @@ LINES = ("runtime per image [s]", "CPU[1] / GPU[0]", "Extra Data [1] / No Extra 
 
 def readme_problems(content: bytes) -> list[str]:
     """What a server would stumble over in somebody's readme.txt."""
-    text = content.decode("utf-8", errors="replace")
+    text = content.decode("utf-8-sig", errors="replace")
     found = {}
     for line in text.splitlines():
         label, colon, value = line.partition(":")

@@ -5,11 +5,11 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ntire_sr.errors import Failure, WrongUse
+from ntire_sr.errors import Failure, WrongUse, printable
 from ntire_sr.files import explain
 from ntire_sr.images import MOST_PIXELS
 from ntire_sr.layout import SampleName, list_samples, number_samples
@@ -34,8 +34,8 @@ class Handed:
     """What somebody hands in."""
 
     samples: dict[SampleName, Source]  # images counted from 0
-    readme: Source | None
-    problems: list[str]  # of names and of the archive itself
+    readmes: list[Source]  # one of each archive that has one
+    problems: list[str]  # of names and of the archives themselves
 
 
 def shown(name: str) -> str:
@@ -44,72 +44,92 @@ def shown(name: str) -> str:
     >>> shown("a\\x1b[2Jb")
     'a\\\\x1b[2Jb'
     """
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name[:200])
+    return printable(name[:200]).replace("\n", "\\n")
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Handed]:
-    """A folder of samples, or an archive of them that stays open as long as the context.
+def opened(*paths: Path) -> Iterator[Handed]:
+    """A folder of samples, an archive of them, or several archives that hold parts; archives stay open as long
+    as the context.
 
     Raises:
-        WrongUse: there is nothing at `path`.
-        Failure: the archive cannot be read at all.
+        WrongUse: there is nothing at a path, or a folder among several.
+        Failure: an archive cannot be read at all.
     """
-    if not path.is_file():
-        yield _folder(path)
+    if len(paths) == 1 and not paths[0].is_file():
+        yield _folder(paths[0])
         return
+    with ExitStack() as stack:
+        yield _archives([stack.enter_context(_zip(path)) for path in paths])
+
+
+def _zip(path: Path) -> zipfile.ZipFile:
+    if not path.is_file():
+        raise WrongUse(f"{path} is no archive", "one folder, or one or several zip files")
     try:
-        archive = zipfile.ZipFile(path)
+        return zipfile.ZipFile(path)
     except OSError as error:
         raise explain(error, f"cannot read {path}") from error
     except Exception as error:  # on damaged files zipfile raises whatever its parser stumbles over
         raise Failure(f"{path} is no readable zip archive ({shown(str(error))})", "make it again") from error
-    with archive:
-        yield _archive(path, archive)
 
 
 def _folder(path: Path) -> Handed:
     if not path.is_dir():
-        raise WrongUse(
-            f"{path} does not exist", "run `ntire-sr generate` first, or give a folder of samples or a zip"
-        )
+        said = "is neither a folder nor a file" if path.exists() else "does not exist"
+        raise WrongUse(f"{path} {said}", "run `ntire-sr generate` first, or give a folder of samples or a zip")
     found, strangers = list_samples(path)
     readme = path / README if README in strangers else None
     problems = [f"{shown(name)}: no sample's name" for name in strangers if name != README]
     sources = {name: Source(file.name, lambda file=file: _content(file)) for name, file in found.items()}
-    return Handed(sources, Source(README, lambda: _content(readme)) if readme else None, problems)
+    readmes = [Source(README, lambda: _content(readme, MOST_README_BYTES))] if readme else []
+    return Handed(sources, readmes, problems)
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, most: int = MOST_BYTES) -> bytes:
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise Failure(f"{path.name} has {path.stat().st_size} bytes, more than any sample")
+        if path.stat().st_size > most:
+            raise Failure(f"{path.name} has {path.stat().st_size} bytes, more than any such file")
         return path.read_bytes()
     except OSError as error:
         raise explain(error, f"cannot read {path}") from error
 
 
-def _archive(path: Path, archive: zipfile.ZipFile) -> Handed:
-    members = archive.infolist()
-    if len(members) > MOST_MEMBERS:
-        raise Failure(f"{path} holds {len(members)} members, more than any track", "make it again")
+def _archives(archives: list[zipfile.ZipFile]) -> Handed:
     problems: list[str] = []
     sources: dict[str, Source] = {}
-    for member in members:
-        found = _problems_of(member)
-        if member.filename in sources:
-            found.append("is there twice")
-        problems += [f"{shown(member.filename)}: {each}" for each in found]
-        if not found:
-            sources[member.filename] = Source(member.filename, lambda member=member: _member(archive, member))
-    named, strangers = number_samples([name for name in sources if name != README])
+    readmes: list[Source] = []
+    several = len(archives) > 1
+    for archive in archives:
+        members = archive.infolist()
+        file = Path(str(archive.filename)).name
+        if len(members) > MOST_MEMBERS:
+            raise Failure(f"{file} holds {len(members)} members, more than any track", "make it again")
+        names: set[str] = set()
+        for member in members:
+            name, found = member.filename, _problems_of(member)
+            if name in names:
+                found.append("is there twice")
+            elif name in sources:
+                found.append("is in another archive, too")
+            problems += [f"{shown(name)}{f' in {file}' if several else ''}: {each}" for each in found]
+            names.add(name)
+            if not found:
+                source = Source(name, lambda archive=archive, member=member: _member(archive, member))
+                if name == README:
+                    readmes.append(source)
+                else:
+                    sources[name] = source
+    named, strangers = number_samples(list(sources))
     problems += [f"{shown(name)}: no sample's name" for name in strangers]
-    return Handed({name: sources[file] for name, file in named.items()}, sources.get(README), problems)
+    return Handed({name: sources[file] for name, file in named.items()}, readmes, problems)
 
 
 def _problems_of(member: zipfile.ZipInfo) -> list[str]:
     """What is unsafe or wrong about a member by its entry alone."""
     name, mode = member.filename, member.external_attr >> 16
+    if not name:
+        return ["a member without a name"]
     parts = re.split(r"[/\\]", name)
     found = []
     if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name):
@@ -129,7 +149,7 @@ def _problems_of(member: zipfile.ZipInfo) -> list[str]:
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         found.append(f"compressed by method {member.compress_type}, which not every server knows")
     large = member.file_size > BOMB_BYTES and member.file_size > BOMB_RATIO * max(1, member.compress_size)
-    if member.file_size > MOST_BYTES or large:
+    if member.file_size > (MOST_README_BYTES if name == README else MOST_BYTES) or large:
         found.append(f"claims {member.file_size} bytes from {member.compress_size}")
     return found
 

@@ -1,10 +1,12 @@
 """`ntire-sr verify`: anyone's folder or archive against the challenge's rules, without extracting it."""
 
 import random
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import multimode
 from typing import Any
 
 import numpy as np
@@ -12,15 +14,17 @@ import torch
 
 from ntire_sr.config import require
 from ntire_sr.errors import Failure, WrongUse, plural
-from ntire_sr.files import sha256_bytes
+from ntire_sr.files import make_folder, sha256_bytes
 from ntire_sr.generate import Request, generate
-from ntire_sr.images import decode_png
-from ntire_sr.layout import SampleName
+from ntire_sr.images import decode_png, read_image
+from ntire_sr.layout import DEFAULT_SAMPLES, SampleName, list_images
 from ntire_sr.manifest import Manifest, load_manifest
 from ntire_sr.models.table import Loaded, load_generator
 from ntire_sr.submission.check import check_samples, lr_folder
+from ntire_sr.submission.editions import edition_named, edition_problems
 from ntire_sr.submission.readme import readme_problems
 from ntire_sr.submission.sources import Handed, Source, opened
+from ntire_sr.submission.weights import find_weights
 
 
 @dataclass
@@ -30,7 +34,7 @@ class Verified:
     samples: int  # files that are samples
     images: int
     scale: int | None
-    worst_db: float
+    worst_db: float | None  # lowest LR-PSNR of all samples; none: nothing was measured
     problems: list[str]
     notes: list[str] = field(default_factory=list)
     drawn_again: list[str] = field(default_factory=list)  # samples that came out the same
@@ -45,9 +49,11 @@ class Verified:
 
 
 def verify(
-    path: Path,
+    paths: Sequence[Path],
     lr: Path | None = None,
     samples: int | None = None,
+    scale: int | None = None,
+    edition: str | None = None,
     manifest_of: Path | None = None,
     regenerate: int = 0,
     weights: str | None = None,
@@ -55,13 +61,15 @@ def verify(
     device: torch.device | None = None,
     done: Callable[[int, int], None] | None = None,
 ) -> Verified:
-    """Check a folder or an archive of samples, whoever made it.
+    """Check a folder or an archive of samples, whoever made it, or several archives that hold parts.
 
     Args:
-        path: folder or zip.
+        paths: a folder, or zip files.
         lr: folder of the LR images; none: the manifest's.
-        samples: per image; none: the manifest's, or as many as the first image has.
-        manifest_of: folder whose manifest belongs to the samples; none: `path`, where it has one.
+        samples: per image; none: the manifest's, or as many as most images have.
+        scale: 4 or 8; none: the manifest's, or the first sample's.
+        edition: whose numbers of images and samples must be met; none: any, with a note.
+        manifest_of: folder whose manifest belongs to the samples; none: that of `paths`, where it has one.
         regenerate: how many samples, chosen at random, to draw again and compare.
         weights: file or name; none: the manifest's.
         seed: of that choice; none: a new one each time.
@@ -69,10 +77,11 @@ def verify(
         done: called with (files checked, files in all).
 
     Raises:
-        Failure: the archive, the manifest or the weights cannot be read at all.
+        Failure: an archive, the manifest or the weights cannot be read at all.
         WrongUse: there is no manifest to draw samples again by.
     """
-    manifest = load_manifest(manifest_of) if manifest_of else load_manifest(path) if path.is_dir() else None
+    folder = manifest_of or (paths[0] if len(paths) == 1 and paths[0].is_dir() else None)
+    manifest = load_manifest(folder) if folder else None
     require(
         manifest is not None or not manifest_of,
         f"{manifest_of} holds no manifest.json",
@@ -80,32 +89,58 @@ def verify(
     )
     require(
         manifest is not None or not regenerate,
-        f"--regenerate needs a manifest, and {path} has none",
+        f"--regenerate needs a manifest, and {paths[0]} has none",
         "--manifest FOLDER, the one that the archive was packed from",
     )
-    with opened(path) as handed:
-        first = sum(name.index == min(n.index for n in handed.samples) for name in handed.samples)
-        count = samples or (manifest.samples if manifest else max(1, first))
-        folder = lr_folder(manifest_of or path, lr, manifest)
-        checked = check_samples(handed, folder, count, manifest, done)
+    loaded = None
+    if regenerate and manifest and folder:
+        loaded = _generator(manifest, folder, weights, device or torch.device("cpu"))
+    with opened(*paths) as handed:
+        count = samples or (manifest.samples if manifest else _usual_count(handed))
+        lr = lr_folder(folder or paths[0], lr, manifest)
+        checked = check_samples(handed, lr, count, manifest, done, scale)
         found = Verified(
-            len(checked.digests), len({name.index for name in checked.digests}), checked.scale, checked.worst_db,
-            checked.problems,
+            len(checked.digests), checked.images, checked.scale, checked.worst_db, checked.problems,
         )  # fmt: skip
-        if handed.readme:
-            try:
-                found.problems += readme_problems(handed.readme.read())
-            except Failure as failure:
-                found.problems.append(failure.message)
-        elif path.is_file():
-            found.notes.append(
-                "there is no readme.txt, which NTIRE's servers parse (the form of 2021 had none)"
-            )
-        if regenerate and manifest:
-            _draw_again(
-                found, handed, manifest, folder, regenerate, weights, seed, device or torch.device("cpu")
-            )
+        if not checked.deterministic:
+            found.problems += checked.copies
+        else:
+            found.notes.append("all samples of each image are equal: a deterministic entry, without diversity")
+        _check_form(found, paths, handed, edition, count)
+        if loaded and manifest:
+            _draw_again(found, handed, manifest, lr, regenerate, seed, loaded, device or torch.device("cpu"))
     return found
+
+
+def _usual_count(handed: Handed) -> int:
+    """As many samples as most images have, by their highest number; 1 without any."""
+    highest: dict[int, int] = {}
+    for name in handed.samples:
+        highest[name.index] = max(highest.get(name.index, 0), name.sample + 1)
+    return max(multimode(highest.values()), default=1)
+
+
+def _check_form(
+    found: Verified, paths: Sequence[Path], handed: Handed, edition: str | None, samples: int
+) -> None:
+    """readme.txt, numbers and size."""
+    for readme in handed.readmes:
+        try:
+            found.problems += readme_problems(readme.read())
+        except Failure as failure:
+            found.problems.append(failure.message)
+    asked = edition_named(edition or "ntire")
+    if len(handed.readmes) < len(paths) and paths[0].is_file() and asked.readme:
+        found.notes.append("there is no readme.txt, which NTIRE's servers parse (the form of 2021 had none)")
+    if edition:
+        found.problems += edition_problems(asked, found.images, samples)
+    elif samples != DEFAULT_SAMPLES:
+        found.notes.append(
+            f"{plural(samples, 'sample')} per image, where the challenge asks for {DEFAULT_SAMPLES}"
+        )
+    for path in paths:
+        if asked.large and path.is_file() and path.stat().st_size > asked.large:
+            found.notes.append(f"{path.name}: uploads of more than {asked.large / 1e9:g} GB are known to hang")
 
 
 def _draw_again(
@@ -114,27 +149,47 @@ def _draw_again(
     manifest: Manifest,
     lr: Path,
     count: int,
-    weights: str | None,
     seed: int | None,
+    loaded: Loaded,
     device: torch.device,
 ) -> None:
-    loaded = _generator(manifest, weights, device)
+    """Draw some samples again whose LR images are there, and compare; what fails is one more problem."""
     found.seed = random.SystemRandom().randrange(2**32) if seed is None else seed
-    names = sorted(name for name in handed.samples if str(name) in manifest.files)
+    lr_paths = [
+        path if _is_of(path, record.lr_sha256) else None
+        for path, record in zip(list_images(lr, "LR"), manifest.images, strict=False)
+    ]
+    names = sorted(
+        name
+        for name in handed.samples
+        if str(name) in manifest.files and name.index < len(lr_paths) and lr_paths[name.index]
+    )
     chosen = sorted(random.Random(found.seed).sample(names, min(count, len(names))))
     s = manifest.settings
     with tempfile.TemporaryDirectory() as folder:
-        for tile in sorted({manifest.files[str(name)].tile for name in chosen}):
-            out = Path(folder) / str(tile)
-            only = frozenset(name for name in chosen if manifest.files[str(name)].tile == tile)
-            generate(
-                Request(
-                    lr, out, None, s.seed, s.projection, allow_unreachable=True, only=only, tile=tile, precision=s.precision
-                ),
-                loaded, device,
+        for number, name in enumerate(chosen):
+            # what is drawn depends on the LR image's pixels and the sample's number alone
+            alone, out = make_folder(Path(folder) / f"LR{number}"), Path(folder) / str(number)
+            path = lr_paths[name.index]
+            assert path is not None  # those without were left out
+            shutil.copy(path, alone / path.name)
+            only = SampleName(0, name.sample)
+            request = Request(
+                alone, out, None, s.seed, s.projection, allow_unreachable=True, only=frozenset((only,)),
+                tile=manifest.files[str(name)].tile, precision=s.precision,
             )  # fmt: skip
-            for name in sorted(only):
-                _compare(found, name, handed.samples[name], (out / str(name)).read_bytes())
+            try:
+                generate(request, loaded, device)
+                _compare(found, name, handed.samples[name], (out / str(only)).read_bytes())
+            except Failure as failure:
+                found.problems.append(f"{name}: cannot be drawn again: {failure.message}")
+
+
+def _is_of(path: Path, lr_sha256: str) -> bool:
+    try:
+        return sha256_bytes(read_image(path).tobytes()) == lr_sha256
+    except Failure:
+        return False
 
 
 def _compare(found: Verified, name: SampleName, source: Source, again: bytes) -> None:
@@ -153,23 +208,27 @@ def _compare(found: Verified, name: SampleName, source: Source, again: bytes) ->
     apart = int(np.abs(one - other).max()) if one.shape == other.shape else 255
     if apart <= 1:
         found.drawn_again.append(str(name))
-        found.notes.append(
-            f"{name}: drawn again it differs by {plural(apart, 'grey level')} at most, as on another machine"
+        by = (
+            "differs by a grey level at most, as on another machine"
+            if apart
+            else "has the same pixels in another file"
         )
+        found.notes.append(f"{name}: drawn again it {by}")
     else:
         found.problems.append(
             f"{name}: drawn again from the weights it is another image (by up to {apart} grey levels)"
         )
 
 
-def _generator(manifest: Manifest, weights: str | None, device: torch.device) -> Loaded:
+def _generator(manifest: Manifest, folder: Path, weights: str | None, device: torch.device) -> Loaded:
     s = manifest.settings
-    try:
-        loaded = load_generator(weights or manifest.weights or s.model, s.scale, device)
-    except WrongUse as error:
-        raise WrongUse(
-            f"the weights that drew the samples are not to be had ({error.message})", "--weights FILE"
-        ) from error
+    known = find_weights(manifest, folder)
+    require(
+        bool(weights or known or s.weights_sha256 is None),
+        f"the weights that drew the samples (SHA-256 {s.weights_sha256}) are not to be had",
+        "--weights FILE",
+    )
+    loaded = load_generator(weights or known or s.model, s.scale, device)
     if (loaded.model.name, loaded.weights_sha256) != (s.model, s.weights_sha256):
         raise WrongUse(
             f"{loaded.weights or loaded.model.name} did not draw these samples: its SHA-256 is {loaded.weights_sha256}, "

@@ -1,7 +1,10 @@
 """Damage, seeded: what a disk, a network or somebody of ill will makes of a file."""
 
+import json
+import math
 import random
 from collections.abc import Iterator
+from typing import Any
 
 
 def damaged(content: bytes, seed: int) -> bytes:
@@ -10,6 +13,29 @@ def damaged(content: bytes, seed: int) -> bytes:
     for _ in range(chance.randint(1, 3)):
         content = chance.choice(_KINDS)(content, chance)
     return content
+
+
+def with_odd_leaf(content: str, seed: int) -> str:
+    """JSON in which one value, at any depth, is another: valid as before, but not what was meant."""
+    chance, whole = random.Random(seed), json.loads(content)
+    places: list[tuple[Any, Any]] = []
+
+    def walk(value: Any) -> None:
+        for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+            places.append((value, key))
+            walk(value[key])
+
+    walk(whole)
+    inside, key = chance.choice(places)
+    inside[key] = chance.choice(_LEAVES)
+    if isinstance(inside, dict) and chance.random() < 0.1:
+        inside[chance.choice(("", "foo.png", "../a", "\0", "999999_sample99999.png"))] = inside.pop(key)
+    return json.dumps(whole)
+
+
+_LEAVES = [
+    None, True, -5, 0, 1, 10**9, 10**400, 1.5, math.inf, -math.inf, math.nan, "", "a\0b", "\ud800", "../..", "inf", "x" * 10**5, [], {},
+]  # fmt: skip
 
 
 def _cut(content: bytes, chance: random.Random) -> bytes:

@@ -1,6 +1,6 @@
 """Every reader on damaged files: one clear error that names the file, or an answer; never anything else.
 
-`make test` runs a sample, `make torture` 1,600 cases."""
+`make test` runs a sample, `make torture` 1,900 cases."""
 
 import json
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fuzzing import damaged, greatest_memory
+from fuzzing import damaged, greatest_memory, with_odd_leaf
 from PIL import Image
 
 from ntire_sr.errors import Failure
@@ -123,7 +123,7 @@ def archives(originals: dict[str, Path], lr: Path, folder: Path, first: int, cou
     for seed in range(first, first + count):
         path.write_bytes(damaged(content, seed))
         try:
-            failed += not verify(path, lr, samples=2).passes
+            failed += not verify([path], lr, samples=2).passes
         except Failure as failure:
             failed += 1
             assert "out.zip" in str(failure), (seed, str(failure))
@@ -132,6 +132,42 @@ def archives(originals: dict[str, Path], lr: Path, folder: Path, first: int, cou
         assert [each.name for each in folder.iterdir()] == ["out.zip"], seed
     assert greatest_memory() - before < MEMORY_MIB
     return failed
+
+
+def folders(lr: Path, trained: Path, folder: Path, first: int, count: int) -> int:
+    """Verify, pack and fill folders whose manifest says something odd; how often that was refused."""
+    loaded = load_generator(trained / "weights.safetensors", None, CPU)
+    generate(Request(lr, folder, samples=2), loaded, CPU)
+    content, refused = (folder / "manifest.json").read_text(), 0
+    names = sorted(path.name for path in folder.iterdir())
+    before = greatest_memory()
+    for seed in range(first, first + count):
+        (folder / "manifest.json").write_text(with_odd_leaf(content, seed))
+        for use in (
+            lambda: verify([folder], lr, regenerate=1),
+            lambda: pack(PackRequest(folder, folder.parent / "out.zip", lr=lr)),
+            lambda: generate(Request(lr, folder, samples=2), loaded, CPU),
+        ):
+            try:
+                use()
+            except Failure:
+                refused += 1
+            except BaseException as error:
+                raise AssertionError(f"manifest, seed {seed}: {type(error).__name__}: {error}") from error
+        assert sorted(path.name for path in folder.iterdir()) == names, seed
+    assert greatest_memory() - before < MEMORY_MIB
+    return refused
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_folders_whose_manifest_says_something_odd_are_one_clear_error(lr_folder, trained, tmp_path):
+    assert folders(lr_folder, trained, tmp_path / "SR", 0, 15) >= 15
+
+
+@pytest.mark.torture
+@pytest.mark.filterwarnings("ignore")
+def test_many_folders_whose_manifest_says_something_odd_are_one_clear_error(lr_folder, trained, tmp_path):
+    assert folders(lr_folder, trained, tmp_path / "SR", 1000, 300) >= 300
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -186,4 +222,4 @@ def test_hostile_names_are_shown_harmlessly_and_nothing_leaves_the_folder(
         assert result.code in (1, 2), words
         assert "\x1b" not in result.err + result.out and "Traceback" not in result.err
     assert set(tmp_path.rglob("*")) == before
-    assert len(read_lr_folder(tmp_path / "SR")) == len(hostile) + 2
+    assert len(read_lr_folder(tmp_path / "SR", 4)) == len(hostile) + 2

@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from ntire_sr import __version__
-from ntire_sr.errors import Failure
+from ntire_sr.errors import Failure, printable
 from ntire_sr.handing_in import package, verify
 from ntire_sr.layout import DEFAULT_SAMPLES, MOST_SAMPLES, RunFolder
 from ntire_sr.options import DEVICE, PATH, SCALE, device_option, run_option
@@ -335,7 +335,5 @@ def main() -> None:
 
 
 def _fail(text: str, code: int) -> int:
-    # names of files may hold what steers a terminal, or is no text at all
-    shown = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
-    click.echo(f"error: {shown}", err=True)
+    click.echo(f"error: {printable(text)}", err=True)
     return code

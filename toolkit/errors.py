@@ -47,3 +47,12 @@ def plural(count: int, word: str) -> str:
     ('1 sample', '2 samples')
     """
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def printable(text: str) -> str:
+    """A text as a terminal may show it: what would steer it, or is no text at all, becomes an escape.
+
+    >>> printable("a\\x1b[2Jb\\n")
+    'a\\\\x1b[2Jb\\n'
+    """
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)

@@ -8,7 +8,7 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -169,6 +169,11 @@ def read_json(path: Path, what: str) -> Any:
 def sha256_bytes(content: bytes) -> str:
     """SHA-256 of some bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
+
+
+def sha256_of_digests(digests: Mapping[str, str]) -> str:
+    """One SHA-256 of several files, by their names and their own."""
+    return sha256_bytes("".join(f"{name} {digests[name]}\n" for name in sorted(digests)).encode())
 
 
 def sha256_file(path: Path) -> str:

@@ -103,11 +103,16 @@ def test_an_lr_image_that_cannot_be_read_is_named_once_not_for_every_sample(samp
     assert len(caught.value.problems) == 1 and "0801.png is truncated" in caught.value.problems[0]
 
 
-def test_the_wrong_number_of_samples_is_a_problem_both_ways(samples, tmp_path):
+def test_more_samples_than_there_are_is_a_problem_and_of_too_many_the_first_are_taken(samples, tmp_path):
     with pytest.raises(Problems, match=r"000000_sample00003\.png: missing"):
         pack(samples, tmp_path / "out.zip", samples=4)
-    with pytest.raises(Problems, match=r"000000_sample00002\.png: beyond 2 images of 2 samples"):
-        pack(samples, tmp_path / "out.zip", samples=2)
+    packed = pack(samples, tmp_path / "out.zip", samples=2)
+    assert packed.files == 4 and packed.warnings == ["2 samples beyond 2 per image left out"]
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert "000001_sample00001.png" in archive.namelist()
+        assert "000001_sample00002.png" not in archive.namelist()
+    with zipfile.ZipFile(tmp_path / "out-code.zip") as archive:
+        assert "--samples 2 " in archive.read("REPRODUCE.md").decode()
 
 
 def test_equal_samples_of_one_image_are_a_problem_unless_the_model_is_deterministic(
@@ -124,10 +129,20 @@ def test_equal_samples_of_one_image_are_a_problem_unless_the_model_is_determinis
 def test_a_folder_without_manifest_can_be_packed_with_its_lr_folder(samples, lr_folder, tmp_path):
     (samples / "manifest.json").unlink()
     with pytest.raises(WrongUse, match="give --lr FOLDER"):
-        pack(samples, tmp_path / "out.zip")
-    assert pack(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, seconds=1.5).files == 6
+        pack(samples, tmp_path / "out.zip", seconds=1.5, on_gpu=True)
+    for known in ({}, {"seconds": 1.5}, {"on_gpu": True}):
+        with pytest.raises(WrongUse, match="--seconds NUMBER with --gpu or --cpu"):
+            pack(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, **known)
+    for seconds in (float("nan"), float("inf"), -1.0):
+        with pytest.raises(WrongUse, match="is no run time"):
+            pack(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, seconds=seconds, on_gpu=True)
+    assert pack(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, seconds=1.5, on_gpu=True).files == 6
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
-        assert archive.read("readme.txt").decode().startswith("runtime per image [s] : 1.50\n")
+        assert (
+            archive.read("readme.txt")
+            .decode()
+            .startswith("runtime per image [s] : 1.50\nCPU[1] / GPU[0] : 0\n")
+        )
 
 
 def test_with_one_sample_per_image_names_have_no_number_as_the_official_script_wants(

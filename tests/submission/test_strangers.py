@@ -1,0 +1,199 @@
+"""Archives and folders that others made, and files of other runs that lie around."""
+
+import json
+import os
+import shutil
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from ntire_sr.errors import Problems, WrongUse
+from ntire_sr.files import write_json
+from ntire_sr.generate import Request, generate
+from ntire_sr.manifest import load_manifest
+from ntire_sr.models.table import load_generator
+from ntire_sr.submission.session import PackRequest, pack
+from ntire_sr.submission.sources import MOST_README_BYTES
+from ntire_sr.submission.verify import verify
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def samples(lr_folder, trained, tmp_path) -> Path:
+    """Two images with three samples each and their manifest."""
+    loaded = load_generator(trained / "weights.safetensors", None, CPU)
+    generate(Request(lr_folder, tmp_path / "SR", samples=3), loaded, CPU)
+    return tmp_path / "SR"
+
+
+def zipped(folder: Path, out: Path, **others: bytes) -> Path:
+    with zipfile.ZipFile(out, "w") as archive:
+        for path in sorted(folder.glob("*.png")):
+            archive.write(path, path.name)
+        for name, content in others.items():
+            archive.writestr(name, content)
+    return out
+
+
+def test_parts_are_verified_together(samples, lr_folder, tmp_path):
+    most = sum(path.stat().st_size for path in samples.glob("000000*.png")) + 5000
+    parts = [
+        path for path, _ in pack(PackRequest(samples, tmp_path / "out.zip", max_size=most, split=True)).archives
+    ]
+    assert len(parts) == 2
+    found = verify(parts, lr_folder, manifest_of=samples)
+    assert found.passes and found.samples == 6
+    alone = verify(parts[1:], lr_folder, samples=3)
+    assert "000000_sample00000.png to 000000_sample00002.png: 3 missing" in alone.problems
+    twice = verify([parts[0], shutil.copy(parts[0], tmp_path / "copy.zip"), parts[1]], lr_folder)
+    assert "000000_sample00000.png in copy.zip: is in another archive, too" in twice.problems
+    with pytest.raises(WrongUse, match="is no archive"):
+        verify([parts[0], samples], lr_folder)
+
+
+def test_most_images_say_how_many_samples_there_should_be(samples, lr_folder, tmp_path):
+    for path in samples.glob("000000_*1.png"):
+        path.unlink()
+    found = verify([zipped(samples, tmp_path / "a.zip")], lr_folder)
+    assert found.problems == ["000000_sample00001.png: missing"]
+    (samples / "000000_sample00002.png").unlink()
+    found = verify([zipped(samples, tmp_path / "b.zip")], lr_folder)
+    assert found.problems == ["000000_sample00001.png to 000000_sample00002.png: 2 missing"]
+    found = verify([zipped(tmp_path / "nothing", tmp_path / "c.zip")], lr_folder)
+    assert found.problems == ["there is not one sample"]
+
+
+def test_a_deterministic_entry_is_a_note_and_single_copies_are_problems(samples, lr_folder, tmp_path):
+    for index in (0, 1):
+        for k in (1, 2):
+            shutil.copy(samples / f"{index:06d}_sample00000.png", samples / f"{index:06d}_sample{k:05d}.png")
+    found = verify([zipped(samples, tmp_path / "a.zip")], lr_folder)
+    assert found.passes and "a deterministic entry" in found.notes[0]
+    (samples / "manifest.json").unlink()
+    with pytest.raises(Problems, match="the same image as"):
+        pack(PackRequest(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, seconds=1, on_gpu=False))
+
+
+def test_an_edition_and_a_scale_can_be_asked_for(samples, lr_folder, tmp_path):
+    archive = zipped(samples, tmp_path / "a.zip")
+    found = verify([archive], lr_folder, edition="2022")
+    assert found.problems == [
+        "edition 2022 asks for 100 images; there are 2",
+        "edition 2022 asks for 10 samples per image, not 3",
+    ]
+    found = verify([archive], lr_folder, scale=8)
+    assert (
+        len(found.problems) == 6 and "000000_sample00000.png: 128 x 96 pixels, not 256 x 192" in found.problems
+    )
+
+
+def test_hostile_members_cost_neither_time_nor_memory(lr_folder, tmp_path):
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        for number in range(20_000):
+            archive.writestr(f"{number % 1000:06d}_sample{number // 1000:05d}.png", b"")
+    began = time.process_time()
+    found = verify([tmp_path / "many.zip"], lr_folder)
+    assert time.process_time() - began < 10  # it was 25 s when each name was compared with all
+    assert not found.passes
+    with zipfile.ZipFile(tmp_path / "odd.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(zipfile.ZipInfo("\0x"), b"")
+        archive.writestr("readme.txt", bytes(MOST_README_BYTES + 1))
+    found = verify([tmp_path / "odd.zip"], lr_folder)
+    assert any("a member without a name" in line for line in found.problems)
+    assert any(line.startswith("readme.txt: claims") for line in found.problems)
+
+
+def test_what_a_manifest_promises_is_not_counted_out_one_by_one(samples, lr_folder):
+    content = json.loads((samples / "manifest.json").read_text())
+    write_json(samples / "manifest.json", content | {"samples": 100_000})
+    found = verify([samples], lr_folder)
+    assert "000001_sample00003.png to 000001_sample99999.png: 99997 missing" in found.problems
+    assert len(found.problems) == 2
+
+
+def test_drawing_again_adds_to_the_report_and_never_takes_its_place(samples, lr_folder, tmp_path):
+    fewer = tmp_path / "fewer"
+    fewer.mkdir()
+    shutil.copy(lr_folder / "0801.png", fewer)
+    found = verify([samples], fewer, regenerate=6)
+    assert len(found.drawn_again) == 3 and any("the LR folder holds 1" in line for line in found.problems)
+    (lr_folder / "0802.png").write_bytes((lr_folder / "0802.png").read_bytes()[:60])
+    found = verify([samples], lr_folder, regenerate=6)
+    assert len(found.drawn_again) == 3 and any("0802.png is truncated" in line for line in found.problems)
+
+
+def test_weights_are_found_from_any_folder_and_missed_aloud(samples, trained, lr_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path.parent)
+    assert verify([samples], regenerate=1).passes
+    packed = pack(PackRequest(samples, tmp_path / "out.zip"))
+    with zipfile.ZipFile(packed.code[0]) as archive:
+        assert archive.read("weights.safetensors") == (trained / "weights.safetensors").read_bytes()
+        assert not [name for name in archive.namelist() if name.startswith("code/ntire_sr/models/stochastic_x")]
+    (trained / "weights.safetensors").unlink()
+    packed = pack(PackRequest(samples, tmp_path / "out.zip"))
+    assert len(packed.warnings) == 1 and "the archive with the code lacks them" in packed.warnings[0]
+    assert {"Parameters", "Total complexity"} <= set(packed.blanks)
+
+
+def test_weights_of_the_package_are_found_wherever_the_samples_were_drawn(lr_folder, tmp_path):
+    generate(Request(lr_folder, tmp_path / "SR", samples=2), load_generator("stochastic", 4, CPU), CPU)
+    manifest = load_manifest(tmp_path / "SR")
+    manifest.weights = "/another/machine/stochastic_x4.safetensors"
+    manifest.save(tmp_path / "SR")
+    assert verify([tmp_path / "SR"], regenerate=1).passes
+    assert not pack(PackRequest(tmp_path / "SR", tmp_path / "out.zip")).warnings
+
+
+def test_the_fact_sheet_takes_no_figures_of_other_samples(samples, trained, tmp_path):
+    score = {"samples_sha256": "0" * 64, "summary": {"LPIPS_mean": 0.0123}}
+    write_json(trained / "score" / "score.json", score)
+    other = tmp_path / "other"
+    shutil.copytree(trained, other)
+    (other / "weights.safetensors").write_bytes(b"others")
+    for run in (trained, other):
+        packed = pack(PackRequest(samples, tmp_path / "out.zip", run=run))
+        assert "Measured by ntire-sr score" in packed.blanks
+        with zipfile.ZipFile(packed.code[0]) as archive:
+            assert ("config.json" in archive.namelist()) is (run == trained)
+            assert "score.json" not in archive.namelist()
+
+
+def test_the_fact_sheet_takes_the_score_of_these_samples(samples, trained, tmp_path, ntire_sr_command):
+    words = (
+        "score",
+        "--sr",
+        samples,
+        "--hr",
+        tmp_path / "HR",
+        "--out",
+        trained / "score",
+        "--without-lpips",
+        "--no-report",
+    )
+    result = ntire_sr_command(*words)
+    assert result.code == 0, result.err
+    packed = pack(PackRequest(samples, tmp_path / "out.zip", run=trained))
+    assert "Measured by ntire-sr score" not in packed.blanks
+    with zipfile.ZipFile(packed.code[0]) as archive:
+        assert "score.json" in archive.namelist()
+        assert "multiply-adds per SR pixel once per image" in archive.read("factsheet.md").decode()
+
+
+def test_the_archive_goes_neither_among_the_samples_nor_over_a_device(samples, tmp_path):
+    with pytest.raises(WrongUse, match="lies among the samples"):
+        pack(PackRequest(samples, samples / "out.zip"))
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(WrongUse, match="pipe is no regular file"):
+        pack(PackRequest(samples, tmp_path / "pipe"))
+
+
+def test_what_steers_a_terminal_is_shown_as_an_escape(samples, ntire_sr_command):
+    content = json.loads((samples / "manifest.json").read_text())
+    content["images"][0]["name"] = "\x1b]0;x\x07\x1b[2J.png"
+    write_json(samples / "manifest.json", content)
+    result = ntire_sr_command("verify", samples)
+    assert result.code == 1 and "\x1b" not in result.out and r"\x1b[2J.png" in result.out
