@@ -100,10 +100,14 @@ class _Modulated(nn.Module):
             self.second.weight.mul_(0.1)
 
     def forward(self, x: Tensor, latents: Tensor, noise: Tensor) -> Tensor:
-        scale, shift = self.modulation(latents).chunk(2, 1)
-        scale = MOST_SCALING * torch.tanh(scale / MOST_SCALING)
-        # few passes over memory: at full size they cost as much as the convolutions
-        middle = torch.addcmul(shift, self.first(x), 1 + scale).addcmul(self.strength, noise)
+        weight, bias, channels = self.modulation.weight, self.modulation.bias, x.shape[1]
+        # few passes over memory, in place: at full size they cost as much as the convolutions
+        scale = functional.conv2d(
+            latents, weight[:channels] / MOST_SCALING, bias[:channels] / MOST_SCALING
+        ).tanh_()
+        middle = functional.conv2d(latents, weight[channels:], bias[channels:])  # the shift
+        kept = self.first(x)
+        middle = middle.add_(kept).addcmul_(kept, scale, value=MOST_SCALING).addcmul_(self.strength, noise)
         return self.second(functional.leaky_relu_(middle, SLOPE)).add_(x)
 
 
