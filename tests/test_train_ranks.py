@@ -55,7 +55,9 @@ def test_two_processes_with_the_same_batch_have_the_losses_of_one(model, tmp_pat
     for one, both in zip(logged(alone), logged(shared), strict=True):
         assert one.keys() == both.keys()
         for name in one.keys() - measured:
-            assert both[name] == pytest.approx(one[name], rel=2e-4, abs=1e-6), (one["step"], name)
+            # a gradient jumps where rounding takes a value over the kink of a ReLU or of a distance
+            near = 2e-3 if name == "gradient" else 2e-4
+            assert both[name] == pytest.approx(one[name], rel=near, abs=1e-6), (one["step"], name)
     # not the weights: what projection takes away again (a bias of the last layer) drifts with rounding
     lr = torch.rand(1, 3, 12, 12)
     images = []
