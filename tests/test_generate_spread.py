@@ -118,7 +118,9 @@ def campaign(lr_folder: Path, trained: Path, tmp_path: Path, kills: int, seed: i
     """Draw to the end through kills at random moments; how many struck a process at work."""
     chance = random.Random(seed)
     straight, killed = tmp_path / "straight", tmp_path / "killed"
-    subprocess.run([sys.executable, "-m", *words(lr_folder, trained, straight, 100)], check=True, env=ONE_THREAD)
+    subprocess.run(
+        [sys.executable, "-m", *words(lr_folder, trained, straight, 100)], check=True, env=ONE_THREAD
+    )
     command = [sys.executable, "-m", *words(lr_folder, trained, killed, 100)]
     struck = 0
     for number in range(kills):
