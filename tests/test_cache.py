@@ -190,8 +190,11 @@ def test_a_start_that_was_killed_while_it_made_the_cache_is_followed_by_a_good_o
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert opened(folder, str(given)).digest == expected
-        assert files_of(cache_of(folder, str(given))) == [".json", ".u8", "lock"]
+        # killed behind its last rename it leaves the pixels of before, until the cache is made anew
+        assert set(files_of(cache_of(folder, str(given)))) == {".json", ".u8", "lock"}
         next(folder.glob("2.png")).touch()
+    assert opened(folder, str(given)).digest == expected
+    assert files_of(cache_of(folder, str(given))) == [".json", ".u8", "lock"]
 
 
 def test_a_kill_at_any_write_leaves_the_cache_of_before(folder, tmp_path, monkeypatch, photograph):
