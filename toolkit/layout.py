@@ -131,7 +131,8 @@ def list_images(folder: Path, what: str, recursive: bool = False) -> list[Path]:
         Problems: two files would be the same image (`0801.png` and `0801.jpg`).
     """
     if not folder.is_dir():
-        raise WrongUse(f"the {what} folder {folder} does not exist", "check the path")
+        said = "is no folder" if folder.exists() else "does not exist"
+        raise WrongUse(f"the {what} folder {folder} {said}", "check the path")
     found = [
         path
         for path in (folder.rglob("*") if recursive else folder.iterdir())
