@@ -190,11 +190,21 @@ def test_a_start_that_was_killed_while_it_made_the_cache_is_followed_by_a_good_o
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert opened(folder, str(given)).digest == expected
-        # killed behind its last rename it leaves the pixels of before, until the cache is made anew
-        assert set(files_of(cache_of(folder, str(given)))) == {".json", ".u8", "lock"}
+        assert files_of(cache_of(folder, str(given))) == [".json", ".u8", "lock"]
         next(folder.glob("2.png")).touch()
-    assert opened(folder, str(given)).digest == expected
-    assert files_of(cache_of(folder, str(given))) == [".json", ".u8", "lock"]
+
+
+def test_pixels_of_before_that_a_killed_start_left_are_removed_by_the_next(folder, tmp_path, monkeypatch):
+    given = str(tmp_path / "cache")
+    opened(folder, given)
+    home = cache_of(folder, given)
+    (home / "pixels-0123456789abcdef.u8").write_bytes(b"of an earlier state")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "access", lambda path, mode: False)  # a cache that may only be read
+        assert holds_the_files(opened(folder, given))
+    assert files_of(home) == [".json", ".u8", ".u8", "lock"]
+    assert "none decoded now" in opened(folder, given).where
+    assert files_of(home) == [".json", ".u8", "lock"]
 
 
 def test_a_kill_at_any_write_leaves_the_cache_of_before(folder, tmp_path, monkeypatch, photograph):

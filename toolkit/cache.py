@@ -147,7 +147,9 @@ def _mapped(folder: Path, paths: Sequence[Path], home: Path, console: Console) -
     """The images in the cache `home`, brought up to date where it is not."""
     names = [path.relative_to(folder).as_posix() for path in paths]
     found, made = _load(home), 0
-    if found is None or not _is_current(found[0], paths, names):
+    # gigabytes, if a process was killed after it had replaced the index
+    crowded = len(list(home.glob("pixels-*"))) > 1 and os.access(home, os.W_OK)
+    if found is None or crowded or not _is_current(found[0], paths, names):
         make_folder(home)
         with _alone(home, console) as locked:
             found = _load(home)  # another process may just have made it
@@ -155,6 +157,8 @@ def _mapped(folder: Path, paths: Sequence[Path], home: Path, console: Console) -
                 console.print(f"the cache {home} is damaged and is made again", markup=False, soft_wrap=True)
             if found is None or not _is_current(found[0], paths, names):
                 found, made = _update(folder, paths, names, home, found, locked, console)
+            else:
+                _remove_others(home, locked)
     entries, flat = found
 
     def read(number: int) -> np.ndarray:
@@ -260,15 +264,21 @@ def _update(
         flat = np.memmap(target, np.uint8, "r").view(np.ndarray)
     except OSError as error:
         raise explain(error, f"cannot write the cache {home}") from error
-    # of earlier states, and of processes that were killed; without a lock one may be at work right now
+    _remove_others(home, locked)
+    _refuse(folder, problems)
+    return (entries, flat), len(new)
+
+
+def _remove_others(home: Path, locked: bool) -> None:
+    """Remove the files of earlier states and of processes that were killed; without a lock one may be at work
+    right now, so that young ones stay."""
+    used = json.loads((home / "index.json").read_text(encoding="utf-8"))["pixels"]
     before_s = time.time() - (0 if locked else STALE_SECONDS)
     for path in home.iterdir():
-        if path.name != target.name and path.name.startswith(("pixels-", ".pixels-", ".index.json.")):
+        if path.name != used and path.name.startswith(("pixels-", ".pixels-", ".index.json.")):
             with suppress(OSError):  # another training on Windows still reads it
                 if locked or path.stat().st_mtime < before_s:
                     path.unlink()
-    _refuse(folder, problems)
-    return (entries, flat), len(new)
 
 
 @contextmanager
