@@ -48,16 +48,19 @@ def logged(run: RunFolder) -> list[dict[str, float]]:
 def test_two_processes_with_the_same_batch_have_the_losses_of_one(model, tmp_path):
     values = {**MODELS[model], "batch": 4, "steps": 4}
     alone, shared = RunFolder(tmp_path / "alone"), RunFolder(tmp_path / "shared")
-    train(plan_training(values), alone)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as torchrun's processes have: with two a gradient's length is off by up to 8e-4
+    try:
+        train(plan_training(values), alone)
+    finally:
+        torch.set_num_threads(threads)
     said = spread(2, shared.path, values)
     assert said.count("finished: 4 steps") == 1  # one process speaks
     measured = {"images_per_second", "loader_share"}
     for one, both in zip(logged(alone), logged(shared), strict=True):
         assert one.keys() == both.keys()
         for name in one.keys() - measured:
-            # a gradient jumps where rounding takes a value over the kink of a ReLU or of a distance
-            near = 2e-3 if name == "gradient" else 2e-4
-            assert both[name] == pytest.approx(one[name], rel=near, abs=1e-6), (one["step"], name)
+            assert both[name] == pytest.approx(one[name], rel=2e-4, abs=1e-6), (one["step"], name)
     # not the weights: what projection takes away again (a bias of the last layer) drifts with rounding
     lr = torch.rand(1, 3, 12, 12)
     images = []
