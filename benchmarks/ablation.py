@@ -1,11 +1,11 @@
 """What each part of the training is worth: every row has the same processor time, data and measure.
 
-    python benchmarks/ablation.py --hr FOLDER --out FOLDER [--minutes 10 --threads 1 --only NAME ...]
+    python benchmarks/ablation.py --hr FOLDER --out FOLDER [--scale 4 --minutes 10 --threads 1 --only NAME ...]
 
 A row is a training with its own settings. Its steps are what fits into the time: a few steps are timed
 first. Some photographs of the folder are held out of all trainings; samples of their middles are drawn
 and scored. What is finished is kept in OUT/rows, so that a run goes on where it stopped; OUT/table.md is
-the table, OUT/samples.png a row of pictures per row of it.
+the table, OUT/samples.png a row of pictures per row of it. Each scale has an OUT of its own.
 """
 
 import argparse
@@ -45,6 +45,7 @@ class Row:
 
 STOCHASTIC = {"model": "stochastic"}
 SRGAN = {"model": "srgan", "batch": 6, "patch": 96, "average": 0.999}
+RECIPE = {"gamma": 0.5, "adversarial": 1.0, "best": 0.02}
 ROWS = (
     Row("bicubic", "bicubic + projection", None),
     Row("l1", "L1 + projection", STOCHASTIC | {"warm_up": 1.0}),
@@ -57,6 +58,7 @@ ROWS = (
     Row("gamma40", "gamma .40", STOCHASTIC | {"gamma": 0.40}),
     Row("gamma55", "gamma .55", STOCHASTIC | {"gamma": 0.55}),
     Row("adversarial1", "adversarial share 1", STOCHASTIC | {"adversarial": 1.0}),
+    Row("recipe", "the recipe of the package's weights", STOCHASTIC | RECIPE),
     Row("no-adversarial", "without adversarial term", STOCHASTIC | {"adversarial": 0.0}),
     Row("no-best", "without best-of-K", STOCHASTIC | {"best": 0.0}),
     Row("sample-wide", "with a latent for the whole sample", STOCHASTIC | {"sample_wide": True}),
@@ -64,7 +66,7 @@ ROWS = (
 )
 
 
-def split(hr: Path, out: Path) -> tuple[Path, Path, Path]:
+def split(hr: Path, out: Path, scale: int) -> tuple[Path, Path, Path]:
     """Folders of photographs to train on (links), of held-out middles, and of their LR images."""
     training, held, lr = out / "train", out / "HR", out / "LR"
     paths = list_images(hr, "HR", recursive=True)
@@ -83,7 +85,7 @@ def split(hr: Path, out: Path) -> tuple[Path, Path, Path]:
             crop = np.ascontiguousarray(image[top : top + height, left : left + width])
             write_png(held / f"{number:04d}.png", crop)
         part = out / "LR.part"
-        make_lr(held, part, 4)
+        make_lr(held, part, scale)
         part.rename(lr)  # under its name only when all is there
     return training, held, lr
 
@@ -104,20 +106,21 @@ def steps_in(seconds: float, settings: dict[str, Any], training: Path) -> int:
 
 
 def measure(
-    row: Row, out: Path, folders: tuple[Path, Path, Path], minutes: float, threads: int
+    row: Row, out: Path, folders: tuple[Path, Path, Path], scale: int, minutes: float, threads: int
 ) -> dict[str, Any]:
     """Train, draw and score one row, from where it had come to."""
     training, held, lr = folders
     run = out / "runs" / row.name
+    settings = (row.settings or {}) | {"scale": scale}
     weights: str | Path = "bicubic"
     found: dict[str, Any] = {"name": row.name, "settings": row.settings, "steps": 0, "cpu_seconds": 0.0}
     if row.settings is not None:
         if (run / "config.json").exists():
             steps, interrupted = read_json(run / "config.json", "configuration")["steps"], True
         else:
-            steps, interrupted = steps_in(60 * minutes, row.settings, training), False
+            steps, interrupted = steps_in(60 * minutes, settings, training), False
         words = [
-            f"{name}={value}" for name, value in (row.settings | {"hr": training, "validation": "none"}).items()
+            f"{name}={value}" for name, value in (settings | {"hr": training, "validation": "none"}).items()
         ]
         options = [word for setting in words for word in ("--set", setting)]
         options += ["--run", run, "--steps", steps, "--max-minutes", 0, "--device", "cpu", "--resume"]
@@ -125,8 +128,8 @@ def measure(
         weights = run / "weights.safetensors"
         found |= {"steps": steps, "cpu_seconds": None if interrupted else round(spent, 1)}
     samples = out / "samples" / row.name
-    draw(weights, 4, lr, samples, threads)
-    return found | {"summary": score(samples, held, out / "scores" / row.name, 4, threads)["summary"]}
+    draw(weights, scale, lr, samples, threads)
+    return found | {"summary": score(samples, held, out / "scores" / row.name, scale, threads)["summary"]}
 
 
 def table(found: list[tuple[Row, dict[str, Any]]]) -> str:
@@ -148,17 +151,17 @@ def table(found: list[tuple[Row, dict[str, Any]]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def pictures(out: Path, finished: list[Row], threads: int) -> np.ndarray:
+def pictures(out: Path, finished: list[Row], scale: int, threads: int) -> np.ndarray:
     """A row per row: of a place in each photograph embedded in scikit-image HR, two samples, and six times
     the samples' standard deviation. (The held-out photographs may not be ours to show.)"""
     folder = RunFolder(out)
-    lr = write_validation(folder, 4)
+    lr = write_validation(folder, scale)
     hr = [read_image(path) for path in list_images(folder.validation_hr, "HR")]
     rows = []
     for row in finished:
         samples = out / "pictured" / row.name
         weights = "bicubic" if row.settings is None else out / "runs" / row.name / "weights.safetensors"
-        draw(weights, 4, lr, samples, threads)
+        draw(weights, scale, lr, samples, threads)
         parts = []
         for number, (top, left) in enumerate(PICTURED):
             place = (slice(top, top + PICTURE), slice(left, left + PICTURE))
@@ -174,23 +177,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hr", type=Path, required=True, help="folder of photographs")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--scale", type=int, choices=(4, 8), default=4)
     parser.add_argument("--minutes", type=float, default=10, help="of processor time per row")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--only", nargs="*", help="names of rows: " + ", ".join(row.name for row in ROWS))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     out = make_folder(options.out)
-    folders = split(options.hr, out)
+    folders = split(options.hr, out, options.scale)
     for row in ROWS:
         kept = out / "rows" / f"{row.name}.json"
         if (options.only and row.name not in options.only) or kept.exists():
             continue
         print(f"{row.name} ...", flush=True)
-        write_json(kept, measure(row, out, folders, options.minutes, options.threads))
+        write_json(kept, measure(row, out, folders, options.scale, options.minutes, options.threads))
     finished = [row for row in ROWS if (out / "rows" / f"{row.name}.json").exists()]
     text = table([(row, json.loads((out / "rows" / f"{row.name}.json").read_text())) for row in finished])
     write_whole(out / "table.md", text)
-    write_png(out / "samples.png", pictures(out, finished, options.threads))
+    write_png(out / "samples.png", pictures(out, finished, options.scale, options.threads))
     print(text)
 
 
