@@ -320,7 +320,8 @@ def load_pristine(path: Path = PRISTINE_FILE) -> Pristine:
     try:
         with safe_open(path, "pt") as file:
             facts = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
     except OSError as error:
         raise explain(error, f"cannot read {path}") from error
     except SafetensorError as error:

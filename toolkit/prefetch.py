@@ -38,7 +38,7 @@ class Prefetch(Generic[Prepared, Ready]):
         self.waited_seconds = 0.0  # that the loop spent in here, waiting and finishing
         self._prepare, self._finish = prepare, finish
         self._steps = range(first, end)
-        self._done: SimpleQueue[tuple[Prepared | None, BaseException | None]] = SimpleQueue()
+        self._done: SimpleQueue[Prepared | BaseException] = SimpleQueue()
         self._room = threading.Semaphore(AHEAD)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._work, name="prefetch", daemon=True)
@@ -60,18 +60,18 @@ class Prefetch(Generic[Prepared, Ready]):
             if self._closed.is_set():
                 return
             try:
-                self._done.put((self._prepare(step), None))
+                self._done.put(self._prepare(step))
             except BaseException as error:  # raised in the loop, at the step that it belongs to
-                self._done.put((None, error))
+                self._done.put(error)
                 return
 
     def __iter__(self) -> Iterator[Ready]:
         for _ in self._steps:
             asked = time.monotonic()
-            prepared, error = self._done.get()
-            if error is not None:
-                raise error
+            prepared = self._done.get()
+            if isinstance(prepared, BaseException):
+                raise prepared
             self._room.release()
-            ready = self._finish(prepared)  # type: ignore[arg-type]
+            ready = self._finish(prepared)
             self.waited_seconds += time.monotonic() - asked
             yield ready

@@ -1,6 +1,7 @@
 """The model `stochastic`: its network, its discriminator and a step of its training."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -137,41 +138,40 @@ def test_the_discriminator_judges_every_place_and_sees_the_whole_patch():
     assert gradient[1].abs().max() == 0  # images are judged one by one
 
 
-def test_the_discriminator_learns_a_difference_in_texture_within_a_hundred_steps():
+def share_judged_right(draw: Callable[[], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> float:
+    """Of places, by a discriminator that learnt for a hundred steps: `draw` gives a real image, a false
+    one, and what stands beside either."""
     torch.manual_seed(0)
     phi = FilterBank()
     discriminator = UNetDiscriminator(8, [maps.shape[1] for maps in phi(torch.zeros(1, 3, 32, 32))])
     optimiser = torch.optim.AdamW(discriminator.parameters(), 1e-3, betas=(0.5, 0.99))
     right = []
     for _ in range(100):
-        real = torch.rand(4, 3, 32, 32)
-        fake = 0.5 + (torch.rand(4, 3, 32, 32) - 0.5) * 0.6  # the same noise, weaker
-        beside = torch.rand(4, 3, 32, 32)
-        judged = [discriminator(each, phi(each), beside, phi(beside)) for each in (real, fake)]
+        real, false, beside = draw()
+        judged = [discriminator(each, phi(each), beside, phi(beside)) for each in (real, false)]
         loss = adversarial_loss(judged[0], True) + adversarial_loss(judged[1], False)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         right.append(((judged[0] > 0).float().mean() + (judged[1] < 0).float().mean()).item() / 2)
-    assert sum(right[-10:]) / 10 > 0.8
+    return sum(right[-10:]) / 10
+
+
+def noise() -> torch.Tensor:
+    return torch.rand(4, 3, 32, 32)
+
+
+def test_the_discriminator_learns_a_difference_in_texture_within_a_hundred_steps():
+    assert share_judged_right(lambda: (noise(), 0.5 + (noise() - 0.5) * 0.6, noise())) > 0.8
 
 
 def test_the_discriminator_catches_samples_that_are_too_alike_though_each_looks_real():
-    torch.manual_seed(0)
-    phi = FilterBank()
-    discriminator = UNetDiscriminator(8, [maps.shape[1] for maps in phi(torch.zeros(1, 3, 32, 32))])
-    optimiser = torch.optim.AdamW(discriminator.parameters(), 1e-3, betas=(0.5, 0.99))
-    right = []
-    for _ in range(100):
-        hr, sample, fresh = (torch.rand(4, 3, 32, 32) for _ in range(3))
+    def draw():
+        hr, sample, fresh = noise(), noise(), noise()
         other = torch.where(torch.rand(4, 1, 32, 32) < 0.5, sample, fresh)  # by itself of the same law as hr
-        judged = [discriminator(each, phi(each), sample, phi(sample)) for each in (hr, other)]
-        loss = adversarial_loss(judged[0], True) + adversarial_loss(judged[1], False)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        right.append(((judged[0] > 0).float().mean() + (judged[1] < 0).float().mean()).item() / 2)
-    assert sum(right[-10:]) / 10 > 0.8
+        return hr, other, sample
+
+    assert share_judged_right(draw) > 0.8
 
 
 def test_samples_are_lr_exact_in_training_before_any_rounding():

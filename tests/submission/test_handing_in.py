@@ -11,11 +11,9 @@ import pytest
 import torch
 
 from ntire_sr.errors import Failure, Problems, WrongUse
-from ntire_sr.generate import Request, generate
 from ntire_sr.images import read_image, write_png
 from ntire_sr.layout import SampleName
 from ntire_sr.manifest import load_manifest
-from ntire_sr.models.table import load_generator
 from ntire_sr.submission.archive import END_BYTES, ENTRY_BYTES, split_images
 from ntire_sr.submission.editions import parse_size
 from ntire_sr.submission.factsheet import BLANK
@@ -24,14 +22,6 @@ from ntire_sr.submission.session import PackRequest, pack
 from ntire_sr.submission.verify import verify
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def samples(lr_folder, trained, tmp_path) -> Path:
-    """Two images with three samples each and their manifest."""
-    loaded = load_generator(trained / "weights.safetensors", None, CPU)
-    generate(Request(lr_folder, tmp_path / "SR", samples=3), loaded, CPU)
-    return tmp_path / "SR"
 
 
 @pytest.fixture

@@ -20,14 +20,6 @@ from ntire_sr.submission.session import pack as pack_request
 from ntire_sr.submission.sources import Source
 
 
-@pytest.fixture
-def samples(lr_folder, trained, tmp_path):
-    """Two images with three samples each and their manifest."""
-    loaded = load_generator(trained / "weights.safetensors", None, torch.device("cpu"))
-    generate(Request(lr_folder, tmp_path / "SR", samples=3), loaded, torch.device("cpu"))
-    return tmp_path / "SR"
-
-
 def pack(sr, out, **options) -> Packed:
     return pack_request(PackRequest(sr, out, **options))
 

@@ -22,14 +22,6 @@ from ntire_sr.submission.verify import verify
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def samples(lr_folder, trained, tmp_path) -> Path:
-    """Two images with three samples each and their manifest."""
-    loaded = load_generator(trained / "weights.safetensors", None, CPU)
-    generate(Request(lr_folder, tmp_path / "SR", samples=3), loaded, CPU)
-    return tmp_path / "SR"
-
-
 def zipped(folder: Path, out: Path, **others: bytes) -> Path:
     with zipfile.ZipFile(out, "w") as archive:
         for path in sorted(folder.glob("*.png")):
