@@ -112,22 +112,22 @@ class _Modulated(nn.Module):
 
 
 def _doubled(x: Tensor) -> Tensor:
-    """Twice as high and wide, smoothly, so that nothing shows the LR grid."""
+    """Twice as high and wide. Nothing of where the old pixels lay is left where values change evenly: a
+    convolution behind nearest-neighbour doubling sees every second pixel's neighbours differ, pixel shuffle
+    has weights of its own for each (Odena et al., "Deconvolution and Checkerboard Artifacts", Distill 2016),
+    and training makes stripes of one pixel of that, which pass for variety."""
     return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 class _Doubling(nn.Module):
-    """Nearest-neighbour enlargement by 2 and a convolution, which has the same weights for all four new
-    pixels: pixel shuffle has some for each, even where it starts without (ICNR), and learns to draw
-    checkerboards that pass for variety (Odena et al., "Deconvolution and Checkerboard Artifacts", Distill
-    2016)."""
+    """Bilinear enlargement by 2 and a convolution."""
 
     def __init__(self, channels: int, out_channels: int):
         super().__init__()
         self.convolution = nn.Conv2d(channels, out_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.leaky_relu_(self.convolution(functional.interpolate(x, scale_factor=2)), SLOPE)
+        return functional.leaky_relu_(self.convolution(_doubled(x)), SLOPE)
 
 
 class StochasticGenerator(nn.Module):
@@ -160,10 +160,11 @@ class StochasticGenerator(nn.Module):
         with torch.no_grad():
             self.tail.weight.mul_(0.1)
             self.tail.bias.zero_()
-        # the tail reaches 1 pixel at full size; a block 2 and a doubling's convolution 1 at their size
+        # the tail reaches 1 pixel at full size; a block 2 and a doubling's convolution 1 at their size, and
+        # bilinear values 1 more pixel of the size before
         reach = 1
         for _ in range(doublings):
-            reach = math.ceil((reach + 2 + 1) / 2)
+            reach = (reach + 2 + 1) // 2 + 1
         dense = DENSE_PER_GROUP * (DENSE_LAYERS + 1)
         self.trunk_reach = 1 + dense * a.groups + 1
         self.sample_reach = reach + 2 * a.blocks

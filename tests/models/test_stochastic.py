@@ -99,12 +99,17 @@ def test_sample_wide_latents_are_the_same_at_every_place():
     assert not torch.equal(latents.fine[0], latents.fine[1])
 
 
-def test_a_doubling_treats_all_pixels_alike_and_so_draws_no_checkerboard_of_its_own():
-    flat = torch.rand(1, 5, 1, 1).expand(1, 5, 6, 6)
-    maps = _Doubling(5, 3)(flat)
-    assert maps.shape == (1, 3, 12, 12)
-    inside = maps[:, :, 1:-1, 1:-1]
-    assert torch.allclose(inside, inside[:, :, :1, :1].expand_as(inside), atol=1e-6)
+def test_a_doubling_draws_no_stripes_or_checkerboard_of_its_own():
+    made = _Doubling(5, 3).double()
+    torch.nn.init.constant_(made.convolution.bias, 10.0)  # nothing meets the kink of the ReLU
+    slopes = torch.randn(1, 5, 2, 1, 1).double()
+    rows, columns = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
+    maps = made(0.1 * (slopes[:, :, 0] * rows + slopes[:, :, 1] * columns))
+    assert maps.shape == (1, 3, 16, 16)
+    inside = maps[:, :, 2:-2, 2:-2]  # even where the values given are even: second differences vanish
+    for axis in (2, 3):
+        assert inside.diff(dim=axis).abs().max() > 1e-3
+        assert inside.diff(n=2, dim=axis).abs().max() < 1e-9
 
 
 def test_latents_scale_a_channel_within_bounds_however_large_they_are():
