@@ -54,15 +54,15 @@ class StochasticSettings(Architecture):
     """Architecture, loss and optimiser of `stochastic`."""
 
     samples: int = 2  # K, drawn of each LR crop in a step
-    gamma: float = 0.49  # weight of the samples' distance from one another; 0.5 is the proper score
+    gamma: float = 0.5  # weight of the samples' distance from one another; 0.5 is the proper score
     norms: bool = True  # Euclidean distances; false: squared ones, which need a gamma under 0.5
     pixel: float = 1.0  # weight of the energy score of single pixels
     window: float = 1.0  # weight of the energy score of windows of pixels
     window_px: int = 7  # side of these windows, odd
     filters: float = 1.0  # weight of the energy score of oriented filters
     feature: float = 2.0  # weight of the energy score of features
-    best: float = 0.05  # weight of the local best-of-K on features
-    adversarial: float = 0.3  # gradient of the adversarial loss at the samples, as a share of the rest's
+    best: float = 0.02  # weight of the local best-of-K on features
+    adversarial: float = 1.0  # gradient of the adversarial loss at the samples, as a share of the rest's
     consistency: float = 0.2  # weight of the L1 to the LR image of what the network draws before projection
     out_of_range: float = 1.0  # weight of the mean distance of values to [0, 1]
     warm_up: float = 0.05  # share of the steps with an L1 loss alone
