@@ -21,6 +21,7 @@ from ntire_sr.data import TRAINING_PHOTOGRAPHS, VALIDATION_PHOTOGRAPHS, embedded
 from ntire_sr.files import make_folder, write_whole
 from ntire_sr.images import read_image, write_png
 from ntire_sr.layout import SampleName, list_images
+from ntire_sr.models.table import MODELS
 from ntire_sr.resize import CROP_MULTIPLE
 
 SIDE = 160  # of a pictured place
@@ -42,7 +43,7 @@ def row(says: str, found: dict[str, Any]) -> str:
     r = [f"{s[name]:.2f}" if s.get(name) is not None else "" for name in ("r_LPIPS", "r_pixels")]
     figures = [
         *(f"{s[name]:.3f}" for name in ("LPIPS_mean", "LPIPS_best_sample", "LPIPS_worst_sample")),
-        f"{s['score']:.1f}", *r, *(f"{s[name]:.1f}" for name in ("LRPSNR_mean", "LRPSNR_worst_sample")),
+        f"{s['score'] or 0:.1f}", *r, *(f"{s[name]:.1f}" for name in ("LRPSNR_mean", "LRPSNR_worst_sample")),
         f"{s['niqe']:.2f}",
     ]  # fmt: skip
     return " | ".join([f"| {says}", *figures]) + " |"
@@ -57,7 +58,8 @@ def table(folders: list[Path], weights: dict[str, str], scale: int, out: Path, t
         for number, (says, file) in enumerate(weights.items()):
             print(f"{hr.name}: {says} ...", flush=True)
             samples = place / f"samples_x{scale}_{number}"
-            draw(file, scale, lr, samples, threads)
+            always_alike = file in MODELS and MODELS[file].training is None
+            draw(file, scale, lr, samples, threads, 1 if always_alike else SAMPLES)
             found = score(samples, hr, place / f"score_x{scale}_{number}", scale, threads)
             niqe = found["summary"]["niqe_of_HR"]
             rows.append(row(says, found))

@@ -26,9 +26,9 @@ def command(*words: object, threads: int) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def draw(weights: str | Path, scale: int, lr: Path, out: Path, threads: int) -> None:
-    """Ten samples of each LR image, what is there already is kept."""
-    words = ("--lr", lr, "--weights", weights, "--scale", scale, "--samples", SAMPLES, "--out", out)
+def draw(weights: str | Path, scale: int, lr: Path, out: Path, threads: int, samples: int = SAMPLES) -> None:
+    """Samples of each LR image, what is there already is kept."""
+    words = ("--lr", lr, "--weights", weights, "--scale", scale, "--samples", samples, "--out", out)
     command("generate", *words, threads=threads)
 
 
