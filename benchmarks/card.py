@@ -43,7 +43,7 @@ def row(says: str, found: dict[str, Any]) -> str:
     r = [f"{s[name]:.2f}" if s.get(name) is not None else "" for name in ("r_LPIPS", "r_pixels")]
     figures = [
         *(f"{s[name]:.3f}" for name in ("LPIPS_mean", "LPIPS_best_sample", "LPIPS_worst_sample")),
-        f"{s['score'] or 0:.1f}", *r, *(f"{s[name]:.1f}" for name in ("LRPSNR_mean", "LRPSNR_worst_sample")),
+        f"{s['score'] or 0:.1f}", *r, *(f"{float(s[name]):.1f}" for name in ("LRPSNR_mean", "LRPSNR_worst_sample")),
         f"{s['niqe']:.2f}",
     ]  # fmt: skip
     return " | ".join([f"| {says}", *figures]) + " |"
