@@ -5,7 +5,8 @@
 A row is a training with its own settings. Its steps are what fits into the time: a few steps are timed
 first. Some photographs of the folder are held out of all trainings; samples of their middles are drawn
 and scored. What is finished is kept in OUT/rows, so that a run goes on where it stopped; OUT/table.md is
-the table, OUT/samples.png a row of pictures per row of it. Each scale has an OUT of its own.
+the table, OUT/samples.png a row of pictures per row of it. Each scale has an OUT of its own; with
+--start-from OTHER_OUT each row begins with the weights of the same row there.
 """
 
 import argparse
@@ -104,25 +105,26 @@ def steps_in(seconds: float, settings: dict[str, Any], training: Path) -> int:
 
 
 def measure(
-    row: Row, out: Path, folders: tuple[Path, Path, Path], scale: int, minutes: float, threads: int
+    row: Row, out: Path, folders: tuple[Path, Path, Path], options: argparse.Namespace
 ) -> dict[str, Any]:
     """Train, draw and score one row, from where it had come to."""
     training, held, lr = folders
     run = out / "runs" / row.name
+    scale, threads = options.scale, options.threads
     settings = (row.settings or {}) | {"scale": scale}
+    if options.start_from:
+        settings["start_from"] = str((options.start_from / "runs" / row.name / "weights.safetensors").resolve())
     weights: str | Path = "bicubic"
     found: dict[str, Any] = {"name": row.name, "settings": row.settings, "steps": 0, "cpu_seconds": 0.0}
     if row.settings is not None:
         if (run / "config.json").exists():
             steps, interrupted = read_json(run / "config.json", "configuration")["steps"], True
         else:
-            steps, interrupted = steps_in(60 * minutes, settings, training), False
-        words = [
-            f"{name}={value}" for name, value in (settings | {"hr": training, "validation": "none"}).items()
-        ]
-        options = [word for setting in words for word in ("--set", setting)]
-        options += ["--run", run, "--steps", steps, "--max-minutes", 0, "--device", "cpu", "--resume"]
-        spent = command("train", *options, threads=threads)
+            steps, interrupted = steps_in(60 * options.minutes, settings, training), False
+        chosen = settings | {"hr": training, "validation": "none"}
+        words = [word for name, value in chosen.items() for word in ("--set", f"{name}={value}")]
+        words += ["--run", str(run), "--steps", str(steps), "--max-minutes", "0", "--device", "cpu", "--resume"]
+        spent = command("train", *words, threads=threads)
         weights = run / "weights.safetensors"
         found |= {"steps": steps, "cpu_seconds": None if interrupted else round(spent, 1)}
     samples = out / "samples" / row.name
@@ -178,6 +180,7 @@ def main() -> None:
     parser.add_argument("--scale", type=int, choices=(4, 8), default=4)
     parser.add_argument("--minutes", type=float, default=10, help="of processor time per row")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--start-from", type=Path, metavar="OTHER_OUT", help="an OUT of the other scale")
     parser.add_argument("--only", nargs="*", help="names of rows: " + ", ".join(row.name for row in ROWS))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -188,7 +191,7 @@ def main() -> None:
         if (options.only and row.name not in options.only) or kept.exists():
             continue
         print(f"{row.name} ...", flush=True)
-        write_json(kept, measure(row, out, folders, options.scale, options.minutes, options.threads))
+        write_json(kept, measure(row, out, folders, options))
     finished = [row for row in ROWS if (out / "rows" / f"{row.name}.json").exists()]
     text = table([(row, json.loads((out / "rows" / f"{row.name}.json").read_text())) for row in finished])
     write_whole(out / "table.md", text)
