@@ -339,7 +339,7 @@ MODEL = Model(
     deterministic=False,
     settings=StochasticSettings,
     presets={
-        "tiny": {"batch": 6, "patch": 96, "steps": 4800, "max_minutes": 60.0},
+        "tiny": {"batch": 6, "patch": 96, "steps": 4800, "max_minutes": 120.0},
         "small": {
             "channels": 64,
             "growth": 32,
