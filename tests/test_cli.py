@@ -15,6 +15,7 @@ from conftest import TINIEST_WORDS
 from ntire_sr.files import sha256_file
 from ntire_sr.images import write_png
 from ntire_sr.layout import SampleName
+from ntire_sr.manifest import load_manifest
 from ntire_sr.models.table import shipped_weights
 
 
@@ -205,17 +206,27 @@ def test_the_demonstration_ends_with_table_report_and_archive_and_goes_on_where_
         "S_2",
         "report: ",
         "archive: ",
+        "the weights that were trained here:",
+        "the weights that come with the package:",
         "LPIPS was not measured",
         "alexnet-owt-7be5be79.pth",
     ):
         assert part in result.out
-    page = (in_empty_folder / "runs/demo/score/report.html").read_text(encoding="utf-8")
-    assert "alexnet-owt-7be5be79.pth" in page and "--without-lpips was given" not in page
+    for place in ("score", "shipped/score"):
+        page = (in_empty_folder / "runs/demo" / place / "report.html").read_text(encoding="utf-8")
+        assert "alexnet-owt-7be5be79.pth" in page and "--without-lpips was given" not in page
+    assert {
+        load_manifest(in_empty_folder / "runs/demo" / place).settings.weights_sha256
+        for place in ("samples", "shipped/samples")
+    } == {
+        sha256_file(in_empty_folder / "runs/demo/weights.safetensors"),
+        sha256_file(shipped_weights("stochastic", 4)),
+    }
     again = ntire_sr_command("demo", "--steps", 2, "--samples", 2)
     assert again.code == 0
-    assert "kept: " in again.out and "0 written, 4 kept" in again.out
+    assert "kept: " in again.out and again.out.count("0 written, 4 kept") == 2
     more = ntire_sr_command("demo", "--steps", 3, "--samples", 3)
-    assert more.code == 0 and "6 written" in more.out
+    assert more.code == 0 and "(6 written, 0 kept" in more.out and "(2 written, 4 kept" in more.out
 
 
 def test_doctor_names_versions_and_where_pretrained_files_lie(ntire_sr_command, monkeypatch, tmp_path):
