@@ -266,7 +266,8 @@ def data_check(hr: Path, validation: Path | None, patch: int, as_json: bool) -> 
 def demo(run: Path, max_minutes: float, steps: int, samples: int, device: str) -> None:
     """Train, generate, score and package on the embedded photographs.
 
-    Draws and scores with the weights that come with the package as well, into RUN/shipped. Needs no download. Goes on where an earlier call stopped.
+    Draws and scores with the weights that come with the package as well, into RUN/shipped. Needs no
+    download. Goes on where an earlier call stopped.
     """
     from ntire_sr.demo import demonstrate
 
