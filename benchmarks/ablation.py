@@ -20,13 +20,14 @@ import numpy as np
 import torch
 from measuring import SAMPLES, command, draw, score
 
-from ntire_sr.data import Photographs, make_lr, write_validation
-from ntire_sr.files import make_folder, read_json, write_json, write_whole
-from ntire_sr.images import read_image, write_png
-from ntire_sr.layout import RunFolder, SampleName, list_images
-from ntire_sr.models.contract import seeded
-from ntire_sr.plan import plan_training
-from ntire_sr.ranks import Ranks
+from ntire_sr.core.distributed import Ranks
+from ntire_sr.core.files import make_folder, read_json, write_json, write_whole
+from ntire_sr.core.images import read_image, write_png
+from ntire_sr.core.layout import RunFolder, SampleName, list_images
+from ntire_sr.core.seeding import seeded
+from ntire_sr.data.lr_images import make_lr, write_validation
+from ntire_sr.data.patches import Photographs
+from ntire_sr.training.run_config import plan_training
 
 HELD_OUT = 12  # photographs
 SIDE = 384  # pixels of the middle of each that is measured, at most

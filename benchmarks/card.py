@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from measuring import SAMPLES, draw, score
 
-from ntire_sr.data import TRAINING_PHOTOGRAPHS, VALIDATION_PHOTOGRAPHS, embedded_photographs, make_lr
-from ntire_sr.files import make_folder, write_whole
-from ntire_sr.images import read_image, write_png
-from ntire_sr.layout import SampleName, list_images
-from ntire_sr.models.table import MODELS
-from ntire_sr.resize import CROP_MULTIPLE
+from ntire_sr.core.downscale import CROP_MULTIPLE
+from ntire_sr.core.files import make_folder, write_whole
+from ntire_sr.core.images import read_image, write_png
+from ntire_sr.core.layout import SampleName, list_images
+from ntire_sr.data.lr_images import make_lr
+from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, VALIDATION_PHOTOGRAPHS, embedded_photographs
+from ntire_sr.models.registry import MODELS
 
 SIDE = 160  # of a pictured place
 SHOWN = 3  # samples

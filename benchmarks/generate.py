@@ -21,15 +21,15 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ntire_sr.data import VALIDATION_PHOTOGRAPHS, embedded_photographs
-from ntire_sr.device import keep_freed_memory
-from ntire_sr.draw import AUTO_TILE_PX, Drawer
-from ntire_sr.images import read_image, to_array, to_tensor, to_unit
-from ntire_sr.models.consistency import make_consistent
-from ntire_sr.models.contract import seeded
-from ntire_sr.models.table import MODELS
-from ntire_sr.plan import plan_training
-from ntire_sr.resize import downscale_8bit
+from ntire_sr.core.device import keep_freed_memory
+from ntire_sr.core.downscale import downscale_8bit
+from ntire_sr.core.images import read_image, to_array, to_tensor, to_unit
+from ntire_sr.core.seeding import seeded
+from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
+from ntire_sr.models.projection import make_consistent
+from ntire_sr.models.registry import MODELS
+from ntire_sr.sampling.sampler import AUTO_TILE_PX, Drawer
+from ntire_sr.training.run_config import plan_training
 
 CPU = torch.device("cpu")
 SAMPLES = 10

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ntire_sr.files import read_json
+from ntire_sr.core.files import read_json
 
 SAMPLES = 10
 

@@ -2,7 +2,7 @@
 
     python benchmarks/score.py [--width 2040 --height 1352 --samples 10 --rounds 3 --device cpu]
 
-Everything runs in one process, warmed, in turns, from PNG files: ours is `ntire_sr.evaluation.run.Scorer`
+Everything runs in one process, warmed, in turns, from PNG files: ours is `ntire_sr.evaluation.scorer.Scorer`
 as the `score` command calls it. The official way is written here from the challenge's description: for
 each sample LPIPS of both images with autograd on, and D of both images in numpy.
 """
@@ -23,15 +23,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ntire_sr.core.downscale import downscale_8bit, lr_squared_error, reduction_matrix
+from ntire_sr.core.images import read_png, to_tensor, write_png
+from ntire_sr.core.pretrained import ALEXNET, find, lpips_linear_layers
 from ntire_sr.evaluation import lpips as ours
 from ntire_sr.evaluation.diversity import RunningDiversity
 from ntire_sr.evaluation.lpips import Lpips, enlarged
-from ntire_sr.evaluation.pairs import Pair
+from ntire_sr.evaluation.matching import Pair
 from ntire_sr.evaluation.pixels import PixelErrors, box_mean
-from ntire_sr.evaluation.run import Scorer, Settings
-from ntire_sr.images import read_png, to_tensor, write_png
-from ntire_sr.pretrained import ALEXNET, find, lpips_linear_layers
-from ntire_sr.resize import downscale_8bit, lr_squared_error, reduction_matrix
+from ntire_sr.evaluation.scorer import Scorer, Settings
 
 SHAPES = ((0, 64, 3, 11), (3, 192, 64, 5), (6, 384, 192, 3), (8, 256, 384, 3), (10, 256, 256, 3))
 

@@ -23,12 +23,14 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from ntire_sr.data import TRAINING_PHOTOGRAPHS, Photographs, embedded_photographs
-from ntire_sr.images import read_image, to_tensor, to_unit
-from ntire_sr.layout import list_images
-from ntire_sr.models.consistency import project
-from ntire_sr.models.contract import seeded
-from ntire_sr.models.drawing import draw_latents
+from ntire_sr.core.distributed import Ranks
+from ntire_sr.core.downscale import downscale, downscale_8bit
+from ntire_sr.core.images import read_image, to_tensor, to_unit
+from ntire_sr.core.layout import list_images
+from ntire_sr.core.seeding import seeded
+from ntire_sr.data.patches import Photographs
+from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, embedded_photographs
+from ntire_sr.data.prefetch import Prefetch
 from ntire_sr.models.energy import (
     best_of,
     channel_norm,
@@ -39,12 +41,11 @@ from ntire_sr.models.energy import (
     range_penalty,
 )
 from ntire_sr.models.losses import adversarial_loss
-from ntire_sr.models.schedule import update_average
+from ntire_sr.models.multi_sample import draw_latents
+from ntire_sr.models.optimisation import update_average
+from ntire_sr.models.projection import project
 from ntire_sr.models.stochastic_training import StochasticTraining
-from ntire_sr.plan import Plan, plan_training
-from ntire_sr.prefetch import Prefetch
-from ntire_sr.ranks import Ranks
-from ntire_sr.resize import downscale, downscale_8bit
+from ntire_sr.training.run_config import Plan, plan_training
 
 ADVERSARIAL = 0.01  # weight in the plain loop
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ntire_sr.errors import Failure
+from ntire_sr.core.errors import Failure
 
 
 class PatchStatistics:

@@ -15,9 +15,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ntire_sr.images import read_image, to_array, to_tensor
-from ntire_sr.layout import parse_sample_name
-from ntire_sr.resize import CROP_MULTIPLE, downscale_8bit
+from ntire_sr.core.downscale import CROP_MULTIPLE, downscale_8bit
+from ntire_sr.core.images import read_image, to_array, to_tensor
+from ntire_sr.core.layout import parse_sample_name
 
 LONGEST_PX = 640  # of a whole image
 DETAIL_PX = 256

@@ -19,10 +19,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ntire_sr.config import suggestion
-from ntire_sr.errors import Failure, WrongUse
-from ntire_sr.images import to_unit
-from ntire_sr.pretrained import OFFLINE_VARIABLE, NotFound
+from ntire_sr.core.errors import Failure, WrongUse, suggestion
+from ntire_sr.core.images import to_unit
+from ntire_sr.core.pretrained import OFFLINE_VARIABLE, NotFound
 
 Direction = Literal["lower", "higher"]
 _PROBE_PX = 256  # side of the image on which a metric with weights is tried when it is loaded

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ntire_sr import pretrained
-from ntire_sr.errors import Failure
+from ntire_sr.core import pretrained
+from ntire_sr.core.errors import Failure
 from ntire_sr.evaluation.winograd import WinogradConvolution
 
 # Mean and standard deviation of ImageNet for inputs in [-1, 1], as the lpips package rounds them.
@@ -193,7 +193,7 @@ def _pieces(values: Tensor, channels: int | None = None) -> tuple[Tensor, ...]:
 
 
 def load_lpips(given: str | Path | None = None, device: str | torch.device = "cpu") -> Lpips:
-    """LPIPS with the trunk found as `ntire_sr.pretrained` describes.
+    """LPIPS with the trunk found as `ntire_sr.core.pretrained` describes.
 
     Raises:
         NotFound: there is no trunk and it cannot be fetched.

@@ -25,10 +25,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ntire_sr.errors import Failure, Problems, WrongUse
-from ntire_sr.files import explain, sha256_bytes, sha256_file, write_whole
-from ntire_sr.images import read_image, to_tensor
-from ntire_sr.resize import mirrored, reduction_matrix
+from ntire_sr.core.downscale import mirrored, reduction_matrix
+from ntire_sr.core.errors import Failure, Problems, WrongUse
+from ntire_sr.core.files import explain, sha256_bytes, sha256_file, write_whole
+from ntire_sr.core.images import read_image, to_tensor
 
 BLOCK = 96  # side of a block in pixels; at the second scale a block has half of it
 FEATURES = 36  # 18 at each of two scales
@@ -135,7 +135,7 @@ def _one_scale(grey: Tensor, side: int) -> tuple[Tensor, Tensor]:
 
 
 def _half(grey: Tensor) -> Tensor:
-    """The linear bicubic reduction by 2 of `ntire_sr.resize`, not rounded: (H, W) even -> (H / 2, W / 2)."""
+    """The linear bicubic reduction by 2 of `ntire_sr.core.downscale`, not rounded: (H, W) even -> (H / 2, W / 2)."""
     taps = reduction_matrix(16, 2)[4, 5:13].tolist()  # of a row far from the border
     height, width = grey.shape
     padded = grey[mirrored(height, 3, 3).to(grey.device)][:, mirrored(width, 3, 3).to(grey.device)]

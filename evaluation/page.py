@@ -9,7 +9,7 @@ import jinja2
 from markupsafe import Markup
 
 from ntire_sr import __version__
-from ntire_sr.files import finite
+from ntire_sr.core.files import finite
 
 # a drawing of 340 x 190 units, in which the rules fill this rectangle; the curve keeps off its sides
 CHART = {"left": 40.0, "right": 330.0, "top": 22.0, "bottom": 156.0, "margin": 16.0}

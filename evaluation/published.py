@@ -8,7 +8,7 @@ difficulty: a row measured elsewhere shows an order of magnitude and no rank.
 import math
 from dataclasses import dataclass
 
-from ntire_sr.resize import REQUIRED_DB
+from ntire_sr.core.downscale import REQUIRED_DB
 
 CAVEAT = (
     "The published rows were measured on the challenge's own 100 test images; "

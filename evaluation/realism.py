@@ -14,12 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ntire_sr.config import suggestion
-from ntire_sr.errors import WrongUse
+from ntire_sr.core.errors import WrongUse, suggestion
+from ntire_sr.core.files import sha256_file
 from ntire_sr.evaluation import spectrum
 from ntire_sr.evaluation.iqa import METRICS, load_metric
 from ntire_sr.evaluation.niqe import PRISTINE_FILE, load_pristine, niqe
-from ntire_sr.files import sha256_file
 
 IQA_PREFIX = "iqa:"
 NIQE, LOG_SPECTRAL, PATCH_FRECHET = "niqe", "log-spectral", "patch-frechet"

@@ -12,10 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from ntire_sr.errors import Failure
-from ntire_sr.evaluation.consistency import LrErrors
+from ntire_sr.core.errors import Failure
+from ntire_sr.core.files import read_json, sha256_bytes, write_json, write_whole
 from ntire_sr.evaluation.diversity import diversity_scores
-from ntire_sr.files import read_json, sha256_bytes, write_json, write_whole
+from ntire_sr.evaluation.lr_psnr import LrErrors
 
 _NAME = re.compile(r"\d{6}\.json")
 VERSION = 1  # of the arithmetic: records of another version are measured again

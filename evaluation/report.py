@@ -8,17 +8,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ntire_sr.errors import plural
+from ntire_sr.core.downscale import REQUIRED_DB
+from ntire_sr.core.errors import plural
+from ntire_sr.core.files import write_whole
+from ntire_sr.core.manifest import Manifest
 from ntire_sr.evaluation.gallery import Maps, picture_image
+from ntire_sr.evaluation.matching import Pair
 from ntire_sr.evaluation.page import render
-from ntire_sr.evaluation.pairs import Pair
 from ntire_sr.evaluation.published import CAVEAT, Row
 from ntire_sr.evaluation.realism import PATCH_FRECHET, proxy_called
 from ntire_sr.evaluation.records import ImageScore, Records
-from ntire_sr.evaluation.score import Score, known_values
-from ntire_sr.files import write_whole
-from ntire_sr.manifest import Manifest
-from ntire_sr.resize import REQUIRED_DB
+from ntire_sr.evaluation.summary import Score, known_values
 
 PICTURED_IMAGES = 10
 PAGE_BYTES = 18_000_000  # of all pictures of PICTURED_IMAGES images

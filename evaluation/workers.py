@@ -12,10 +12,10 @@ from multiprocessing import get_context
 
 import torch
 
-from ntire_sr.errors import Failure
-from ntire_sr.evaluation.pairs import Pair
+from ntire_sr.core.errors import Failure
+from ntire_sr.evaluation.matching import Pair
 from ntire_sr.evaluation.records import Records
-from ntire_sr.evaluation.run import Scorer, Settings
+from ntire_sr.evaluation.scorer import Scorer, Settings
 
 _scorer: Scorer | None = None  # of a worker process, which serves one scoring
 

@@ -1,1 +1,1 @@
-"""Generators and what trains them; `ntire_sr.models.table` lists them by name."""
+"""Generators and what trains them; `ntire_sr.models.registry` lists them by name."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ntire_sr.models.consistency import enlarge
-from ntire_sr.models.contract import Model, NoSettings
+from ntire_sr.models.interfaces import Model, NoSettings
+from ntire_sr.models.projection import enlarge
 
 
 class Bicubic(nn.Module):

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ntire_sr.config import require
+from ntire_sr.core.errors import require
 
 # Two stacks of maps (..., C, h, w), broadcast against each other -> one distance per image, (...), 0 or more.
 Distance = Callable[[Tensor, Tensor], Tensor]

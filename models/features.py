@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ntire_sr import pretrained
-from ntire_sr.config import require, suggestion
-from ntire_sr.errors import Failure
+from ntire_sr.core import pretrained
+from ntire_sr.core.errors import Failure, require, suggestion
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

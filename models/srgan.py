@@ -17,15 +17,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ntire_sr.config import TrainConfig, require, suggestion
-from ntire_sr.models.consistency import enlarge
-from ntire_sr.models.contract import MOST_BLOCKS, MOST_CHANNELS, Model, normal
-from ntire_sr.models.drawing import Drawing, draw_latents
+from ntire_sr.core.distributed import Ranks
+from ntire_sr.core.errors import require, suggestion
+from ntire_sr.core.seeding import normal
 from ntire_sr.models.energy import spread_ratio
 from ntire_sr.models.features import build_features
+from ntire_sr.models.interfaces import MOST_BLOCKS, MOST_CHANNELS, Model
 from ntire_sr.models.losses import adversarial_loss, feature_distance
-from ntire_sr.models.schedule import adopt, set_learning_rate, update_average
-from ntire_sr.ranks import Ranks
+from ntire_sr.models.multi_sample import Drawing, draw_latents
+from ntire_sr.models.optimisation import adopt, set_learning_rate, update_average
+from ntire_sr.models.projection import enlarge
+from ntire_sr.models.train_config import TrainConfig
 
 RATIO_FLOOR = 1e-5  # under MSGAN's division
 

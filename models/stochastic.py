@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ntire_sr.config import require
-from ntire_sr.models.consistency import enlarge
-from ntire_sr.models.contract import MOST_BLOCKS, MOST_CHANNELS, normal
+from ntire_sr.core.errors import require
+from ntire_sr.core.seeding import normal
+from ntire_sr.models.interfaces import MOST_BLOCKS, MOST_CHANNELS
+from ntire_sr.models.projection import enlarge
 
 COARSE = 4  # LR pixels of a cell of the coarse latents, along an axis
 SLOPE = 0.2  # of leaky ReLUs

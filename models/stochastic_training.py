@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ntire_sr.config import TrainConfig, require
-from ntire_sr.device import computes_bfloat16
-from ntire_sr.models.contract import Model, diverged
+from ntire_sr.core.device import computes_bfloat16
+from ntire_sr.core.distributed import Ranks
+from ntire_sr.core.errors import require
 from ntire_sr.models.discriminator import UNetDiscriminator
-from ntire_sr.models.drawing import Drawing, draw_latents
 from ntire_sr.models.energy import (
     balanced_weight,
     best_of,
@@ -34,10 +33,12 @@ from ntire_sr.models.energy import (
     squared,
 )
 from ntire_sr.models.features import FilterBank, build_features
+from ntire_sr.models.interfaces import Model, diverged
 from ntire_sr.models.losses import adversarial_loss
-from ntire_sr.models.schedule import adopt, set_learning_rate, update_average
+from ntire_sr.models.multi_sample import Drawing, draw_latents
+from ntire_sr.models.optimisation import adopt, set_learning_rate, update_average
 from ntire_sr.models.stochastic import Architecture, StochasticGenerator
-from ntire_sr.ranks import Ranks
+from ntire_sr.models.train_config import TrainConfig
 
 BALANCE_LIMIT = 1.0  # of the adversarial loss's weight
 CLIPPED = 1.0  # length of the generator's gradient at most

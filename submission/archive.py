@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ntire_sr.errors import Failure, WrongUse
-from ntire_sr.files import explain, sha256_bytes, sha256_file, whole_file
-from ntire_sr.layout import SampleName
+from ntire_sr.core.errors import Failure, WrongUse
+from ntire_sr.core.files import explain, sha256_bytes, sha256_file, whole_file
+from ntire_sr.core.layout import SampleName
 from ntire_sr.submission.sources import Source
 
 ENTRY_BYTES = 200  # of an archive for each file, beside its content and name, about

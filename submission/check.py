@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ntire_sr.draw import sample_seed
-from ntire_sr.errors import Failure, WrongUse, plural
-from ntire_sr.files import sha256_bytes
-from ntire_sr.images import check_png, decode_png, read_image, to_tensor
-from ntire_sr.layout import SampleName, list_images, same_image
-from ntire_sr.manifest import Manifest
-from ntire_sr.resize import REQUIRED_DB, SCALES, lr_psnr_db
+from ntire_sr.core.downscale import REQUIRED_DB, SCALES, lr_psnr_db
+from ntire_sr.core.errors import Failure, WrongUse, plural
+from ntire_sr.core.files import sha256_bytes
+from ntire_sr.core.images import check_png, decode_png, read_image, to_tensor
+from ntire_sr.core.layout import SampleName, list_images, same_image
+from ntire_sr.core.manifest import Manifest
+from ntire_sr.core.seeding import sample_seed
 from ntire_sr.submission.sources import Handed, Source, shown
 
 

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from ntire_sr.config import require, suggestion
+from ntire_sr.core.errors import require, suggestion
 
 CODABENCH_HANGS = 1_000_000_000  # bytes; uploads above have hung there
 

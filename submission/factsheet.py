@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ntire_sr.errors import Failure, WrongUse
-from ntire_sr.files import read_json
-from ntire_sr.manifest import Manifest
+from ntire_sr.core.errors import Failure, WrongUse
+from ntire_sr.core.files import read_json
+from ntire_sr.core.manifest import Manifest
 
 BLANK = "TO BE FILLED IN"
 # what only the team knows: key in --team FILE -> label

@@ -9,10 +9,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ntire_sr.errors import Failure, WrongUse, printable
-from ntire_sr.files import explain
-from ntire_sr.images import MOST_PIXELS
-from ntire_sr.layout import SampleName, list_samples, number_samples
+from ntire_sr.core.errors import Failure, WrongUse, printable
+from ntire_sr.core.files import explain
+from ntire_sr.core.images import MOST_PIXELS
+from ntire_sr.core.layout import SampleName, list_samples, number_samples
 
 README = "readme.txt"
 MOST_BYTES = 3 * MOST_PIXELS  # of one file: more than a PNG of the largest image allowed

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ntire_sr.config import require
-from ntire_sr.errors import Failure, WrongUse, plural
-from ntire_sr.files import make_folder, sha256_bytes
-from ntire_sr.generate import Request, generate
-from ntire_sr.images import decode_png, read_image
-from ntire_sr.layout import DEFAULT_SAMPLES, SampleName, list_images
-from ntire_sr.manifest import Manifest, load_manifest
-from ntire_sr.models.table import Loaded, load_generator
+from ntire_sr.core.errors import Failure, WrongUse, plural, require
+from ntire_sr.core.files import make_folder, sha256_bytes
+from ntire_sr.core.images import decode_png, read_image
+from ntire_sr.core.layout import DEFAULT_SAMPLES, SampleName, list_images
+from ntire_sr.core.manifest import Manifest, load_manifest
+from ntire_sr.models.registry import Loaded, load_generator
+from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.submission.check import check_samples, lr_folder
 from ntire_sr.submission.editions import edition_named, edition_problems
 from ntire_sr.submission.readme import readme_problems

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from ntire_sr.files import sha256_file
-from ntire_sr.manifest import Manifest
-from ntire_sr.models.table import shipped_weights
+from ntire_sr.core.files import sha256_file
+from ntire_sr.core.manifest import Manifest
+from ntire_sr.models.registry import shipped_weights
 
 
 def find_weights(manifest: Manifest, folder: Path, run: Path | None = None) -> Path | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 try:
-    import ntire_sr.cli
+    import ntire_sr.commands.cli
 except ModuleNotFoundError as error:
     if error.name != "ntire_sr":
         raise
@@ -16,8 +16,8 @@ except ModuleNotFoundError as error:
 import numpy as np
 import torch
 
-from ntire_sr.data import TRAINING_PHOTOGRAPHS, VALIDATION_PHOTOGRAPHS, embedded_photographs
-from ntire_sr.images import read_image, write_png
+from ntire_sr.core.images import read_image, write_png
+from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, VALIDATION_PHOTOGRAPHS, embedded_photographs
 
 SHARED = Path(os.environ.get("NTIRE_SR_SHARED", Path(__file__).parents[2] / "shared"))
 
@@ -33,7 +33,7 @@ def nothing_from_this_machine(
     monkeypatch.setenv("NTIRE_SR_OFFLINE", "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(empty / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(empty / "torch"))
-    monkeypatch.setattr("ntire_sr.pretrained.cache_folder", lambda: empty / "cache" / "ntire-sr")
+    monkeypatch.setattr("ntire_sr.core.pretrained.cache_folder", lambda: empty / "cache" / "ntire-sr")
     torch.manual_seed(0)
 
 
@@ -84,7 +84,7 @@ def ntire_sr_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
         capsys.readouterr()
         monkeypatch.setattr("sys.argv", ["ntire-sr", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
-            ntire_sr.cli.main()
+            ntire_sr.commands.cli.main()
         captured = capsys.readouterr()
         return Result(int(ended.value.code or 0), captured.out, captured.err)
 
@@ -100,7 +100,7 @@ def photograph() -> np.ndarray:
 @pytest.fixture
 def lr_folder(tmp_path: Path, photograph: np.ndarray) -> Path:
     """Two LR photographs of different sizes, x4."""
-    from ntire_sr.data import make_lr
+    from ntire_sr.data.lr_images import make_lr
 
     write_png(tmp_path / "HR" / "0801.png", photograph)
     write_png(tmp_path / "HR" / "0802.png", np.ascontiguousarray(photograph[:64, :80]))
@@ -111,9 +111,9 @@ def lr_folder(tmp_path: Path, photograph: np.ndarray) -> Path:
 @pytest.fixture
 def trained(tmp_path: Path) -> Path:
     """The run folder of a training of two steps on the embedded photographs."""
-    from ntire_sr.layout import RunFolder
-    from ntire_sr.plan import plan_training
-    from ntire_sr.train import train
+    from ntire_sr.core.layout import RunFolder
+    from ntire_sr.training.loop import train
+    from ntire_sr.training.run_config import plan_training
 
     run = RunFolder(tmp_path / "trained")
     train(plan_training(TINIEST), run)

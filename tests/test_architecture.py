@@ -13,59 +13,27 @@ from pathlib import Path
 import click
 import pytest
 
-from ntire_sr.cli import cli
+from ntire_sr.commands.cli import cli
+from ntire_sr.core.package_files import package_files, package_folders
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = {
-    "ntire_sr": ROOT / "toolkit",
-    "ntire_sr.models": ROOT / "models",
-    "ntire_sr.evaluation": ROOT / "evaluation",
-    "ntire_sr.submission": ROOT / "submission",
-}
-# Lower layers first; a module imports from its own layer and those before it. `models` and
-# `evaluation` are one layer each and do not know each other.
-LAYERS = [
-    [
-        "errors",
-        "files",
-        "config",
-        "layout",
-        "images",
-        "resize",
-        "manifest",
-        "device",
-        "ranks",
-        "progress",
-        "pretrained",
-    ],
-    ["models", "evaluation"],
-    [
-        "threads",
-        "cache",
-        "data",
-        "prefetch",
-        "tiles",
-        "draw",
-        "samples",
-        "datacheck",
-        "checkpoint",
-        "plan",
-        "validation",
-        "watch",
-        "journal",
-        "train",
-        "generate",
-        "submission",
-    ],
-    ["demo", "doctor"],
-    ["options", "handing_in", "cli", "__main__"],
+# Lower floors first. A room imports from itself and from rooms of lower floors, never from its neighbours.
+FLOORS = [
+    {"core"},
+    {"data", "models", "evaluation"},
+    {"sampling", "training"},
+    {"submission"},
+    {"commands"},
+    {"__main__"},
 ]
+# what training may not know, though it lies lower or beside
+FORBIDDEN = {("submission", "training")}
 
 
 def modules() -> dict[str, Path]:
     """Full module name -> file."""
     found = {}
-    for package, folder in FOLDERS.items():
+    for package, folder in package_folders().items():
         for path in folder.glob("*.py"):
             found[package if path.stem == "__init__" else f"{package}.{path.stem}"] = path
     return found
@@ -82,22 +50,29 @@ def imports(path: Path) -> set[str]:
     return found & modules().keys() - {"ntire_sr"}
 
 
-def part(module: str) -> str:
+def room(module: str) -> str:
     return module.split(".")[1]
 
 
-def layer(module: str) -> int:
-    return next(number for number, names in enumerate(LAYERS) if part(module) in names)
+def floor(module: str) -> int:
+    return next(number for number, rooms in enumerate(FLOORS) if room(module) in rooms)
 
 
-def test_every_module_has_a_layer_and_imports_point_one_way():
+def test_every_module_has_a_room_and_imports_point_down():
     for module, path in modules().items():
         if module == "ntire_sr":
             continue
         for imported in imports(path):
-            assert layer(imported) <= layer(module), f"{module} imports {imported}"
-            pair = {part(module), part(imported)}
-            assert pair != {"models", "evaluation"}, f"{module} imports {imported}"
+            if room(imported) != room(module):
+                assert floor(imported) < floor(module), f"{module} imports {imported}"
+                assert (room(module), room(imported)) not in FORBIDDEN, f"{module} imports {imported}"
+
+
+def test_packages_load_nothing():
+    # a name that is passed on here would load torch at --help
+    for package, folder in package_folders().items():
+        for node in ast.parse((folder / "__init__.py").read_text(encoding="utf-8")).body:
+            assert isinstance(node, ast.Expr | ast.Assign), package
 
 
 def test_no_module_imports_torchvision_or_the_lpips_package():
@@ -126,7 +101,7 @@ def turned_into_8_bits(path: Path) -> list[ast.Call]:
 def test_rounding_to_8_bits_of_images_has_one_place():
     # resize rounds as part of the challenge's downscale; the gallery colours maps, which are no images
     places = {module for module, path in modules().items() if turned_into_8_bits(path)}
-    assert places == {"ntire_sr.images", "ntire_sr.resize", "ntire_sr.evaluation.gallery"}
+    assert places == {"ntire_sr.core.images", "ntire_sr.core.downscale", "ntire_sr.evaluation.gallery"}
 
 
 def test_modules_stay_readable_in_one_sitting():
@@ -134,12 +109,14 @@ def test_modules_stay_readable_in_one_sitting():
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
 
 
-def test_every_package_folder_is_listed_and_flat():
+def test_every_package_folder_is_listed():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
-    assert set(config["options"]["packages"].split()) == FOLDERS.keys()
-    for folder in FOLDERS.values():
-        assert not [path for path in folder.iterdir() if path.is_dir() and path.name != "__pycache__"]
+    assert set(config["options"]["packages"].split()) == package_folders().keys()
+    # nothing of the package lies in a folder that is none of its packages
+    for top in ("toolkit", "models", "evaluation", "submission"):
+        for path in (ROOT / top).rglob("*.py"):
+            assert path.parent in package_folders().values(), path
 
 
 def test_the_wheel_holds_every_module_and_template_and_nothing_else(tmp_path):
@@ -165,13 +142,7 @@ def test_the_wheel_holds_every_module_and_template_and_nothing_else(tmp_path):
     subprocess.run(command, check=True)
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         found = {name for name in wheel.namelist() if not name.split("/")[0].endswith(".dist-info")}
-    expected = {
-        f"{package.replace('.', '/')}/{path.name}"
-        for package, folder in FOLDERS.items()
-        for path in folder.iterdir()
-        if path.is_file()
-    }
-    assert found == expected
+    assert found == {name for name, _ in package_files()}
 
 
 @pytest.mark.parametrize("module", sorted(modules().keys() - {"ntire_sr.__main__"}))

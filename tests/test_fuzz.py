@@ -13,15 +13,15 @@ import torch
 from fuzzing import damaged, greatest_memory, with_odd_leaf
 from PIL import Image
 
-from ntire_sr.errors import Failure
-from ntire_sr.generate import Request, generate, read_lr_folder
-from ntire_sr.images import read_image, read_png
-from ntire_sr.manifest import load_manifest
-from ntire_sr.models.table import load_generator, save_weights
-from ntire_sr.plan import plan_training
+from ntire_sr.core.errors import Failure
+from ntire_sr.core.images import read_image, read_png
+from ntire_sr.core.manifest import load_manifest
+from ntire_sr.models.registry import load_generator, save_weights
+from ntire_sr.sampling.generate import Request, generate, read_lr_folder
 from ntire_sr.submission.factsheet import read_team
-from ntire_sr.submission.session import PackRequest, pack
+from ntire_sr.submission.package import PackRequest, pack
 from ntire_sr.submission.verify import verify
+from ntire_sr.training.run_config import plan_training
 
 CPU = torch.device("cpu")
 MEMORY_MIB = 700  # that all cases of a reader may take together, at most

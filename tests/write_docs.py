@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from ntire_sr.cli import cli
-from ntire_sr.config import TrainConfig
-from ntire_sr.models.table import MODELS
+from ntire_sr.commands.cli import cli
+from ntire_sr.models.registry import MODELS
+from ntire_sr.models.train_config import TrainConfig
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -3,7 +3,7 @@
 import sys
 
 try:
-    from ntire_sr.cli import main
+    from ntire_sr.commands.cli import main
 except ModuleNotFoundError as error:
     if error.name not in ("ntire_sr", "click"):
         raise

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ntire_sr.images import write_png
-from ntire_sr.layout import SampleName
+from ntire_sr.core.images import write_png
+from ntire_sr.core.layout import SampleName
 
 
 @dataclass(frozen=True)

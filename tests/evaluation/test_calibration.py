@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
+from ntire_sr.core.images import to_8bit, to_tensor, to_unit
 from ntire_sr.evaluation.calibration import FeatureSpread, calibration_ratio
 from ntire_sr.evaluation.lpips import enlarged, load_lpips
 from ntire_sr.evaluation.pixels import PixelErrors
-from ntire_sr.images import to_8bit, to_tensor, to_unit
 
 
 def test_the_ratio_worked_out_by_hand():

@@ -9,10 +9,10 @@ import torch
 from conftest import photographs
 from torch.nn import functional
 
-from ntire_sr.errors import Failure
+from ntire_sr.core.errors import Failure
+from ntire_sr.core.images import to_tensor, to_unit
+from ntire_sr.core.pretrained import ALEXNET, load
 from ntire_sr.evaluation.frechet import PatchStatistics, frechet_distance
-from ntire_sr.images import to_tensor, to_unit
-from ntire_sr.pretrained import ALEXNET, load
 
 
 def of(*features: torch.Tensor) -> PatchStatistics:

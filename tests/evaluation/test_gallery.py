@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ntire_sr.errors import Failure
+from ntire_sr.core.downscale import downscale_8bit
+from ntire_sr.core.errors import Failure
+from ntire_sr.core.images import to_array, to_tensor, write_png
+from ntire_sr.core.layout import SampleName
 from ntire_sr.evaluation import gallery
 from ntire_sr.evaluation.gallery import LEVELS, PALETTE, Maps, colour_levels, picture_image
 from ntire_sr.evaluation.page import chart, render
-from ntire_sr.images import to_array, to_tensor, write_png
-from ntire_sr.layout import SampleName
-from ntire_sr.resize import downscale_8bit
 
 PLENTY = 2_000_000
 NOTHING = Maps(None, None, None)

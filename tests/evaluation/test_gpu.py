@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ntire_sr.evaluation.run import Scorer
-from ntire_sr.evaluation.session import measure
+from ntire_sr.evaluation.score_folder import measure
+from ntire_sr.evaluation.scorer import Scorer
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import pytest
 import torch
 from missing_operators import import_or_skip
 
-from ntire_sr.errors import Failure, WrongUse
+from ntire_sr.core.errors import Failure, WrongUse
+from ntire_sr.core.images import to_tensor
 from ntire_sr.evaluation.iqa import METRICS, load_metric
-from ntire_sr.images import to_tensor
 
 WITHOUT_WEIGHTS = [name for name, offered in METRICS.items() if not offered.weights]
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from missing_operators import import_or_skip
 
-from ntire_sr.errors import Failure
-from ntire_sr.evaluation.consistency import official_crop
+from ntire_sr.core.errors import Failure
+from ntire_sr.core.images import read_image, to_8bit, to_tensor, to_unit
+from ntire_sr.core.pretrained import NotFound
 from ntire_sr.evaluation.lpips import Lpips, load_lpips
-from ntire_sr.images import read_image, to_8bit, to_tensor, to_unit
-from ntire_sr.pretrained import NotFound
+from ntire_sr.evaluation.lr_psnr import official_crop
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,10 @@ import pytest
 import torch
 from conftest import photographs, shared_path
 
-from ntire_sr.data import TRAINING_PHOTOGRAPHS, embedded_photographs
-from ntire_sr.errors import Failure, Problems, WrongUse
+from ntire_sr.core.downscale import downscale
+from ntire_sr.core.errors import Failure, Problems, WrongUse
+from ntire_sr.core.images import read_image, to_tensor, write_png
+from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, embedded_photographs
 from ntire_sr.evaluation import niqe as module
 from ntire_sr.evaluation.niqe import (
     FEATURES,
@@ -23,8 +25,6 @@ from ntire_sr.evaluation.niqe import (
     niqe,
     save_pristine,
 )
-from ntire_sr.images import read_image, to_tensor, write_png
-from ntire_sr.resize import downscale
 
 
 @pytest.fixture(scope="module")

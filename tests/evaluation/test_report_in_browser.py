@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ntire_sr.core.files import write_whole
+from ntire_sr.core.images import write_png
+from ntire_sr.core.layout import SampleName
 from ntire_sr.evaluation.gallery import Maps, picture_image
 from ntire_sr.evaluation.page import render
-from ntire_sr.files import write_whole
-from ntire_sr.images import write_png
-from ntire_sr.layout import SampleName
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from conftest import photographs
 
+from ntire_sr.core.images import to_tensor
 from ntire_sr.evaluation.spectrum import FLOOR, log_spectral_distance, prepare
-from ntire_sr.images import to_tensor
 
 
 @pytest.mark.parametrize(("factor", "decibel"), [(0.5, 6.0206), (0.25, 12.0412)])

@@ -11,10 +11,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ntire_sr.errors import Problems, WrongUse
+from ntire_sr.core.errors import Problems, WrongUse
+from ntire_sr.core.images import write_png
 from ntire_sr.evaluation import workers
-from ntire_sr.evaluation.session import measure
-from ntire_sr.images import write_png
+from ntire_sr.evaluation.score_folder import measure
 
 TABLES = ("measure.csv", "measure_mean.csv", "measure_full.csv", "measure_full_mean.csv", "score.json")
 AWAY = {"samples": 3, "device": "cpu", "without_lpips": "away", "with_report": False}
@@ -149,8 +149,8 @@ def test_a_scoring_that_is_killed_goes_on_where_it_stopped_and_counts_nothing_tw
 def test_a_record_depends_on_scale_numbers_files_and_whether_lpips_is_measured(folders, alexnet):
     from dataclasses import replace
 
-    from ntire_sr.evaluation.pairs import find_pairs
-    from ntire_sr.evaluation.run import Scorer, Settings
+    from ntire_sr.evaluation.matching import find_pairs
+    from ntire_sr.evaluation.scorer import Scorer, Settings
 
     pair = find_pairs(folders.hr, folders.sr, 3, 4).images[0]
     plain = Settings(4, lpips=False)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ntire_sr.errors import WrongUse
+from ntire_sr.core.errors import WrongUse
 from ntire_sr.models.energy import (
     balanced_weight,
     best_of,

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ntire_sr import pretrained
-from ntire_sr.errors import Failure, WrongUse
+from ntire_sr.core import pretrained
+from ntire_sr.core.errors import Failure, WrongUse
+from ntire_sr.core.pretrained import NotFound
 from ntire_sr.models.features import NETWORKS, FilterBank, build_features, classifier, unit_normalised
 from ntire_sr.models.losses import feature_distance
-from ntire_sr.pretrained import NotFound
 
 
 def test_unit_normalised_maps_have_length_one_and_zeros_stay_with_a_finite_gradient():

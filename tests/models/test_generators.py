@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ntire_sr.config import TrainConfig
-from ntire_sr.errors import Failure, WrongUse
-from ntire_sr.models.contract import normal, seeded
-from ntire_sr.models.drawing import Drawing, draw_latents
+from ntire_sr.core.distributed import Ranks
+from ntire_sr.core.downscale import downscale
+from ntire_sr.core.errors import Failure, WrongUse
+from ntire_sr.core.seeding import normal, seeded
+from ntire_sr.models.multi_sample import Drawing, draw_latents
+from ntire_sr.models.registry import MODELS, load_generator, save_weights
 from ntire_sr.models.srgan import SrganSettings, SrganTraining
 from ntire_sr.models.stochastic_training import StochasticSettings
-from ntire_sr.models.table import MODELS, load_generator, save_weights
-from ntire_sr.ranks import Ranks
-from ntire_sr.resize import downscale
+from ntire_sr.models.train_config import TrainConfig
 
 SMALL = SrganSettings(channels=6, blocks=2, noise_channels=3, discriminator_channels=4, features="filters")
 STOCHASTIC = StochasticSettings(channels=6, growth=4, blocks=1, fine_channels=4, latent_channels=2)

@@ -7,13 +7,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ntire_sr.config import TrainConfig
-from ntire_sr.errors import Failure, WrongUse
+from ntire_sr.core.distributed import Ranks
+from ntire_sr.core.downscale import downscale
+from ntire_sr.core.errors import Failure, WrongUse
+from ntire_sr.core.seeding import seeded
 from ntire_sr.models import stochastic_training as module
-from ntire_sr.models.contract import seeded
 from ntire_sr.models.discriminator import UNetDiscriminator
 from ntire_sr.models.features import FilterBank
 from ntire_sr.models.losses import adversarial_loss
+from ntire_sr.models.registry import MODELS
 from ntire_sr.models.stochastic import (
     FIRST_NOISE,
     MOST_SCALING,
@@ -30,9 +32,7 @@ from ntire_sr.models.stochastic_training import (
     StochasticSettings,
     StochasticTraining,
 )
-from ntire_sr.models.table import MODELS
-from ntire_sr.ranks import Ranks
-from ntire_sr.resize import downscale
+from ntire_sr.models.train_config import TrainConfig
 
 SMALL = Architecture(channels=6, growth=4, blocks=1, fine_channels=4, latent_channels=2)
 LEARNING = StochasticSettings(

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ntire_sr.generate import Request, generate
-from ntire_sr.models.table import load_generator
+from ntire_sr.models.registry import load_generator
+from ntire_sr.sampling.generate import Request, generate
 
 CPU = torch.device("cpu")
 

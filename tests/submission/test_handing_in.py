@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from ntire_sr.errors import Failure, Problems, WrongUse
-from ntire_sr.images import read_image, write_png
-from ntire_sr.layout import SampleName
-from ntire_sr.manifest import load_manifest
+from ntire_sr.core.errors import Failure, Problems, WrongUse
+from ntire_sr.core.images import read_image, write_png
+from ntire_sr.core.layout import SampleName
+from ntire_sr.core.manifest import load_manifest
+from ntire_sr.core.package_files import package_files
 from ntire_sr.submission.archive import END_BYTES, ENTRY_BYTES, split_images
 from ntire_sr.submission.editions import parse_size
 from ntire_sr.submission.factsheet import BLANK
+from ntire_sr.submission.package import PackRequest, pack
 from ntire_sr.submission.readme import Readme, readme_problems
-from ntire_sr.submission.session import PackRequest, pack
 from ntire_sr.submission.verify import verify
 
 CPU = torch.device("cpu")
@@ -116,8 +117,11 @@ def test_the_fact_sheet_is_filled_from_the_run_and_what_only_the_team_knows_is_a
         markdown, latex = (archive.read(f"factsheet.{kind}").decode() for kind in ("md", "tex"))
         assert "--seed 0" in archive.read("REPRODUCE.md").decode()
         assert archive.read("weights.safetensors") == (trained / "weights.safetensors").read_bytes()
-        for name in ("manifest.json", "config.json", "code/ntire_sr/cli.py", "code/ntire_sr/models/table.py"):
-            assert name in names
+        assert {"manifest.json", "config.json"} <= set(names)
+        code = {name.removeprefix("code/") for name in names if name.startswith("code/")}
+        assert code == {
+            name for name, path in package_files() if path.suffix != ".safetensors" or "models" not in name
+        }
         assert not [name for name in names if "__pycache__" in name or ".git" in name]
     for title in ("Team", "Contribution", "Method", "Training", "Ensembles and fusion", "Other"):
         assert f"## {title}\n" in markdown and f"\\section{{{title}}}" in latex

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ntire_sr.files import sha256_file
-from ntire_sr.generate import Request, generate
-from ntire_sr.models.table import load_generator
+from ntire_sr.core.files import sha256_file
+from ntire_sr.models.registry import load_generator
+from ntire_sr.sampling.generate import Request, generate
 
 
 def campaign(lr: Path, folder: Path, kills: int, seed: int) -> int:

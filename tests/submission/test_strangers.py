@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from ntire_sr.errors import Problems, WrongUse
-from ntire_sr.files import write_json
-from ntire_sr.generate import Request, generate
-from ntire_sr.manifest import load_manifest
-from ntire_sr.models.table import load_generator
-from ntire_sr.submission.session import PackRequest, pack
+from ntire_sr.core.errors import Problems, WrongUse
+from ntire_sr.core.files import write_json
+from ntire_sr.core.manifest import load_manifest
+from ntire_sr.models.registry import load_generator
+from ntire_sr.sampling.generate import Request, generate
+from ntire_sr.submission.package import PackRequest, pack
 from ntire_sr.submission.sources import MOST_README_BYTES
 from ntire_sr.submission.verify import verify
 

@@ -1,0 +1,195 @@
+"""One scoring from folders to files: what the `score` command and the demonstration call."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ntire_sr.core.distributed import Ranks
+from ntire_sr.core.downscale import CROP_MULTIPLE
+from ntire_sr.core.errors import Failure, Problems, require
+from ntire_sr.core.files import make_folder, sha256_of_digests
+from ntire_sr.core.layout import DEFAULT_SAMPLES, SampleName, list_images, list_samples
+from ntire_sr.core.manifest import load_manifest
+from ntire_sr.core.pretrained import ALEXNET, NotFound, find
+from ntire_sr.evaluation.lpips import SMALLEST_PX
+from ntire_sr.evaluation.matching import Pairs, find_pairs
+from ntire_sr.evaluation.realism import PATCH_FRECHET, proxy_called
+from ntire_sr.evaluation.records import Measured as MeasuredImage
+from ntire_sr.evaluation.records import Records
+from ntire_sr.evaluation.report import PICTURED_IMAGES, maps_of, worst_first, write_report
+from ntire_sr.evaluation.scorer import Scorer, Settings
+from ntire_sr.evaluation.summary import Score, patch_distance, write_score
+from ntire_sr.evaluation.workers import measure_all
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A score and where it was written."""
+
+    score: Score
+    out: Path
+    report: Path | None
+    kept: int  # images whose figures an earlier run had measured
+    lpips_missing: str | None  # why LPIPS was not measured, where it was not
+
+
+def measure(
+    hr: Path,
+    sr: Path,
+    out: Path,
+    scale: int | None = None,
+    samples: int | None = None,
+    device: str = "auto",
+    lpips_weights: Path | None = None,
+    without_lpips: str | None = None,
+    realism: tuple[str, ...] = (),
+    niqe_model: Path | None = None,
+    skip_missing: bool = False,
+    jobs: int = 1,
+    with_report: bool = True,
+    done: Report = lambda task, count, total: None,
+) -> Measured | None:
+    """Score a folder of samples and write the tables and the report.
+
+    Images that an earlier, interrupted call has measured are not measured again, as long as files and
+    settings are the same. Under `torchrun` each process measures its share, and the first one writes.
+
+    Args:
+        hr, sr, out: folders of HR images, of samples, and for the results.
+        scale, samples: as asked for; none: the manifest's, or 4 and 10.
+        device: auto, cpu or cuda.
+        lpips_weights: AlexNet's file; none: looked up.
+        without_lpips: measure LR-PSNR and the diversity of MSE only, for this reason; none: LPIPS too.
+        realism: names of proxies, see ntire_sr.evaluation.realism.
+        niqe_model: pristine model for NIQE; none: the one in the package.
+        skip_missing: go on with the samples that are there.
+        jobs: processes on this machine.
+        with_report: whether to write the HTML page.
+        done: called with (what is being done, items done, items in all).
+
+    Returns:
+        The score; None in all processes but the first.
+
+    Raises:
+        Problems: everything that is wrong with the folders.
+    """
+    ranks = Ranks()
+    manifest = load_manifest(sr)
+    drawn_at = manifest.settings.scale if manifest else None
+    require(
+        scale is None or drawn_at in (None, scale),
+        f"{sr} was drawn at scale {drawn_at}, not {scale}",
+        f"--scale {drawn_at}",
+    )
+    scale = scale or drawn_at or 4
+    samples = samples or (manifest.samples if manifest else DEFAULT_SAMPLES)
+    with_lpips = without_lpips is None
+    settings = Settings(scale, device, lpips_weights, with_lpips, tuple(dict.fromkeys(realism)), niqe_model)
+    _check_realism(settings)
+    require(
+        not out.resolve().is_relative_to(sr.resolve()),
+        f"--out {out} lies in the folder of samples {sr}",
+        "choose another --out",
+    )
+
+    def look() -> None:
+        # before the networks are loaded, and these before the files are read: what is missing is said at once
+        list_images(hr, "HR")
+        list_samples(sr)
+        _check_lpips(settings)
+
+    ranks.from_first(look)
+    scorer = Scorer(settings)
+
+    def inspect() -> Pairs:
+        return find_pairs(
+            hr,
+            sr,
+            samples,
+            scale,
+            manifest,
+            skip_missing,
+            lambda count, total: done("check", count, total),
+            SMALLEST_PX if with_lpips else CROP_MULTIPLE,
+        )
+
+    pairs = ranks.from_first(inspect)
+    records = Records(make_folder(out / "records"))
+    keys = {pair.index: scorer.key(pair) for pair in pairs.images}
+    known = {pair.index for pair in pairs.images if records.load(pair.index, keys[pair.index])}
+    kept = ranks.from_first(lambda: known)  # all processes must agree on what is left
+    left = ranks.share_of([pair for pair in pairs.images if pair.index not in kept])
+    problems = measure_all(left, scorer, records, jobs, lambda count: done("score", count, len(left)))
+    everything = [problem for part in ranks.gathered(problems) for problem in part]
+    if everything:
+
+        def refuse() -> None:
+            raise Problems("scoring", everything, "replace these files; what was measured is kept")
+
+        ranks.from_first(refuse)
+    if not ranks.is_first:
+        ranks.close()
+        return None
+    score = _assemble(records, keys, pairs, samples, settings)
+    write_score(score, out)
+    records.discard_others(set(keys))
+    report = out / "report.html"
+    if not with_report:
+        report.unlink(missing_ok=True)  # an earlier one would show other figures
+    else:
+        by_index = {pair.index: pair for pair in pairs.images}
+        maps = maps_of(records, keys, worst_first(score.images)[:PICTURED_IMAGES])
+        write_report(report, score, by_index, maps, manifest, without_lpips)
+    ranks.close()
+    return Measured(score, out, report if with_report else None, len(kept), without_lpips)
+
+
+def _check_realism(settings: Settings) -> None:
+    """Whether every proxy can be measured, before minutes are spent."""
+    for name in settings.realism:
+        proxy_called(name)
+    require(
+        settings.lpips or PATCH_FRECHET not in settings.realism,
+        f"{PATCH_FRECHET} is measured on the features of LPIPS",
+        f"leave out --without-lpips or --realism {PATCH_FRECHET}",
+    )
+
+
+def _check_lpips(settings: Settings) -> None:
+    if settings.lpips:
+        try:
+            find(ALEXNET, settings.lpips_weights)
+        except NotFound as error:
+            raise Failure(error.message, f"{error.remedy}; or score --without-lpips") from error
+
+
+def _assemble(records: Records, keys: dict[int, str], pairs: Pairs, samples: int, settings: Settings) -> Score:
+    """The score from the records of all images."""
+    measured: list[MeasuredImage] = []
+    for index, key in sorted(keys.items()):
+        record = records.load(index, key)
+        if record is None:
+            raise Failure(
+                f"the record of image {index} in {records.folder} is gone or changed since it was measured",
+                "run the same command again; let all processes write to one shared folder",
+            )
+        measured.append(record)
+    return Score(
+        images=[record.score for record in measured],
+        samples=samples,
+        scale=settings.scale,
+        realism=settings.realism,
+        patch_frechet=patch_distance([record.tensors for record in measured]),
+        missing=pairs.missing,
+        missing_samples=pairs.missing_samples,
+        missing_images=pairs.missing_images,
+        samples_sha256=sha256_of_digests(
+            {
+                str(SampleName(pair.index, number)): digest
+                for pair in pairs.images
+                for number, digest in zip(pair.numbers, pair.digests[1:], strict=True)
+            }
+        ),
+    )

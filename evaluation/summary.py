@@ -1,0 +1,237 @@
+"""All images' figures together: the official tables, figures beside them, one file for scripts."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ntire_sr.core.downscale import REQUIRED_DB
+from ntire_sr.core.files import make_folder, write_json, write_whole
+from ntire_sr.evaluation.calibration import calibration_ratio
+from ntire_sr.evaluation.frechet import PatchStatistics, frechet_distance
+from ntire_sr.evaluation.lr_psnr import LrErrors
+from ntire_sr.evaluation.published import CAVEAT, Standing, standing
+from ntire_sr.evaluation.realism import PATCH_FRECHET
+from ntire_sr.evaluation.records import ImageScore
+
+OFFICIAL_COLUMNS = ("LPIPS_mean", "LRPSNR_worst", "LRPSNR_mean", "score")
+CHALLENGE_SAMPLES = 10  # per image, on which the published table is ranked
+
+
+@dataclass(frozen=True)
+class Score:
+    """The whole measurement."""
+
+    images: list[ImageScore]
+    samples: int  # per image, as asked for
+    scale: int
+    realism: tuple[str, ...] = ()  # names of the proxies that were measured
+    patch_frechet: float = math.nan
+    missing: list[str] = field(default_factory=list)  # what was left out, in words
+    missing_samples: int = 0
+    missing_images: int = 0
+    samples_sha256: str = ""  # of all sample files, see `files.sha256_of_digests`
+
+    @property
+    def complete(self) -> bool:
+        return not self.missing
+
+    @property
+    def with_lpips(self) -> bool:
+        return bool(self.images[0].lpips)
+
+    @property
+    def counted(self) -> int:
+        """Samples that were measured."""
+        return sum(len(image.numbers) for image in self.images)
+
+    @property
+    def under_required(self) -> int:
+        """Samples under 45 dB, officially measured."""
+        return sum(image.lr.under_required for image in self.images)
+
+    @property
+    def passes(self) -> bool:
+        """Whether every single sample has 45 dB or more, officially measured."""
+        return self.under_required == 0
+
+    def table(self) -> pd.DataFrame:
+        """`measure.csv`: a row per image. Where samples were left out, a column says how many counted."""
+        return self._framed([image.official for image in self.images])
+
+    def full_table(self) -> pd.DataFrame:
+        """`measure_full.csv`: for every number of samples."""
+        return self._framed([image.official_full for image in self.images])
+
+    def _framed(self, rows: list[dict[str, float]]) -> pd.DataFrame:
+        table = pd.DataFrame(rows, index=[image.index for image in self.images])
+        return table if self.complete else table.assign(samples=[len(image.numbers) for image in self.images])
+
+    def curve(self, scores: Callable[[ImageScore], list[float]]) -> list[float]:
+        """S_1 ... S_N: the mean over the images that have that many samples; nan where there is none."""
+        lists = [scores(image) for image in self.images]
+        return [_mean(values[n] for values in lists if len(values) > n) for n in range(self.samples)]
+
+    @property
+    def lpips_curve(self) -> list[float]:
+        return self.curve(lambda image: image.lpips_scores) if self.with_lpips else []
+
+    @property
+    def mse_curve(self) -> list[float]:
+        return self.curve(lambda image: image.mse_scores)
+
+    @property
+    def standing(self) -> Standing | None:
+        """The place in the published table of the track; none where S_10 of LPIPS is not known."""
+        curve = self.lpips_curve
+        if len(curve) < CHALLENGE_SAMPLES or math.isnan(curve[CHALLENGE_SAMPLES - 1]):
+            return None
+        # of the first ten, like the published ones
+        errors = [LrErrors(image.lr_errors[:CHALLENGE_SAMPLES]) for image in self.images]
+        level = fmean(each.mean_db for each in errors)
+        if math.isinf(level):
+            level = LrErrors([value for each in errors for value in each.values]).of_mean_error_db
+        lpips = fmean(fmean(image.lpips[:CHALLENGE_SAMPLES]) for image in self.images)
+        return standing(self.scale, lpips, level, curve[CHALLENGE_SAMPLES - 1])
+
+    def summary(self) -> dict[str, Any]:
+        """The means over images, and the finite figures beside the official ones, by name."""
+        rows = [image.official for image in self.images]
+        every = LrErrors([error for image in self.images for error in image.lr_errors])
+        known = [image for image in self.images if image.lpips]
+        summary: dict[str, Any] = {
+            "images": len(self.images),
+            "samples": self.samples,
+            "scale": self.scale,
+            "complete": self.complete,
+            **{name: _mean(row[name] for row in rows) for name in OFFICIAL_COLUMNS},
+            "LPIPS_best_sample": _mean(min(image.lpips) for image in known),
+            "LPIPS_worst_sample": _mean(max(image.lpips) for image in known),
+            "LRPSNR_worst_sample": every.worst_db,
+            "LRPSNR_of_mean_error": every.of_mean_error_db,
+            "samples_under_45_dB": self.under_required,
+            "passes": self.passes,
+            "MSE_mean": _mean(image.mse_mean for image in self.images),
+            "MSE_score": _mean(image.mse_scores[-1] for image in self.images),
+            "r_LPIPS": calibration_ratio(
+                [math.nan if image.lpips_pairs is None else image.lpips_pairs for image in known],
+                [image.lpips_mean for image in known],
+            ),
+            "r_pixels": calibration_ratio(
+                [math.nan if image.pixel_pairs is None else image.pixel_pairs for image in self.images],
+                [image.pixel_distance for image in self.images],
+            ),
+        }
+        if not self.complete:
+            summary |= {"samples_missing": self.missing_samples, "images_missing": self.missing_images}
+        for name in self.realism:
+            if name == PATCH_FRECHET:
+                summary[name] = self.patch_frechet
+                continue
+            summary[name] = _mean(value for image in self.images for value in known_values(image.realism[name]))
+            if name in self.images[0].realism_hr:
+                summary[f"{name}_of_HR"] = _mean(
+                    value for image in self.images for value in known_values([image.realism_hr[name]])
+                )
+        uncropped = [error for image in self.images for error in image.lr_errors_uncropped]
+        if uncropped:
+            whole = LrErrors(uncropped)
+            summary["images_scored_uncropped"] = sum(bool(image.lr_errors_uncropped) for image in self.images)
+            summary["LRPSNR_worst_sample_uncropped"] = whole.worst_db
+            summary["LRPSNR_of_mean_error_uncropped"] = whole.of_mean_error_db
+        return summary
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, for scripts; `score.json` and `--json`."""
+        place = self.standing
+        return {
+            "required_db": REQUIRED_DB,
+            "samples_sha256": self.samples_sha256,
+            "summary": self.summary(),
+            "missing": self.missing,
+            "curves": {"LPIPS_score": self.lpips_curve, "MSE_score": self.mse_curve},
+            "standing_2021": place
+            and {
+                "caveat": CAVEAT,
+                "rank_by_S_10": place.ours.by_diversity,
+                "rank_by_LPIPS": place.ours.by_lpips,
+                "of": place.ranked,
+            },
+            "images": [_image_json(image) for image in self.images],
+        }
+
+
+def _image_json(image: ImageScore) -> dict[str, Any]:
+    r = math.nan
+    if image.lpips_pairs is not None:
+        r = calibration_ratio([image.lpips_pairs], [image.lpips_mean])
+    return {
+        "name": image.name,
+        "index": image.index,
+        "samples": image.numbers,
+        **image.official,
+        "LPIPS_of_samples": image.lpips,
+        "LPIPS_scores": image.lpips_scores,
+        "LRPSNR_of_samples": [LrErrors([error]).worst_db for error in image.lr_errors],
+        "LRPSNR_of_mean_error": image.lr.of_mean_error_db,
+        "LRPSNR_worst_uncropped": LrErrors(image.lr_errors_uncropped).worst_db
+        if image.lr_errors_uncropped
+        else None,
+        "MSE_mean": image.mse_mean,
+        "MSE_score": image.mse_scores[-1],
+        "r_LPIPS": r,
+        "realism": image.realism,
+        "realism_of_HR": image.realism_hr,
+    }
+
+
+def known_values(values: list[float | None]) -> list[float]:
+    """Without what is undefined."""
+    return [value for value in values if value is not None and not math.isnan(value)]
+
+
+def _mean(values: Iterable[float]) -> float:
+    """The mean as pandas takes it, and so the official tables: what is undefined does not count."""
+    known = [value for value in values if not math.isnan(value)]
+    return fmean(known) if known else math.nan
+
+
+def patch_distance(tensors: list[dict[str, Any]]) -> float:
+    """The Frechet distance of all images' patches from the sums kept with each; nan where there are none."""
+    sides = {"hr": None, "sr": None}
+    for kept in tensors:
+        for side in sides:
+            parts = {
+                name.split(".")[1]: value for name, value in kept.items() if name.startswith(f"{side}_patches.")
+            }
+            if parts:
+                found = PatchStatistics.from_tensors(parts)
+                sides[side] = found if sides[side] is None else sides[side] + found
+    if sides["hr"] is None or sides["sr"] is None:
+        return math.nan
+    return frechet_distance(sides["sr"], sides["hr"])
+
+
+def write_score(score: Score, out: Path) -> None:
+    """Write the official tables and `score.json`.
+
+    `measure.csv` and `measure_full.csv` have a row per image, `measure_mean.csv` and
+    `measure_full_mean.csv` the means of their columns.
+    """
+    make_folder(out)
+    counts = (
+        {}
+        if score.complete
+        else {"samples_missing": score.missing_samples, "images_missing": score.missing_images}
+    )
+    with np.errstate(invalid="ignore"):
+        for name, table in (("measure", score.table()), ("measure_full", score.full_table())):
+            write_whole(out / f"{name}.csv", table.to_csv())
+            means = table.drop(columns="samples", errors="ignore").mean()
+            write_whole(out / f"{name}_mean.csv", pd.concat([means, pd.Series(counts, dtype=float)]).to_csv())
+    write_json(out / "score.json", score.as_json())

@@ -1,0 +1,153 @@
+"""The explicit table of models, and generators from it with the weights of a file."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from ntire_sr import __version__
+from ntire_sr.core.errors import Failure, WrongUse, require, suggestion
+from ntire_sr.core.files import explain, sha256_file, write_whole
+from ntire_sr.core.settings import convert, make
+from ntire_sr.models import bicubic, srgan, stochastic_training
+from ntire_sr.models.interfaces import Model
+
+MODELS: dict[str, Model] = {
+    model.name: model for model in (bicubic.MODEL, srgan.MODEL, stochastic_training.MODEL)
+}
+FORMAT = "ntire-sr weights"
+SHIPPED_MODEL = stochastic_training.MODEL.name  # its weights come with the package, see MODEL_CARD.md
+
+
+def model_named(name: str) -> Model:
+    """The row of the table; an unknown name is refused with a suggestion."""
+    require(name in MODELS, f"unknown model {name!r}", suggestion(name, MODELS))
+    return MODELS[name]
+
+
+def shipped_weights(model: str, scale: int) -> Path | None:
+    """The weights of a model that come with the package, where there are any for this scale."""
+    path = Path(__file__).with_name(f"{model}_x{scale}.safetensors")
+    return path if path.is_file() else None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A generator ready to draw, and where it comes from."""
+
+    model: Model
+    generator: Any
+    scale: int
+    settings: Any
+    weights: Path | None
+    weights_sha256: str | None
+    facts: dict[str, Any]  # of the training: step, steps, features, seed
+
+
+def save_weights(
+    path: Path, model: str, scale: int, settings: Any, tensors: dict[str, torch.Tensor], facts: dict[str, Any]
+) -> None:
+    """Write a generator's weights as safetensors, with all that is needed to build it, atomically."""
+    metadata = {
+        "format": FORMAT,
+        "version": __version__,
+        "model": model,
+        "scale": str(scale),
+        "settings": json.dumps(asdict(settings)),
+        "facts": json.dumps(facts),
+    }
+    write_whole(path, save(tensors, metadata))
+
+
+def load_generator(weights: str | Path, scale: int | None, device: torch.device) -> Loaded:
+    """A generator from a weights file, or by name: a model without weights, or one whose weights come
+    with the package.
+
+    Args:
+        weights: path of a file that `save_weights` wrote, or the model's name.
+        scale: what the user asked for; none: the file's, or 4 for a name.
+        device: where to draw.
+
+    Raises:
+        WrongUse: there is no such file or model, or the file is for another scale.
+        Failure: the file is damaged or not ours.
+    """
+    if str(weights) in MODELS:
+        model, chosen = MODELS[str(weights)], scale or 4
+        if model.training is None:
+            generator = model.build(chosen, model.settings()).to(device).eval()
+            return Loaded(model, generator, chosen, model.settings(), None, None, {})
+        shipped = shipped_weights(model.name, chosen)
+        if shipped is None:
+            raise WrongUse(
+                f"no weights of {model.name} for scale {chosen} come with the package",
+                "give --weights FILE, made by `ntire-sr train`",
+            )
+        path = shipped
+    else:
+        path = Path(weights)
+    if not path.is_file():
+        raise WrongUse(
+            f"there are no weights at {path}",
+            f"run `ntire-sr train` first, or give --weights FILE, --weights {SHIPPED_MODEL} for the weights that come with the "
+            f"package, or --weights {bicubic.MODEL.name} for the model without any",
+        )
+    metadata, tensors = read_weights(path)
+    model = model_named(metadata["model"])
+    trained = int(metadata["scale"])
+    if scale not in (None, trained):
+        raise WrongUse(
+            f"{path} was trained for scale {trained}, not {scale}", f"use --scale {trained}, or other weights"
+        )
+    try:
+        settings = make(model.settings, json.loads(metadata["settings"]))
+    except WrongUse as error:
+        raise Failure(
+            f"the settings inside {path} are damaged ({error.message})", "train it again with this version"
+        ) from error
+    # first without memory: what a file says of its sizes may be far from what it holds
+    with torch.device("meta"):
+        promised = model.build(trained, settings).state_dict()
+    if {n: v.shape for n, v in promised.items()} != {n: v.shape for n, v in tensors.items()}:
+        raise Failure(
+            f"the tensors of {path} do not fit the model {model.name}", "train it again with this version"
+        )
+    generator = model.build(trained, settings)
+    generator.load_state_dict(tensors)
+    generator = generator.to(device).eval().requires_grad_(False)
+    return Loaded(model, generator, trained, settings, path, sha256_file(path), json.loads(metadata["facts"]))
+
+
+def read_weights(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """The metadata and tensors of a file that `save_weights` wrote, checked.
+
+    Raises:
+        Failure: it cannot be read, is damaged or not ours, or holds values that are not finite.
+    """
+    remedy = "give a file made by `ntire-sr train`"
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+    except OSError as error:
+        raise explain(error, f"cannot read {path}") from error
+    except (SafetensorError, ValueError, RuntimeError) as error:
+        raise Failure(f"{path} is no readable safetensors file ({error})", remedy) from error
+    if metadata.get("format") != FORMAT:
+        raise Failure(f"{path} does not hold weights of ntire-sr", remedy)
+    try:
+        convert("scale", metadata["scale"], int)
+        for name in ("settings", "facts"):
+            if not isinstance(json.loads(metadata[name]), dict):
+                raise ValueError(f"{name} is no dictionary")
+        metadata["model"]
+    except (KeyError, ValueError, RecursionError, WrongUse) as error:
+        raise Failure(f"the description inside {path} is damaged ({error})", remedy) from error
+    if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
+        raise Failure(f"{path} holds values that are not finite numbers", "use an earlier checkpoint's weights")
+    return metadata, tensors

@@ -1,0 +1,49 @@
+"""The settings of a training run that do not depend on the model."""
+
+from dataclasses import dataclass
+
+from ntire_sr.core.downscale import SCALES
+from ntire_sr.core.errors import require
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What one training run does, whatever the model; the model's own settings come beside it."""
+
+    model: str = "srgan"  # a name from the table of models
+    preset: str = "tiny"  # a named set of values for this record and the model's, applied before all others
+    scale: int = 4  # HR pixels per LR pixel along an axis: 4 or 8
+    hr: str | None = None  # folder of HR images, searched with its subfolders; none: the embedded photographs
+    cache: str | None = "auto"  # folder for decoded images; auto: the user's cache folder; none: memory
+    keep_on_device: bool = True  # with a GPU: all decoded images in its memory, if they fill at most half
+    validation: str | None = "auto"  # folder of HR images to look at; auto: some left out of training; none
+    validate_every: int = 250  # steps between looks at them
+    start_from: str | None = None  # weights file of the same model to begin with: the tensors that fit; none
+    sharp: float = 0.0  # share of the crops that are the sharpest of 4 places; 0: all fall anywhere
+    seed: int = 0  # of the first weights, the crops and the noise
+    device: str = "auto"  # auto, cpu or cuda
+    steps: int = 700  # optimiser steps in all
+    max_minutes: float = 6.0  # stop with a checkpoint after this time; 0: no limit
+    patch: int = 64  # side of an HR crop in pixels, a multiple of the scale
+    batch: int = 8  # crops per step
+    checkpoint_every: int = 100  # steps between checkpoints
+    log_every: int = 10  # steps between lines of the log
+    tensorboard: bool = False  # also write log and previews for TensorBoard, with the extra [tensorboard]
+    feature_weights: str | None = None  # file of the pretrained network that losses compare; none: looked up
+
+    def __post_init__(self) -> None:
+        require(self.scale in SCALES, f"scale {self.scale} is not offered", "4 or 8")
+        require(
+            self.device in ("auto", "cpu", "cuda"), f"device {self.device!r} is unknown", "auto, cpu or cuda"
+        )
+        require(0 <= self.seed < 2**63, f"seed {self.seed} is out of range", "0 to 2**63 - 1")
+        require(0 <= self.sharp <= 1, f"sharp {self.sharp} is no share", "0 to 1")
+        require(self.max_minutes >= 0, f"max_minutes {self.max_minutes} is negative", "0 for no limit")
+        for name in ("steps", "batch", "checkpoint_every", "log_every", "validate_every"):
+            require(getattr(self, name) >= 1, f"{name} {getattr(self, name)} is too small", "1 or more")
+        nearest = max(4, round(self.patch / self.scale)) * self.scale
+        require(
+            self.patch % self.scale == 0 and self.patch >= 4 * self.scale,
+            f"patch {self.patch} is not a multiple of scale {self.scale}, at least {4 * self.scale}",
+            f"{nearest}",
+        )

@@ -1,0 +1,345 @@
+"""One packing from a folder to its archives: what the `package` command and the demonstration call."""
+
+import glob
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ntire_sr.core.errors import Failure, Problems, plural, require
+from ntire_sr.core.files import explain, read_json, sha256_of_digests, sweep
+from ntire_sr.core.layout import DEFAULT_SAMPLES, MANIFEST, SampleName
+from ntire_sr.core.manifest import Manifest, load_manifest
+from ntire_sr.core.package_files import package_files
+from ntire_sr.core.seeding import seeded
+from ntire_sr.models.registry import Loaded, load_generator, read_weights
+from ntire_sr.submission import factsheet
+from ntire_sr.submission.archive import (
+    Member,
+    archive_name,
+    part_name,
+    split_images,
+    text_member,
+    write_archive,
+)
+from ntire_sr.submission.check import Checked, check_samples, lr_folder
+from ntire_sr.submission.editions import Edition, edition_named, edition_problems
+from ntire_sr.submission.readme import Readme
+from ntire_sr.submission.sources import README, Handed, Source, opened
+from ntire_sr.submission.weights import find_weights
+
+
+@dataclass(frozen=True)
+class PackRequest:
+    """What to pack and how."""
+
+    sr: Path  # folder of samples
+    out: Path  # the zip file
+    lr: Path | None = None  # folder of the LR images; none: the manifest's
+    samples: int | None = None  # per image; none: the manifest's, or 10
+    edition: str = "ntire"
+    seconds: float | None = None  # run time per image for the readme; none: measured when they were drawn
+    on_gpu: bool | None = None  # for the readme; none: the manifest's
+    extra_data: bool = True
+    description: str = ""
+    max_size: int | None = None  # bytes of an archive; none: the edition's
+    split: bool = False  # into several archives where one would be larger
+    code: bool = True  # also write the archive with the fact sheet and the code
+    team: Path | None = None  # what the team says of itself, see factsheet.TEAM
+    run: Path | None = None  # folder that may hold config.json, weights and score
+
+
+@dataclass
+class Packed:
+    """Archives that were written."""
+
+    archives: list[tuple[Path, str]]  # with their SHA-256
+    files: int
+    worst_db: float | None
+    code: tuple[Path, str] | None = None
+    blanks: list[str] = field(default_factory=list)  # of the fact sheet
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def bytes(self) -> int:
+        return sum(path.stat().st_size for path, _ in self.archives)
+
+
+def pack(request: PackRequest, done: Callable[[int, int], None] | None = None) -> Packed:
+    """Check a folder of samples and write the archives.
+
+    Args:
+        request: what to pack.
+        done: called with (files checked, files in all).
+
+    Raises:
+        Problems: everything that is wrong; nothing was written.
+    """
+    edition = edition_named(request.edition)
+    team = factsheet.read_team(request.team)
+    require(
+        not request.sr.is_file(), f"--sr {request.sr} is a file, not a folder of samples", "give the folder"
+    )
+    require(
+        request.out.resolve().parent != request.sr.resolve(),
+        f"--out {request.out} lies among the samples",
+        "another folder for the archive",
+    )
+    manifest = load_manifest(request.sr)
+    count = request.samples or (manifest.samples if manifest else DEFAULT_SAMPLES)
+    require(
+        request.seconds is None or 0 <= request.seconds < math.inf,
+        f"--seconds {request.seconds} is no run time",
+        "--seconds 10.4",
+    )
+    with opened(request.sr) as handed:
+        beyond = [name for name in handed.samples if request.samples and name.sample >= count]
+        for name in beyond:
+            del handed.samples[name]
+        lr = lr_folder(request.sr, request.lr, manifest)
+        known_time = request.seconds is not None or bool(manifest and manifest.files)
+        require(
+            not edition.readme or (known_time and (manifest is not None or request.on_gpu is not None)),
+            f"readme.txt needs the run time per image and whether a GPU took it, and {request.sr} has no manifest that says so",
+            "--seconds NUMBER with --gpu or --cpu",
+        )
+        checked = check_samples(handed, lr, count, manifest, done)
+        problems = checked.problems + edition_problems(edition, checked.images, count)
+        if not (manifest and manifest.settings.deterministic):
+            problems += checked.copies
+        if handed.readmes:
+            problems.append(f"{README}: no sample's name; it is written into the archive by itself")
+        if problems:
+            raise Problems(
+                f"{request.sr} cannot be handed in",
+                problems,
+                "`ntire-sr generate` draws again what is missing or changed; --lr names the LR folder they belong to",
+            )
+        seconds = request.seconds if request.seconds is not None else _measured_seconds(manifest)
+        on_gpu = request.on_gpu if request.on_gpu is not None else bool(manifest and manifest.device != "cpu")
+        readme = Readme(
+            seconds_per_image=seconds,
+            on_gpu=on_gpu,
+            extra_data=request.extra_data,
+            description=request.description or (manifest.settings.model if manifest else "ntire-sr"),
+        )
+        sweep(request.out.parent, f"{request.out.stem}*")
+        packed = Packed(
+            _write_parts(request, edition, handed, checked, count, readme),
+            len(checked.digests),
+            checked.worst_db,
+        )
+    packed.warnings = _size_warnings(request, edition, packed)
+    if beyond:
+        packed.warnings.append(f"{plural(len(beyond), 'sample')} beyond {count} per image left out")
+    if request.code:
+        origin = _origin_of(request, manifest, checked)
+        if origin.weights is None and manifest and manifest.settings.weights_sha256:
+            packed.warnings.append(
+                "the weights that drew the samples are not to be had, so the archive with the code lacks them; "
+                "--run names the run folder that holds them"
+            )
+        known = _known(request, manifest, origin, seconds or None, team, count)
+        out = request.out.with_name(f"{request.out.stem}-code.zip")
+        members = _code_members(request, manifest, origin, known)
+        packed.code = out, write_archive(out, members, compress=True)
+        packed.blanks = factsheet.blanks(known)
+    return packed
+
+
+def _size_warnings(request: PackRequest, edition: Edition, packed: Packed) -> list[str]:
+    """Archives that are larger than they should be, and older parts beside the new ones."""
+    found = []
+    for path, _ in packed.archives:
+        size = path.stat().st_size
+        if request.max_size and size > request.max_size:
+            found.append(
+                f"{path} has {size / 1e6:.1f} MB, more than --max-size; --split makes several archives"
+            )
+        elif edition.large and size > edition.large:
+            found.append(
+                f"{path} has {size / 1e9:.2f} GB: uploads of more than {edition.large / 1e9:g} GB are known to hang; "
+                "--split --max-size 900MB makes several archives"
+            )
+    written = {path for path, _ in packed.archives}
+    candidates = [
+        request.out,
+        *sorted(request.out.parent.glob(f"{glob.escape(request.out.stem)}-part*of*.zip")),
+    ]
+    stale = [path.name for path in candidates if path not in written and path.is_file()]
+    if stale:
+        found.append(f"an earlier call left {', '.join(stale)}")
+    return found
+
+
+def _write_parts(
+    request: PackRequest, edition: Edition, handed: Handed, checked: Checked, samples: int, readme: Readme
+) -> list[tuple[Path, str]]:
+    text = readme.text()
+    first = [text_member(README, text)] if edition.readme else []
+
+    def write(out: Path, names: list[SampleName]) -> tuple[Path, str]:
+        members = [
+            Member(archive_name(name, samples), handed.samples[name], checked.digests[name]) for name in names
+        ]
+        return out, write_archive(out, [*first, *members])
+
+    if not request.split:
+        return [write(request.out, list(checked.digests))]
+    sizes = {name: (request.sr / handed.samples[name].name).stat().st_size for name in checked.digests}
+    most = request.max_size or edition.large
+    require(most is not None, "--split needs to know how large an archive may be", "--max-size 900MB")
+    parts = split_images(sizes, len(text) * 4 + 500, int(most or 0))
+    if len(parts) == 1:
+        return [write(request.out, parts[0])]
+    return [write(part_name(request.out, number, len(parts)), part) for number, part in enumerate(parts)]
+
+
+def _measured_seconds(manifest: Manifest | None) -> float:
+    """Mean time that drawing one sample took; 0 where nothing is known."""
+    return mean(record.seconds for record in manifest.files.values()) if manifest and manifest.files else 0.0
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Files that belong to these very samples; none where they are not to be had."""
+
+    weights: Path | None
+    config: Path | None  # of the training of these weights
+    score: Path | None  # of these samples
+
+
+def _origin_of(request: PackRequest, manifest: Manifest | None, checked: Checked) -> _Origin:
+    weights = find_weights(manifest, request.sr, request.run) if manifest else None
+    config = score = None
+    if request.run:
+        if weights and weights.resolve() == (request.run / "weights.safetensors").resolve():
+            config = request.run / "config.json"
+        digest = sha256_of_digests({str(name): digest for name, digest in checked.digests.items()})
+        score = request.run / "score" / "score.json"
+        if _json_of(score).get("samples_sha256") != digest:
+            score = None
+    return _Origin(weights, config if config and config.is_file() else None, score)
+
+
+def _known(
+    request: PackRequest,
+    manifest: Manifest | None,
+    origin: _Origin,
+    seconds: float | None,
+    team: dict[str, str],
+    samples: int,
+) -> factsheet.Known:
+    facts: dict[str, Any] = {}
+    parameters = 0 if manifest and manifest.settings.weights_sha256 is None else None
+    operations = None
+    if origin.weights:
+        metadata, tensors = read_weights(origin.weights)
+        facts = _object(metadata["facts"], origin.weights)
+        parameters = sum(tensor.numel() for tensor in tensors.values())
+        operations = _operations(load_generator(origin.weights, None, torch.device("cpu")))
+    score = _json_of(origin.score).get("summary") if origin.score else None
+    return factsheet.Known(
+        manifest,
+        samples,
+        parameters,
+        operations,
+        facts,
+        _json_of(origin.config) if origin.config else {},
+        score if isinstance(score, dict) else {},
+        seconds,
+        request.extra_data,
+        team,
+    )
+
+
+def _operations(loaded: Loaded) -> tuple[float, float]:
+    """Multiply-adds per SR pixel: of the trunk, once per image, and of each sample before projection."""
+    lr, found = torch.zeros(1, 3, 32, 32), []
+    with torch.inference_mode():
+        for part in ("trunk", "sample"):
+            with FlopCounterMode(display=False) as counter:
+                if part == "trunk":
+                    maps = loaded.generator.trunk(lr)
+                else:
+                    loaded.generator.sample(maps, lr, loaded.generator.latents(lr, [seeded(0)]))
+            found.append(counter.get_total_flops() / 2 / (32 * loaded.scale) ** 2)
+    return found[0], found[1]
+
+
+def _object(text: str, path: Path) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise Failure(f"the description inside {path} is damaged")
+    return found
+
+
+def _json_of(path: Path) -> dict[str, Any]:
+    """A JSON object that may be absent; a damaged one is of no use either."""
+    try:
+        content = read_json(path, "file") if path.is_file() else {}
+    except Failure:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _code_members(
+    request: PackRequest, manifest: Manifest | None, origin: _Origin, known: factsheet.Known
+) -> list[Member]:
+    """Fact sheet, how to draw the samples again, and all that it takes: code, weights, settings."""
+    members = [
+        text_member("factsheet.md", factsheet.as_markdown(known)),
+        text_member("factsheet.tex", factsheet.as_latex(known)),
+        text_member("REPRODUCE.md", _reproduce(known)),
+    ]
+    named = {
+        "weights.safetensors": origin.weights,
+        "manifest.json": request.sr / MANIFEST if manifest else None,
+        "config.json": origin.config,
+        "score.json": origin.score,
+    }
+    found = {name: path for name, path in named.items() if path}
+    for name, path in package_files():
+        weights = (
+            name.startswith("ntire_sr/models/") and path.suffix == ".safetensors"
+        )  # those used stand above
+        if not weights:
+            found[f"code/{name}"] = path
+    return members + [Member(name, Source(name, lambda path=path: _read(path))) for name, path in found.items()]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise explain(error, f"cannot read {path}") from error
+
+
+def _reproduce(known: factsheet.Known) -> str:
+    manifest = known.manifest
+    if manifest is None:
+        return "# How these samples were drawn\n\nThe folder of samples has no manifest: only the team knows.\n"
+    s = manifest.settings
+    weights = "weights.safetensors" if s.weights_sha256 else s.model
+    words = [
+        "ntire-sr generate --lr LR_FOLDER",
+        f"--weights {weights}",
+        f"--samples {known.samples}",
+        f"--seed {s.seed}",
+    ]
+    words += [f"--scale {s.scale}", f"--tile {manifest.tile}", f"--precision {s.precision}", "--out samples"]
+    words += [] if s.projection else ["--no-projection"]
+    versions = "\n".join(f"* {name} {version}" for name, version in manifest.versions.items())
+    return (
+        "# How these samples were drawn\n\n"
+        f"With the package in `code` (`ntire_sr`; version {manifest.versions.get('ntire-sr', '?')}) on the path and\n\n{versions}\n\n"
+        f"on {manifest.device} with {plural(manifest.threads, 'thread')}:\n\n```\n{' '.join(words)}\n```\n\n"
+        "`manifest.json` names the digest of every LR image, seed and sample. The same device, number of threads and tile give the same "
+        "bytes; others can differ by a grey level.\n"
+    )

@@ -1,0 +1,121 @@
+"""Whole files or none."""
+
+import errno
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ntire_sr.core import files as module
+from ntire_sr.core.errors import Failure
+from ntire_sr.core.files import create_json, make_folder, read_json, sweep, whole_file, write_json, write_whole
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "a.txt"
+    write_whole(path, "old")
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Failure, match=r"a\.txt: No space left on device\n  try: free some space"):
+        write_whole(path, "new")
+    assert path.read_text() == "old"
+    assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_an_interruption_while_writing_leaves_nothing_under_the_final_name(tmp_path, monkeypatch):
+    def interrupted(handle):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(tmp_path / "a.txt", "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_a_folder_is_explained(tmp_path):
+    (tmp_path / "file").write_text("")
+    for work in (lambda: make_folder(tmp_path / "file"), lambda: write_whole(tmp_path / "file" / "a.txt", "")):
+        with pytest.raises(Failure, match="try: a file stands where a folder is needed"):
+            work()
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_a_folder_without_write_permission_is_explained(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(Failure, match="choose a folder you may write to"):
+        write_whole(tmp_path / "a.txt", "")
+
+
+def test_json_stays_valid_where_a_value_is_infinite(tmp_path):
+    write_json(
+        tmp_path / "a.json", {"lr_psnr_db": float("inf"), "lpips": float("nan"), "rows": [float("-inf")]}
+    )
+    assert read_json(tmp_path / "a.json", "test file") == {"lr_psnr_db": "inf", "lpips": None, "rows": ["-inf"]}
+
+
+@pytest.mark.parametrize("content", ["", "{", "\x00", "[" * 100_000])
+def test_damaged_json_is_named(tmp_path, content):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(Failure, match=r"the test file .*a\.json is not valid JSON"):
+        read_json(tmp_path / "a.json", "test file")
+
+
+def test_a_disk_that_refuses_even_the_clean_up_does_not_hide_the_reason(tmp_path, monkeypatch):
+    def read_only(*words, **options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "write_bytes", read_only)
+    monkeypatch.setattr(Path, "unlink", read_only)
+    with pytest.raises(Failure, match=r"cannot write .*a\.txt: Read-only file system"):
+        write_whole(tmp_path / "a.txt", "")
+
+
+def test_half_characters_of_file_names_do_not_stop_a_text_from_being_written(tmp_path):
+    write_whole(tmp_path / "a.txt", "name \udcff.png")
+    assert (tmp_path / "a.txt").read_text() == "name \\udcff.png"
+
+
+def test_what_killed_processes_left_is_removed_and_what_is_being_written_is_not(tmp_path):
+    program = (
+        "import os, sys; from pathlib import Path; from ntire_sr.core.files import whole_file\n"
+        "with whole_file(Path(sys.argv[1])) as part:\n"
+        "    part.write_text('half'); os._exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.txt")])
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".a.txt.") and left.suffix == ".part"
+    elsewhere = tmp_path / f".b.txt.00000000-{os.getpid()}-abcd.part"  # of another machine
+    elsewhere.write_text("")
+    with whole_file(tmp_path / "c.txt") as part:
+        part.write_text("being written")
+        sweep(tmp_path)
+        assert not left.exists() and part.exists() and elsewhere.exists()
+        old = time.time() - module.FORGOTTEN_SECONDS - 60
+        os.utime(elsewhere, (old, old))
+        sweep(tmp_path, "other")
+        assert elsewhere.exists()
+        sweep(tmp_path)
+        assert not elsewhere.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["c.txt"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_of_several_processes_one_creates_a_file(tmp_path, monkeypatch, links):
+    if not links:
+
+        def refused(source, target):
+            raise OSError(errno.EPERM, "no links here")
+
+        monkeypatch.setattr(os, "link", refused)
+    assert create_json(tmp_path / "a.json", 1)
+    assert read_json(tmp_path / "a.json", "file") == 1
+    if links:
+        assert not create_json(tmp_path / "a.json", 2)
+        assert read_json(tmp_path / "a.json", "file") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]

@@ -1,0 +1,98 @@
+"""Typed settings."""
+
+import pytest
+
+from ntire_sr.core.errors import WrongUse
+from ntire_sr.core.settings import convert, make, parse_words
+from ntire_sr.models.srgan import SrganSettings
+from ntire_sr.models.train_config import TrainConfig
+from ntire_sr.training.run_config import plan_training
+
+
+def test_an_unknown_key_is_refused_with_a_suggestion():
+    with pytest.raises(WrongUse, match="unknown setting 'bacth'\n  try: batch"):
+        plan_training({"bacth": "3"})
+    with pytest.raises(WrongUse, match="try: gamma"):
+        plan_training({"gama": "3"})
+    with pytest.raises(WrongUse, match="unknown model 'srgen'\n  try: srgan"):
+        plan_training({"model": "srgen"})
+    with pytest.raises(WrongUse, match="unknown preset 'tinny'"):
+        plan_training({"preset": "tinny"})
+
+
+def test_texts_become_the_declared_types():
+    plan = plan_training({"steps": "7", "max_minutes": "0.5", "hr": "none", "gamma": "0.25", "batch": 3})
+    assert (plan.config.steps, plan.config.max_minutes, plan.config.hr, plan.config.batch) == (7, 0.5, None, 3)
+    assert plan.settings.gamma == 0.25
+    assert convert("x", "yes", bool) is True
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("steps", "many"),
+        ("steps", "1.5"),
+        ("steps", 1.5),
+        ("steps", True),
+        ("max_minutes", "x"),
+        ("device", 3),
+        ("hr", 4),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused(name, value):
+    with pytest.raises(WrongUse, match=name):
+        make(TrainConfig, {name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("scale", 3),
+        ("steps", 0),
+        ("batch", 0),
+        ("seed", -1),
+        ("device", "tpu"),
+        ("max_minutes", -1),
+        ("patch", 50),
+    ],
+)
+def test_a_value_out_of_range_is_refused(name, value):
+    with pytest.raises(WrongUse, match=f"{name}"):
+        make(TrainConfig, {name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("channels", 0), ("gamma", -0.1), ("average", 1.0), ("learning_rate", 0.0), ("adversarial_from", 2)],
+)
+def test_the_models_settings_are_checked_too(name, value):
+    with pytest.raises(WrongUse, match=f"{name}"):
+        make(SrganSettings, {name: value})
+
+
+def test_an_error_says_what_to_write_instead():
+    with pytest.raises(WrongUse, match="patch 50 is not a multiple of scale 4, at least 16\n  try: 48"):
+        make(TrainConfig, {"patch": 50})
+
+
+def test_a_preset_comes_before_what_is_set_and_after_the_defaults():
+    small = plan_training({"preset": "small", "channels": "16"})
+    assert (small.config.steps, small.config.preset, small.settings.channels, small.settings.blocks) == (
+        100_000,
+        "small",
+        16,
+        16,
+    )
+    assert plan_training({}).settings == SrganSettings()
+
+
+def test_words_need_a_key_and_a_value_once():
+    assert parse_words(["a=b=c", "d="]) == {"a": "b=c", "d": ""}
+    for words in (["a"], ["=b"], ["a=1", "a=2"]):
+        with pytest.raises(WrongUse):
+            parse_words(words)
+
+
+def test_the_model_without_weights_cannot_be_trained():
+    with pytest.raises(WrongUse, match="bicubic has nothing to train"):
+        plan_training({"model": "bicubic"})

@@ -1,0 +1,147 @@
+"""Photographs, crops and LR images."""
+
+import numpy as np
+import pytest
+import torch
+
+from ntire_sr.core.downscale import downscale_8bit
+from ntire_sr.core.errors import Problems, WrongUse
+from ntire_sr.core.images import read_image, to_8bit, to_tensor, write_png
+from ntire_sr.core.layout import RunFolder
+from ntire_sr.data.lr_images import make_lr, write_validation
+from ntire_sr.data.patches import Photographs
+from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, VALIDATION_PHOTOGRAPHS
+
+CPU = torch.device("cpu")
+
+
+def test_no_photograph_is_both_for_training_and_for_validation():
+    assert not set(TRAINING_PHOTOGRAPHS) & set(VALIDATION_PHOTOGRAPHS)
+
+
+def test_a_batch_depends_on_seed_and_step_alone():
+    one, other = Photographs(None, 32, 4), Photographs(None, 32, 4)
+    one.batch(2, 0, 0, CPU)
+    for made in zip(one.batch(3, 5, 7, CPU), other.batch(3, 5, 7, CPU), strict=True):
+        assert torch.equal(*made)
+    assert not torch.equal(one.batch(3, 5, 7, CPU)[1], one.batch(3, 5, 8, CPU)[1])
+
+
+def test_the_lr_crop_is_the_8bit_downscale_of_its_hr_crop():
+    lr, hr = Photographs(None, 64, 8).batch(4, 0, 0, CPU)
+    assert (lr.shape, hr.shape) == ((4, 3, 8, 8), (4, 3, 64, 64))
+    assert torch.equal(to_8bit(lr), downscale_8bit(to_8bit(hr), 8))
+
+
+def test_crops_are_pieces_of_the_photograph_in_all_eight_positions(tmp_path, photograph):
+    write_png(tmp_path / "a.png", np.ascontiguousarray(photograph[:32, :32]))
+    source = Photographs(tmp_path, 32, 4)
+    found = {to_8bit(source.batch(1, 0, step, CPU)[1]).numpy().tobytes() for step in range(100)}
+    image = to_tensor(read_image(tmp_path / "a.png"))
+    turned = [torch.rot90(flipped, k, (2, 3)) for flipped in (image, image.flip(3)) for k in range(4)]
+    assert found == {turn.contiguous().numpy().tobytes() for turn in turned}
+
+
+def test_a_folder_like_div2k_is_searched_with_its_subfolders_and_small_images_are_left_out(
+    tmp_path, photograph
+):
+    write_png(tmp_path / "DIV2K_train_HR" / "0001.png", photograph)
+    write_png(tmp_path / "small.png", np.ascontiguousarray(photograph[:20]))
+    source = Photographs(tmp_path, 32, 4)
+    assert [path.name for path in source.paths] == ["0001.png"]
+    assert [path.name for path in source.too_small] == ["small.png"]
+    with pytest.raises(WrongUse, match=r"no image in .* has 512 x 512 pixels"):
+        Photographs(tmp_path, 512, 4)
+
+
+def test_all_broken_training_images_are_named_before_training(tmp_path, photograph):
+    for name in ("a.png", "b.png", "c.png"):
+        write_png(tmp_path / name, photograph)
+    for name in ("a.png", "c.png"):
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:500])
+    with pytest.raises(Problems) as caught:
+        Photographs(tmp_path, 32, 4)
+    assert [part in str(caught.value) for part in ("a.png", "b.png", "c.png")] == [True, False, True]
+
+
+def test_lr_images_are_those_of_the_challenge(golden, tmp_path):
+    for scale in (4, 8):
+        assert make_lr(golden / f"x{scale}" / "HR", tmp_path / f"x{scale}", scale) == 2
+        for name in ("0801.png", "0802.png"):
+            expected = read_image(golden / f"x{scale}" / "LR" / name)
+            assert np.array_equal(read_image(tmp_path / f"x{scale}" / name), expected)
+
+
+def test_without_the_crop_lr_sides_are_rounded_up(tmp_path, photograph):
+    write_png(tmp_path / "HR" / "a.png", np.ascontiguousarray(photograph[:70, :83]))
+    make_lr(tmp_path / "HR", tmp_path / "cut", 4)
+    make_lr(tmp_path / "HR", tmp_path / "whole", 4, crop_multiple=1)
+    assert read_image(tmp_path / "cut" / "a.png").shape == (16, 20, 3)
+    assert read_image(tmp_path / "whole" / "a.png").shape == (18, 21, 3)
+
+
+def test_the_hr_folder_is_never_written_to(tmp_path, photograph):
+    write_png(tmp_path / "a.png", photograph)
+    with pytest.raises(WrongUse, match="is the HR folder"):
+        make_lr(tmp_path, tmp_path, 4)
+
+
+def test_validation_images_are_numbered_as_in_the_challenge(tmp_path):
+    run = RunFolder(tmp_path)
+    write_validation(run, 8)
+    assert sorted(path.name for path in run.validation_hr.iterdir()) == ["0801.png", "0802.png"]
+    assert read_image(run.validation_lr(8) / "0801.png").shape == (37, 56, 3)
+
+
+@pytest.fixture
+def several(tmp_path, photograph):
+    """A folder of three photographs of different sizes, one of them as small as a crop."""
+    for number, (height, width) in enumerate(((96, 128), (48, 100), (32, 32))):
+        write_png(tmp_path / "HR" / f"{number}.png", np.ascontiguousarray(photograph[:height, :width]))
+    return tmp_path / "HR"
+
+
+@pytest.mark.parametrize("sharp", [0.0, 0.5])
+def test_batches_are_the_same_from_memory_from_the_cache_and_from_a_device(several, sharp):
+    sources = [Photographs(several, 32, 4, kept, sharp) for kept in (None, "auto", "auto", "auto", None)]
+    assert [source.keep_on(CPU) for source in sources[3:]] == [True, True]
+    assert "none decoded now" in sources[2].images.where
+    assert len({source.digest for source in sources}) == 1
+    for step in range(40):
+        first, *others = [source.batch(4, 1, step, CPU) for source in sources]
+        for other in others:
+            assert torch.equal(first[0], other[0]) and torch.equal(first[1], other[1])
+            assert first[1].stride() == other[1].stride(), "the layout decides what networks compute"
+
+
+@pytest.mark.parametrize(("size", "count"), [(8, 2), (8, 4), (7, 3), (2, 3)])
+def test_the_shares_of_all_ranks_are_the_batch_of_one_process(several, size, count):
+    source = Photographs(several, 32, 4, sharp=0.5)
+    for step in range(5):
+        whole = source.batch(size, 1, step, CPU)
+        shares = [
+            source.batch(size, 1, step, CPU, (rank, count)) for rank in range(count) if size >= count or rank
+        ]
+        for one, parts in zip(whole, zip(*shares, strict=True), strict=True):
+            assert torch.equal(one, torch.cat(parts))
+
+
+def test_sharp_crops_prefer_the_textured_half(tmp_path, photograph):
+    image = np.full((96, 256, 3), 128, np.uint8)
+    image[:, 128:] = photograph
+    write_png(tmp_path / "a.png", image)
+    flat = {}
+    for sharp in (0.0, 0.5, 1.0):
+        source = Photographs(tmp_path, 32, 4, sharp=sharp)
+        flat[sharp] = sum(place.left <= 96 for step in range(50) for place in source.places(8, 0, step)) / 400
+    # 97 of 225 places touch no texture; the best of four does with the fourth power of that
+    assert abs(flat[0.0] - 97 / 225) < 0.08
+    assert flat[1.0] < 0.08
+    assert flat[1.0] < flat[0.5] < flat[0.0]
+
+
+def test_the_setting_sharp_is_a_share(tmp_path):
+    from ntire_sr.training.run_config import plan_training
+
+    with pytest.raises(WrongUse, match=r"sharp 1\.5 is no share"):
+        plan_training({"sharp": "1.5"})

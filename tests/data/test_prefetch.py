@@ -1,0 +1,73 @@
+"""Batches that are made ahead."""
+
+import threading
+import time
+
+import pytest
+
+from ntire_sr.core.errors import Failure
+from ntire_sr.data.prefetch import AHEAD, Prefetch
+
+
+def running() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "prefetch"]
+
+
+def test_batches_come_in_order_from_any_step_and_a_few_are_made_ahead():
+    made: list[int] = []
+
+    def prepare(step: int) -> int:
+        made.append(step)
+        return 10 * step
+
+    with Prefetch(prepare, lambda value: value + 1, 3, 9) as batches:
+        found = []
+        for value in batches:
+            time.sleep(0.01)
+            found.append(value)
+            assert len(made) <= len(found) + AHEAD
+    assert found == [31, 41, 51, 61, 71, 81] and made == [3, 4, 5, 6, 7, 8]
+    assert not running()
+
+
+def test_an_error_is_raised_at_the_step_that_it_belongs_to():
+    def prepare(step: int) -> int:
+        if step == 2:
+            raise Failure("the disk is gone")
+        return step
+
+    found = []
+    with (
+        pytest.raises(Failure, match="the disk is gone"),
+        Prefetch(prepare, lambda step: step, 0, 9) as batches,
+    ):
+        for step in batches:
+            found.append(step)
+    assert found == [0, 1] and not running()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_a_loop_that_is_left_leaves_no_thread(error):
+    with pytest.raises(error), Prefetch(lambda step: step, lambda step: step, 0, 10**9) as batches:
+        for _ in batches:
+            raise error
+    assert not running()
+
+
+def test_nothing_to_do_is_done():
+    with Prefetch(lambda step: step, lambda step: step, 5, 5) as batches:
+        assert list(batches) == [] and batches.waited_seconds == 0
+
+
+def test_waiting_is_measured_and_what_is_made_ahead_costs_none():
+    def slowly(step: int) -> int:
+        time.sleep(0.02)
+        return step
+
+    with Prefetch(slowly, lambda step: step, 0, 5) as batches:
+        assert list(batches) == list(range(5))
+    assert batches.waited_seconds >= 0.08
+    with Prefetch(slowly, lambda step: step, 0, 5) as batches:
+        for _ in batches:
+            time.sleep(0.06)
+    assert batches.waited_seconds < 0.08

@@ -1,0 +1,318 @@
+"""Drawing samples."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from ntire_sr.core.downscale import lr_psnr_db
+from ntire_sr.core.errors import Failure, Problems, WrongUse
+from ntire_sr.core.files import sha256_file
+from ntire_sr.core.images import read_image, to_tensor, write_png
+from ntire_sr.core.layout import SampleName
+from ntire_sr.core.manifest import load_manifest
+from ntire_sr.models.registry import load_generator
+from ntire_sr.sampling.generate import Request, generate, parse_only
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def srgan(trained):
+    return load_generator(trained / "weights.safetensors", None, CPU)
+
+
+def digests(folder):
+    return {path.name: sha256_file(path) for path in sorted(folder.glob("*.png"))}
+
+
+def draw(lr, out, loaded, **options):
+    return generate(Request(lr, out, **options), loaded, CPU)
+
+
+def test_every_sample_is_8bit_rgb_of_the_right_size_and_has_50_dB(lr_folder, srgan, tmp_path):
+    out = tmp_path / "SR"
+    drawn = draw(lr_folder, out, srgan, samples=3)
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        [str(SampleName(index, k)) for index in range(2) for k in range(3)] + ["manifest.json"]
+    )
+    for index, lr_path in enumerate(sorted(lr_folder.iterdir())):
+        lr = to_tensor(read_image(lr_path))
+        for k in range(3):
+            name = str(SampleName(index, k))
+            sr = to_tensor(read_image(out / name))
+            assert list(sr.shape) == [1, 3, lr.shape[2] * 4, lr.shape[3] * 4]
+            reached = lr_psnr_db(sr, lr, 4)
+            assert reached >= 50
+            assert drawn.manifest.files[name].lr_psnr_db == pytest.approx(reached, abs=1e-4)
+    assert len(set(digests(out).values())) == 6
+
+
+def test_the_manifest_says_what_drew_each_file(lr_folder, srgan, trained, tmp_path):
+    draw(lr_folder, tmp_path / "SR", srgan, samples=2, seed=5)
+    content = json.loads((tmp_path / "SR" / "manifest.json").read_text())
+    settings = content["settings"]
+    assert (settings["model"], settings["scale"], settings["seed"], settings["projection"]) == (
+        "srgan",
+        4,
+        5,
+        True,
+    )
+    assert settings["weights_sha256"] == sha256_file(trained / "weights.safetensors")
+    assert settings["hyper_parameters"]["channels"] == 4
+    assert content["features"] == "filters"
+    assert content["versions"]["torch"] == torch.__version__
+    assert content["lr"] == "../LR"
+    for name, record in content["files"].items():
+        assert record["sha256"] == sha256_file(tmp_path / "SR" / name)
+    assert len({record["seed"] for record in content["files"].values()}) == 4
+    assert load_manifest(tmp_path / "SR").files.keys() == content["files"].keys()
+
+
+def test_a_sample_depends_neither_on_order_nor_count_nor_file_names(lr_folder, srgan, tmp_path):
+    draw(lr_folder, tmp_path / "whole", srgan, samples=4)
+    whole = digests(tmp_path / "whole")
+    draw(lr_folder, tmp_path / "few", srgan, samples=2)
+    few = digests(tmp_path / "few")
+    assert all(whole[name] == digest for name, digest in few.items())
+    draw(lr_folder, tmp_path / "few", srgan, samples=4)
+    assert digests(tmp_path / "few") == whole
+    alone = tmp_path / "one image"
+    alone.mkdir()
+    shutil.copy(lr_folder / "0802.png", alone / "other name.png")
+    draw(alone, tmp_path / "alone", srgan, samples=4)
+    assert digests(tmp_path / "alone")["000000_sample00003.png"] == whole["000001_sample00003.png"]
+
+
+def test_any_sample_can_be_drawn_again_alone(lr_folder, srgan, tmp_path):
+    draw(lr_folder, tmp_path / "whole", srgan, samples=3)
+    only = parse_only(["000001_sample00002"])
+    drawn = draw(lr_folder, tmp_path / "alone", srgan, samples=3, only=only)
+    assert digests(tmp_path / "alone") == {
+        "000001_sample00002.png": digests(tmp_path / "whole")["000001_sample00002.png"]
+    }
+    assert drawn.written == 1
+    with pytest.raises(WrongUse, match=r"000007_sample00000\.png: .* holds 2 images"):
+        draw(lr_folder, tmp_path / "alone", srgan, samples=3, only=parse_only(["000007_sample00000.png"]))
+    with pytest.raises(WrongUse, match="no sample's name"):
+        parse_only(["7"])
+    with pytest.raises(WrongUse, match=r"000000_sample00004\.png: .* holds 3 samples per image"):
+        draw(lr_folder, tmp_path / "alone", srgan, only=parse_only(["000000_sample00004"]))
+    beyond = draw(lr_folder, tmp_path / "alone", srgan, samples=5, only=parse_only(["000000_sample00004"]))
+    assert beyond.manifest.samples == 5
+    draw(lr_folder, tmp_path / "whole", srgan, only=only)
+    assert load_manifest(tmp_path / "whole").samples == 3  # a finished folder stays one
+    new = draw(lr_folder, tmp_path / "new", srgan, only=only)
+    assert new.manifest.samples == 3
+
+
+def test_two_seeds_draw_different_samples(lr_folder, srgan, tmp_path):
+    for seed in (0, 1):
+        draw(lr_folder, tmp_path / str(seed), srgan, samples=1, seed=seed)
+    assert not set(digests(tmp_path / "0").values()) & set(digests(tmp_path / "1").values())
+
+
+def test_what_is_there_is_kept_by_digest_and_what_is_damaged_or_missing_is_drawn_again(
+    lr_folder, srgan, tmp_path
+):
+    out = tmp_path / "SR"
+    draw(lr_folder, out, srgan, samples=2)
+    before = digests(out)
+    (out / "000000_sample00001.png").unlink()
+    (out / "000001_sample00000.png").write_bytes(b"half a file")
+    drawn = draw(lr_folder, out, srgan, samples=2)
+    assert (drawn.written, drawn.kept) == (2, 2)
+    assert digests(out) == before
+
+
+def test_a_folder_of_other_samples_is_refused_with_what_differs(lr_folder, srgan, tmp_path):
+    out = tmp_path / "SR"
+    draw(lr_folder, out, srgan, samples=1)
+    with pytest.raises(WrongUse, match="seed: 0 there, 1 asked for"):
+        draw(lr_folder, out, srgan, samples=1, seed=1)
+    with pytest.raises(WrongUse, match="model: srgan there, bicubic asked for"):
+        draw(lr_folder, out, load_generator("bicubic", 4, CPU), samples=1)
+    (lr_folder / "0802.png").unlink()
+    with pytest.raises(WrongUse, match="lr: 2 images there, 1 asked for"):
+        draw(lr_folder, out, srgan, samples=1)
+    drawn = draw(lr_folder, out, srgan, samples=1, seed=1, overwrite=True)
+    assert drawn.manifest.settings.seed == 1
+    assert list(digests(out)) == ["000000_sample00000.png"]
+
+
+def test_samples_without_a_manifest_are_not_taken_for_ones_own(lr_folder, srgan, tmp_path, photograph):
+    write_png(tmp_path / "SR" / "000000_sample00000.png", photograph)
+    with pytest.raises(WrongUse, match="1 sample without a manifest"):
+        draw(lr_folder, tmp_path / "SR", srgan)
+
+
+def unreachable() -> np.ndarray:
+    checkerboard = (np.indices((16, 16)).sum(0) % 2 * 255).astype(np.uint8)
+    return np.repeat(checkerboard[:, :, None], 3, 2)
+
+
+def test_a_manifest_that_is_none_is_an_error_and_can_be_overwritten(lr_folder, srgan, tmp_path):
+    out = tmp_path / "SR"
+    out.mkdir()
+    (out / "manifest.json").write_text("{")
+    with pytest.raises(Failure, match=r"manifest\.json is not valid JSON"):
+        draw(lr_folder, out, srgan, samples=1)
+    assert draw(lr_folder, out, srgan, samples=1, overwrite=True).written == 2
+    for make in (lambda path: path.mkdir(), lambda path: path.symlink_to("nowhere")):
+        other = tmp_path / f"other{len(list(tmp_path.iterdir()))}"
+        other.mkdir()
+        make(other / "manifest.json")
+        with pytest.raises(Failure, match=r"manifest\.json is no regular file"):
+            draw(lr_folder, other, srgan, samples=1)
+
+
+def test_samples_do_not_go_among_the_lr_images(lr_folder, srgan):
+    before = digests(lr_folder)
+    for overwrite in (False, True):
+        with pytest.raises(WrongUse, match="is the folder of the LR images"):
+            draw(lr_folder, lr_folder, srgan, samples=1, overwrite=overwrite)
+    assert digests(lr_folder) == before
+
+
+def test_an_lr_image_whose_samples_nobody_could_read_is_refused(lr_folder, srgan, tmp_path, monkeypatch):
+    from ntire_sr.sampling import generate as module
+
+    monkeypatch.setattr(module, "MOST_PIXELS", 32 * 24 * 16 - 1)
+    with pytest.raises(Problems, match="would have more than the 0 megapixels"):
+        draw(lr_folder, tmp_path / "SR", srgan, samples=1)
+
+
+def test_an_lr_that_no_image_reduces_to_is_not_drawn_twice(lr_folder, srgan, tmp_path, monkeypatch):
+    write_png(lr_folder / "0800.png", unreachable())
+    out = tmp_path / "SR"
+    for _ in range(2):
+        with pytest.raises(Problems, match=r"1 problem\n  - 0800\.png: no 8-bit image reduces to it"):
+            draw(lr_folder, out, srgan, samples=1)
+        monkeypatch.setattr(srgan.generator, "sample", None)
+
+
+def test_an_lr_that_no_image_reduces_to_is_named_and_the_others_are_drawn(lr_folder, srgan, tmp_path):
+    write_png(lr_folder / "0800.png", unreachable())
+    out = tmp_path / "SR"
+    with pytest.raises(Problems, match=r"0800\.png: no 8-bit image reduces to it; the best reaches 1\d\.\d dB"):
+        draw(lr_folder, out, srgan, samples=1)
+    assert list(digests(out)) == ["000001_sample00000.png", "000002_sample00000.png"]
+    drawn = draw(lr_folder, out, srgan, samples=1, allow_unreachable=True)
+    assert "000000_sample00000.png" in digests(out)
+    record = load_manifest(out).images[0]
+    assert record.unreachable and 5 < record.reachable_db < 20
+    assert not load_manifest(out).images[1].unreachable
+    assert drawn.unreachable and "0800.png" in drawn.unreachable[0]
+
+
+def test_a_sample_under_45_dB_of_a_reachable_lr_is_an_error_that_names_it(
+    lr_folder, srgan, tmp_path, monkeypatch
+):
+    from ntire_sr.models.projection import make_consistent
+    from ntire_sr.sampling import generate as module
+
+    monkeypatch.setattr(
+        module,
+        "make_consistent",
+        lambda sr, lr, scale: make_consistent(torch.rand_like(sr), lr, scale, max_rounds=1),
+    )
+    with pytest.raises(Problems, match=r"000000_sample00000\.png reaches \d+\.\d dB of 45 after 1 rounds"):
+        draw(lr_folder, tmp_path / "SR", srgan, samples=1)
+    assert digests(tmp_path / "SR") == {}
+
+
+def test_without_projection_the_networks_own_image_is_written_whatever_its_lr_psnr(lr_folder, srgan, tmp_path):
+    drawn = draw(lr_folder, tmp_path / "SR", srgan, samples=1, projection=False)
+    assert drawn.worst_db < 50
+    assert not load_manifest(tmp_path / "SR").settings.projection
+
+
+def test_all_broken_lr_images_are_named_before_anything_is_drawn(lr_folder, srgan, tmp_path, photograph):
+    (lr_folder / "0803.png").write_bytes(b"no image")
+    write_png(lr_folder / "0804.png", np.ascontiguousarray(photograph[:3]))
+    with pytest.raises(Problems) as caught:
+        draw(lr_folder, tmp_path / "SR", srgan)
+    assert "0803.png" in str(caught.value) and "0804.png" in str(caught.value)
+    assert not (tmp_path / "SR").exists()
+
+
+def test_a_network_that_draws_no_numbers_is_an_error(lr_folder, srgan, tmp_path):
+    with torch.no_grad():
+        srgan.generator.tail.bias.fill_(float("nan"))
+    with pytest.raises(Failure, match="values that are no numbers"):
+        draw(lr_folder, tmp_path / "SR", srgan)
+
+
+def test_an_lr_image_may_be_grey_or_jpeg_and_of_any_size(srgan, tmp_path, photograph):
+    from PIL import Image
+
+    (tmp_path / "LR").mkdir()
+    Image.fromarray(photograph[:17, :23]).convert("L").save(tmp_path / "LR" / "a.png")
+    Image.fromarray(photograph[:21, :14]).save(tmp_path / "LR" / "b.jpg", quality=95)
+    drawn = draw(tmp_path / "LR", tmp_path / "SR", srgan, samples=1)
+    assert drawn.worst_db >= 50
+    assert read_image(tmp_path / "SR" / "000000_sample00000.png").shape == (68, 92, 3)
+
+
+def test_a_killed_call_goes_on_to_the_same_files(lr_folder, trained, tmp_path):
+    words = [
+        sys.executable,
+        "-m",
+        "ntire_sr",
+        "generate",
+        "--lr",
+        lr_folder,
+        "--weights",
+        trained / "weights.safetensors",
+    ]
+    killed, straight = tmp_path / "killed", tmp_path / "straight"
+    process = subprocess.Popen([*words, "--out", killed, "--samples", "400"], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(list(killed.glob("*.png"))) < 3:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert 3 <= len(list(killed.glob("*.png"))) < 800, "the call was killed under way"
+    loaded = load_generator(trained / "weights.safetensors", None, CPU)
+    manifest = load_manifest(killed)
+    manifest.samples = 4  # to be done with it sooner
+    manifest.save(killed)
+    draw(lr_folder, killed, loaded, samples=4)
+    draw(lr_folder, straight, loaded, samples=4)
+    whole = digests(straight)
+    assert {name: digest for name, digest in digests(killed).items() if name in whole} == whole
+    assert all(load_manifest(killed).files[name].sha256 == digest for name, digest in whole.items())
+
+
+def test_a_full_disk_under_way_leaves_a_folder_that_goes_on(lr_folder, srgan, tmp_path, monkeypatch):
+    from ntire_sr.sampling import sample_folder as module
+
+    written = []
+
+    def full(path, image):
+        if len(written) == 2:
+            raise Failure(f"cannot write {path}: No space left on device")
+        written.append(path)
+        return write_png(path, image)
+
+    monkeypatch.setattr(module, "write_png", full)
+    with pytest.raises(Failure, match="No space left"):
+        draw(lr_folder, tmp_path / "SR", srgan, samples=3)
+    monkeypatch.undo()
+    drawn = draw(lr_folder, tmp_path / "SR", srgan, samples=3)
+    assert (drawn.kept, drawn.written) == (2, 4)
+
+
+def test_overwrite_touches_nothing_where_the_settings_are_the_same_and_goes_not_with_only(
+    lr_folder, srgan, tmp_path
+):
+    draw(lr_folder, tmp_path / "SR", srgan, samples=2)
+    assert draw(lr_folder, tmp_path / "SR", srgan, samples=2, overwrite=True).kept == 4
+    with pytest.raises(WrongUse, match="--only draws single samples"):
+        draw(lr_folder, tmp_path / "SR", srgan, only=parse_only(["000000_sample00000"]), overwrite=True)
+    assert len(digests(tmp_path / "SR")) == 4

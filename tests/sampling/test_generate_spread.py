@@ -1,0 +1,279 @@
+"""Drawing samples by several processes, in processes that are killed, and in tiles as the command does it."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ntire_sr.core.errors import Failure, WrongUse
+from ntire_sr.core.files import sha256_file
+from ntire_sr.core.images import read_image, write_png
+from ntire_sr.core.manifest import RECORDS, load_manifest
+from ntire_sr.models.registry import load_generator
+from ntire_sr.sampling import sampler as drawing
+from ntire_sr.sampling.generate import Request, generate, parse_tile
+
+CPU = torch.device("cpu")
+# as torchrun sets it for its processes: another number of threads may change the last bits
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def srgan(trained):
+    return load_generator(trained / "weights.safetensors", None, CPU)
+
+
+def words(lr: Path, trained: Path, out: Path, samples: int) -> list[str]:
+    given = ["--lr", lr, "--weights", trained / "weights.safetensors", "--out", out, "--samples", samples]
+    return ["ntire_sr", "generate", *map(str, given)]
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Every name below the folder, hidden ones too, with a digest; of the manifest all but times."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.name == "manifest.json":
+            content = json.loads(path.read_text())
+            for record in content["files"].values():
+                del record["seconds"]
+            del content["lr"]
+            found[path.name] = json.dumps(content, sort_keys=True)
+        else:
+            found[str(path.relative_to(folder))] = sha256_file(path) if path.is_file() else "folder"
+    return found
+
+
+def test_two_processes_draw_the_files_of_one(lr_folder, trained, tmp_path):
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    subprocess.run([sys.executable, "-m", *words(lr_folder, trained, alone, 3)], check=True, env=ONE_THREAD)
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "--",
+    ]
+    done = subprocess.run(
+        [*launcher, *words(lr_folder, trained, shared, 3)], capture_output=True, text=True, env=ONE_THREAD
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3 samples written, 0 kept by process 1 of 2" in done.stdout
+    assert "3 samples written, 0 kept by process 2 of 2" in done.stdout
+    assert files(shared) == files(alone)
+    done = subprocess.run(
+        [*launcher, *words(lr_folder, trained, shared, 3), "--overwrite"], capture_output=True, text=True
+    )
+    assert done.returncode != 0 and "--overwrite by several processes" in done.stderr
+
+
+def test_an_unreachable_image_of_one_process_does_not_stop_the_other(lr_folder, trained, tmp_path, photograph):
+    checkerboard = np.indices((24, 32)).sum(0) % 2 * 255
+    write_png(lr_folder / "0800.png", np.repeat(checkerboard[..., None], 3, 2).astype(np.uint8))
+    for number in range(803, 807):
+        write_png(lr_folder / f"{number:04d}.png", np.ascontiguousarray(photograph[number - 803 :][:24, :32]))
+    out, said = tmp_path / "SR", []
+    for number in (0, 1):  # process 0 has the checkerboard and goes first
+        environment = ONE_THREAD | {"RANK": str(number), "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}
+        done = subprocess.run(
+            [sys.executable, "-m", *words(lr_folder, trained, out, 2)],
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+        said.append(done)
+    assert said[0].returncode == 0, said[0].stderr
+    assert said[1].returncode == 1 and "0800.png: no 8-bit image reduces to it" in said[1].stderr
+    assert len(list(out.glob("*.png"))) == 2 * 6
+
+
+def test_a_process_that_dies_is_replaced_by_calling_again(lr_folder, trained, tmp_path, srgan, monkeypatch):
+    threads = torch.get_num_threads()
+    straight, shared = tmp_path / "straight", tmp_path / "shared"
+    generate(Request(lr_folder, straight, samples=2), srgan, CPU)
+    monkeypatch.setenv("MASTER_ADDR", "here")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")  # the other one never began
+    drawn = generate(Request(lr_folder, shared, samples=2), srgan, CPU)
+    assert (drawn.written, drawn.complete) == (2, False)
+    assert (shared / RECORDS / "000001.json").is_file()
+    assert load_manifest(shared).files.keys() == {f"000001_sample0000{k}.png" for k in range(2)}
+    monkeypatch.delenv("MASTER_ADDR")
+    drawn = generate(Request(lr_folder, shared, samples=2), srgan, CPU)
+    assert (drawn.written, drawn.kept, drawn.complete) == (2, 2, True)
+    assert torch.get_num_threads() == threads
+    assert files(shared) == files(straight)
+
+
+def campaign(lr_folder: Path, trained: Path, tmp_path: Path, kills: int, seed: int) -> int:
+    """Draw to the end through kills at random moments; how many struck a process at work."""
+    chance = random.Random(seed)
+    straight, killed = tmp_path / "straight", tmp_path / "killed"
+    subprocess.run(
+        [sys.executable, "-m", *words(lr_folder, trained, straight, 100)], check=True, env=ONE_THREAD
+    )
+    command = [sys.executable, "-m", *words(lr_folder, trained, killed, 100)]
+    struck = 0
+    for number in range(kills):
+        before = len(list(killed.glob("*.png")))
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ONE_THREAD)
+        deadline = time.monotonic() + 60
+        while (
+            number % 4 and process.poll() is None and len(list(killed.glob("*.png"))) <= before
+            and time.monotonic() < deadline
+        ):  # fmt: skip
+            time.sleep(0.001)
+        time.sleep(chance.uniform(0, 0.05) if number % 4 else chance.uniform(0, 4))
+        at_work = process.poll() is None
+        process.kill()
+        error = process.communicate()[1]
+        assert at_work or process.returncode == 0, error
+        struck += at_work
+        for path in killed.glob("*.png"):
+            # whole under its name, always
+            assert read_image(path).shape == ((96, 128, 3) if path.name.startswith("000000") else (64, 80, 3))
+    done = subprocess.run(command, capture_output=True, text=True, env=ONE_THREAD)
+    assert done.returncode == 0, done.stderr
+    assert files(killed) == files(straight)
+    return struck
+
+
+def test_kills_at_random_moments_leave_the_files_of_an_undisturbed_call(lr_folder, trained, tmp_path):
+    assert campaign(lr_folder, trained, tmp_path, 4, 1) >= 2
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("seed", range(4))
+def test_many_kills_at_random_moments_leave_the_files_of_an_undisturbed_call(
+    lr_folder, trained, tmp_path, seed
+):
+    assert campaign(lr_folder, trained, tmp_path, 12, 100 + seed) >= 6
+
+
+def test_tiles_change_no_sample_by_more_than_a_level_and_the_folder_keeps_them(lr_folder, srgan, tmp_path):
+    whole, tiled = tmp_path / "whole", tmp_path / "tiled"
+    generate(Request(lr_folder, whole, samples=2, tile=0), srgan, CPU)
+    generate(Request(lr_folder, tiled, samples=1, tile=9), srgan, CPU)
+    generate(Request(lr_folder, tiled, samples=2), srgan, CPU)  # auto: the folder's
+    manifest = load_manifest(tiled)
+    assert manifest.tile == 9 and {record.tile for record in manifest.files.values()} == {9}
+    for path in whole.glob("*.png"):
+        one, other = (read_image(folder / path.name).astype(np.int32) for folder in (whole, tiled))
+        assert np.abs(one - other).max() <= 1
+    with pytest.raises(WrongUse, match="tile: 9 there, 0 asked for"):
+        generate(Request(lr_folder, tiled, samples=2, tile=0), srgan, CPU)
+
+
+def test_tiles_shrink_when_memory_runs_out_and_the_folder_remembers(lr_folder, srgan, tmp_path, monkeypatch):
+    real = srgan.generator.sample
+
+    failures = 2
+
+    def small_memory(trunk, lr, latents):
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+        return real(trunk, lr, latents)
+
+    monkeypatch.setattr(srgan.generator, "sample", small_memory)
+    monkeypatch.setattr(drawing, "SMALLEST_TILE_PX", 4)
+    generate(Request(lr_folder, tmp_path / "SR", samples=1, tile=0), srgan, CPU)
+    manifest = load_manifest(tmp_path / "SR")
+    assert manifest.tile == 8 and {record.tile for record in manifest.files.values()} == {8}
+    for tile in (0, 8, None):  # the same command goes on, and so does one that knows
+        again = generate(Request(lr_folder, tmp_path / "SR", samples=1, tile=tile), srgan, CPU)
+        assert again.kept == 2 and again.manifest.tile == 8
+    monkeypatch.setattr(drawing, "SMALLEST_TILE_PX", 16)
+    failures = 1000
+    with pytest.raises(Failure, match=r"32 x 24 pixels do not fit into the memory of cpu, even in tiles of 16"):
+        generate(Request(lr_folder, tmp_path / "other", samples=1, tile=0), srgan, CPU)
+
+    def broken(trunk, lr, latents):
+        raise RuntimeError("CUDA error: an illegal memory access, something else")
+
+    monkeypatch.setattr(srgan.generator, "sample", broken)
+    with pytest.raises(RuntimeError, match="something else"):
+        generate(Request(lr_folder, tmp_path / "third", samples=1), srgan, CPU)
+
+
+def test_a_trunk_that_does_not_fit_is_tiled_at_the_next_try(srgan, monkeypatch):
+    sizes = []
+
+    def small_memory(lr):
+        sizes.append(tuple(lr.shape[2:]))
+        if max(lr.shape[2:]) > 40:
+            raise RuntimeError("could not create a primitive")
+        return lr
+
+    monkeypatch.setattr(srgan.generator, "trunk", small_memory)
+    monkeypatch.setattr(srgan.generator, "trunk_reach", 2)
+    monkeypatch.setattr(drawing, "SMALLEST_TILE_PX", 4)
+    drawer = drawing.Drawer(srgan, CPU, half=False, tile=0)
+    assert drawer.trunk(torch.zeros(1, 3, 64, 64)).shape == (1, 3, 64, 64)
+    assert sizes == [(64, 64), *[(34, 34)] * 4] and drawer.tile == 8
+
+
+def test_a_projection_that_does_not_fit_is_said_so(lr_folder, srgan, tmp_path, monkeypatch):
+    from ntire_sr.sampling import generate as module
+
+    def no_memory(sr, lr, scale):
+        raise MemoryError
+
+    monkeypatch.setattr(module, "make_consistent", no_memory)
+    with pytest.raises(Failure, match="32 x 24 pixels do not fit into the memory of cpu with their projection"):
+        generate(Request(lr_folder, tmp_path / "SR", samples=1), srgan, CPU)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a matter of Linux's C library")
+def test_large_blocks_that_are_freed_are_kept_for_the_next_ones():
+    program = (
+        "import resource, torch, sys; from ntire_sr.core.device import keep_freed_memory\n"
+        "kept = sys.argv[1] == 'yes' and keep_freed_memory()\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(20): torch.ones(64 << 20, dtype=torch.uint8)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
+    )
+    faults = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", program, word], capture_output=True, text=True, check=True
+            ).stdout
+        )
+        for word in ("no", "yes")
+    ]
+    assert faults[1] < faults[0] / 2  # pages fetched for 20 blocks of 64 MiB, or for a few
+
+
+def test_a_tile_is_auto_or_a_number():
+    assert [parse_tile(word) for word in ("auto", "0", "96")] == [None, 0, 96]
+    for word in ("-1", "x", "1.5", "9999999999"):
+        with pytest.raises(WrongUse, match="--tile"):
+            parse_tile(word)
+
+
+def test_damaged_and_foreign_records_are_passed_over(lr_folder, srgan, tmp_path):
+    out = tmp_path / "SR"
+    generate(Request(lr_folder, out, samples=2), srgan, CPU)
+    manifest = load_manifest(out)
+    before = files(out)
+    (out / "000000_sample00001.png").unlink()
+    records = {
+        "000000.json": "{", "000001.json": "[]", "000007.json": "{}", "x.json": "3",
+        "000002.json": json.dumps({"image": 1, "files": {}}),
+    }  # fmt: skip
+    for name, text in records.items():
+        (out / RECORDS).mkdir(exist_ok=True)
+        (out / RECORDS / name).write_text(text)
+    assert load_manifest(out) == manifest
+    assert generate(Request(lr_folder, out, samples=2), srgan, CPU).written == 1
+    assert files(out) == before

@@ -1,0 +1,114 @@
+"""Several processes at one training, as torchrun starts them, with the gloo backend."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINIEST
+from safetensors.torch import load_file
+
+from ntire_sr.core.layout import RunFolder
+from ntire_sr.core.seeding import seeded
+from ntire_sr.models.projection import project
+from ntire_sr.models.registry import load_generator
+from ntire_sr.training.loop import train
+from ntire_sr.training.run_config import plan_training
+
+MODELS = {
+    "srgan": TINIEST,
+    "msgan": {**TINIEST, "diversity": "ratio", "gamma": 0.015},
+    "stochastic": {
+        **{name: value for name, value in TINIEST.items() if name != "blocks"},
+        "model": "stochastic", "growth": 4, "blocks": 1, "fine_channels": 4, "latent_channels": 2, "warm_up": 0.0,
+    },
+}  # fmt: skip
+
+
+def spread(processes: int, folder: Path, values: dict, *words: str) -> str:
+    """Train by torchrun; its standard output."""
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes),
+        "-m", "--", "ntire_sr", "train", "--run", str(folder), *words,
+    ]  # fmt: skip
+    for name, value in values.items():
+        command += ["--set", f"{name}={value}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def logged(run: RunFolder) -> list[dict[str, float]]:
+    return [json.loads(line) for line in run.log.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_two_processes_with_the_same_batch_have_the_losses_of_one(model, tmp_path):
+    values = {**MODELS[model], "batch": 4, "steps": 4}
+    alone, shared = RunFolder(tmp_path / "alone"), RunFolder(tmp_path / "shared")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as torchrun's processes have: with two a gradient's length is off by up to 8e-4
+    try:
+        train(plan_training(values), alone)
+    finally:
+        torch.set_num_threads(threads)
+    said = spread(2, shared.path, values)
+    assert said.count("finished: 4 steps") == 1  # one process speaks
+    measured = {"images_per_second", "loader_share"}
+    for one, both in zip(logged(alone), logged(shared), strict=True):
+        assert one.keys() == both.keys()
+        for name in one.keys() - measured:
+            assert both[name] == pytest.approx(one[name], rel=2e-4, abs=1e-6), (one["step"], name)
+    # not the weights: what projection takes away again (a bias of the last layer) drifts with rounding
+    lr = torch.rand(1, 3, 12, 12)
+    images = []
+    for run in (alone, shared):
+        generator = load_generator(run.weights, None, torch.device("cpu")).generator
+        drawn = generator.sample(generator.trunk(lr), lr, generator.latents(lr, [seeded(1)]))
+        images.append(project(drawn, lr, 4))
+    assert torch.allclose(*images, atol=2e-4)
+
+
+def test_a_spread_training_that_was_stopped_goes_on_to_the_same_bits(tmp_path):
+    # three, since two numbers have the same sum in either order
+    values = {**MODELS["stochastic"], "batch": 3, "steps": 4}
+    straight, parts = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "parts")
+    spread(3, straight.path, values)
+    said = spread(3, parts.path, values, "--max-minutes", "0.0000001")
+    assert "stopped (time) after 1 of 4 steps" in said
+    spread(3, parts.path, {}, "--resume", "--max-minutes", "0")
+    one, other = load_file(straight.weights), load_file(parts.weights)
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    assert [line["step"] for line in logged(parts)] == [1, 2, 3, 4]
+
+
+def test_a_batch_that_cannot_be_shared_equally_is_refused(tmp_path):
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+        "-m", "--", "ntire_sr", "train", "--run", str(tmp_path), "--set", "batch=3",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0
+    assert "batch 3 cannot be shared equally by 2 processes" in done.stderr and "batch=4" in done.stderr
+
+
+def test_processes_that_mean_different_trainings_are_refused(tmp_path):
+    program = tmp_path / "differing.py"
+    program.write_text(
+        "import os, sys\n"
+        "from ntire_sr.commands.cli import main\n"
+        "sys.argv = ['ntire-sr', 'train', *sys.argv[1:], '--set', 'seed=' + os.environ['RANK']]\n"
+        "main()\n"
+    )
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+        "--", str(program), "--run", str(tmp_path / "run"),
+    ]  # fmt: skip
+    for name, value in MODELS["srgan"].items():
+        command += ["--set", f"{name}={value}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0
+    assert "the processes differ in seed (process 0: 0; process 1: 1)" in done.stderr, done.stderr
+    assert not (tmp_path / "run" / "config.json").exists()

@@ -1,0 +1,102 @@
+"""Trainings that are killed at any moment and go on. `make torture` runs the long campaigns."""
+
+import json
+import random
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import TINIEST
+from safetensors.torch import load_file
+
+from ntire_sr.core.layout import RunFolder
+from ntire_sr.training.checkpoints import load_checkpoint, saved_steps
+from ntire_sr.training.loop import train
+from ntire_sr.training.run_config import plan_training
+
+STEPS = 40
+VALUES = {
+    "srgan": {**TINIEST, "steps": STEPS, "checkpoint_every": 3, "max_minutes": 0},
+    "stochastic": {
+        **{name: value for name, value in TINIEST.items() if name != "blocks"},
+        "model": "stochastic", "growth": 4, "blocks": 1, "fine_channels": 4, "latent_channels": 2,
+        "steps": STEPS, "checkpoint_every": 3, "max_minutes": 0,
+    },
+}  # fmt: skip
+
+
+def campaign(model: str, kills: int, seed: int, folder) -> int:
+    """Train to the end through `kills` kills; the number that struck a process that was at work.
+
+    Half the kills fall on a moment of the start, before anything is saved, or on any other; the rest wait
+    for the next checkpoint, so that the run gets on, and fall a little behind it.
+    """
+    chance = random.Random(seed)
+    straight, killed = RunFolder(folder / "straight"), RunFolder(folder / "killed")
+    train(plan_training(VALUES[model]), straight)
+    words = [sys.executable, "-m", "ntire_sr", "train", "--run", str(killed.path), "--resume"]
+    words += [word for name, value in VALUES[model].items() for word in ("--set", f"{name}={value}")]
+    struck = 0
+    for number in range(kills):
+        before = newest(killed)
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        if number % 2:
+            deadline = time.monotonic() + 60
+            while process.poll() is None and newest(killed) == before and time.monotonic() < deadline:
+                time.sleep(0.002)
+            time.sleep(chance.uniform(0, 0.05))
+        else:
+            time.sleep(chance.uniform(0, 5))
+        at_work = process.poll() is None
+        process.kill()
+        error = process.communicate()[1]
+        assert at_work or process.returncode == 0, error
+        struck += at_work
+        if saved_steps(killed.checkpoints):  # whole after every kill
+            assert not load_checkpoint(killed.checkpoints)[2]
+            assert load_file(killed.weights)
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert newest(killed) == STEPS
+    one, other = load_file(straight.weights), load_file(killed.weights)
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    one, other = (load_checkpoint(run.checkpoints)[1]["training"] for run in (straight, killed))
+    assert same(one, other)
+    assert log_without_times(straight) == log_without_times(killed)
+    return struck
+
+
+def newest(run: RunFolder) -> int:
+    return next((step for step, _ in saved_steps(run.checkpoints)), 0)
+
+
+def same(one, other) -> bool:
+    """Equal to the last bit, through dictionaries and lists."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
+    return one == other
+
+
+def log_without_times(run: RunFolder) -> list[dict]:
+    parsed = [json.loads(line) for line in run.log.read_text().splitlines()]
+    return [
+        {k: v for k, v in line.items() if k not in ("images_per_second", "loader_share")} for line in parsed
+    ]
+
+
+@pytest.mark.parametrize("model", VALUES)
+def test_kills_at_random_moments_change_nothing(model, tmp_path):
+    assert campaign(model, 3, 1, tmp_path) >= 1
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("model", VALUES)
+def test_many_kills_at_random_moments_change_nothing(model, seed, tmp_path):
+    assert campaign(model, 12, 100 + seed, tmp_path) >= 6

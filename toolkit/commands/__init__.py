@@ -1,0 +1,1 @@
+"""The `ntire-sr` command, a file per command or pair of commands."""

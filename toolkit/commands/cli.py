@@ -1,0 +1,73 @@
+"""The `ntire-sr` command: options in, one call, results out.
+
+Each command, in a file of this room, only reads its options, calls one module and prints. torch takes
+seconds to import, so everything that needs it is imported inside the commands. Results go to standard
+output, progress and errors to standard error. Exit codes: 0 done, 1 it failed, 2 wrong use, 130 interrupted.
+"""
+
+import io
+import sys
+
+import click
+
+from ntire_sr import __version__
+from ntire_sr.commands.data import data, downscale
+from ntire_sr.commands.demo import demo, doctor
+from ntire_sr.commands.generate import generate
+from ntire_sr.commands.package import package
+from ntire_sr.commands.score import fit_niqe, score
+from ntire_sr.commands.train import train
+from ntire_sr.commands.verify import verify
+from ntire_sr.core.errors import Failure, printable
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="ntire-sr")
+def cli() -> None:
+    """Draw, score and hand in samples of the super-resolution space.
+
+    From photographs to an upload: train, generate --samples 10, score, package. With no options each
+    works on the folder runs/latest and on photographs that need no download.
+    """
+
+
+for command in (train, generate, score, fit_niqe, downscale, data, demo, doctor, package, verify):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command and turn failures into a message and an exit code."""
+    from ntire_sr.core.files import explain
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        code = _fail("interrupted", 130)
+    except KeyboardInterrupt:
+        code = _fail("interrupted", 130)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except Failure as failure:
+        code = _fail(str(failure), failure.exit_code)
+    except BrokenPipeError:
+        code = 1
+    except RuntimeError as error:
+        from ntire_sr.core.device import is_out_of_memory
+
+        if not is_out_of_memory(error):  # anything else is a defect
+            raise
+        code = _fail(str(Failure("out of memory", "a smaller batch, patch or network, smaller images, or more memory")), 1)
+    except OSError as error:
+        code = _fail(str(explain(error, f"{error.filename or 'the operating system refused'}")), 1)
+    except MemoryError:
+        code = _fail(str(Failure("out of memory", "smaller images, fewer threads, or a machine with more memory")), 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(text: str, code: int) -> int:
+    click.echo(f"error: {printable(text)}", err=True)
+    return code

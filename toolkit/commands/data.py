@@ -1,0 +1,52 @@
+"""`ntire-sr data check` and `ntire-sr downscale`: images before they are trained on."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from ntire_sr.commands.options import PATH, SCALE, stdout_console
+
+
+@click.group()
+def data() -> None:
+    """Look at training images before they are trained on."""
+
+
+@data.command("check")
+@click.option("--hr", type=PATH, required=True, help="Folder of training images, searched with its subfolders.")
+@click.option("--validation", type=PATH, show_default="embedded validation photographs", help="Folder of images that must not be among them.")
+@click.option("--patch", type=click.IntRange(min=16), default=64, show_default=True, help="Side of the crops in HR pixels; images without room for one are named.")
+@click.option("--json", "as_json", is_flag=True, default=False, show_default=True, help="Print JSON in place of the table.")
+def data_check(hr: Path, validation: Path | None, patch: int, as_json: bool) -> None:
+    """Check a folder of training images.
+
+    Counts sizes; names unreadable files, equal images and those that look alike, images that are in the
+    validation set too, and names of DIV2K validation and test, which the challenge forbids. Exit code 1
+    where something is broken or forbidden.
+    """
+    import json
+
+    from ntire_sr.data.data_check import check, print_findings
+
+    findings = check(hr, validation, patch)
+    if as_json:
+        click.echo(json.dumps(findings.as_json(), indent=1))
+    else:
+        print_findings(findings, stdout_console())
+    if not findings.passes:
+        sys.exit(1)
+
+
+@click.command()
+@click.option("--hr", type=PATH, required=True, help="Folder of HR images.")
+@click.option("--out", type=PATH, show_default="LRx4 or LRx8 beside the HR folder", help="Folder for the LR images.")
+@click.option("--scale", type=SCALE, default="4", show_default=True, help="HR pixels per LR pixel along an axis.")
+@click.option("--crop-multiple", type=click.IntRange(min=1), default=8, show_default=True, help="First cut HR sides to multiples of this, as the challenge's script does; 1: keep all.")
+def downscale(hr: Path, out: Path | None, scale: str, crop_multiple: int) -> None:
+    """Make LR images from HR images with the challenge's bicubic."""
+    from ntire_sr.data.lr_images import make_lr
+
+    target = out or hr.parent / f"LRx{scale}"
+    count = make_lr(hr, target, int(scale), crop_multiple)
+    click.echo(f"{count} LR images in {target}")

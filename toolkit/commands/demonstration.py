@@ -1,0 +1,124 @@
+"""`ntire-sr demo`: the four commands one after another on the embedded photographs."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from ntire_sr.core.device import choose_device
+from ntire_sr.core.errors import Failure
+from ntire_sr.core.layout import RunFolder
+from ntire_sr.core.manifest import load_manifest
+from ntire_sr.core.pretrained import ALEXNET, NotFound, find
+from ntire_sr.core.progress import Bar
+from ntire_sr.data.lr_images import write_validation
+from ntire_sr.evaluation.report import print_table
+from ntire_sr.evaluation.score_folder import Measured, measure
+from ntire_sr.models.registry import SHIPPED_MODEL, Loaded, load_generator
+from ntire_sr.sampling.generate import Drawn, Request, generate
+from ntire_sr.submission.package import PackRequest, pack
+from ntire_sr.training.loop import train
+from ntire_sr.training.run_config import plan_resumed, plan_training
+from ntire_sr.training.status import is_finished
+
+
+def demonstrate(
+    run: Path,
+    steps: int,
+    max_minutes: float,
+    samples: int,
+    device: str,
+    say: Callable[[str], Any],
+    console: Console,
+) -> None:
+    """Train, generate, score and package in one run folder, going on where an earlier call stopped; and, to
+    compare, draw and score with the weights that come with the package.
+
+    Args:
+        run: the run folder.
+        steps, max_minutes: of the training.
+        samples: per image.
+        device: auto, cpu or cuda.
+        say: called with each line of the result.
+        console: for the tables.
+    """
+    began = time.monotonic()
+    folder = RunFolder(run)
+
+    missing = None
+    try:  # before minutes are spent
+        find(ALEXNET)
+    except NotFound as error:
+        missing = error
+
+    say("1/4 train")
+    values = {"steps": steps, "max_minutes": max_minutes, "device": device}
+    plan = plan_resumed(folder, values) if folder.config.exists() else plan_training(values)
+    if is_finished(folder, plan.config.steps):
+        say(f"kept: {folder.weights} ({plan.config.steps} steps)")
+    else:
+        outcome = train(plan, folder, resume=True)
+        assert outcome  # there is one process only
+        say(f"weights: {outcome.weights} ({outcome.steps_done} of {outcome.steps} steps)")
+
+    say(f"2/4 generate --samples {samples}")
+    chosen = choose_device(device)
+    own = load_generator(folder.weights, None, chosen)
+    shipped = load_generator(SHIPPED_MODEL, own.scale, chosen)
+    # both on the same photographs: neither has seen them
+    drawing = (
+        ("the weights that were trained here", own, folder),
+        ("the weights that come with the package", shipped, RunFolder(run / "shipped")),
+    )
+    lr = write_validation(folder, own.scale)
+    for name, loaded, place in drawing:
+        drawn = _draw(Request(lr, place.samples, samples), loaded, chosen)
+        say(
+            f"samples of {name}: {place.samples} ({drawn.written} written, {drawn.kept} kept, "
+            f"worst LR-PSNR {drawn.worst_db:.2f} dB)"
+        )
+
+    say("3/4 score")
+    measured = [(name, _score(folder.validation_hr, place, device, missing)) for name, _, place in drawing]
+
+    say("4/4 package")
+    with Bar("check") as done:
+        packed = pack(PackRequest(folder.samples, folder.archive, run=folder.path), done)
+    for name, found in measured:
+        say(f"\n{name}:")
+        print_table(found.score, console, found.lpips_missing)
+        say(f"report: {found.report}")
+    say("")
+    for path, digest in packed.archives:
+        say(f"archive: {path} ({packed.bytes / 1e6:.1f} MB, sha256 {digest})")
+    say(f"took {time.monotonic() - began:.0f} s")
+    if not all(found.score.passes for _, found in measured):
+        raise Failure(
+            "a sample of the demonstration is under 45 dB", "report this as a defect, with the manifest"
+        )
+
+
+def _draw(request: Request, loaded: Loaded, device: torch.device) -> Drawn:
+    earlier = load_manifest(request.out)
+    # samples of other weights, after a longer training or with a newer version, are of no use
+    stale = earlier is not None and earlier.settings.weights_sha256 != loaded.weights_sha256
+    with Bar("generate") as done:
+        return generate(replace(request, overwrite=stale), loaded, device, done)
+
+
+def _score(hr: Path, place: RunFolder, device: str, missing: NotFound | None) -> Measured:
+    with Bar("score") as done:
+        found = measure(
+            hr,
+            place.samples,
+            place.score,
+            device=device,
+            without_lpips=str(missing) if missing else None,
+            done=lambda task, count, total: done(count, total),
+        )
+    assert found, "the demonstration runs in one process"
+    return found

@@ -1,0 +1,71 @@
+"""`ntire-sr generate`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from ntire_sr.commands.options import PATH, SCALE, device_option, run_option
+from ntire_sr.core.layout import DEFAULT_SAMPLES, MOST_SAMPLES, RunFolder
+
+
+@click.command()
+@click.option("--lr", type=PATH, show_default="embedded validation photographs", help="Folder of LR images.")
+@click.option("--out", type=PATH, show_default="RUN/samples", help="Folder for the samples.")
+@click.option("--samples", type=click.IntRange(min=1, max=MOST_SAMPLES), show_default=f"{DEFAULT_SAMPLES}, or with --only as many as there are", help="Samples per LR image.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Each sample's own seed is made from this, the LR image and its number.")
+@click.option("--weights", metavar="FILE|NAME", show_default="those of --run; without it runs/latest if finished, else the package's", help="Weights file, stochastic for the package's, or bicubic, which has none.")
+@click.option("--scale", type=SCALE, show_default="the weights'", help="HR pixels per LR pixel along an axis.")
+@device_option
+@run_option
+@click.option("--only", multiple=True, metavar="SAMPLE", show_default="all", help="Draw this sample again, such as 000003_sample00007; repeatable.")
+@click.option("--tile", metavar="auto|N|0", default="auto", show_default=True, help="Draw large images in tiles of N LR pixels, which changes no sample by more than a grey level; 0: never.")
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True, help="Of the network; auto: bfloat16 on GPUs that compute in it. The projection is always float32.")
+@click.option("--projection/--no-projection", default=True, show_default=True, help="Make every sample LR-exact, or write what the network drew.")
+@click.option("--allow-unreachable", is_flag=True, default=False, show_default=True, help="Also write samples of LR images that no 8-bit image reduces to.")
+@click.option("--overwrite", is_flag=True, default=False, show_default=True, help="Where the folder holds samples of other settings, replace them all; those of the same settings are kept.")
+def generate(lr: Path | None, out: Path | None, weights: str | None, scale: str | None, device: str, run: Path, only: tuple[str, ...], tile: str, **options: Any) -> None:
+    """Draw samples of every LR image.
+
+    Writes {index:06d}_sample{k:05d}.png and manifest.json. Samples that are there already are kept, so an
+    interrupted call goes on. torchrun spreads the images over processes and machines.
+    """
+    from ntire_sr.core.device import choose_device
+    from ntire_sr.core.distributed import place_among_processes
+    from ntire_sr.core.progress import Bar
+    from ntire_sr.data.lr_images import write_validation
+    from ntire_sr.models.registry import SHIPPED_MODEL, load_generator
+    from ntire_sr.sampling.default_weights import default_weights
+    from ntire_sr.sampling.generate import Request, parse_only, parse_tile
+    from ntire_sr.sampling.generate import generate as draw_samples
+    from ntire_sr.training.status import state_of_run
+
+    folder = RunFolder(run)
+    chosen = choose_device(device)
+    if weights is None:
+        bare = click.get_current_context().get_parameter_source("run") is ParameterSource.DEFAULT
+        state = state_of_run(folder) if bare else "finished"
+        weights, note = default_weights(folder, state)
+        if note:
+            click.echo(note, err=True)
+    loaded = load_generator(weights, int(scale) if scale else None, chosen)
+    request = Request(lr or write_validation(folder, loaded.scale), out or folder.samples, only=parse_only(only), tile=parse_tile(tile), **options)
+    with Bar("generate") as done:
+        drawn = draw_samples(request, loaded, chosen, done)
+    described = loaded.model.name
+    if loaded.weights:
+        where = "that come with the package: " if weights == SHIPPED_MODEL else ""
+        described += f", weights {where}{loaded.weights} ({(loaded.weights_sha256 or '')[:12]}, {loaded.facts.get('step', '?')} steps)"
+    number, count = place_among_processes()
+    by = f" by process {number + 1} of {count}" if count > 1 else ""
+    click.echo(f"{drawn.written} samples written, {drawn.kept} kept{by}, in {request.out}")
+    if count > 1 and not drawn.complete:
+        click.echo("other processes have not drawn theirs yet; should they die, the same command goes on")
+        return
+    if drawn.manifest.samples > (request.samples or DEFAULT_SAMPLES) and not only:
+        click.echo(f"the folder was begun with {drawn.manifest.samples} samples per image, and has them all")
+    click.echo(f"drawn by {described}")
+    click.echo(f"worst LR-PSNR: {drawn.worst_db:.2f} dB" + ("" if request.projection else " (without projection)"))
+    for text in drawn.unreachable:
+        click.echo(f"no 8-bit image reduces to {text}; its samples are marked in the manifest", err=True)

@@ -1,0 +1,27 @@
+"""What several commands share: options, and standard output for tables."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ntire_sr.core.layout import DEFAULT_RUN
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PATH = click.Path(path_type=Path)
+SCALE = click.Choice(["4", "8"])
+DEVICE = click.Choice(["auto", "cpu", "cuda"])
+
+run_option = click.option("--run", type=PATH, default=DEFAULT_RUN, show_default=True, help="Run folder; holds whatever is not named otherwise.")
+device_option = click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where to compute; auto: the GPU where there is one.")
+
+
+def stdout_console() -> "Console":
+    """Standard output for tables and paths."""
+    from rich.console import Console
+
+    # a pipe has no width: tables and paths are not to be broken there
+    return Console() if sys.stdout.isatty() else Console(width=200)

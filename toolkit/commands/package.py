@@ -1,0 +1,52 @@
+"""`ntire-sr package`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ntire_sr.commands.options import PATH, run_option
+from ntire_sr.core.errors import plural
+from ntire_sr.core.layout import RunFolder
+
+
+@click.command()
+@click.option("--sr", type=PATH, show_default="RUN/samples", help="Folder of samples.")
+@click.option("--lr", type=PATH, show_default="the manifest's", help="Folder of the LR images that they were drawn from.")
+@click.option("--samples", type=click.IntRange(min=1), show_default="the manifest's, or 10", help="Samples per image.")
+@click.option("--out", type=PATH, show_default="RUN/submission.zip", help="The archive; the one with fact sheet and code stands beside it, named -code.zip.")
+@run_option
+@click.option("--edition", type=click.Choice(["ntire", "2021", "2022"]), default="ntire", show_default=True, help="What is asked for; 2021 and 2022: 100 images of 10 samples, 2021 without readme.txt.")
+@click.option("--seconds", type=click.FloatRange(min=0), show_default="measured by generate", help="Run time per image for readme.txt.")
+@click.option("--gpu/--cpu", "on_gpu", default=None, show_default="the manifest's", help="For readme.txt: what the run time was measured on.")
+@click.option("--extra-data/--no-extra-data", default=True, show_default=True, help="For readme.txt: whether training saw other data than the challenge's.")
+@click.option("--description", default="", show_default="the model's name", help="For readme.txt.")
+@click.option("--max-size", metavar="SIZE", show_default="1GB for CodaLab", help="Warn of larger archives, such as 900MB.")
+@click.option("--split", is_flag=True, default=False, show_default=True, help="Write several archives of at most --max-size: images in order, all samples of an image together.")
+@click.option("--team", type=PATH, show_default="marked blanks", help="JSON file with what only the team knows, for the fact sheet.")
+@click.option("--code/--no-code", default=True, show_default=True, help="Also write the archive with fact sheet (Markdown, LaTeX), manifest, weights and code.")
+def package(sr: Path | None, out: Path | None, run: Path, max_size: str | None, **options: Any) -> None:
+    """Check all samples and zip them for the upload.
+
+    Lists all problems at once, and writes nothing while there is any.
+    """
+    from ntire_sr.core.progress import Bar
+    from ntire_sr.submission.check import worst_in_words
+    from ntire_sr.submission.editions import parse_size
+    from ntire_sr.submission.package import PackRequest, pack
+
+    folder = RunFolder(run)
+    request = PackRequest(sr or folder.samples, out or folder.archive, max_size=parse_size(max_size) if max_size else None, run=folder.path, **options)
+    with Bar("check") as done:
+        packed = pack(request, done)
+    click.echo(f"{plural(packed.files, 'sample')}, {worst_in_words(packed.worst_db)}, {packed.bytes / 1e6:.1f} MB")
+    for path, digest in packed.archives:
+        click.echo(f"archive: {path}")
+        click.echo(f"sha256: {digest}")
+    if packed.code:
+        click.echo(f"fact sheet and code: {packed.code[0]}")
+        click.echo(f"sha256: {packed.code[1]}")
+    if packed.blanks:
+        click.echo(f"left blank in the fact sheet, for the team: {', '.join(packed.blanks)}")
+    for text in packed.warnings:
+        click.echo(f"warning: {text}", err=True)

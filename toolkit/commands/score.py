@@ -1,0 +1,82 @@
+"""`ntire-sr score`, and `ntire-sr fit-niqe`, which makes a model for it."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ntire_sr.commands.options import PATH, SCALE, device_option, run_option, stdout_console
+from ntire_sr.core.layout import RunFolder
+
+
+@click.command()
+@click.option("--hr", type=PATH, show_default="RUN/validation/HR", help="Folder of HR images, in the order of the samples' indices.")
+@click.option("--sr", type=PATH, show_default="RUN/samples", help="Folder of samples.")
+@click.option("--scale", type=SCALE, show_default="the manifest's, or 4", help="HR pixels per LR pixel along an axis.")
+@click.option("--samples", type=click.IntRange(min=1), show_default="the manifest's, or 10", help="Samples per image to measure.")
+@click.option("--out", type=PATH, show_default="RUN/score", help="Folder for measure.csv, measure_full.csv, their means, score.json, report.html.")
+@run_option
+@device_option
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes on this machine; images are shared out among them.")
+@click.option("--lpips-weights", type=PATH, show_default="looked up", help="AlexNet for LPIPS, .safetensors or torchvision's .pth.")
+@click.option("--without-lpips", is_flag=True, default=False, show_default=True, help="Leave LPIPS and its diversity out.")
+@click.option("--realism", multiple=True, metavar="NAME", show_default="none", help="Also measure a proxy of photo-realism: niqe, log-spectral, patch-frechet, iqa:NAME (with the extra [iqa]); repeatable.")
+@click.option("--niqe-model", type=PATH, show_default="the package's", help="Pristine model for niqe, made by fit-niqe.")
+@click.option("--skip-missing", is_flag=True, default=False, show_default=True, help="Score the samples that are there; every output says what is missing.")
+@click.option("--report/--no-report", "with_report", default=True, show_default=True, help="Write report.html, with pictures of the worst 10 images.")
+@click.option("--json", "as_json", is_flag=True, default=False, show_default=True, help="Print JSON in place of the tables.")
+@click.option("--strict", is_flag=True, default=False, show_default=True, help="Exit with 1 where a sample is under 45 dB.")
+def score(hr: Path | None, sr: Path | None, out: Path | None, run: Path, scale: str | None, without_lpips: bool, as_json: bool, strict: bool, **options: Any) -> None:
+    """Measure samples against their HR images as the challenge does.
+
+    LPIPS, diversity S_n for every n, and LR-PSNR, equal to the official scripts'; the calibration of the
+    spread; the place among the published results; a page with pictures. A scoring that was interrupted
+    goes on where it stopped. torchrun spreads it over machines.
+    """
+    import json
+
+    from ntire_sr.core.files import finite
+    from ntire_sr.core.progress import Tasks
+    from ntire_sr.evaluation.report import print_table
+    from ntire_sr.evaluation.score_folder import measure
+
+    folder = RunFolder(run)
+    with Tasks() as done:
+        measured = measure(
+            hr=hr or folder.validation_hr, sr=sr or folder.samples, out=out or folder.score, scale=int(scale) if scale else None,
+            without_lpips="--without-lpips was given" if without_lpips else None, done=done, **options,
+        )  # fmt: skip
+    if measured is None:  # one of torchrun's other processes
+        return
+    if as_json:
+        click.echo(json.dumps(finite(measured.score.as_json() | {"lpips_missing": measured.lpips_missing, "out": str(measured.out)}), indent=1))
+    else:
+        if measured.kept:
+            click.echo(f"{measured.kept} of {len(measured.score.images)} images had been measured before; their figures were kept")
+        print_table(measured.score, stdout_console(), measured.lpips_missing)
+        click.echo(f"tables: {measured.out}")
+        if measured.report:
+            click.echo(f"report: {measured.report}")
+    if strict and not measured.score.passes:
+        sys.exit(1)
+
+
+@click.command("fit-niqe")
+@click.option("--hr", type=PATH, required=True, help="Folder of photographs, searched with its subfolders.")
+@click.option("--out", type=PATH, default=Path("niqe.safetensors"), show_default=True, help="File for the model.")
+@click.option("--description", show_default="none", help="Kept with the model: which photographs, and their licence.")
+def fit_niqe(hr: Path, out: Path, description: str | None) -> None:
+    """Fit NIQE's model of pristine photographs to your own.
+
+    For `ntire-sr score --realism niqe --niqe-model FILE`; a model comes with the package.
+    """
+    from ntire_sr.core.layout import list_images
+    from ntire_sr.core.progress import Bar
+    from ntire_sr.evaluation.niqe import fit, save_pristine
+
+    paths = list_images(hr, "HR", recursive=True)
+    with Bar("fit") as done:
+        pristine = fit(paths, description or "", done=lambda count: done(count, len(paths)))
+    save_pristine(out, pristine)
+    click.echo(f"{pristine.blocks} sharp blocks of {pristine.photographs} photographs: {out}")

@@ -1,0 +1,58 @@
+"""`ntire-sr train`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ntire_sr.commands.options import DEVICE, PATH, SCALE, run_option
+from ntire_sr.core.layout import RunFolder
+
+
+@click.command()
+@click.option("--hr", type=PATH, show_default="embedded photographs", help="Folder of HR images, searched with its subfolders.")
+@click.option("--scale", type=SCALE, show_default="4", help="HR pixels per LR pixel along an axis.")
+@run_option
+@click.option("--model", metavar="NAME", show_default="srgan", help="Model to train: srgan, stochastic.")
+@click.option("--steps", type=click.IntRange(min=1), show_default="700 (the preset's)", help="Optimiser steps in all.")
+@click.option("--max-minutes", type=click.FloatRange(min=0), show_default="6 (the preset's)", help="Stop with a checkpoint after this time; 0: no limit.")
+@click.option("--seed", type=click.IntRange(min=0), show_default="0", help="Of the first weights, the crops and the noise.")
+@click.option("--device", type=DEVICE, show_default="auto", help="Where to compute; auto: the GPU where there is one.")
+@click.option("--set", "words", multiple=True, metavar="KEY=VALUE", show_default="none", help="Any other setting, such as preset=small, checkpoint_every=50, gamma=0.3; repeatable. --dry-run lists them all.")
+@click.option("--resume", is_flag=True, default=False, show_default=True, help="Go on from the last checkpoint; without one, start.")
+@click.option("--dry-run", is_flag=True, default=False, show_default=True, help="Print the whole configuration as JSON and stop.")
+def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **options: Any) -> None:
+    """Train a generator.
+
+    Writes weights.safetensors, config.json, log.jsonl and checkpoints into the run folder.
+    """
+    import json
+
+    from ntire_sr.core.errors import require
+    from ntire_sr.core.settings import parse_words
+    from ntire_sr.training.loop import train as run_training
+    from ntire_sr.training.run_config import plan_resumed, plan_training
+    from ntire_sr.training.status import is_finished, saved_steps
+
+    values: dict[str, Any] = dict(parse_words(words))
+    for name, value in options.items():
+        if value is not None:
+            require(name not in values, f"{name} is given twice, by --set and by its own option", "give it once")
+            values[name] = str(value) if isinstance(value, Path) else value
+    folder = RunFolder(run)
+    goes_on = resume and folder.config.exists()
+    plan = plan_resumed(folder, values) if goes_on else plan_training(values)
+    if dry_run:
+        click.echo(json.dumps(plan.as_json(), indent=1))
+        return
+    if goes_on and is_finished(folder, plan.config.steps):
+        click.echo(f"{run} is finished: {saved_steps(folder.checkpoints)[0][0]} steps, weights in {folder.weights}")
+        return
+    outcome = run_training(plan, folder, resume)
+    if outcome is None:  # one of torchrun's other processes
+        return
+    if outcome.why == "finished":
+        click.echo(f"finished: {outcome.steps} steps")
+    else:
+        click.echo(f"stopped ({outcome.why}) after {outcome.steps_done} of {outcome.steps} steps; go on with: ntire-sr train --run {run} --resume")
+    click.echo(f"weights: {outcome.weights}")

@@ -1,0 +1,54 @@
+"""`ntire-sr verify`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ntire_sr.commands.options import PATH, SCALE, device_option
+from ntire_sr.core.errors import plural, printable
+
+
+@click.command()
+@click.argument("paths", type=PATH, metavar="FILE...|DIR", nargs=-1, required=True)
+@click.option("--lr", type=PATH, show_default="the manifest's", help="Folder of the LR images.")
+@click.option("--samples", type=click.IntRange(min=1), show_default="the manifest's, or most images'", help="Samples per image.")
+@click.option("--scale", type=SCALE, show_default="the manifest's, or the first sample's", help="HR pixels per LR pixel along an axis.")
+@click.option("--edition", type=click.Choice(["ntire", "2021", "2022"]), show_default="any, with a note", help="Whose numbers of images and samples must be met.")
+@click.option("--manifest", "manifest_of", type=PATH, show_default="DIR, where it has one", help="Folder whose manifest.json belongs to the samples.")
+@click.option("--regenerate", type=click.IntRange(min=0), default=0, show_default=True, help="Draw so many samples again, chosen at random, and compare.")
+@click.option("--weights", metavar="FILE|NAME", show_default="the manifest's", help="For --regenerate.")
+@click.option("--seed", type=click.IntRange(min=0), show_default="a new one", help="Of the choice of --regenerate.")
+@device_option
+@click.option("--json", "as_json", is_flag=True, default=False, show_default=True, help="Print JSON.")
+def verify(paths: tuple[Path, ...], device: str, scale: str | None, as_json: bool, **options: Any) -> None:
+    """Check anyone's folder or zip of samples against the rules, or several zips that hold parts.
+
+    Names, number, size, mode, readme.txt, LR-PSNR, equal samples, and members that would be unsafe to
+    extract; nothing is extracted. Exit code 1 where something is wrong.
+    """
+    import json
+
+    from ntire_sr.core.device import choose_device
+    from ntire_sr.core.files import finite
+    from ntire_sr.core.progress import Bar
+    from ntire_sr.submission.check import worst_in_words
+    from ntire_sr.submission.verify import verify as check
+
+    with Bar("verify") as done:
+        found = check(paths, device=choose_device(device), scale=int(scale) if scale else None, done=done, **options)
+    if as_json:
+        click.echo(json.dumps(finite(found.as_json()), indent=1))
+    else:
+        at = f", scale {found.scale}" if found.scale else ""
+        click.echo(f"{plural(found.samples, 'sample')} of {plural(found.images, 'image')}{at}, {worst_in_words(found.worst_db)}")
+        if found.seed is not None:
+            click.echo(f"{len(found.drawn_again)} drawn again and found the same (chosen with --seed {found.seed})")
+        for text in found.notes:
+            click.echo(f"note: {printable(text)}")
+        for text in found.problems:
+            click.echo(f"  - {printable(text)}")
+        click.echo("PASS" if found.passes else f"FAIL: {plural(len(found.problems), 'problem')}")
+    if not found.passes:
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""What every room stands on: errors, settings, files, images, the downscale, processes."""

@@ -1,0 +1,82 @@
+"""Where to compute, and how exactly."""
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from ntire_sr.core.errors import WrongUse
+
+
+def choose_device(name: str) -> torch.device:
+    """auto, cpu or cuda as a device; auto: the GPU where there is one.
+
+    Raises:
+        WrongUse: cuda was asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise WrongUse(
+            "--device cuda: this torch sees no CUDA GPU", "--device cpu; `ntire-sr doctor` shows what is there"
+        )
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    # under torchrun each process of a machine has its own GPU
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+
+
+@contextmanager
+def full_float32(device: torch.device) -> Iterator[None]:
+    """No autocast, and no TF32 or bfloat16 inside matrix products and convolutions, whatever the caller has set."""
+    precision, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+        torch.backends.cudnn.allow_tf32 = convolutions
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether the device does so in hardware: GPUs from NVIDIA's Ampere on."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def keep_freed_memory() -> bool:
+    """Have the C library keep large blocks that are freed for the next ones, for the rest of this process.
+
+    glibc gives each block of 32 MB and more back to the system and fetches the next one anew, page by page:
+    for maps of full-size images that takes as long as half of the convolutions.
+
+    Returns:
+        Whether there is such a library.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        set_option = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):  # another C library
+        return False
+    trim_threshold, top_pad, mmap_max = -1, -2, -4  # from malloc.h
+    return all((set_option(mmap_max, 0), set_option(trim_threshold, 2**31 - 1), set_option(top_pad, 64 << 20)))
+
+
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "could not create a primitive",  # oneDNN, where its scratch space finds no room
+    "could not create a memory",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is how Python, torch or oneDNN say that memory ran out; a processor's is a RuntimeError."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)

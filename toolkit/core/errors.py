@@ -1,0 +1,75 @@
+"""The errors a user can meet. Each says what was found, where, and what to do about it.
+
+Anything else that escapes a command is a defect of this package and shows its traceback.
+"""
+
+import difflib
+from collections.abc import Collection, Sequence
+
+
+class Failure(Exception):
+    """Something outside the program stopped the work: a broken file, a full disk, a failed check.
+
+    Args:
+        message: what was found and where, without a final full stop.
+        remedy: what to do about it; shown on its own line.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, remedy: str | None = None):
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  try: {self.remedy}" if self.remedy else self.message
+
+
+class WrongUse(Failure):
+    """The command was asked for something that cannot be: an unknown key, a folder without images."""
+
+    exit_code = 2
+
+
+class Problems(Failure):
+    """Everything wrong with a folder, listed at once."""
+
+    def __init__(self, what: str, problems: Sequence[str], remedy: str | None = None):
+        self.problems = list(problems)
+        lines = "".join(f"\n  - {problem}" for problem in self.problems)
+        super().__init__(f"{what}: {plural(len(self.problems), 'problem')}{lines}", remedy)
+
+
+def plural(count: int, word: str) -> str:
+    """A number with its noun.
+
+    >>> plural(1, "sample"), plural(2, "sample")
+    ('1 sample', '2 samples')
+    """
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def printable(text: str) -> str:
+    """A text as a terminal may show it: what would steer it, or is no text at all, becomes an escape.
+
+    >>> printable("a\\x1b[2Jb\\n")
+    'a\\\\x1b[2Jb\\n'
+    """
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def require(condition: bool, found: str, remedy: str) -> None:
+    """Raise WrongUse with what was found and what to write instead."""
+    if not condition:
+        raise WrongUse(found, remedy)
+
+
+def suggestion(word: str, known: Collection[str]) -> str:
+    """The known word that `word` was probably meant to be, or all of them.
+
+    >>> suggestion("bacth", ["batch", "steps"])
+    'batch'
+    """
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return close[0] if close else "one of " + ", ".join(sorted(known))

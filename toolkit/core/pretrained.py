@@ -1,0 +1,253 @@
+"""Pretrained feature networks: where their files are found, how they are fetched, and the proof that
+they are the right ones.
+
+A file is looked for, in this order, at the path given as an option, at the path in an environment
+variable, in the user's cache folder, in torch's hub cache, and last on torchvision's download site.
+It is accepted where the start of its SHA-256 is the one in torchvision's file name, or where the
+tensors that are used have the known digest. Nothing is ever unpickled beyond plain tensors.
+"""
+
+import hashlib
+import http.client
+import importlib.util
+import os
+import pickle
+import re
+import urllib.request
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+import torch
+from rich.progress import DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ntire_sr.core.errors import Failure
+from ntire_sr.core.files import explain, sha256_file, whole_file
+from ntire_sr.core.progress import progress_bar
+
+DOWNLOAD_SITE = "https://download.pytorch.org/models"
+MIRROR_VARIABLE = "NTIRE_SR_MIRROR"  # an address to use in place of DOWNLOAD_SITE
+OFFLINE_VARIABLE = "NTIRE_SR_OFFLINE"  # set to anything but 0: never download
+TIMEOUT_SECONDS = 15
+LARGEST_DOWNLOAD = 1 << 30  # bytes; the largest file here has 0.55 GB
+
+
+class NotFound(Failure):
+    """A pretrained file is nowhere and could not be fetched."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A network whose weights torchvision publishes."""
+
+    name: str
+    file_name: str  # torchvision's, with the start of the SHA-256 in it
+    purpose: str
+    variable: str  # environment variable with a path
+    option: str  # command-line option or setting with a path
+    tensors_sha256: str | None  # `tensors_digest` of all `features.*` tensors; none: not known to us
+
+    @property
+    def hash_prefix(self) -> str:
+        match = re.search(r"-([0-9a-f]{8})\.pth$", self.file_name)
+        assert match, self.file_name
+        return match[1]
+
+    @property
+    def address(self) -> str:
+        return f"{os.environ.get(MIRROR_VARIABLE, DOWNLOAD_SITE).rstrip('/')}/{self.file_name}"
+
+
+ALEXNET = Pretrained(
+    name="alexnet",
+    file_name="alexnet-owt-7be5be79.pth",
+    purpose="the trunk of LPIPS, which measures the score",
+    variable="NTIRE_SR_LPIPS_WEIGHTS",
+    option="--lpips-weights",
+    tensors_sha256="b46189e918b5839984e730473cc7329f473de17968d8502d355c0f0fd30797e7",
+)
+SQUEEZENET = Pretrained(
+    name="squeezenet1_1",
+    file_name="squeezenet1_1-b8a52dc0.pth",
+    purpose="the features that training compares",
+    variable="NTIRE_SR_FEATURE_WEIGHTS",
+    option="--set feature_weights=FILE",
+    tensors_sha256="f837b33e14c2b355b28d21c43ab05d411c1e65aee36259572d50b2a2be8f08ef",
+)
+VGG19 = Pretrained(
+    name="vgg19",
+    file_name="vgg19-dcbb9e9d.pth",
+    purpose="the features that training compares",
+    variable="NTIRE_SR_FEATURE_WEIGHTS",
+    option="--set feature_weights=FILE",
+    tensors_sha256=None,
+)
+
+
+def cache_folder() -> Path:
+    """The user's cache folder of this program."""
+    return platformdirs.user_cache_path("ntire-sr")
+
+
+def places(network: Pretrained, given: str | Path | None = None) -> list[tuple[str, Path]]:
+    """Where the file of a network may lie, in the order of looking: (what the place is, path)."""
+    found = [(network.option, Path(given))] if given else []
+    if os.environ.get(network.variable):
+        found.append((network.variable, Path(os.environ[network.variable])))
+    folders = (("cache", cache_folder()), ("torch hub cache", Path(torch.hub.get_dir()) / "checkpoints"))
+    for kind, folder in folders:
+        for suffix in (".pth", ".safetensors"):
+            found.append((kind, (folder / network.file_name).with_suffix(suffix)))
+    return found
+
+
+def locate(network: Pretrained, given: str | Path | None = None) -> tuple[str, Path] | None:
+    """The first place that holds the file, or None. Never downloads.
+
+    Raises:
+        Failure: a path that was given as option or variable does not exist; falling through to
+            another place would silently use other weights than the user asked for.
+    """
+    for kind, path in places(network, given):
+        if path.is_file():
+            return kind, path
+        if kind in (network.option, network.variable):
+            raise Failure(f"{kind} names {path}, which is not a file", f"correct {kind}, or leave it out")
+    return None
+
+
+def find(network: Pretrained, given: str | Path | None = None) -> Path:
+    """The file of a network, fetched into the cache folder where it is nowhere.
+
+    Raises:
+        NotFound: it is nowhere and cannot be fetched; the message says which file, where from and
+            where to put it.
+    """
+    located = locate(network, given)
+    return located[1] if located else download(network)
+
+
+def download(network: Pretrained) -> Path:
+    """Fetch the file into the cache folder, with a progress bar, and check its SHA-256 prefix."""
+    target = cache_folder() / network.file_name
+    remedy = f"fetch {network.address} elsewhere and put it at {target}, or name it with {network.variable}"
+    what = f"the pretrained {network.name} ({network.purpose}) is not on this machine"
+    if os.environ.get(OFFLINE_VARIABLE, "0") not in ("", "0"):
+        raise NotFound(f"{what}, and {OFFLINE_VARIABLE} forbids downloads", remedy)
+    columns = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    try:
+        with whole_file(target) as part, progress_bar(*columns) as progress:
+            task = progress.add_task(network.file_name, total=None)
+            with open(part, "wb") as file:
+                for size, block in _blocks(network, what, remedy):
+                    file.write(block)
+                    progress.update(task, total=size or None, advance=len(block))
+            found = sha256_file(part)
+            if not found.startswith(network.hash_prefix):
+                raise NotFound(
+                    f"{network.address} has SHA-256 {found[:8]}..., not {network.hash_prefix}...: "
+                    "it was damaged or replaced",
+                    remedy,
+                )
+    except NotFound:
+        raise
+    except (OSError, Failure) as error:  # of the disk; those of the network are NotFound already
+        raise NotFound(f"{what} and cannot be kept: {error}", remedy) from error
+    return target
+
+
+def _blocks(network: Pretrained, what: str, remedy: str) -> Iterator[tuple[int, bytes]]:
+    """(announced size or 0, block) of a download; everything that can go wrong with it is NotFound."""
+    received = 0
+    try:
+        with urllib.request.urlopen(network.address, timeout=TIMEOUT_SECONDS) as response:
+            size = int(response.headers.get("Content-Length") or 0)
+            while block := response.read(1 << 18):
+                received += len(block)
+                if received > LARGEST_DOWNLOAD:
+                    raise NotFound(f"{network.address} sends more than {LARGEST_DOWNLOAD >> 20} MiB", remedy)
+                yield size, block
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise NotFound(
+            f"{what} and cannot be fetched from {network.address} ({str(error) or type(error).__name__})",
+            remedy,
+        ) from error
+    if received < size:
+        raise NotFound(f"{network.address} broke off after {received} of {size} bytes", "run the command again")
+
+
+def load(network: Pretrained, path: Path) -> dict[str, Tensor]:
+    """The verified `features.*` tensors of a network, float32, from a .safetensors or .pth file.
+
+    Raises:
+        Failure: the file is unreadable, or is not this network's.
+    """
+    tensors = {key: value.float() for key, value in read_tensors(path).items() if key.startswith("features.")}
+    digest_fits = network.tensors_sha256 is not None and tensors_digest(tensors) == network.tensors_sha256
+    if not digest_fits and not sha256_file(path).startswith(network.hash_prefix):
+        raise Failure(
+            f"{path} does not hold torchvision's {network.name} ({network.file_name}): its tensors have another digest",
+            f"fetch {network.address}",
+        )
+    return tensors
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a .safetensors or .pth file on the CPU; anything else inside is refused."""
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about how a file was written; what matters is checked below
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise explain(error, f"cannot read {path}") from error
+    except (
+        SafetensorError,
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        zipfile.BadZipFile,
+    ) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Failure(f"{path} is no readable weights file ({reason})", "replace the file") from error
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise Failure(
+            f"{path} is not a dictionary of tensors", "give a state dictionary, as torchvision publishes it"
+        )
+    return dict(content)
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes and little-endian float32 values, in the order of the names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().float().contiguous().numpy()
+        digest.update(f"{name}{value.shape}".encode())
+        digest.update(value.astype("<f4").tobytes())
+    return digest.hexdigest()
+
+
+def lpips_linear_layers() -> list[Tensor]:
+    """The five linear layers of LPIPS(alex, v0.1), each (1, C, 1, 1), from the installed `lpips` package.
+
+    Its files are read without importing it: `import lpips` imports torchvision, which crashes next to
+    a CPU build of torch.
+    """
+    found = importlib.util.find_spec("lpips")
+    folders = list(found.submodule_search_locations or []) if found else []
+    path = next((p for f in folders if (p := Path(f) / "weights" / "v0.1" / "alex.pth").is_file()), None)
+    if path is None:
+        raise Failure(
+            "the package lpips, whose linear layers LPIPS needs, is not installed", "pip install lpips"
+        )
+    tensors = read_tensors(path)
+    return [tensors[f"lin{layer}.model.1.weight"].float() for layer in range(5)]

@@ -1,0 +1,31 @@
+"""Random generators that depend on numbers alone: of a training step, or of one sample."""
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ntire_sr.core.files import sha256_bytes
+
+
+def sample_seed(seed: int, lr_sha256: str, sample: int) -> int:
+    """The seed of one sample: it depends on the run's seed, the LR image's pixels and the sample's
+    number, so that no order, count or file name changes what is drawn."""
+    return int(sha256_bytes(f"{seed}:{lr_sha256}:{sample}".encode())[:15], 16)
+
+
+def seeded(*numbers: int, device: torch.device | None = None) -> torch.Generator:
+    """A random generator that depends on all the numbers, whatever their size.
+
+    Args:
+        device: where it draws; none: the CPU, whose numbers are the same on every machine.
+    """
+    digest = hashlib.sha256(":".join(map(str, numbers)).encode()).digest()
+    return torch.Generator(device or "cpu").manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def normal(random: Sequence[torch.Generator], *shape: int, device: torch.device) -> Tensor:
+    """Standard normal numbers, (N, *shape), those of each image from its own generator."""
+    rows = [torch.randn(1, *shape, generator=one, device=one.device) for one in random]
+    return torch.cat(rows).to(device)

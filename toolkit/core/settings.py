@@ -1,0 +1,63 @@
+"""Typed, frozen settings: made from presets and KEY=VALUE words, checked, and saved beside the result.
+
+A settings record is a frozen dataclass whose fields are str, int, float, bool or an optional one of
+these. What a value must satisfy stands in its `__post_init__`, as calls of `require`.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from ntire_sr.core.errors import WrongUse, require, suggestion
+
+Settings = TypeVar("Settings")
+
+
+def field_types(record: type) -> dict[str, Any]:
+    """Field name -> declared type of a settings record."""
+    hints = typing.get_type_hints(record)
+    return {field.name: hints[field.name] for field in dataclasses.fields(record)}
+
+
+def parse_words(words: Sequence[str]) -> dict[str, str]:
+    """`["batch=4", "preset=tiny"]` as a dictionary; a word without `=` or given twice is refused."""
+    values: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        require(bool(equals and key), f"--set {word} is not of the form KEY=VALUE", "--set batch=4")
+        require(key not in values, f"--set {key} is given twice", "give it once")
+        values[key] = value
+    return values
+
+
+def convert(name: str, value: Any, kind: Any) -> Any:
+    """`value`, a text or a JSON value, as the declared type of the field `name`."""
+    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    if type(None) in options and (value is None or value in ("none", "")):
+        return None
+    wanted = next(option for option in options if option is not type(None))
+    try:
+        if wanted is bool:
+            if isinstance(value, bool):
+                return value
+            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
+                str(value).lower()
+            ]
+        if wanted is int and (isinstance(value, bool) or (isinstance(value, float) and value != int(value))):
+            raise ValueError
+        if wanted is str and not isinstance(value, str):
+            raise ValueError
+        return wanted(value)
+    except (ValueError, KeyError, TypeError, OverflowError):
+        example = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[wanted]
+        raise WrongUse(f"{name} {value!r} is not {example}", f"{name}={example}") from None
+
+
+def make(record: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """A settings record from values by name; unknown names are refused with a suggestion."""
+    kinds = field_types(record)
+    for name in values:
+        require(name in kinds, f"unknown setting {name!r}", suggestion(name, kinds))
+    return record(**{name: convert(name, value, kinds[name]) for name, value in values.items()})

@@ -1,0 +1,1 @@
+"""Photographs and what is cut from them: patches, caches, LR images, checks."""

@@ -1,0 +1,342 @@
+"""Decoded training images: all pixels of a folder in one file that is mapped into memory, or in memory.
+
+Decoding takes most of a training's start, so it is done once. A cache is a folder that holds
+
+    pixels-TOKEN.u8   the pixels of all images one after another, each (height, width, 3) uint8
+    index.json        which image lies where, from which file (size, time of change), and a checksum
+    lock              held by the process that makes the other two
+
+No file is ever changed under its name: new pixels get a new name, and the index, replaced as a whole,
+decides which name counts. So a kill at any moment leaves the cache as it was before.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from rich.console import Console
+
+from ntire_sr.core import pretrained
+from ntire_sr.core.errors import Failure, Problems
+from ntire_sr.core.files import explain, make_folder, sha256_bytes, whole_file, write_json
+from ntire_sr.core.images import read_image
+from ntire_sr.core.threads import in_threads
+
+CACHE_VARIABLE = "NTIRE_SR_CACHE"  # a folder to use in place of the one for images in the user's cache folder
+MEMORY_BYTES = 2 << 30  # of decoded images that are kept in memory where there is no cache on disk
+FORMAT = 1
+STALE_SECONDS = 86400  # after which nobody can still be writing a file, where there are no locks
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image of a cache: the file that it was decoded from, and where its pixels lie."""
+
+    name: str  # of the file, relative to the folder, with forward slashes
+    size: int  # of the file, in bytes
+    mtime_ns: int  # when the file was last changed
+    height: int
+    width: int
+    sha256: str  # `pixels_digest`
+    offset: int = 0  # of the first pixel, in bytes
+
+    @property
+    def bytes(self) -> int:
+        return 3 * self.height * self.width
+
+    def is_of(self, name: str, size: int, mtime_ns: int) -> bool:
+        """Whether the file still is the one that was decoded."""
+        return (self.name, self.size, self.mtime_ns) == (name, size, mtime_ns)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Decoded images by number; `read(number)` gives (height, width, 3) uint8 that may not be written to."""
+
+    paths: list[Path]
+    sizes: list[tuple[int, int]]  # (height, width)
+    read: Callable[[int], np.ndarray]
+    digest: str  # of all pixels and their order, whatever the folder, the names and the kind of file
+    where: str  # they are kept, for the user
+
+    @property
+    def bytes(self) -> int:
+        return sum(3 * height * width for height, width in self.sizes)
+
+
+def pixels_digest(image: np.ndarray) -> str:
+    """SHA-256 of an image's sides and pixels, in hexadecimal: equal for PNG and WebP files of one image."""
+    digest = hashlib.sha256(f"{image.shape[0]} x {image.shape[1]}\n".encode())
+    digest.update(np.ascontiguousarray(image))
+    return digest.hexdigest()
+
+
+def decoded(
+    folder: Path | None, paths: Sequence[Path], cache: str | None = None, console: Console | None = None
+) -> Images:
+    """All images, decoded, every broken one named.
+
+    Args:
+        folder: that holds the images; none: they lie anywhere, and are kept in memory.
+        paths: of the images, in the order in which they are numbered.
+        cache: folder for caches, each under the name of its image folder; `auto`: the one that the
+            variable NTIRE_SR_CACHE names, or the user's cache folder; none: keep the images in memory.
+        console: for progress; standard error if none.
+
+    Raises:
+        Problems: images cannot be read. What could be is in the cache, and is not decoded again.
+        Failure: the cache cannot be written to the folder that was asked for. Where nothing was asked
+            for (`auto`) the images are kept in memory and `Images.where` says why.
+    """
+    console = console or Console(stderr=True)
+    if cache is None or folder is None:
+        return _in_memory(folder, paths, console, "")
+    given = os.environ.get(CACHE_VARIABLE) if cache == "auto" else cache
+    try:
+        return _mapped(folder, paths, cache_of(folder, given), console)
+    except Problems:
+        raise
+    except Failure as failure:
+        if given:
+            raise
+        return _in_memory(folder, paths, console, f"; no cache: {failure.message}")
+
+
+def cache_of(folder: Path, given: str | None = None) -> Path:
+    """Where the cache of an image folder lies: named after the folder's real path, below `given`."""
+    real = folder.resolve()
+    name = f"{real.name}-{sha256_bytes(os.fsencode(real))[:16]}"
+    return (Path(given) if given else pretrained.cache_folder() / "images") / name
+
+
+def _in_memory(folder: Path | None, paths: Sequence[Path], console: Console, reason: str) -> Images:
+    """The images in memory; those beyond MEMORY_BYTES are decoded again whenever they are asked for."""
+    kept: list[np.ndarray | None] = []
+    entries, problems, used = [], [], 0
+    with closing(_decode(folder, paths, console)) as decoding:
+        for entry, result in decoding:
+            if isinstance(result, Failure):
+                problems.append(result.message)
+                continue
+            used += entry.bytes
+            kept.append(result if used <= MEMORY_BYTES else None)
+            entries.append(entry)
+    _refuse(folder, problems)
+
+    def read(number: int) -> np.ndarray:
+        image = kept[number]
+        return read_image(paths[number]) if image is None else image
+
+    missing = sum(image is None for image in kept)
+    where = f"in memory ({used / 1e6:.0f} MB" + (
+        f"; {missing} images are decoded for each crop)" if missing else ")"
+    )
+    return _images(paths, entries, read, where + reason)
+
+
+def _mapped(folder: Path, paths: Sequence[Path], home: Path, console: Console) -> Images:
+    """The images in the cache `home`, brought up to date where it is not."""
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    found, made = _load(home), 0
+    # gigabytes, if a process was killed after it had replaced the index
+    crowded = len(list(home.glob("pixels-*"))) > 1 and os.access(home, os.W_OK)
+    if found is None or crowded or not _is_current(found[0], paths, names):
+        make_folder(home)
+        with _alone(home, console) as locked:
+            found = _load(home)  # another process may just have made it
+            if found is None and (home / "index.json").exists():
+                console.print(f"the cache {home} is damaged and is made again", markup=False, soft_wrap=True)
+            if found is None or not _is_current(found[0], paths, names):
+                found, made = _update(folder, paths, names, home, found, locked, console)
+            else:
+                _remove_others(home, locked)
+    entries, flat = found
+
+    def read(number: int) -> np.ndarray:
+        entry = entries[number]
+        return flat[entry.offset : entry.offset + entry.bytes].reshape(entry.height, entry.width, 3)
+
+    where = f"in the cache {home} ({len(flat) / 1e6:.0f} MB, {made or 'none'} decoded now)"
+    return _images(paths, entries, read, where)
+
+
+def _images(
+    paths: Sequence[Path], entries: list[Entry], read: Callable[[int], np.ndarray], where: str
+) -> Images:
+    digest = sha256_bytes("\n".join(entry.sha256 for entry in entries).encode())
+    return Images(list(paths), [(entry.height, entry.width) for entry in entries], read, digest, where)
+
+
+def _refuse(folder: Path | None, problems: list[str]) -> None:
+    if problems:
+        raise Problems(f"training images in {folder}", problems, "replace or remove these files")
+
+
+# ---- the files of a cache
+
+
+def _load(home: Path) -> tuple[list[Entry], np.ndarray] | None:
+    """The images and pixels of a cache; none where it is missing, damaged, truncated or of another version."""
+    try:
+        index = json.loads((home / "index.json").read_text(encoding="utf-8"))
+        if index.pop("checksum") != _checksum(index) or index["format"] != FORMAT:
+            return None
+        entries = [Entry(**entry) for entry in index["images"]]
+        flat = np.memmap(home / index["pixels"], np.uint8, "r")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    # sizes prove that the file is whole: it got its name only after all was written
+    return (entries, flat.view(np.ndarray)) if len(flat) == sum(entry.bytes for entry in entries) else None
+
+
+def _checksum(index: dict[str, object]) -> str:
+    return sha256_bytes(json.dumps(index, sort_keys=True).encode())
+
+
+def _is_current(entries: list[Entry], paths: Sequence[Path], names: list[str]) -> bool:
+    """Whether the cache holds exactly these files, in this order, as they are now."""
+    try:
+        return len(entries) == len(paths) and all(
+            entry.is_of(name, status.st_size, status.st_mtime_ns)
+            for entry, name, status in zip(entries, names, map(os.stat, paths), strict=True)
+        )
+    except OSError:
+        return False
+
+
+def _update(
+    folder: Path,
+    paths: Sequence[Path],
+    names: list[str],
+    home: Path,
+    found: tuple[list[Entry], np.ndarray] | None,
+    locked: bool,
+    console: Console,
+) -> tuple[tuple[list[Entry], np.ndarray], int]:
+    """Make the cache anew: pixels of unchanged files are copied, the others decoded.
+
+    Returns:
+        What `_load` would return, and how many images were decoded.
+    """
+    before = {entry.name: entry for entry in found[0]} if found else {}
+    new: list[Path] = []
+    for path, name in zip(paths, names, strict=True):
+        with suppress(OSError):  # decoding will say what is wrong
+            status = path.stat()
+            if name in before and before[name].is_of(name, status.st_size, status.st_mtime_ns):
+                continue
+        before.pop(name, None)
+        new.append(path)
+    entries: list[Entry] = []
+    problems: list[str] = []
+    target = home / f"pixels-{secrets.token_hex(8)}.u8"
+    try:
+        with (
+            whole_file(target) as part,
+            open(part, "wb") as file,
+            closing(_decode(folder, new, console)) as decoding,
+        ):
+            for name in names:
+                if found and name in before:
+                    entry = before[name]
+                    pixels: np.ndarray | Failure = found[1][entry.offset : entry.offset + entry.bytes]
+                else:
+                    entry, pixels = next(decoding)
+                if isinstance(pixels, Failure):
+                    problems.append(pixels.message)
+                    continue
+                entries.append(replace(entry, offset=file.tell()))
+                file.write(np.ascontiguousarray(pixels).data)
+            if not entries:
+                _refuse(folder, problems)
+        index: dict[str, object] = {"format": FORMAT, "folder": str(folder.resolve()), "pixels": target.name}
+        index["images"] = [asdict(entry) for entry in entries]
+        write_json(home / "index.json", index | {"checksum": _checksum(index)})
+        flat = np.memmap(target, np.uint8, "r").view(np.ndarray)
+    except OSError as error:
+        raise explain(error, f"cannot write the cache {home}") from error
+    _remove_others(home, locked)
+    _refuse(folder, problems)
+    return (entries, flat), len(new)
+
+
+def _remove_others(home: Path, locked: bool) -> None:
+    """Remove the files of earlier states and of processes that were killed; without a lock one may be at work
+    right now, so that young ones stay."""
+    used = json.loads((home / "index.json").read_text(encoding="utf-8"))["pixels"]
+    before_s = time.time() - (0 if locked else STALE_SECONDS)
+    for path in home.iterdir():
+        if path.name != used and path.name.startswith(("pixels-", ".pixels-", ".index.json.")):
+            with suppress(OSError):  # another training on Windows still reads it
+                if locked or path.stat().st_mtime < before_s:
+                    path.unlink()
+
+
+@contextmanager
+def _alone(home: Path, console: Console) -> Iterator[bool]:
+    """Wait until no other process makes this cache; gives whether that is sure.
+
+    The system frees the lock however a process ends. Where the file system knows no locks, two processes
+    both make the cache, each with pixels of its own, and the index of the later one stays.
+    """
+    try:
+        with open(home / "lock", "ab") as file:
+            locked = _lock(file)
+            if locked is False:
+                console.print("waiting for another process that decodes these images", highlight=False)
+            while locked is False:
+                time.sleep(0.1)
+                locked = _lock(file)
+            yield bool(locked)
+    except OSError as error:
+        raise explain(error, f"cannot write the cache {home}") from error
+
+
+def _lock(file: BinaryIO) -> bool | None:
+    """Whether the lock could be had; None where the file system knows none."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return None
+    return True
+
+
+# ---- decoding
+
+
+def _decode(
+    folder: Path | None, paths: Sequence[Path], console: Console
+) -> Iterator[tuple[Entry, np.ndarray | Failure]]:
+    """(entry, pixels or what is wrong) of each file in turn."""
+
+    def one(path: Path) -> tuple[Entry, np.ndarray | Failure]:
+        name = path.relative_to(folder).as_posix() if folder else path.name
+        try:
+            status = path.stat()  # before reading: a change meanwhile is then seen at the next start
+            image = read_image(path)
+        except OSError as error:
+            return Entry(name, 0, 0, 0, 0, ""), explain(error, f"cannot read {path}")
+        except Failure as failure:
+            return Entry(name, 0, 0, 0, 0, ""), failure
+        height, width = image.shape[:2]
+        return Entry(name, status.st_size, status.st_mtime_ns, height, width, pixels_digest(image)), image
+
+    return in_threads(one, paths, "decode", console)

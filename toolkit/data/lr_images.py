@@ -1,0 +1,76 @@
+"""LR images made from HR images, as the challenge makes them."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ntire_sr.core.downscale import CROP_MULTIPLE, downscale_8bit
+from ntire_sr.core.errors import Failure, Problems, WrongUse
+from ntire_sr.core.files import make_folder, write_whole
+from ntire_sr.core.images import encode_png, read_image, to_array, to_tensor, write_png
+from ntire_sr.core.layout import IMAGE_SUFFIXES, RunFolder, image_key, list_images
+from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
+
+
+def reduced(image: np.ndarray, scale: int, crop_multiple: int = CROP_MULTIPLE) -> np.ndarray:
+    """The LR image of an HR image whose sides are first cut to multiples: (H, W, 3) uint8 to (h, w, 3) uint8."""
+    height, width = (side // crop_multiple * crop_multiple for side in image.shape[:2])
+    return to_array(downscale_8bit(to_tensor(image[:height, :width]), scale))
+
+
+def make_lr(hr: Path, out: Path, scale: int, crop_multiple: int = CROP_MULTIPLE) -> int:
+    """Write the LR image of every HR image of a folder, as 8-bit PNG under the same stem.
+
+    Args:
+        hr: folder of HR images.
+        out: folder for the LR images; may hold earlier ones of the same images, and no other image.
+        scale: 4 or 8.
+        crop_multiple: sides are first cut to multiples of this; 8 is what the challenge scores, 1
+            keeps the whole image, and its LR sides are rounded up.
+
+    Returns:
+        The number of images.
+    """
+    paths, problems = list_images(hr, "HR"), []
+    if make_folder(out).resolve() == hr.resolve():
+        raise WrongUse(f"--out is the HR folder {hr} itself", "choose another folder")
+    targets = {path: out / f"{image_key(path)}.png" for path in paths}
+    there = {path for path in out.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
+    if strangers := sorted(path.name for path in there - set(targets.values())):
+        raise WrongUse(
+            f"{out} holds images of other HR images ({strangers[0]}, {len(strangers)} in all)",
+            "choose another --out",
+        )
+    for path, target in targets.items():
+        try:
+            image = read_image(path)
+        except Failure as failure:
+            problems.append(failure.message)
+            continue
+        if min(image.shape[:2]) < max(crop_multiple, scale):
+            problems.append(f"{path.name} is smaller than {max(crop_multiple, scale)} pixels")
+            continue
+        write_png(target, reduced(image, scale, crop_multiple))
+    if problems:
+        raise Problems(f"HR images in {hr}", problems, "replace or remove these files; the others were written")
+    return len(paths)
+
+
+def write_validation(run: RunFolder, scale: int) -> Path:
+    """Put the embedded validation photographs into the run folder, numbered as the challenge does.
+
+    Files that are there with the right content are left alone.
+
+    Returns:
+        The folder of the LR images.
+    """
+    for number, path in enumerate(embedded_photographs(VALIDATION_PHOTOGRAPHS), start=801):
+        hr = read_image(path)
+        for target, image in (
+            (run.validation_hr / f"{number:04d}.png", hr),
+            (run.validation_lr(scale) / f"{number:04d}.png", reduced(hr, scale)),
+        ):
+            content = encode_png(image)
+            if not target.is_file() or target.read_bytes() != content:
+                write_whole(target, content)
+    return run.validation_lr(scale)

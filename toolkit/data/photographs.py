@@ -1,0 +1,25 @@
+"""Photographs that need no download: those inside scikit-image's wheel."""
+
+import importlib.util
+from pathlib import Path
+
+from ntire_sr.core.errors import Failure
+
+# Colour photographs inside scikit-image's wheel. Both halves of the stereo pair show one scene, so
+# they stay on one side; nothing is in both lists.
+TRAINING_PHOTOGRAPHS = ("astronaut.png", "motorcycle_left.png", "motorcycle_right.png", "rocket.jpg")
+VALIDATION_PHOTOGRAPHS = ("chelsea.png", "coffee.png")
+
+
+def embedded_photographs(names: tuple[str, ...]) -> list[Path]:
+    """Paths of photographs inside the installed scikit-image, found without importing it."""
+    found = importlib.util.find_spec("skimage")
+    folders = [Path(folder) / "data" for folder in (found.submodule_search_locations or [])] if found else []
+    paths = [next((folder / name for folder in folders if (folder / name).is_file()), None) for name in names]
+    missing = [name for name, path in zip(names, paths, strict=True) if path is None]
+    if missing:
+        raise Failure(
+            f"scikit-image lacks its photographs {', '.join(missing)}",
+            "pip install --force-reinstall scikit-image",
+        )
+    return [path for path in paths if path is not None]

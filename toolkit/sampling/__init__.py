@@ -1,0 +1,1 @@
+"""From LR images to folders of samples."""

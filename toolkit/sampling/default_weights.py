@@ -1,0 +1,24 @@
+"""Which weights draw where the user names none."""
+
+from ntire_sr.core.layout import RunFolder
+from ntire_sr.models.registry import SHIPPED_MODEL
+
+
+def default_weights(run: RunFolder, state: str) -> tuple[str, str | None]:
+    """The weights of a finished run, else those that come with the package.
+
+    Args:
+        run: the run folder.
+        state: of its training, see `ntire_sr.training.status.state_of_run`.
+
+    Returns:
+        A path or a model's name for `load_generator`, and a note for the user where the run is not finished.
+    """
+    if state == "finished":
+        return str(run.weights), None
+    if state == "absent":
+        return SHIPPED_MODEL, None
+    return SHIPPED_MODEL, (
+        f"{run.path} is not finished ({state}): drawing with the package's weights; "
+        f"--run {run.path} draws with its own"
+    )

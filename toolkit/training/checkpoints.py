@@ -1,0 +1,60 @@
+"""Training states on disk: written whole, the last two kept, read without unpickling."""
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ntire_sr.core.errors import Failure
+from ntire_sr.core.files import explain, write_whole
+from ntire_sr.training.status import saved_steps
+
+KEEP = 2
+
+
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
+    """Write a training state atomically and drop all but the last two.
+
+    Raises:
+        Failure: the disk is full or not writable; the earlier checkpoints stay.
+    """
+    content = io.BytesIO()
+    torch.save(state, content)
+    path = folder / f"step_{step:09d}.pt"
+    write_whole(path, content.getvalue())
+    for _, old in saved_steps(folder)[KEEP:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load_checkpoint(folder: Path) -> tuple[int, dict[str, Any], list[str]] | None:
+    """The newest readable training state: (step, state, what was passed over), or None without any.
+
+    Raises:
+        Failure: there are checkpoints and none can be read.
+    """
+    passed: list[str] = []
+    for step, path in saved_steps(folder):
+        try:
+            return step, torch.load(path, map_location="cpu", weights_only=True), passed
+        except OSError as error:
+            raise explain(error, f"cannot read {path}") from error
+        except (
+            pickle.UnpicklingError,
+            RuntimeError,
+            EOFError,
+            ValueError,
+            KeyError,
+            zipfile.BadZipFile,
+        ) as error:
+            passed.append(
+                f"{path} is damaged ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+            )
+    if passed:
+        raise Failure(
+            "no checkpoint can be read: " + "; ".join(passed), "start again in a new folder with --run"
+        )
+    return None

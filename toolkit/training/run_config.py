@@ -1,0 +1,113 @@
+"""What one training run is to do: checked settings, from presets, words and a run that goes on."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ntire_sr.core.errors import Failure, WrongUse, require, suggestion
+from ntire_sr.core.files import read_json
+from ntire_sr.core.layout import RunFolder
+from ntire_sr.core.settings import field_types, make
+from ntire_sr.models.interfaces import Model
+from ntire_sr.models.registry import model_named
+from ntire_sr.models.train_config import TrainConfig
+
+# Fields that a resumed run may change. They leave what is computed alone, but for two: with other `steps`
+# the schedules end at the new last step, so the run is not the one that had been planned so long from its
+# start; and every kind of `device` rounds in its own way and draws noise of its own.
+CHANGEABLE_ON_RESUME = frozenset(
+    {
+        "steps",
+        "max_minutes",
+        "checkpoint_every",
+        "log_every",
+        "validate_every",
+        "tensorboard",
+        "device",
+        "feature_weights",
+        "cache",
+        "keep_on_device",
+    }
+)
+
+PATHS = ("hr", "validation", "cache", "feature_weights", "start_from")  # settings that name files or folders
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked training configuration: the run's settings and the model's."""
+
+    config: TrainConfig
+    settings: Any
+
+    @property
+    def model(self) -> Model:
+        return model_named(self.config.model)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self.config) | {"settings": asdict(self.settings)}
+
+
+def plan_training(values: Mapping[str, Any]) -> Plan:
+    """A configuration from values by name, on top of a preset.
+
+    Args:
+        values: settings of the run and of its model, as texts or typed values; `model` and `preset`
+            decide what the rest may be.
+
+    Raises:
+        WrongUse: an unknown name (with a suggestion), or a value out of range.
+    """
+    model = model_named(str(values.get("model", TrainConfig.model)))
+    if model.training is None:
+        raise WrongUse(
+            f"the model {model.name} has nothing to train", f"ntire-sr generate --weights {model.name}"
+        )
+    preset = str(values.get("preset", TrainConfig.preset))
+    require(
+        preset in model.presets, f"unknown preset {preset!r} of {model.name}", suggestion(preset, model.presets)
+    )
+    merged = {**model.presets[preset], **values}
+    for name in PATHS:  # whole, so that a run goes on from any folder
+        if merged.get(name) not in (None, "none", "", "auto"):
+            merged[name] = str(Path(str(merged[name])).resolve())
+    run_names, model_names = field_types(TrainConfig), field_types(model.settings)
+    for name in merged:
+        known = (*run_names, *model_names)
+        require(name in known, f"unknown setting {name!r}", suggestion(name, known))
+    config = make(TrainConfig, {name: value for name, value in merged.items() if name in run_names})
+    settings = make(model.settings, {name: value for name, value in merged.items() if name in model_names})
+    return Plan(config, settings)
+
+
+def plan_of_run(run: RunFolder) -> Plan:
+    """The configuration that a run folder was started with."""
+    saved = read_json(run.config, "configuration")
+    try:
+        return plan_training({**{k: v for k, v in saved.items() if k != "settings"}, **saved["settings"]})
+    except (KeyError, TypeError, AttributeError, WrongUse) as error:
+        raise Failure(f"{run.config} is damaged ({error})", "start again in a new folder with --run") from error
+
+
+def plan_resumed(run: RunFolder, values: Mapping[str, Any]) -> Plan:
+    """The configuration of a run that goes on: its own, with what `values` may change of it.
+
+    Raises:
+        WrongUse: `values` ask for something that would make it another run.
+    """
+    plan = plan_of_run(run)
+    given = plan_training({**flat(plan), **values})
+    for name in values:
+        before, asked = flat(plan)[name], flat(given)[name]
+        require(
+            name in CHANGEABLE_ON_RESUME or asked == before,
+            f"{run.path} was started with {name}={before}, not {asked}",
+            f"leave {name} out to go on, or start another run with --run",
+        )
+    return given
+
+
+def flat(plan: Plan) -> dict[str, Any]:
+    """All settings of a plan by name."""
+    return asdict(plan.config) | asdict(plan.settings)

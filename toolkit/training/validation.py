@@ -1,0 +1,173 @@
+"""What a generator in training draws of photographs that it does not train on: figures, and pictures."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ntire_sr.core.device import full_float32
+from ntire_sr.core.downscale import CROP_MULTIPLE, downscale, downscale_8bit
+from ntire_sr.core.errors import WrongUse
+from ntire_sr.core.images import encode_png, read_image, to_8bit, to_array, to_tensor, to_unit
+from ntire_sr.core.layout import list_images
+from ntire_sr.core.pretrained import ALEXNET, locate
+from ntire_sr.core.seeding import seeded
+from ntire_sr.data.patches import Photographs
+from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
+from ntire_sr.evaluation.calibration import calibration_ratio
+from ntire_sr.evaluation.diversity import RunningDiversity
+from ntire_sr.evaluation.lpips import Lpips, load_lpips
+from ntire_sr.evaluation.perceptual import PerceptualErrors
+from ntire_sr.evaluation.pixels import PixelErrors, box_mean
+from ntire_sr.models.interfaces import Generator
+from ntire_sr.models.projection import make_consistent, project
+
+IMAGES = 6  # photographs that are looked at
+SAMPLES = 4  # of each
+SIDE = 192  # HR pixels of the crop from each one's middle, at most
+SHOWN = 4  # of them on the preview
+LOUDER = 6  # times the standard deviation on the preview, so that it can be seen
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look found."""
+
+    figures: dict[str, float]
+    preview: np.ndarray  # (H, W, 3) uint8: a row per photograph, see `Validation.look`
+
+    def png(self) -> bytes:
+        return encode_png(self.preview)
+
+
+class Validation:
+    """The middles of some photographs, and what is drawn of them. Always with the same latents, so that
+    looks differ by the weights alone.
+
+    Args:
+        hr: crops (1, 3, H, W), uint8.
+        described: which they are, for the user.
+        scale: of the generator.
+        device: where to compute.
+    """
+
+    def __init__(self, hr: list[Tensor], described: str, scale: int, device: torch.device):
+        self.described, self.scale, self.device = described, scale, device
+        self.hr = [crop.to(device) for crop in hr]
+        self.lr = [downscale_8bit(crop, scale) for crop in self.hr]
+        self.lpips: Lpips | None = None
+        if locate(ALEXNET):  # else the diversity of pixels has to do: nothing is fetched for a look
+            self.lpips = load_lpips(device=device)
+        else:
+            self.described += f"; without LPIPS, since {ALEXNET.file_name} is not here"
+
+    @torch.inference_mode()
+    def look(self, generator: Generator) -> Look:
+        """Draw SAMPLES of each crop and measure them.
+
+        Returns:
+            The figures, as `ntire-sr score` measures them: `val_lpips` (lower is
+            better), `val_s_4` (diversity in per cent, of LPIPS), `val_r` (spread, 1 is calibrated), the
+            same of pixels, and LR-PSNR in dB: of what the network drew, of that projected and not yet
+            rounded, and of the worst sample as it would be written. And the preview: per row the LR
+            crop, two samples, LOUDER times the standard deviation of all samples, and the HR crop.
+        """
+        errors: dict[str, list[float]] = {"network": [], "unrounded": []}
+        found: dict[str, list[float]] = {}
+        worst, rows = math.inf, []
+
+        def note(**values: float) -> None:
+            for name, value in values.items():
+                found.setdefault(name, []).append(value)
+
+        with full_float32(self.device):
+            for number, (hr, lr) in enumerate(zip(self.hr, self.lr, strict=True)):
+                unit = to_unit(lr)
+                trunk = generator.trunk(unit)
+                pixels, boxes = PixelErrors(hr), RunningDiversity()
+                perceptual = PerceptualErrors(self.lpips, hr, pairs=True, patches=False) if self.lpips else None
+                samples = []
+                for index in range(SAMPLES):
+                    drawn = generator.sample(trunk, unit, generator.latents(unit, [seeded(number, index)]))
+                    for name, image in (("network", drawn), ("unrounded", project(drawn, unit, self.scale))):
+                        error = downscale(image, self.scale) - unit
+                        errors[name].append(error.square().mean().item())
+                    written = make_consistent(drawn, lr, self.scale)
+                    worst = min(worst, written.lr_psnr_db)
+                    boxes.add(box_mean(pixels.add(written.image)))
+                    if perceptual:
+                        perceptual.add(written.image)
+                    samples.append(written.image)
+                note(
+                    s_mse=boxes.scores[-1],
+                    pixel_pairs=pixels.mean_pair_distance,
+                    pixel_distance=pixels.mean_distance,
+                )
+                if perceptual:
+                    scores, pairs = perceptual.diversity, perceptual.mean_pair_distance
+                    note(lpips=float(np.mean(scores.means)), s=scores.scores[-1], pairs=pairs or 0.0)
+                if number < SHOWN:
+                    rows.append(_row(lr, samples, hr, self.scale))
+        figures: dict[str, float] = {}
+        if "lpips" in found:
+            figures["val_lpips"] = float(np.mean(found["lpips"]))
+            figures[f"val_s_{SAMPLES}"] = float(np.mean(found["s"]))
+            figures["val_r"] = calibration_ratio(found["pairs"], found["lpips"])
+        figures[f"val_s_{SAMPLES}_mse"] = float(np.mean(found["s_mse"]))
+        figures["val_r_pixels"] = calibration_ratio(found["pixel_pairs"], found["pixel_distance"])
+        for name, squares in errors.items():
+            figures[f"val_lr_psnr_{name}"] = -10 * math.log10(max(float(np.mean(squares)), 1e-20))
+        figures["val_lr_psnr_worst"] = worst
+        return Look(figures, np.concatenate(rows))
+
+
+def _row(lr: Tensor, samples: list[Tensor], hr: Tensor, scale: int) -> np.ndarray:
+    """One row of a preview, SIDE pixels high: (SIDE, 5 * SIDE, 3) uint8, smaller crops in black."""
+    spread = torch.stack([to_unit(sample) for sample in samples]).std(0) * LOUDER
+    large = lr.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    row = np.zeros((SIDE, 5 * SIDE, 3), np.uint8)
+    for index, image in enumerate((large, samples[0], samples[1], to_8bit(spread), hr)):
+        array = to_array(image)
+        row[: array.shape[0], index * SIDE : index * SIDE + array.shape[1]] = array
+    return row
+
+
+def open_validation(
+    choice: str | None, photographs: Photographs, scale: int, device: torch.device
+) -> Validation | None:
+    """What the setting `validation` asks for.
+
+    Args:
+        choice: a folder; `auto`: the photographs that were left out of training, or the embedded ones where
+            none were; None: nothing.
+
+    Raises:
+        WrongUse: the folder is missing, or its images are too small.
+    """
+    if choice is None:
+        return None
+    if choice == "auto" and photographs.left_out:
+        images = [photographs.images.read(number) for number in photographs.left_out]
+        described = f"{len(images)} photographs that are left out of training"
+    elif choice == "auto":
+        images = [read_image(path) for path in embedded_photographs(VALIDATION_PHOTOGRAPHS)]
+        described = f"{len(images)} photographs embedded in scikit-image"
+    else:
+        paths = list_images(Path(choice), "validation", recursive=True)
+        every = max(1.0, len(paths) / IMAGES)
+        images = [read_image(paths[int(index * every)]) for index in range(min(IMAGES, len(paths)))]
+        described = f"{len(images)} photographs of {choice}"
+    hr = [_middle(image) for image in images if min(image.shape[:2]) >= 8 * scale]
+    if not hr:
+        raise WrongUse(f"no image in {choice} has {8 * scale} x {8 * scale} pixels", "validation=none")
+    return Validation(hr, described, scale, device)
+
+
+def _middle(image: np.ndarray) -> Tensor:
+    """The middle of an image, (1, 3, H, W) uint8 with sides of at most SIDE, multiples of CROP_MULTIPLE."""
+    height, width = (min(SIDE, side // CROP_MULTIPLE * CROP_MULTIPLE) for side in image.shape[:2])
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    return to_tensor(image[top : top + height, left : left + width].copy())
