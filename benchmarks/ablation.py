@@ -20,14 +20,14 @@ import numpy as np
 import torch
 from measuring import SAMPLES, command, draw, score
 
-from ntire_sr.core.distributed import Ranks
-from ntire_sr.core.files import make_folder, read_json, write_json, write_whole
+from ntire_sr.core.distributed import ProcessGroup
+from ntire_sr.core.files import atomic_write, make_folder, read_json, write_json
 from ntire_sr.core.images import read_image, write_png
 from ntire_sr.core.layout import RunFolder, SampleName, list_images
 from ntire_sr.core.seeding import seeded
 from ntire_sr.data.lr_images import make_lr, write_validation
-from ntire_sr.data.patches import Photographs
-from ntire_sr.training.run_config import plan_training
+from ntire_sr.data.patches import PatchDataset
+from ntire_sr.training.run_config import make_run_config
 
 HELD_OUT = 12  # photographs
 SIDE = 384  # pixels of the middle of each that is measured, at most
@@ -92,10 +92,10 @@ def split(hr: Path, out: Path, scale: int) -> tuple[Path, Path, Path]:
 
 def steps_in(seconds: float, settings: dict[str, Any], training: Path) -> int:
     """How many steps of such a training take this processor time, all its phases in proportion."""
-    plan = plan_training({**settings, "hr": str(training), "steps": TIMED_STEPS, "device": "cpu"})
-    config = plan.config
-    photographs = Photographs(training, config.patch, config.scale, config.cache)
-    made = plan.model.training(config, plan.settings, torch.device("cpu"), Ranks())
+    run_config = make_run_config({**settings, "hr": str(training), "steps": TIMED_STEPS, "device": "cpu"})
+    config = run_config.config
+    photographs = PatchDataset(training, config.patch, config.scale, config.cache)
+    made = run_config.model.trainer(config, run_config.settings, torch.device("cpu"), ProcessGroup())
     began = 0.0
     for step in range(TIMED_STEPS + 1):
         if step == 1:  # the first one fills caches
@@ -195,7 +195,7 @@ def main() -> None:
         write_json(kept, measure(row, out, folders, options))
     finished = [row for row in ROWS if (out / "rows" / f"{row.name}.json").exists()]
     text = table([(row, json.loads((out / "rows" / f"{row.name}.json").read_text())) for row in finished])
-    write_whole(out / "table.md", text)
+    atomic_write(out / "table.md", text)
     write_png(out / "samples.png", pictures(out, finished, options.scale, options.threads))
     print(text)
 

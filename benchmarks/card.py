@@ -18,7 +18,7 @@ import torch
 from measuring import SAMPLES, draw, score
 
 from ntire_sr.core.downscale import CROP_MULTIPLE
-from ntire_sr.core.files import make_folder, write_whole
+from ntire_sr.core.files import atomic_write, make_folder
 from ntire_sr.core.images import read_image, write_png
 from ntire_sr.core.layout import SampleName, list_images
 from ntire_sr.data.lr_images import make_lr
@@ -127,7 +127,7 @@ def main() -> None:
     if options.hr:
         rows = dict(each.split("=", 1) for each in options.weights)
         text = table(options.hr, rows, options.scale, out, options.threads)
-        write_whole(out / f"table_x{options.scale}.md", text)
+        atomic_write(out / f"table_x{options.scale}.md", text)
         print(text)
     if options.pictures:
         folder = make_folder(out / f"pictures_x{options.scale}")

@@ -28,8 +28,8 @@ from ntire_sr.core.seeding import seeded
 from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
 from ntire_sr.models.projection import make_consistent
 from ntire_sr.models.registry import MODELS
-from ntire_sr.sampling.sampler import AUTO_TILE_PX, Drawer
-from ntire_sr.training.run_config import plan_training
+from ntire_sr.sampling.sampler import AUTO_TILE_PX, Sampler
+from ntire_sr.training.run_config import make_run_config
 
 CPU = torch.device("cpu")
 SAMPLES = 10
@@ -41,11 +41,11 @@ def full_size(width: int, height: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def drawer_of(preset: str, scale: int, tile: int) -> Drawer:
-    settings = plan_training({"model": "stochastic", "preset": preset, "scale": scale}).settings
+def drawer_of(preset: str, scale: int, tile: int) -> Sampler:
+    settings = make_run_config({"model": "stochastic", "preset": preset, "scale": scale}).settings
     torch.manual_seed(0)
     generator = MODELS["stochastic"].build(scale, settings).eval().requires_grad_(False)
-    return Drawer(SimpleNamespace(generator=generator, scale=scale), CPU, False, tile)
+    return Sampler(SimpleNamespace(generator=generator, scale=scale), CPU, False, tile)
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -70,13 +70,13 @@ def peak_memory(options: argparse.Namespace) -> None:
     """Draw two samples and print this process's greatest memory in MiB."""
     torch.set_num_threads(options.threads)
     keep_freed_memory()
-    drawer = drawer_of(options.preset, options.scale, options.peak)
+    sampler = drawer_of(options.preset, options.scale, options.peak)
     lr = downscale_8bit(to_tensor(full_size(options.width, options.height)), options.scale)
     unit = to_unit(lr)
     before = greatest_memory()
-    trunk = drawer.trunk(unit)
+    trunk = sampler.trunk(unit)
     for seed in range(2):
-        make_consistent(drawer.sample(unit, trunk, seed), lr, options.scale)
+        make_consistent(sampler.sample(unit, trunk, seed), lr, options.scale)
     print(f"{before:.0f} {greatest_memory():.0f}")
 
 
@@ -114,8 +114,8 @@ def main() -> None:
     for turn in range(options.rounds):
         times["trunk"].append(timed(lambda: whole.trunk(unit)))
         times["latents"].append(timed(lambda seed=turn: whole.generator.latents(unit, [seeded(seed)])))
-        for name, drawer in drawers.items():
-            times[name].append(timed(lambda drawer=drawer, seed=turn: drawer.sample(unit, trunk, seed)))
+        for name, sampler in drawers.items():
+            times[name].append(timed(lambda sampler=sampler, seed=turn: sampler.sample(unit, trunk, seed)))
         times["projection"].append(timed(lambda: make_consistent(sr, lr, options.scale)))
     found = {name: statistics.median(each) for name, each in times.items()}
     rate = matrix_rate()

@@ -29,7 +29,7 @@ from ntire_sr.core.pretrained import ALEXNET, find, lpips_linear_layers
 from ntire_sr.evaluation import lpips as ours
 from ntire_sr.evaluation.diversity import RunningDiversity
 from ntire_sr.evaluation.lpips import Lpips, enlarged
-from ntire_sr.evaluation.matching import Pair
+from ntire_sr.evaluation.matching import SampleGroup
 from ntire_sr.evaluation.pixels import PixelErrors, box_mean
 from ntire_sr.evaluation.scorer import Scorer, Settings
 
@@ -102,7 +102,7 @@ def seconds(call: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - began
 
 
-def make_files(folder: Path, height: int, width: int, samples: int) -> Pair:
+def make_files(folder: Path, height: int, width: int, samples: int) -> SampleGroup:
     """A picture with structure at all scales, and samples that differ from it by a few grey levels."""
     random = np.random.default_rng(0)
     image = np.zeros((height, width, 3), np.float32)
@@ -116,7 +116,9 @@ def make_files(folder: Path, height: int, width: int, samples: int) -> Pair:
         sr = (hr + random.normal(0, 4, hr.shape)).clip(0, 255).astype(np.uint8)
         paths.append(folder / "SR" / f"000000_sample{k:05d}.png")
         write_png(paths[-1], sr)
-    return Pair(0, folder / "HR" / "0801.png", tuple(range(samples)), tuple(paths), ("",) * (samples + 1))
+    return SampleGroup(
+        0, folder / "HR" / "0801.png", tuple(range(samples)), tuple(paths), ("",) * (samples + 1)
+    )
 
 
 def main() -> None:
@@ -138,7 +140,7 @@ def main() -> None:
         compare(pair, weights, options.rounds, device)
 
 
-def compare(pair: Pair, weights: Path, rounds: int, device: torch.device) -> None:
+def compare(pair: SampleGroup, weights: Path, rounds: int, device: torch.device) -> None:
     """The official way, ours and the bare trunk, in turns; then our steps one by one."""
     scorer = Scorer(Settings(4, device.type, weights))
     fast = scorer.lpips
@@ -209,7 +211,7 @@ def trunk_operations(height: int, width: int) -> float:
 
 @torch.inference_mode()
 def print_steps(
-    scorer: Scorer, pair: Pair, operations: float, rate: float, device: torch.device, rounds: int
+    scorer: Scorer, pair: SampleGroup, operations: float, rate: float, device: torch.device, rounds: int
 ) -> None:
     """Our steps for one sample, each alone."""
     fast = scorer.lpips
@@ -227,8 +229,8 @@ def print_steps(
         "AlexNet": lambda: [None for _ in fast.layers(sr)],
         "AlexNet and its distances": lambda: fast.compare(features, sr, sums),
         "enlarge the map": lambda: enlarged(coarse, size),
-        "S_n of LPIPS": lambda: perceptual.add(whole),
-        "pixel errors": lambda: boxes.add(box_mean(errors.add(sr))),
+        "S_n of LPIPS": lambda: perceptual.update(whole),
+        "pixel errors": lambda: boxes.update(box_mean(errors.update(sr))),
         "downscale": lambda: lr_squared_error(sr, lr, 4),
     }
     times: dict[str, list[float]] = {name: [] for name in steps}
@@ -247,7 +249,7 @@ def print_steps(
         print(f"  {name:<18} {value * 1e3:6.1f} ms  {100 * value / total:5.1f} %")
 
 
-def print_memory(folder: Path, pair: Pair, weights: Path, device: str) -> None:
+def print_memory(folder: Path, pair: SampleGroup, weights: Path, device: str) -> None:
     """Peak memory of the whole command in a process of its own; before this one grows, whose size counts there."""
     words = ["score", "--hr", pair.hr.parent, "--sr", pair.samples[0].parent, "--out", folder / "score"]
     words += ["--samples", len(pair.samples), "--lpips-weights", weights, "--device", device]

@@ -23,12 +23,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from ntire_sr.core.distributed import Ranks
+from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.downscale import downscale, downscale_8bit
 from ntire_sr.core.images import read_image, to_tensor, to_unit
 from ntire_sr.core.layout import list_images
 from ntire_sr.core.seeding import seeded
-from ntire_sr.data.patches import Photographs
+from ntire_sr.data.patches import PatchDataset
 from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, embedded_photographs
 from ntire_sr.data.prefetch import Prefetch
 from ntire_sr.models.energy import (
@@ -42,10 +42,10 @@ from ntire_sr.models.energy import (
 )
 from ntire_sr.models.losses import adversarial_loss
 from ntire_sr.models.multi_sample import draw_latents
-from ntire_sr.models.optimisation import update_average
+from ntire_sr.models.optimisation import update_ema
 from ntire_sr.models.projection import project
-from ntire_sr.models.stochastic_training import StochasticTraining
-from ntire_sr.training.run_config import Plan, plan_training
+from ntire_sr.models.stochastic_training import StochasticTrainer
+from ntire_sr.training.run_config import RunConfig, make_run_config
 
 ADVERSARIAL = 0.01  # weight in the plain loop
 
@@ -90,13 +90,13 @@ def usual_layout() -> Iterator[None]:
 class Plain:
     """The plain loop: see the module's text."""
 
-    def __init__(self, plan: Plan, device: torch.device, paths: list[Path]):
-        assert plan.model.training is not None
-        self.made = plan.model.training(plan.config, plan.settings, device, Ranks())
-        assert isinstance(self.made, StochasticTraining)
+    def __init__(self, run_config: RunConfig, device: torch.device, paths: list[Path]):
+        assert run_config.model.trainer is not None
+        self.made = run_config.model.trainer(run_config.config, run_config.settings, device, ProcessGroup())
+        assert isinstance(self.made, StochasticTrainer)
         for network in (self.made.generator, self.made.discriminator, self.made.phi):
             network.to(memory_format=torch.contiguous_format)
-        self.config, self.device, self.paths = plan.config, device, paths
+        self.config, self.device, self.paths = run_config.config, device, paths
         self.random = np.random.default_rng(0)
 
     def batch(self) -> tuple[Tensor, Tensor]:
@@ -154,18 +154,18 @@ class Plain:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(made.generator.parameters(), 1.0)
         made.generator_optimiser.step()
-        update_average(made.average, made.generator, s.average, number + 1)
+        update_ema(made.average, made.generator, s.average, number + 1)
         loss.item()
 
 
 class Ours:
     """The loop of `ntire-sr train`, without checkpoints."""
 
-    def __init__(self, plan: Plan, device: torch.device, photographs: Photographs):
-        assert plan.model.training is not None
-        self.made = plan.model.training(plan.config, plan.settings, device, Ranks())
-        assert isinstance(self.made, StochasticTraining)
-        self.config, self.device, self.photographs = plan.config, device, photographs
+    def __init__(self, run_config: RunConfig, device: torch.device, photographs: PatchDataset):
+        assert run_config.model.trainer is not None
+        self.made = run_config.model.trainer(run_config.config, run_config.settings, device, ProcessGroup())
+        assert isinstance(self.made, StochasticTrainer)
+        self.config, self.device, self.photographs = run_config.config, device, photographs
         self.loader_share = 0.0
 
     def steps(self, first: int, count: int) -> None:
@@ -232,7 +232,7 @@ def shares(ours: Ours, lr: Tensor, hr: Tensor, device: torch.device) -> dict[str
 
     def optimiser() -> None:
         made.generator_optimiser.step()
-        update_average(made.average, generator, made.settings.average, 1000)
+        update_ema(made.average, generator, made.settings.average, 1000)
 
     found = {name.__name__: seconds(name, device) for name in (trunk, decoder, features)}
     found_of_discriminator = []
@@ -273,12 +273,12 @@ def main() -> None:
     device = torch.device(options.device)
     if device.type == "cpu":
         torch.set_num_threads(options.threads)
-    plan = plan_training(
+    run_config = make_run_config(
         {"model": "stochastic", "preset": options.preset, "warm_up": 0.0, "adversarial_from": 0.0,
          "compile": options.compile, **({"hr": str(options.hr)} if options.hr else {})}
     )  # fmt: skip
-    config = plan.config
-    photographs = Photographs(options.hr, config.patch, config.scale, config.cache)
+    config = run_config.config
+    photographs = PatchDataset(options.hr, config.patch, config.scale, config.cache)
     if device.type == "cuda":
         photographs.keep_on(device)
     paths = (
@@ -286,7 +286,7 @@ def main() -> None:
         if options.hr
         else embedded_photographs(TRAINING_PHOTOGRAPHS)
     )
-    ours, plain = Ours(plan, device, photographs), Plain(plan, device, paths)
+    ours, plain = Ours(run_config, device, photographs), Plain(run_config, device, paths)
 
     ours.steps(0, 2)
     with usual_layout():
@@ -307,9 +307,9 @@ def main() -> None:
     with Operations() as counted:
         ours.step(lr, hr, 0)
     rate = matrix_rate(device, torch.float32 if device.type == "cpu" else torch.bfloat16)
-    drawn = config.batch * plan.settings.samples
+    drawn = config.batch * run_config.settings.samples
     print(
-        f"stochastic, preset {options.preset}, {config.batch} x {config.patch} px, {plan.settings.samples} samples, {device}"
+        f"stochastic, preset {options.preset}, {config.batch} x {config.patch} px, {run_config.settings.samples} samples, {device}"
     )
     print(f"features: {ours.made.features_name}; {options.rounds} rounds of {options.steps} steps")
     print(f"ours:  {step:.3f} s per step, {config.batch / step:.1f} images/s, {drawn / step:.1f} samples/s")

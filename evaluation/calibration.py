@@ -29,7 +29,7 @@ class FeatureSpread:
         self.sums = [features_of_layer.new_zeros(features_of_layer.shape) for features_of_layer in features]
         self.distances: list[Tensor] = []
 
-    def add(self, coarse: list[Tensor]) -> None:
+    def update(self, coarse: list[Tensor]) -> None:
         """Count in the coarse maps of one sample, made with `Lpips.compare(..., sums=self.sums)`."""
         self.count += 1
         if not self.distances:

@@ -20,7 +20,7 @@ class RunningDiversity:
     >>> maps = torch.tensor([[1.0, 3.0], [3.0, 1.0]])
     >>> seen = RunningDiversity()
     >>> for distance in maps:
-    ...     seen.add(distance)
+    ...     seen.update(distance)
     >>> seen.scores  # the best mosaic of both is at 1, each sample at 2
     [0.0, 50.0]
     """
@@ -30,7 +30,7 @@ class RunningDiversity:
         self.mosaics: list[float] = []  # mean distance of the best mosaic of the first n samples
         self._lowest: Tensor | None = None
 
-    def add(self, distance: Tensor) -> None:
+    def update(self, distance: Tensor) -> None:
         """Count in one more sample's map; all maps of an image have one shape."""
         self.means.append(distance.mean().item())
         if self._lowest is None:

@@ -24,7 +24,7 @@ class PatchStatistics:
     """Count, sum and outer sum of patches that are seen once and not kept.
 
     >>> seen = PatchStatistics(2)
-    >>> seen.add(torch.tensor([[1.0, 3.0], [0.0, 0.0]]).view(1, 2, 1, 2))
+    >>> seen.update(torch.tensor([[1.0, 3.0], [0.0, 0.0]]).view(1, 2, 1, 2))
     >>> seen.count, seen.mean.tolist()
     (2, [2.0, 0.0])
 
@@ -38,7 +38,7 @@ class PatchStatistics:
         self.sum = torch.zeros(channels, dtype=torch.float64, device=device)
         self.outer = torch.zeros(channels, channels, dtype=torch.float64, device=device)
 
-    def add(self, features: Tensor) -> None:
+    def update(self, features: Tensor) -> None:
         """Count in the patches of feature maps (N, C, H, W), any range, not normalised."""
         patches = features.movedim(1, 3).flatten(0, 2).to(self.sum)
         self.count += len(patches)

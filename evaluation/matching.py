@@ -30,7 +30,7 @@ REMEDIES = (
 
 
 @dataclass(frozen=True)
-class Pair:
+class SampleGroup:
     """An HR image and its samples, in order; the files were read and found whole."""
 
     index: int  # from 0, in the order of the HR images
@@ -41,10 +41,10 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Pairs:
+class MatchedSamples:
     """What is to be scored."""
 
-    images: list[Pair]
+    images: list[SampleGroup]
     missing: list[str]  # what is not there, in words; only where that is allowed
     missing_samples: int
     missing_images: int  # HR images without any sample
@@ -61,7 +61,7 @@ class _File:
     problem: str | None = None
 
 
-def find_pairs(
+def match_samples(
     hr: Path,
     sr: Path,
     samples: int,
@@ -70,7 +70,7 @@ def find_pairs(
     skip_missing: bool = False,
     done: Callable[[int, int], None] | None = None,
     smallest_px: int = SMALLEST_PX,
-) -> Pairs:
+) -> MatchedSamples:
     """Each HR image with its samples in order.
 
     Args:
@@ -137,8 +137,8 @@ def find_pairs(
             [line for _, _, line in problems],
             "; ".join(remedy for kinds, remedy in REMEDIES if kinds & {kind for kind, _, _ in problems}),
         )
-    pairs = [
-        Pair(
+    groups = [
+        SampleGroup(
             index,
             path,
             tuple(name.sample for name in wanted[index] if name in found),
@@ -149,7 +149,7 @@ def find_pairs(
         if there[index]
     ]
     lost = sum(count for _, count, _ in missing)
-    return Pairs(pairs, [line for _, _, line in missing], lost, len(paths) - len(pairs))
+    return MatchedSamples(groups, [line for _, _, line in missing], lost, len(paths) - len(groups))
 
 
 def _inspect(hr: list[Path], samples: list[Path], done: Callable[[int, int], None] | None) -> dict[Path, _File]:

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ntire_sr.core.downscale import mirrored, reduction_matrix
 from ntire_sr.core.errors import Failure, Problems, WrongUse
-from ntire_sr.core.files import explain, sha256_bytes, sha256_file, write_whole
+from ntire_sr.core.files import atomic_write, failure_from_os_error, sha256_bytes, sha256_file
 from ntire_sr.core.images import read_image, to_tensor
 
 BLOCK = 96  # side of a block in pixels; at the second scale a block has half of it
@@ -307,7 +307,7 @@ def save_pristine(path: Path, pristine: Pristine) -> None:
         "description": pristine.description,
     }
     tensors = {"mean": pristine.mean.contiguous(), "covariance": pristine.covariance.contiguous()}
-    write_whole(path, save(tensors, facts))
+    atomic_write(path, save(tensors, facts))
 
 
 def load_pristine(path: Path = PRISTINE_FILE) -> Pristine:
@@ -323,7 +323,7 @@ def load_pristine(path: Path = PRISTINE_FILE) -> Pristine:
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
     except OSError as error:
-        raise explain(error, f"cannot read {path}") from error
+        raise failure_from_os_error(error, f"cannot read {path}") from error
     except SafetensorError as error:
         raise Failure(f"{path} is no readable model for NIQE ({error})", remedy) from error
     shapes = {name: tuple(value.shape) for name, value in tensors.items()}

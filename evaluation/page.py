@@ -9,7 +9,7 @@ import jinja2
 from markupsafe import Markup
 
 from ntire_sr import __version__
-from ntire_sr.core.files import finite
+from ntire_sr.core.files import json_safe
 
 # a drawing of 340 x 190 units, in which the rules fill this rectangle; the curve keeps off its sides
 CHART = {"left": 40.0, "right": 330.0, "top": 22.0, "bottom": 156.0, "margin": 16.0}
@@ -38,7 +38,7 @@ def render(page: dict[str, Any]) -> str:
     folder = Path(__file__).parent
     # read as text, so that line ends are \n everywhere: the browser compares the script with its digest
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
-    page = finite(page)
+    page = json_safe(page)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ntire_sr.evaluation", "."),
         autoescape=True,

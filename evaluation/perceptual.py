@@ -31,20 +31,20 @@ class PerceptualErrors:
         self.patches: dict[str, PatchStatistics] = {}
         if patches:
             self.patches = {side: PatchStatistics(DEEPEST_CHANNELS, hr.device) for side in ("hr", "sr")}
-            self.patches["hr"].add(deepest[0])
+            self.patches["hr"].update(deepest[0])
         self._small: list[Tensor] = []
 
-    def add(self, sr: Tensor) -> None:
+    def update(self, sr: Tensor) -> None:
         """Count in one more sample, (1, 3, H, W) uint8."""
         deepest: list[Tensor] | None = [] if self.patches else None
         coarse = self.lpips.compare(self.features, sr, self.spread.sums if self.spread else None, deepest)
         if self.spread:
-            self.spread.add(coarse)
+            self.spread.update(coarse)
         if deepest:
-            self.patches["sr"].add(deepest[0])
+            self.patches["sr"].update(deepest[0])
         whole = enlarged(coarse, self.size)
-        self.diversity.add(whole)
-        self._small.append(reduced(whole)[0, 0].cpu())
+        self.diversity.update(whole)
+        self._small.append(shrink_map(whole)[0, 0].cpu())
 
     @property
     def mean_pair_distance(self) -> float | None:
@@ -62,7 +62,7 @@ class PerceptualErrors:
         return found
 
 
-def reduced(whole: Tensor) -> Tensor:
+def shrink_map(whole: Tensor) -> Tensor:
     """(1, 1, H, W) averaged over areas so that the long side is at most MAP_PX."""
     height, width = whole.shape[2:]
     factor = max(height, width) / MAP_PX

@@ -25,7 +25,7 @@ class PixelErrors:
         self.total = torch.zeros(height, width * 3, device=hr.device)  # sum of differences, R G B R G B ...
         self.squares = torch.zeros(height, width, device=hr.device)  # sum of squares, mean of RGB
 
-    def add(self, sr: Tensor) -> Tensor:
+    def update(self, sr: Tensor) -> Tensor:
         """Count in one more sample.
 
         Args:

@@ -69,7 +69,7 @@ RESULTS_2021 = {
 
 @dataclass(frozen=True)
 class Row:
-    """An entry and its ranks among those that have samples."""
+    """An entry and its processes among those that have samples."""
 
     entry: Entry
     by_diversity: int | None  # 1: the highest S_10
@@ -85,7 +85,7 @@ class Standing:
 
     @property
     def ranked(self) -> int:
-        """Number of entries that have ranks."""
+        """Number of entries that have processes."""
         return sum(row.by_diversity is not None for row in self.rows)
 
 

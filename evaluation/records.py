@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ntire_sr.core.errors import Failure
-from ntire_sr.core.files import read_json, sha256_bytes, write_json, write_whole
+from ntire_sr.core.files import atomic_write, read_json, sha256_bytes, write_json
 from ntire_sr.evaluation.diversity import diversity_scores
 from ntire_sr.evaluation.lr_psnr import LrErrors
 
@@ -93,7 +93,7 @@ class ImageScore:
 
 
 @dataclass(frozen=True)
-class Measured:
+class ImageResult:
     """One image's figures and the tensors kept with them: small maps, sums of features."""
 
     score: ImageScore
@@ -113,14 +113,14 @@ class Records:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def save(self, measured: Measured, key: str) -> None:
+    def save(self, measured: ImageResult, key: str) -> None:
         """Write the tensors, then the figures: a record with figures is whole."""
         content = save(measured.tensors)
-        write_whole(self._tensors(measured.score.index), content)
+        atomic_write(self._tensors(measured.score.index), content)
         record = {"version": VERSION, "key": key, "tensors_sha256": sha256_bytes(content)}
         write_json(self._figures(measured.score.index), {**record, **asdict(measured.score)})
 
-    def load(self, index: int, key: str) -> Measured | None:
+    def load(self, index: int, key: str) -> ImageResult | None:
         """The record of an image, or None where there is none, or it is of other files, or damaged."""
         try:
             content = read_json(self._figures(index), "record")
@@ -128,7 +128,7 @@ class Records:
             same = content.get("version") == VERSION and content.get("key") == key
             if not same or content["tensors_sha256"] != sha256_bytes(self._tensors(index).read_bytes()):
                 return None
-            return Measured(ImageScore(**{f.name: content[f.name] for f in fields(ImageScore)}), tensors)
+            return ImageResult(ImageScore(**{f.name: content[f.name] for f in fields(ImageScore)}), tensors)
         except (Failure, OSError, SafetensorError, AttributeError, KeyError, TypeError):
             return None
 

@@ -10,21 +10,21 @@ from rich.table import Table
 
 from ntire_sr.core.downscale import REQUIRED_DB
 from ntire_sr.core.errors import plural
-from ntire_sr.core.files import write_whole
+from ntire_sr.core.files import atomic_write
 from ntire_sr.core.manifest import Manifest
 from ntire_sr.evaluation.gallery import Maps, picture_image
-from ntire_sr.evaluation.matching import Pair
+from ntire_sr.evaluation.matching import SampleGroup
 from ntire_sr.evaluation.page import render
 from ntire_sr.evaluation.published import CAVEAT, Row
 from ntire_sr.evaluation.realism import PATCH_FRECHET, proxy_called
 from ntire_sr.evaluation.records import ImageScore, Records
-from ntire_sr.evaluation.summary import Score, known_values
+from ntire_sr.evaluation.summary import ScoreSummary, known_values
 
 PICTURED_IMAGES = 10
 PAGE_BYTES = 18_000_000  # of all pictures of PICTURED_IMAGES images
 
 
-def rows(score: Score) -> list[tuple[str, str, str]]:
+def rows(score: ScoreSummary) -> list[tuple[str, str, str]]:
     """(what, value, direction and unit) of every figure that the summary holds."""
     summary, n = score.summary(), score.samples
 
@@ -72,7 +72,7 @@ def rows(score: Score) -> list[tuple[str, str, str]]:
     return table
 
 
-def verdict(score: Score) -> str:
+def verdict(score: ScoreSummary) -> str:
     """Pass or fail at 45 dB, in a sentence."""
     among = "" if score.complete else " that is there"
     if score.passes:
@@ -81,12 +81,12 @@ def verdict(score: Score) -> str:
     return f"FAIL: {plural(score.under_required, 'sample')} {verb} under {REQUIRED_DB:.0f} dB"
 
 
-def title(score: Score) -> str:
+def title(score: ScoreSummary) -> str:
     """What was scored, in a line."""
     return f"{plural(len(score.images), 'image')} x {plural(score.samples, 'sample')}, scale {score.scale}"
 
 
-def notes(score: Score, lpips_missing: str | None) -> list[str]:
+def notes(score: ScoreSummary, lpips_missing: str | None) -> list[str]:
     """What a reader must know before believing the figures: sentences."""
     found = []
     if not score.complete:
@@ -106,7 +106,7 @@ def notes(score: Score, lpips_missing: str | None) -> list[str]:
     return found
 
 
-def print_table(score: Score, console: Console, lpips_missing: str | None = None) -> None:
+def print_table(score: ScoreSummary, console: Console, lpips_missing: str | None = None) -> None:
     """The summary and the place among the published results, in the terminal."""
     table = Table(title=title(score))
     for heading in ("measure", "value", ""):
@@ -129,7 +129,7 @@ def print_table(score: Score, console: Console, lpips_missing: str | None = None
     console.print(verdict(score), style="bold green" if score.passes else "bold red")
 
 
-def _published(score: Score) -> tuple[list[str], list[tuple[list[str], Row]]]:
+def _published(score: ScoreSummary) -> tuple[list[str], list[tuple[list[str], Row]]]:
     """Columns and lines of the published table."""
     place = score.standing
     assert place
@@ -179,8 +179,8 @@ def worst_first(images: Sequence[ImageScore]) -> list[ImageScore]:
 
 def write_report(
     path: Path,
-    score: Score,
-    pairs: dict[int, Pair],
+    score: ScoreSummary,
+    pairs: dict[int, SampleGroup],
     maps: dict[int, Maps],
     manifest: Manifest | None,
     lpips_missing: str | None,
@@ -224,10 +224,10 @@ def write_report(
         ],
         "gallery": gallery,
     }
-    write_whole(path, render(page))
+    atomic_write(path, render(page))
 
 
-def _columns(score: Score) -> list[dict[str, Any]]:
+def _columns(score: ScoreSummary) -> list[dict[str, Any]]:
     lpips = [
         {"key": "lpips", "label": "LPIPS mean", "lower_is_better": True, "digits": 4},
         {"key": "lpips_best", "label": "LPIPS best", "lower_is_better": True, "digits": 4},
@@ -257,7 +257,7 @@ def _columns(score: Score) -> list[dict[str, Any]]:
     return [*(lpips if score.with_lpips else []), *others]
 
 
-def _values(image: ImageScore, score: Score) -> dict[str, Any]:
+def _values(image: ImageScore, score: ScoreSummary) -> dict[str, Any]:
     values: dict[str, Any] = {
         "mse": image.mse_mean,
         "mse_diversity": image.mse_scores[-1],
@@ -278,7 +278,7 @@ def _values(image: ImageScore, score: Score) -> dict[str, Any]:
     return {column["key"]: values.get(column["key"]) for column in _columns(score)}
 
 
-def _calibration(score: Score) -> list[dict[str, str]]:
+def _calibration(score: ScoreSummary) -> list[dict[str, str]]:
     summary, found = score.summary(), []
     for name in ("LPIPS", "pixels"):
         r = summary[f"r_{name}"]
@@ -294,7 +294,7 @@ def _calibration(score: Score) -> list[dict[str, str]]:
     return found
 
 
-def _published_page(score: Score) -> dict[str, Any] | None:
+def _published_page(score: ScoreSummary) -> dict[str, Any] | None:
     place = score.standing
     if place is None:
         return None

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ntire_sr.core.distributed import Ranks
+from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.downscale import CROP_MULTIPLE
 from ntire_sr.core.errors import Failure, Problems, require
 from ntire_sr.core.files import make_folder, sha256_of_digests
@@ -12,23 +12,22 @@ from ntire_sr.core.layout import DEFAULT_SAMPLES, SampleName, list_images, list_
 from ntire_sr.core.manifest import load_manifest
 from ntire_sr.core.pretrained import ALEXNET, NotFound, find
 from ntire_sr.evaluation.lpips import SMALLEST_PX
-from ntire_sr.evaluation.matching import Pairs, find_pairs
+from ntire_sr.evaluation.matching import MatchedSamples, match_samples
 from ntire_sr.evaluation.realism import PATCH_FRECHET, proxy_called
-from ntire_sr.evaluation.records import Measured as MeasuredImage
-from ntire_sr.evaluation.records import Records
+from ntire_sr.evaluation.records import ImageResult, Records
 from ntire_sr.evaluation.report import PICTURED_IMAGES, maps_of, worst_first, write_report
 from ntire_sr.evaluation.scorer import Scorer, Settings
-from ntire_sr.evaluation.summary import Score, patch_distance, write_score
+from ntire_sr.evaluation.summary import ScoreSummary, patch_distance, write_score
 from ntire_sr.evaluation.workers import measure_all
 
 Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Measured:
+class FolderScore:
     """A score and where it was written."""
 
-    score: Score
+    score: ScoreSummary
     out: Path
     report: Path | None
     kept: int  # images whose figures an earlier run had measured
@@ -50,7 +49,7 @@ def measure(
     jobs: int = 1,
     with_report: bool = True,
     done: Report = lambda task, count, total: None,
-) -> Measured | None:
+) -> FolderScore | None:
     """Score a folder of samples and write the tables and the report.
 
     Images that an earlier, interrupted call has measured are not measured again, as long as files and
@@ -75,7 +74,7 @@ def measure(
     Raises:
         Problems: everything that is wrong with the folders.
     """
-    ranks = Ranks()
+    processes = ProcessGroup()
     manifest = load_manifest(sr)
     drawn_at = manifest.settings.scale if manifest else None
     require(
@@ -100,11 +99,11 @@ def measure(
         list_samples(sr)
         _check_lpips(settings)
 
-    ranks.from_first(look)
+    processes.broadcast_from_main(look)
     scorer = Scorer(settings)
 
-    def inspect() -> Pairs:
-        return find_pairs(
+    def inspect() -> MatchedSamples:
+        return match_samples(
             hr,
             sr,
             samples,
@@ -115,35 +114,35 @@ def measure(
             SMALLEST_PX if with_lpips else CROP_MULTIPLE,
         )
 
-    pairs = ranks.from_first(inspect)
+    groups = processes.broadcast_from_main(inspect)
     records = Records(make_folder(out / "records"))
-    keys = {pair.index: scorer.key(pair) for pair in pairs.images}
-    known = {pair.index for pair in pairs.images if records.load(pair.index, keys[pair.index])}
-    kept = ranks.from_first(lambda: known)  # all processes must agree on what is left
-    left = ranks.share_of([pair for pair in pairs.images if pair.index not in kept])
+    keys = {group.index: scorer.key(group) for group in groups.images}
+    known = {group.index for group in groups.images if records.load(group.index, keys[group.index])}
+    kept = processes.broadcast_from_main(lambda: known)  # all processes must agree on what is left
+    left = processes.shard([group for group in groups.images if group.index not in kept])
     problems = measure_all(left, scorer, records, jobs, lambda count: done("score", count, len(left)))
-    everything = [problem for part in ranks.gathered(problems) for problem in part]
+    everything = [problem for part in processes.all_gather(problems) for problem in part]
     if everything:
 
         def refuse() -> None:
             raise Problems("scoring", everything, "replace these files; what was measured is kept")
 
-        ranks.from_first(refuse)
-    if not ranks.is_first:
-        ranks.close()
+        processes.broadcast_from_main(refuse)
+    if not processes.is_main:
+        processes.close()
         return None
-    score = _assemble(records, keys, pairs, samples, settings)
+    score = _assemble(records, keys, groups, samples, settings)
     write_score(score, out)
     records.discard_others(set(keys))
     report = out / "report.html"
     if not with_report:
         report.unlink(missing_ok=True)  # an earlier one would show other figures
     else:
-        by_index = {pair.index: pair for pair in pairs.images}
+        by_index = {group.index: group for group in groups.images}
         maps = maps_of(records, keys, worst_first(score.images)[:PICTURED_IMAGES])
         write_report(report, score, by_index, maps, manifest, without_lpips)
-    ranks.close()
-    return Measured(score, out, report if with_report else None, len(kept), without_lpips)
+    processes.close()
+    return FolderScore(score, out, report if with_report else None, len(kept), without_lpips)
 
 
 def _check_realism(settings: Settings) -> None:
@@ -165,9 +164,11 @@ def _check_lpips(settings: Settings) -> None:
             raise Failure(error.message, f"{error.remedy}; or score --without-lpips") from error
 
 
-def _assemble(records: Records, keys: dict[int, str], pairs: Pairs, samples: int, settings: Settings) -> Score:
+def _assemble(
+    records: Records, keys: dict[int, str], groups: MatchedSamples, samples: int, settings: Settings
+) -> ScoreSummary:
     """The score from the records of all images."""
-    measured: list[MeasuredImage] = []
+    measured: list[ImageResult] = []
     for index, key in sorted(keys.items()):
         record = records.load(index, key)
         if record is None:
@@ -176,20 +177,20 @@ def _assemble(records: Records, keys: dict[int, str], pairs: Pairs, samples: int
                 "run the same command again; let all processes write to one shared folder",
             )
         measured.append(record)
-    return Score(
+    return ScoreSummary(
         images=[record.score for record in measured],
         samples=samples,
         scale=settings.scale,
         realism=settings.realism,
         patch_frechet=patch_distance([record.tensors for record in measured]),
-        missing=pairs.missing,
-        missing_samples=pairs.missing_samples,
-        missing_images=pairs.missing_images,
+        missing=groups.missing,
+        missing_samples=groups.missing_samples,
+        missing_images=groups.missing_images,
         samples_sha256=sha256_of_digests(
             {
-                str(SampleName(pair.index, number)): digest
-                for pair in pairs.images
-                for number, digest in zip(pair.numbers, pair.digests[1:], strict=True)
+                str(SampleName(group.index, number)): digest
+                for group in groups.images
+                for number, digest in zip(group.numbers, group.digests[1:], strict=True)
             }
         ),
     )

@@ -17,11 +17,11 @@ from ntire_sr.core.pretrained import ALEXNET, find
 from ntire_sr.evaluation.diversity import RunningDiversity
 from ntire_sr.evaluation.lpips import Lpips, load_lpips
 from ntire_sr.evaluation.lr_psnr import official_crop
-from ntire_sr.evaluation.matching import Pair
-from ntire_sr.evaluation.perceptual import PerceptualErrors, reduced
+from ntire_sr.evaluation.matching import SampleGroup
+from ntire_sr.evaluation.perceptual import PerceptualErrors, shrink_map
 from ntire_sr.evaluation.pixels import PixelErrors, box_mean
 from ntire_sr.evaluation.realism import PATCH_FRECHET, OpenProxy, open_proxy
-from ntire_sr.evaluation.records import ImageScore, Measured, key_of
+from ntire_sr.evaluation.records import ImageResult, ImageScore, key_of
 
 AHEAD = 2  # samples that are read while one is measured
 
@@ -62,43 +62,43 @@ class Scorer:
         facts["realism"] = sorted([*settings.realism, *(proxy.version for proxy in self.proxies)])
         self.facts = facts
 
-    def key(self, pair: Pair) -> str:
+    def key(self, group: SampleGroup) -> str:
         """A digest of what the record of an image depends on."""
-        return key_of({**self.facts, "name": pair.hr.name, "numbers": pair.numbers, "files": pair.digests})
+        return key_of({**self.facts, "name": group.hr.name, "numbers": group.numbers, "files": group.digests})
 
-    def measure(self, pair: Pair) -> Measured:
+    def measure(self, group: SampleGroup) -> ImageResult:
         """All figures of one image.
 
         Raises:
             Failure: a file cannot be decoded.
         """
         with torch.inference_mode(), full_float32(self.device):
-            return self._measure(pair)
+            return self._measure(group)
 
-    def _measure(self, pair: Pair) -> Measured:
-        whole_hr = to_tensor(read_image(pair.hr)).to(self.device)
+    def _measure(self, group: SampleGroup) -> ImageResult:
+        whole_hr = to_tensor(read_image(group.hr)).to(self.device)
         hr = official_crop(whole_hr)
         height, width = hr.shape[2:]
-        several = len(pair.samples) > 1
+        several = len(group.samples) > 1
         patches = PATCH_FRECHET in self.settings.realism
         perceptual = PerceptualErrors(self.lpips, hr, several, patches) if self.lpips else None
         pixels, boxes = PixelErrors(hr), RunningDiversity()
         lr = _LrOfSamples(whole_hr, hr, self.settings.scale)
         prepared = [(proxy, proxy.prepare(hr)) for proxy in self.proxies]
         realism: dict[str, list[float | None]] = {proxy.name: [] for proxy in self.proxies}
-        for array in read_ahead(pair.samples):
+        for array in read_ahead(group.samples):
             whole_sr = to_tensor(array).to(self.device)
             sr = whole_sr[:, :, :height, :width]
             if perceptual:
-                perceptual.add(sr)
-            boxes.add(box_mean(pixels.add(sr)))
+                perceptual.update(sr)
+            boxes.update(box_mean(pixels.update(sr)))
             lr.add(whole_sr, sr)
             for proxy, known in prepared:
                 realism[proxy.name].append(proxy.measure(sr, known))
         score = ImageScore(
-            index=pair.index,
-            name=pair.hr.name,
-            numbers=list(pair.numbers),
+            index=group.index,
+            name=group.hr.name,
+            numbers=list(group.numbers),
             lpips=perceptual.diversity.means if perceptual else [],
             lpips_mosaics=perceptual.diversity.mosaics if perceptual else [],
             lpips_pairs=perceptual.mean_pair_distance if perceptual else None,
@@ -115,8 +115,8 @@ class Scorer:
         )
         tensors = perceptual.tensors() if perceptual else {}
         if several:
-            tensors["deviation"] = reduced(pixels.deviation()[None, None])[0, 0].half().cpu()
-        return Measured(score, {name: value.contiguous() for name, value in tensors.items()})
+            tensors["deviation"] = shrink_map(pixels.deviation()[None, None])[0, 0].half().cpu()
+        return ImageResult(score, {name: value.contiguous() for name, value in tensors.items()})
 
 
 class _LrOfSamples:

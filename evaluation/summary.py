@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ntire_sr.core.downscale import REQUIRED_DB
-from ntire_sr.core.files import make_folder, write_json, write_whole
+from ntire_sr.core.files import atomic_write, make_folder, write_json
 from ntire_sr.evaluation.calibration import calibration_ratio
 from ntire_sr.evaluation.frechet import PatchStatistics, frechet_distance
 from ntire_sr.evaluation.lr_psnr import LrErrors
@@ -24,7 +24,7 @@ CHALLENGE_SAMPLES = 10  # per image, on which the published table is ranked
 
 
 @dataclass(frozen=True)
-class Score:
+class ScoreSummary:
     """The whole measurement."""
 
     images: list[ImageScore]
@@ -217,7 +217,7 @@ def patch_distance(tensors: list[dict[str, Any]]) -> float:
     return frechet_distance(sides["sr"], sides["hr"])
 
 
-def write_score(score: Score, out: Path) -> None:
+def write_score(score: ScoreSummary, out: Path) -> None:
     """Write the official tables and `score.json`.
 
     `measure.csv` and `measure_full.csv` have a row per image, `measure_mean.csv` and
@@ -231,7 +231,7 @@ def write_score(score: Score, out: Path) -> None:
     )
     with np.errstate(invalid="ignore"):
         for name, table in (("measure", score.table()), ("measure_full", score.full_table())):
-            write_whole(out / f"{name}.csv", table.to_csv())
+            atomic_write(out / f"{name}.csv", table.to_csv())
             means = table.drop(columns="samples", errors="ignore").mean()
-            write_whole(out / f"{name}_mean.csv", pd.concat([means, pd.Series(counts, dtype=float)]).to_csv())
+            atomic_write(out / f"{name}_mean.csv", pd.concat([means, pd.Series(counts, dtype=float)]).to_csv())
     write_json(out / "score.json", score.as_json())

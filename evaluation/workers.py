@@ -1,4 +1,4 @@
-"""Images spread over processes: over `--jobs` of this machine, and over the ranks of `torchrun`."""
+"""Images spread over processes: over `--jobs` of this machine, and over the processes of `torchrun`."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from multiprocessing import get_context
 import torch
 
 from ntire_sr.core.errors import Failure
-from ntire_sr.evaluation.matching import Pair
+from ntire_sr.evaluation.matching import SampleGroup
 from ntire_sr.evaluation.records import Records
 from ntire_sr.evaluation.scorer import Scorer, Settings
 
@@ -21,7 +21,7 @@ _scorer: Scorer | None = None  # of a worker process, which serves one scoring
 
 
 def measure_all(
-    pairs: list[Pair], scorer: Scorer, records: Records, jobs: int, done: Callable[[int], None]
+    groups: list[SampleGroup], scorer: Scorer, records: Records, jobs: int, done: Callable[[int], None]
 ) -> list[str]:
     """Measure images, and keep a record of each as soon as it is measured.
 
@@ -36,19 +36,19 @@ def measure_all(
         What could not be measured, in words.
     """
     problems = []
-    for count, problem in enumerate(_in_turn(pairs, scorer, records, jobs), start=1):
+    for count, problem in enumerate(_in_turn(groups, scorer, records, jobs), start=1):
         if problem:
             problems.append(problem)
         done(count)
     return problems
 
 
-def _in_turn(pairs: list[Pair], scorer: Scorer, records: Records, jobs: int) -> Iterator[str | None]:
-    if jobs == 1 or len(pairs) < 2:
-        for pair in pairs:
-            yield _measure(scorer, pair, records)
+def _in_turn(groups: list[SampleGroup], scorer: Scorer, records: Records, jobs: int) -> Iterator[str | None]:
+    if jobs == 1 or len(groups) < 2:
+        for group in groups:
+            yield _measure(scorer, group, records)
         return
-    jobs = min(jobs, len(pairs))
+    jobs = min(jobs, len(groups))
     threads = max(1, torch.get_num_threads() // jobs)
     # a fresh process each: a fork would inherit locks of torch's threads
     pool = ProcessPoolExecutor(
@@ -56,7 +56,7 @@ def _in_turn(pairs: list[Pair], scorer: Scorer, records: Records, jobs: int) -> 
     )
     try:
         with _interrupts_ignored():  # by the processes that begin here, from their first moment on
-            waiting = [pool.submit(_work, pair, records) for pair in pairs]
+            waiting = [pool.submit(_work, group, records) for group in groups]
         for future in as_completed(waiting):
             yield future.result()
     except BrokenProcessPool as error:
@@ -96,15 +96,15 @@ def _begin_worker(settings: Settings, threads: int, parent: int) -> None:
     _scorer = Scorer(settings)
 
 
-def _work(pair: Pair, records: Records) -> str | None:
+def _work(group: SampleGroup, records: Records) -> str | None:
     assert _scorer
-    return _measure(_scorer, pair, records)
+    return _measure(_scorer, group, records)
 
 
-def _measure(scorer: Scorer, pair: Pair, records: Records) -> str | None:
+def _measure(scorer: Scorer, group: SampleGroup, records: Records) -> str | None:
     try:
-        measured = scorer.measure(pair)
+        measured = scorer.measure(group)
     except Failure as failure:
         return failure.message
-    records.save(measured, scorer.key(pair))
+    records.save(measured, scorer.key(group))
     return None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ntire_sr.models.interfaces import Model, NoSettings
+from ntire_sr.models.interfaces import ModelSpec, NoSettings
 from ntire_sr.models.projection import enlarge
 
 
@@ -28,7 +28,7 @@ class Bicubic(nn.Module):
         return trunk
 
 
-MODEL = Model(
+MODEL = ModelSpec(
     name="bicubic",
     summary="bicubic enlargement: no weights, deterministic",
     deterministic=True,

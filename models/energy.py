@@ -121,8 +121,8 @@ def energy_terms(samples: Tensor, target: Tensor, distance: Distance) -> tuple[T
     """
     if len(samples) < 2 or samples.shape[1:] != target.shape:
         raise ValueError(f"samples {tuple(samples.shape)} are not 2 or more of {tuple(target.shape)}")
-    apart = [distance(one, other).mean() for one, other in combinations(samples, 2)]
-    return distance(samples, target[None]).mean(), torch.stack(apart).mean()
+    pairwise = [distance(one, other).mean() for one, other in combinations(samples, 2)]
+    return distance(samples, target[None]).mean(), torch.stack(pairwise).mean()
 
 
 def layers_energy_terms(
@@ -138,11 +138,11 @@ def layers_energy_terms(
         target: list of (N, C, h, w).
     """
     pairs = [energy_terms(one, other, distance) for one, other in zip(samples, target, strict=True)]
-    to_target, apart = (torch.stack(terms).mean() for terms in zip(*pairs, strict=True))
-    return to_target, apart
+    to_target, pairwise = (torch.stack(terms).mean() for terms in zip(*pairs, strict=True))
+    return to_target, pairwise
 
 
-def energy_score(to_target: Tensor, apart: Tensor, gamma: float) -> Tensor:
+def energy_score(to_target: Tensor, pairwise: Tensor, gamma: float) -> Tensor:
     """`to_target - gamma * apart`, lower is better; gamma .5 is the proper score.
 
     Other values have a price. Gaussian samples of a Gaussian posterior come out too narrow or too wide by
@@ -151,14 +151,14 @@ def energy_score(to_target: Tensor, apart: Tensor, gamma: float) -> Tensor:
     (a share p of samples at a far distance M costs p M and earns 2 gamma p (1 - p) M), and only what else
     bounds the values holds it.
     """
-    return to_target - gamma * apart
+    return to_target - gamma * pairwise
 
 
-def spread_ratio(to_target: float, apart: float) -> float:
+def spread_ratio(to_target: float, pairwise: float) -> float:
     """r: how far samples lie apart, relative to how far they lie from the truth; 1 where they are drawn from
     the posterior, under 1 where they are too alike, and for every distance. NaN where nothing differs from
     the truth. Takes what `energy_terms` returns, as numbers."""
-    return apart / to_target if to_target else math.nan
+    return pairwise / to_target if to_target else math.nan
 
 
 def check_gamma(gamma: float, squared: bool) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ntire_sr.core.distributed import Ranks
+from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.errors import Failure
 from ntire_sr.models.train_config import TrainConfig
 
@@ -41,7 +41,7 @@ class Generator(Protocol):
         ...
 
 
-class Training(Protocol):
+class Trainer(Protocol):
     """The networks, losses and optimisers that train one model."""
 
     settings: Any  # the model's, with what was left open (`auto`) decided
@@ -63,7 +63,7 @@ class Training(Protocol):
         """
         ...
 
-    def adopt(self, weights: Mapping[str, Tensor]) -> int:
+    def load_matching(self, weights: Mapping[str, Tensor]) -> int:
         """Begin with the tensors of other weights that fit by name and shape; how many that are."""
         ...
 
@@ -92,7 +92,7 @@ class NoSettings:
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelSpec:
     """One row of the table of models."""
 
     name: str
@@ -102,4 +102,4 @@ class Model:
     presets: Mapping[str, Mapping[str, Any]]  # preset -> values for the settings and for TrainConfig
     build: Callable[[int, Any], Any]  # (scale, settings) -> a Generator that is an nn.Module
     # none: there is nothing to train
-    training: Callable[[TrainConfig, Any, torch.device, Ranks], Training] | None = None
+    trainer: Callable[[TrainConfig, Any, torch.device, ProcessGroup], Trainer] | None = None

@@ -11,11 +11,11 @@ from ntire_sr.models.projection import project
 
 
 def draw_latents(generator: Any, lr: Tensor, random: Sequence[torch.Generator], samples: int) -> Any:
-    """The latents of `samples` samples of each LR image, for `Drawing`; each image's from its own generator."""
+    """The latents of `samples` samples of each LR image, for `MultiSampleForward`; each image's from its own generator."""
     return generator.latents(lr.repeat(samples, 1, 1, 1), list(random) * samples)
 
 
-class Drawing(nn.Module):
+class MultiSampleForward(nn.Module):
     """Several samples of each LR image; a module, so that gradients can be averaged over processes.
 
     Args:

@@ -13,7 +13,7 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, first: float, step: int,
         group["lr"] = first * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
 
 
-def adopt(weights: Mapping[str, Tensor], *networks: nn.Module) -> int:
+def load_matching(weights: Mapping[str, Tensor], *networks: nn.Module) -> int:
     """Give networks of one kind the tensors that fit them by name and shape; how many that were."""
     own = networks[0].state_dict()
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
@@ -23,7 +23,7 @@ def adopt(weights: Mapping[str, Tensor], *networks: nn.Module) -> int:
 
 
 @torch.no_grad()
-def update_average(average: nn.Module, current: nn.Module, decay: float, step: int) -> None:
+def update_ema(average: nn.Module, current: nn.Module, decay: float, step: int) -> None:
     """One step of the exponential moving average of weights.
 
     Args:

@@ -11,19 +11,19 @@ from safetensors.torch import save
 
 from ntire_sr import __version__
 from ntire_sr.core.errors import Failure, WrongUse, require, suggestion
-from ntire_sr.core.files import explain, sha256_file, write_whole
+from ntire_sr.core.files import atomic_write, failure_from_os_error, sha256_file
 from ntire_sr.core.settings import convert, make
 from ntire_sr.models import bicubic, srgan, stochastic_training
-from ntire_sr.models.interfaces import Model
+from ntire_sr.models.interfaces import ModelSpec
 
-MODELS: dict[str, Model] = {
+MODELS: dict[str, ModelSpec] = {
     model.name: model for model in (bicubic.MODEL, srgan.MODEL, stochastic_training.MODEL)
 }
 FORMAT = "ntire-sr weights"
 SHIPPED_MODEL = stochastic_training.MODEL.name  # its weights come with the package, see MODEL_CARD.md
 
 
-def model_named(name: str) -> Model:
+def model_spec(name: str) -> ModelSpec:
     """The row of the table; an unknown name is refused with a suggestion."""
     require(name in MODELS, f"unknown model {name!r}", suggestion(name, MODELS))
     return MODELS[name]
@@ -36,10 +36,10 @@ def shipped_weights(model: str, scale: int) -> Path | None:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A generator ready to draw, and where it comes from."""
 
-    model: Model
+    model: ModelSpec
     generator: Any
     scale: int
     settings: Any
@@ -60,10 +60,10 @@ def save_weights(
         "settings": json.dumps(asdict(settings)),
         "facts": json.dumps(facts),
     }
-    write_whole(path, save(tensors, metadata))
+    atomic_write(path, save(tensors, metadata))
 
 
-def load_generator(weights: str | Path, scale: int | None, device: torch.device) -> Loaded:
+def load_generator(weights: str | Path, scale: int | None, device: torch.device) -> LoadedModel:
     """A generator from a weights file, or by name: a model without weights, or one whose weights come
     with the package.
 
@@ -78,9 +78,9 @@ def load_generator(weights: str | Path, scale: int | None, device: torch.device)
     """
     if str(weights) in MODELS:
         model, chosen = MODELS[str(weights)], scale or 4
-        if model.training is None:
+        if model.trainer is None:
             generator = model.build(chosen, model.settings()).to(device).eval()
-            return Loaded(model, generator, chosen, model.settings(), None, None, {})
+            return LoadedModel(model, generator, chosen, model.settings(), None, None, {})
         shipped = shipped_weights(model.name, chosen)
         if shipped is None:
             raise WrongUse(
@@ -97,7 +97,7 @@ def load_generator(weights: str | Path, scale: int | None, device: torch.device)
             f"package, or --weights {bicubic.MODEL.name} for the model without any",
         )
     metadata, tensors = read_weights(path)
-    model = model_named(metadata["model"])
+    model = model_spec(metadata["model"])
     trained = int(metadata["scale"])
     if scale not in (None, trained):
         raise WrongUse(
@@ -119,7 +119,9 @@ def load_generator(weights: str | Path, scale: int | None, device: torch.device)
     generator = model.build(trained, settings)
     generator.load_state_dict(tensors)
     generator = generator.to(device).eval().requires_grad_(False)
-    return Loaded(model, generator, trained, settings, path, sha256_file(path), json.loads(metadata["facts"]))
+    return LoadedModel(
+        model, generator, trained, settings, path, sha256_file(path), json.loads(metadata["facts"])
+    )
 
 
 def read_weights(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
@@ -135,7 +137,7 @@ def read_weights(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
             names = file.keys()
             tensors = {name: file.get_tensor(name) for name in names}
     except OSError as error:
-        raise explain(error, f"cannot read {path}") from error
+        raise failure_from_os_error(error, f"cannot read {path}") from error
     except (SafetensorError, ValueError, RuntimeError) as error:
         raise Failure(f"{path} is no readable safetensors file ({error})", remedy) from error
     if metadata.get("format") != FORMAT:

@@ -17,15 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ntire_sr.core.distributed import Ranks
+from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.errors import require, suggestion
 from ntire_sr.core.seeding import normal
 from ntire_sr.models.energy import spread_ratio
 from ntire_sr.models.features import build_features
-from ntire_sr.models.interfaces import MOST_BLOCKS, MOST_CHANNELS, Model
+from ntire_sr.models.interfaces import MOST_BLOCKS, MOST_CHANNELS, ModelSpec
 from ntire_sr.models.losses import adversarial_loss, feature_distance
-from ntire_sr.models.multi_sample import Drawing, draw_latents
-from ntire_sr.models.optimisation import adopt, set_learning_rate, update_average
+from ntire_sr.models.multi_sample import MultiSampleForward, draw_latents
+from ntire_sr.models.optimisation import load_matching, set_learning_rate, update_ema
 from ntire_sr.models.projection import enlarge
 from ntire_sr.models.train_config import TrainConfig
 
@@ -160,22 +160,24 @@ class SrganDiscriminator(nn.Module):
         return self.layers((image - 0.5).contiguous(memory_format=torch.channels_last))
 
 
-class SrganTraining:
+class SrganTrainer:
     """Both networks, their optimisers and the loss of the module's docstring.
 
     Args:
         config: of the run.
         settings: of the model.
         device: where to compute.
-        ranks: the processes that share each batch; gradients and losses are those of all of them.
+        processes: the processes that share each batch; gradients and losses are those of all of them.
     """
 
-    def __init__(self, config: TrainConfig, settings: SrganSettings, device: torch.device, ranks: Ranks):
-        self.scale, self.steps, self.ranks = config.scale, config.steps, ranks
+    def __init__(
+        self, config: TrainConfig, settings: SrganSettings, device: torch.device, processes: ProcessGroup
+    ):
+        self.scale, self.steps, self.processes = config.scale, config.steps, processes
         phi, self.features_name, self.features_reason = build_features(
             settings.features, config.feature_weights
         )
-        ranks.agree(features=self.features_name)
+        processes.assert_same(features=self.features_name)
         self.settings = replace(settings, features=self.features_name)
         self.remarks: list[str] = []
         with torch.random.fork_rng(devices=[]):
@@ -185,8 +187,8 @@ class SrganTraining:
             self.discriminator = SrganDiscriminator(settings.discriminator_channels).to(device)
         self.average.load_state_dict(self.generator.state_dict())
         self.phi = phi.to(device)
-        self.drawing = ranks.parallel(Drawing(self.generator, 2, projection=False))
-        self.judging = ranks.parallel(self.discriminator)
+        self.multi_sample = processes.wrap_ddp(MultiSampleForward(self.generator, 2, projection=False))
+        self.ddp_discriminator = processes.wrap_ddp(self.discriminator)
         self.generator_optimiser = torch.optim.Adam(
             self.generator.parameters(), settings.learning_rate, betas=(0.9, 0.99)
         )
@@ -203,15 +205,15 @@ class SrganTraining:
         adversarial_on = settings.adversarial > 0 and self.steps_done >= settings.adversarial_from * self.steps
 
         latents = draw_latents(self.generator, lr, random, 2)
-        sr, lr_error = self.drawing(lr, latents)
+        sr, lr_error = self.multi_sample(lr, latents)
         measured: dict[str, Tensor] = {}
         if adversarial_on:
-            both = self.judging(torch.cat((hr, sr.detach())))
-            judged = adversarial_loss(both[:n], True) + adversarial_loss(both[n:], False)
+            both = self.ddp_discriminator(torch.cat((hr, sr.detach())))
+            d_loss = adversarial_loss(both[:n], True) + adversarial_loss(both[n:], False)
             self.discriminator_optimiser.zero_grad(set_to_none=True)
-            judged.backward()
+            d_loss.backward()
             self.discriminator_optimiser.step()
-            measured["discriminator"] = judged
+            measured["discriminator"] = d_loss
 
         with torch.no_grad():
             phi_hr = self.phi(hr)
@@ -225,17 +227,17 @@ class SrganTraining:
         }
         if adversarial_on:
             self.discriminator.requires_grad_(False)
-            fooled = adversarial_loss(self.discriminator(sr), True)
+            g_adv_loss = adversarial_loss(self.discriminator(sr), True)
             self.discriminator.requires_grad_(True)
-            terms["adversarial"] = settings.alpha * settings.adversarial * fooled
+            terms["adversarial"] = settings.alpha * settings.adversarial * g_adv_loss
         loss = torch.stack(list(terms.values())).sum()
         self.generator_optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.generator_optimiser.step()
         self.steps_done += 1
-        update_average(self.average, self.generator, self.settings.average, self.steps_done)
+        update_ema(self.average, self.generator, self.settings.average, self.steps_done)
         measured |= {**terms, "loss": loss, "to_hr_features": to_hr, "apart_features": apart}
-        found = self.ranks.means(measured)
+        found = self.processes.all_reduce_mean(measured)
         # 1 where samples differ from each other as much as from the truth
         found["r_features"] = spread_ratio(found["to_hr_features"], found["apart_features"])
         return found
@@ -250,12 +252,15 @@ class SrganTraining:
             return -apart
         noise = torch.cat([(maps[: len(maps) // 2] - maps[len(maps) // 2 :]).flatten() for maps in latents])
         # the ratio of the whole batch, whichever part of it is here; its derivative by what is here
-        means = self.ranks.total(torch.stack((noise.abs().mean(), apart.detach()))) / self.ranks.count
+        means = (
+            self.processes.all_reduce_sum(torch.stack((noise.abs().mean(), apart.detach())))
+            / self.processes.world_size
+        )
         ratio = means[0] / (means[1] + RATIO_FLOOR)
         return ratio - ratio / (means[1] + RATIO_FLOOR) * (apart - apart.detach())
 
-    def adopt(self, weights: Mapping[str, Tensor]) -> int:
-        return adopt(weights, self.generator, self.average)
+    def load_matching(self, weights: Mapping[str, Tensor]) -> int:
+        return load_matching(weights, self.generator, self.average)
 
     _PARTS = ("generator", "average", "discriminator", "generator_optimiser", "discriminator_optimiser")
 
@@ -273,7 +278,7 @@ class SrganTraining:
         return {name: value.detach().cpu().contiguous() for name, value in self.average.state_dict().items()}
 
 
-MODEL = Model(
+MODEL = ModelSpec(
     name="srgan",
     summary="SRGAN with noise input, LR term and negative diversity loss: the student method",
     deterministic=False,
@@ -295,5 +300,5 @@ MODEL = Model(
         },
     },
     build=SrganGenerator,
-    training=SrganTraining,
+    trainer=SrganTrainer,
 )

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ntire_sr.core.device import computes_bfloat16
-from ntire_sr.core.distributed import Ranks
+from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.errors import require
 from ntire_sr.models.discriminator import UNetDiscriminator
 from ntire_sr.models.energy import (
@@ -33,10 +33,10 @@ from ntire_sr.models.energy import (
     squared,
 )
 from ntire_sr.models.features import FilterBank, build_features
-from ntire_sr.models.interfaces import Model, diverged
+from ntire_sr.models.interfaces import ModelSpec, diverged
 from ntire_sr.models.losses import adversarial_loss
-from ntire_sr.models.multi_sample import Drawing, draw_latents
-from ntire_sr.models.optimisation import adopt, set_learning_rate, update_average
+from ntire_sr.models.multi_sample import MultiSampleForward, draw_latents
+from ntire_sr.models.optimisation import load_matching, set_learning_rate, update_ema
 from ntire_sr.models.stochastic import Architecture, StochasticGenerator
 from ntire_sr.models.train_config import TrainConfig
 
@@ -115,25 +115,27 @@ class StochasticSettings(Architecture):
         )
 
 
-class StochasticTraining:
+class StochasticTrainer:
     """Both networks, their optimisers and the loss.
 
     Args:
         config: of the run.
         settings: of the model.
         device: where to compute.
-        ranks: the processes that share each batch; gradients and losses are those of all of them.
+        processes: the processes that share each batch; gradients and losses are those of all of them.
     """
 
-    def __init__(self, config: TrainConfig, settings: StochasticSettings, device: torch.device, ranks: Ranks):
-        self.scale, self.steps, self.device, self.ranks = config.scale, config.steps, device, ranks
+    def __init__(
+        self, config: TrainConfig, settings: StochasticSettings, device: torch.device, processes: ProcessGroup
+    ):
+        self.scale, self.steps, self.device, self.processes = config.scale, config.steps, device, processes
         phi, self.features_name, self.features_reason = build_features(
             settings.features, config.feature_weights
         )
         precision = settings.precision
         if precision == "auto":
             precision = "bfloat16" if computes_bfloat16(device) else "float32"
-        ranks.agree(features=self.features_name, precision=precision)
+        processes.assert_same(features=self.features_name, precision=precision)
         self.settings = settings = replace(settings, features=self.features_name, precision=precision)
         warning = check_gamma(settings.gamma, squared=not settings.norms)
         self.remarks = [warning] if warning else []
@@ -147,11 +149,11 @@ class StochasticTraining:
         self.phi = phi.to(device)
         self.filters = FilterBank(colour=False).to(device)
         half = precision == "bfloat16"
-        drawing = Drawing(self.generator, settings.samples, settings.projection, half)
+        multi_sample = MultiSampleForward(self.generator, settings.samples, settings.projection, half)
         if settings.compile:
-            drawing.compile()
-        self.drawing = ranks.parallel(drawing)
-        self.judging = ranks.parallel(self.discriminator)
+            multi_sample.compile()
+        self.multi_sample = processes.wrap_ddp(multi_sample)
+        self.ddp_discriminator = processes.wrap_ddp(self.discriminator)
         self.generator_optimiser = torch.optim.AdamW(
             self.generator.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
         )
@@ -177,32 +179,32 @@ class StochasticTraining:
             terms["loss"] = functional.l1_loss(samples, hr.repeat(settings.samples, 1, 1, 1))
             (gradient,) = torch.autograd.grad(terms["loss"], samples)
         else:
-            judged = settings.adversarial > 0 and (self.steps_done >= settings.adversarial_from * self.steps)
+            d_loss = settings.adversarial > 0 and (self.steps_done >= settings.adversarial_from * self.steps)
             with torch.no_grad():
                 phi_hr = self.phi(hr)
             phi_samples = self.phi(samples)
             terms = self._scores(samples, phi_samples, hr, phi_hr)
-            (gradient,) = torch.autograd.grad(terms["loss"], samples, retain_graph=judged)
-            if judged:
+            (gradient,) = torch.autograd.grad(terms["loss"], samples, retain_graph=d_loss)
+            if d_loss:
                 gradient = gradient + self._adversarial(samples, phi_samples, hr, phi_hr, gradient, terms)
         self.generator_optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward((drawn, settings.consistency * lr_error), (gradient, None))
         terms["consistency"] = lr_error
         terms["loss"] = terms["loss"] + settings.consistency * lr_error.detach()
         terms["gradient"] = torch.nn.utils.clip_grad_norm_(self.generator.parameters(), CLIPPED)
-        found = self.ranks.means(terms)
+        found = self.processes.all_reduce_mean(terms)
         self._update(found["gradient"])
         for kind in ("pixels", "features"):
             if f"to_hr_{kind}" in found:
                 found[f"r_{kind}"] = spread_ratio(found[f"to_hr_{kind}"], found[f"apart_{kind}"])
         found |= {"skipped": self.skipped, "rollbacks": len(self.rolled_back)}
         self.steps_done += 1
-        update_average(self.average, self.generator, settings.average, self.steps_done)
+        update_ema(self.average, self.generator, settings.average, self.steps_done)
         return found
 
     def _draw(self, lr: Tensor, random: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
-        """K samples of each LR image, (K * N, 3, H, W), and their error at LR size, see `Drawing`."""
-        drawn: tuple[Tensor, Tensor] = self.drawing(
+        """K samples of each LR image, (K * N, 3, H, W), and their error at LR size, see `MultiSampleForward`."""
+        drawn: tuple[Tensor, Tensor] = self.multi_sample(
             lr, draw_latents(self.generator, lr, random, self.settings.samples)
         )
         return drawn
@@ -252,38 +254,40 @@ class StochasticTraining:
         n = len(hr)
         # beside each sample the one before it, beside HR the last
         beside, phi_beside = samples.detach().roll(n, 0), [maps.detach().roll(n, 0) for maps in phi_samples]
-        both = self.judging(
+        both = self.ddp_discriminator(
             torch.cat((hr, samples.detach())),
             [torch.cat((one, other.detach())) for one, other in zip(phi_hr, phi_samples, strict=True)],
             torch.cat((beside[:n], beside)),
             [torch.cat((maps[:n], maps)) for maps in phi_beside],
         )
         real, fake = both[:n], both[n:]
-        judged = adversarial_loss(real, True) + adversarial_loss(fake, False)
+        d_loss = adversarial_loss(real, True) + adversarial_loss(fake, False)
         if self.settings.r1:
-            judged = judged + self.settings.r1 / 2 * r1_penalty(
+            d_loss = d_loss + self.settings.r1 / 2 * r1_penalty(
                 lambda image: self.discriminator(
                     image, self.phi(image), beside[:n], [maps[:n] for maps in phi_beside]
                 ),
                 hr,
             )
         self.discriminator_optimiser.zero_grad(set_to_none=True)
-        judged.backward()
+        d_loss.backward()
         length = torch.nn.utils.clip_grad_norm_(self.discriminator.parameters(), CLIPPED)
         if math.isfinite(length.item()):
             self.discriminator_optimiser.step()
-        fooled = adversarial_loss(self.discriminator(samples, phi_samples, beside, phi_beside), True)
-        (pull,) = torch.autograd.grad(fooled, samples)
-        squares = torch.stack([each.float().square().sum() for each in (gradient, pull)])
-        weight = balanced_weight(*self.ranks.total(squares).sqrt(), self.settings.adversarial, BALANCE_LIMIT)
+        g_adv_loss = adversarial_loss(self.discriminator(samples, phi_samples, beside, phi_beside), True)
+        (adv_grad,) = torch.autograd.grad(g_adv_loss, samples)
+        squares = torch.stack([each.float().square().sum() for each in (gradient, adv_grad)])
+        weight = balanced_weight(
+            *self.processes.all_reduce_sum(squares).sqrt(), self.settings.adversarial, BALANCE_LIMIT
+        )
         terms |= {
-            "adversarial": fooled,
+            "adversarial": g_adv_loss,
             "adversarial_weight": weight,
-            "discriminator": judged,
+            "discriminator": d_loss,
             # how often it is right; .5 is guessing, 1 for long means that it has won
             "discriminator_right": ((real > 0).float().mean() + (fake < 0).float().mean()) / 2,
         }
-        return weight * pull
+        return weight * adv_grad
 
     def _update(self, length: float) -> None:
         """Apply the gradient of this length, unless it exploded."""
@@ -314,8 +318,8 @@ class StochasticTraining:
         if len(recent) > MOST_ROLLBACKS:
             raise diverged(self.steps_done, f"{len(recent)} rollbacks within {RECENT} steps")
 
-    def adopt(self, weights: Mapping[str, Tensor]) -> int:
-        return adopt(weights, self.generator, self.average)
+    def load_matching(self, weights: Mapping[str, Tensor]) -> int:
+        return load_matching(weights, self.generator, self.average)
 
     _NUMBERS = ("steps_done", "usual_gradient", "skipped", "skipped_in_a_row", "rolled_back")
     _PARTS = ("generator", "average", "discriminator", "generator_optimiser", "discriminator_optimiser")
@@ -334,7 +338,7 @@ class StochasticTraining:
         return {name: value.detach().cpu().contiguous() for name, value in self.average.state_dict().items()}
 
 
-MODEL = Model(
+MODEL = ModelSpec(
     name="stochastic",
     summary="dense-block trunk and modulated decoder with local latents, trained with energy scores",
     deterministic=False,
@@ -373,5 +377,5 @@ MODEL = Model(
         },
     },
     build=StochasticGenerator,
-    training=StochasticTraining,
+    trainer=StochasticTrainer,
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ntire_sr.core.errors import Failure, WrongUse
-from ntire_sr.core.files import explain, sha256_bytes, sha256_file, whole_file
+from ntire_sr.core.files import atomic_file, failure_from_os_error, sha256_bytes, sha256_file
 from ntire_sr.core.layout import SampleName
 from ntire_sr.submission.sources import Source
 
@@ -92,7 +92,7 @@ def write_archive(out: Path, members: Iterable[Member], compress: bool = False) 
         raise WrongUse(f"--out {out} is a folder", f"--out {out / 'submission.zip'}")
     if out.exists() and not out.is_file():
         raise WrongUse(f"--out {out} is no regular file", "another path")
-    with whole_file(out) as part:
+    with atomic_file(out) as part:
         try:
             with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
                 for member in members:
@@ -101,7 +101,7 @@ def write_archive(out: Path, members: Iterable[Member], compress: bool = False) 
                         raise Failure(f"{member.name} was changed while it was being packed", "pack again")
                     archive.writestr(_entry(member.name, compress), content)
         except OSError as error:
-            raise explain(error, f"cannot write {out}") from error
+            raise failure_from_os_error(error, f"cannot write {out}") from error
     return sha256_file(out)
 
 

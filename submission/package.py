@@ -13,12 +13,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ntire_sr.core.errors import Failure, Problems, plural, require
-from ntire_sr.core.files import explain, read_json, sha256_of_digests, sweep
+from ntire_sr.core.files import failure_from_os_error, read_json, remove_stale_temp_files, sha256_of_digests
 from ntire_sr.core.layout import DEFAULT_SAMPLES, MANIFEST, SampleName
 from ntire_sr.core.manifest import Manifest, load_manifest
 from ntire_sr.core.package_files import package_files
 from ntire_sr.core.seeding import seeded
-from ntire_sr.models.registry import Loaded, load_generator, read_weights
+from ntire_sr.models.registry import LoadedModel, load_generator, read_weights
 from ntire_sr.submission import factsheet
 from ntire_sr.submission.archive import (
     Member,
@@ -31,12 +31,12 @@ from ntire_sr.submission.archive import (
 from ntire_sr.submission.check import Checked, check_samples, lr_folder
 from ntire_sr.submission.editions import Edition, edition_named, edition_problems
 from ntire_sr.submission.readme import Readme
-from ntire_sr.submission.sources import README, Handed, Source, opened
+from ntire_sr.submission.sources import README, Handed, Source, open_submission
 from ntire_sr.submission.weights import find_weights
 
 
 @dataclass(frozen=True)
-class PackRequest:
+class PackageRequest:
     """What to pack and how."""
 
     sr: Path  # folder of samples
@@ -56,7 +56,7 @@ class PackRequest:
 
 
 @dataclass
-class Packed:
+class PackageResult:
     """Archives that were written."""
 
     archives: list[tuple[Path, str]]  # with their SHA-256
@@ -71,7 +71,7 @@ class Packed:
         return sum(path.stat().st_size for path, _ in self.archives)
 
 
-def pack(request: PackRequest, done: Callable[[int, int], None] | None = None) -> Packed:
+def pack(request: PackageRequest, done: Callable[[int, int], None] | None = None) -> PackageResult:
     """Check a folder of samples and write the archives.
 
     Args:
@@ -98,7 +98,7 @@ def pack(request: PackRequest, done: Callable[[int, int], None] | None = None) -
         f"--seconds {request.seconds} is no run time",
         "--seconds 10.4",
     )
-    with opened(request.sr) as handed:
+    with open_submission(request.sr) as handed:
         beyond = [name for name in handed.samples if request.samples and name.sample >= count]
         for name in beyond:
             del handed.samples[name]
@@ -129,8 +129,8 @@ def pack(request: PackRequest, done: Callable[[int, int], None] | None = None) -
             extra_data=request.extra_data,
             description=request.description or (manifest.settings.model if manifest else "ntire-sr"),
         )
-        sweep(request.out.parent, f"{request.out.stem}*")
-        packed = Packed(
+        remove_stale_temp_files(request.out.parent, f"{request.out.stem}*")
+        packed = PackageResult(
             _write_parts(request, edition, handed, checked, count, readme),
             len(checked.digests),
             checked.worst_db,
@@ -153,7 +153,7 @@ def pack(request: PackRequest, done: Callable[[int, int], None] | None = None) -
     return packed
 
 
-def _size_warnings(request: PackRequest, edition: Edition, packed: Packed) -> list[str]:
+def _size_warnings(request: PackageRequest, edition: Edition, packed: PackageResult) -> list[str]:
     """Archives that are larger than they should be, and older parts beside the new ones."""
     found = []
     for path, _ in packed.archives:
@@ -179,7 +179,7 @@ def _size_warnings(request: PackRequest, edition: Edition, packed: Packed) -> li
 
 
 def _write_parts(
-    request: PackRequest, edition: Edition, handed: Handed, checked: Checked, samples: int, readme: Readme
+    request: PackageRequest, edition: Edition, handed: Handed, checked: Checked, samples: int, readme: Readme
 ) -> list[tuple[Path, str]]:
     text = readme.text()
     first = [text_member(README, text)] if edition.readme else []
@@ -215,7 +215,7 @@ class _Origin:
     score: Path | None  # of these samples
 
 
-def _origin_of(request: PackRequest, manifest: Manifest | None, checked: Checked) -> _Origin:
+def _origin_of(request: PackageRequest, manifest: Manifest | None, checked: Checked) -> _Origin:
     weights = find_weights(manifest, request.sr, request.run) if manifest else None
     config = score = None
     if request.run:
@@ -229,7 +229,7 @@ def _origin_of(request: PackRequest, manifest: Manifest | None, checked: Checked
 
 
 def _known(
-    request: PackRequest,
+    request: PackageRequest,
     manifest: Manifest | None,
     origin: _Origin,
     seconds: float | None,
@@ -259,7 +259,7 @@ def _known(
     )
 
 
-def _operations(loaded: Loaded) -> tuple[float, float]:
+def _operations(loaded: LoadedModel) -> tuple[float, float]:
     """Multiply-adds per SR pixel: of the trunk, once per image, and of each sample before projection."""
     lr, found = torch.zeros(1, 3, 32, 32), []
     with torch.inference_mode():
@@ -290,7 +290,7 @@ def _json_of(path: Path) -> dict[str, Any]:
 
 
 def _code_members(
-    request: PackRequest, manifest: Manifest | None, origin: _Origin, known: factsheet.Known
+    request: PackageRequest, manifest: Manifest | None, origin: _Origin, known: factsheet.Known
 ) -> list[Member]:
     """Fact sheet, how to draw the samples again, and all that it takes: code, weights, settings."""
     members = [
@@ -318,7 +318,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise explain(error, f"cannot read {path}") from error
+        raise failure_from_os_error(error, f"cannot read {path}") from error
 
 
 def _reproduce(known: factsheet.Known) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ntire_sr.core.errors import Failure, WrongUse, printable
-from ntire_sr.core.files import explain
+from ntire_sr.core.files import failure_from_os_error
 from ntire_sr.core.images import MOST_PIXELS
 from ntire_sr.core.layout import SampleName, list_samples, number_samples
 
@@ -48,7 +48,7 @@ def shown(name: str) -> str:
 
 
 @contextmanager
-def opened(*paths: Path) -> Iterator[Handed]:
+def open_submission(*paths: Path) -> Iterator[Handed]:
     """A folder of samples, an archive of them, or several archives that hold parts; archives stay open as long
     as the context.
 
@@ -69,7 +69,7 @@ def _zip(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except OSError as error:
-        raise explain(error, f"cannot read {path}") from error
+        raise failure_from_os_error(error, f"cannot read {path}") from error
     except Exception as error:  # on damaged files zipfile raises whatever its parser stumbles over
         raise Failure(f"{path} is no readable zip archive ({shown(str(error))})", "make it again") from error
 
@@ -92,7 +92,7 @@ def _content(path: Path, most: int = MOST_BYTES) -> bytes:
             raise Failure(f"{path.name} has {path.stat().st_size} bytes, more than any such file")
         return path.read_bytes()
     except OSError as error:
-        raise explain(error, f"cannot read {path}") from error
+        raise failure_from_os_error(error, f"cannot read {path}") from error
 
 
 def _archives(archives: list[zipfile.ZipFile]) -> Handed:
@@ -160,7 +160,7 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
             content = file.read(member.file_size)  # never more than it claims
             file.read(1)  # reaches the end, where the checksum is compared
     except OSError as error:
-        raise explain(error, f"cannot read {shown(member.filename)}") from error
+        raise failure_from_os_error(error, f"cannot read {shown(member.filename)}") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise Failure(
             f"{shown(member.filename)} is damaged ({shown(str(error))})", "make the archive again"

@@ -17,17 +17,17 @@ from ntire_sr.core.files import make_folder, sha256_bytes
 from ntire_sr.core.images import decode_png, read_image
 from ntire_sr.core.layout import DEFAULT_SAMPLES, SampleName, list_images
 from ntire_sr.core.manifest import Manifest, load_manifest
-from ntire_sr.models.registry import Loaded, load_generator
+from ntire_sr.models.registry import LoadedModel, load_generator
 from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.submission.check import check_samples, lr_folder
 from ntire_sr.submission.editions import edition_named, edition_problems
 from ntire_sr.submission.readme import readme_problems
-from ntire_sr.submission.sources import Handed, Source, opened
+from ntire_sr.submission.sources import Handed, Source, open_submission
 from ntire_sr.submission.weights import find_weights
 
 
 @dataclass
-class Verified:
+class VerifyResult:
     """What was found."""
 
     samples: int  # files that are samples
@@ -59,7 +59,7 @@ def verify(
     seed: int | None = None,
     device: torch.device | None = None,
     done: Callable[[int, int], None] | None = None,
-) -> Verified:
+) -> VerifyResult:
     """Check a folder or an archive of samples, whoever made it, or several archives that hold parts.
 
     Args:
@@ -94,11 +94,11 @@ def verify(
     loaded = None
     if regenerate and manifest and folder:
         loaded = _generator(manifest, folder, weights, device or torch.device("cpu"))
-    with opened(*paths) as handed:
+    with open_submission(*paths) as handed:
         count = samples or (manifest.samples if manifest else _usual_count(handed))
         lr = lr_folder(folder or paths[0], lr, manifest)
         checked = check_samples(handed, lr, count, manifest, done, scale)
-        found = Verified(
+        found = VerifyResult(
             len(checked.digests), checked.images, checked.scale, checked.worst_db, checked.problems,
         )  # fmt: skip
         if not checked.deterministic:
@@ -120,7 +120,7 @@ def _usual_count(handed: Handed) -> int:
 
 
 def _check_form(
-    found: Verified, paths: Sequence[Path], handed: Handed, edition: str | None, samples: int
+    found: VerifyResult, paths: Sequence[Path], handed: Handed, edition: str | None, samples: int
 ) -> None:
     """readme.txt, numbers and size."""
     for readme in handed.readmes:
@@ -143,13 +143,13 @@ def _check_form(
 
 
 def _draw_again(
-    found: Verified,
+    found: VerifyResult,
     handed: Handed,
     manifest: Manifest,
     lr: Path,
     count: int,
     seed: int | None,
-    loaded: Loaded,
+    loaded: LoadedModel,
     device: torch.device,
 ) -> None:
     """Draw some samples again whose LR images are there, and compare; what fails is one more problem."""
@@ -191,7 +191,7 @@ def _is_of(path: Path, lr_sha256: str) -> bool:
         return False
 
 
-def _compare(found: Verified, name: SampleName, source: Source, again: bytes) -> None:
+def _compare(found: VerifyResult, name: SampleName, source: Source, again: bytes) -> None:
     try:
         content = source.read()
         if sha256_bytes(content) == sha256_bytes(again):
@@ -219,7 +219,7 @@ def _compare(found: Verified, name: SampleName, source: Source, again: bytes) ->
         )
 
 
-def _generator(manifest: Manifest, folder: Path, weights: str | None, device: torch.device) -> Loaded:
+def _generator(manifest: Manifest, folder: Path, weights: str | None, device: torch.device) -> LoadedModel:
     s = manifest.settings
     known = find_weights(manifest, folder)
     require(

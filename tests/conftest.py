@@ -113,10 +113,10 @@ def trained(tmp_path: Path) -> Path:
     """The run folder of a training of two steps on the embedded photographs."""
     from ntire_sr.core.layout import RunFolder
     from ntire_sr.training.loop import train
-    from ntire_sr.training.run_config import plan_training
+    from ntire_sr.training.run_config import make_run_config
 
     run = RunFolder(tmp_path / "trained")
-    train(plan_training(TINIEST), run)
+    train(make_run_config(TINIEST), run)
     return run.path
 
 

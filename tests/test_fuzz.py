@@ -19,9 +19,9 @@ from ntire_sr.core.manifest import load_manifest
 from ntire_sr.models.registry import load_generator, save_weights
 from ntire_sr.sampling.generate import Request, generate, read_lr_folder
 from ntire_sr.submission.factsheet import read_team
-from ntire_sr.submission.package import PackRequest, pack
+from ntire_sr.submission.package import PackageRequest, pack
 from ntire_sr.submission.verify import verify
-from ntire_sr.training.run_config import plan_training
+from ntire_sr.training.run_config import make_run_config
 
 CPU = torch.device("cpu")
 MEMORY_MIB = 700  # that all cases of a reader may take together, at most
@@ -39,9 +39,9 @@ def originals(lr_folder, trained, tmp_path, photograph) -> dict[str, Path]:
     image.save(folder / "a.webp", quality=80)
     shutil.copy(trained / "weights.safetensors", folder / "srgan.safetensors")
     values = {"model": "stochastic", "channels": 4, "growth": 2, "fine_channels": 2, "latent_channels": 1}
-    settings = plan_training(values).settings
+    settings = make_run_config(values).settings
     with torch.random.fork_rng():
-        made = plan_training(values).model.build(4, settings)
+        made = make_run_config(values).model.build(4, settings)
     save_weights(
         folder / "stochastic.safetensors",
         "stochastic",
@@ -53,7 +53,7 @@ def originals(lr_folder, trained, tmp_path, photograph) -> dict[str, Path]:
     (folder / "team.json").write_text(json.dumps({"team": "us", "leader": "me"}))
     generate(Request(lr_folder, tmp_path / "SR", samples=2), load_generator("bicubic", 4, CPU), CPU)
     shutil.copy(tmp_path / "SR" / "manifest.json", folder / "manifest.json")
-    pack(PackRequest(tmp_path / "SR", folder / "out.zip", code=False))
+    pack(PackageRequest(tmp_path / "SR", folder / "out.zip", code=False))
     return {path.name: path for path in folder.iterdir()}
 
 
@@ -145,7 +145,7 @@ def folders(lr: Path, trained: Path, folder: Path, first: int, count: int) -> in
         (folder / "manifest.json").write_text(with_odd_leaf(content, seed))
         for use in (
             lambda: verify([folder], lr, regenerate=1),
-            lambda: pack(PackRequest(folder, folder.parent / "out.zip", lr=lr)),
+            lambda: pack(PackageRequest(folder, folder.parent / "out.zip", lr=lr)),
             lambda: generate(Request(lr, folder, samples=2), loaded, CPU),
         ):
             try:

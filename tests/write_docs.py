@@ -92,7 +92,7 @@ def settings() -> str:
         *table(TrainConfig),
     ]
     for model in MODELS.values():
-        if model.training is None:
+        if model.trainer is None:
             continue
         lines += [
             f"## {model.name}",

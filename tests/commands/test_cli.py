@@ -192,12 +192,12 @@ def test_the_demonstration_ends_with_table_report_and_archive_and_goes_on_where_
     in_empty_folder, ntire_sr_command, monkeypatch
 ):
     from ntire_sr.commands import demonstration
-    from ntire_sr.training.run_config import plan_training
+    from ntire_sr.training.run_config import make_run_config
 
     monkeypatch.setattr(
         demonstration,
-        "plan_training",
-        lambda values: plan_training({**dict(w.split("=") for w in TINIEST_WORDS[1::2]), **values}),
+        "make_run_config",
+        lambda values: make_run_config({**dict(w.split("=") for w in TINIEST_WORDS[1::2]), **values}),
     )
     result = ntire_sr_command("demo", "--steps", 2, "--samples", 2)
     assert result.code == 0, result.err

@@ -11,19 +11,27 @@ import pytest
 
 from ntire_sr.core import files as module
 from ntire_sr.core.errors import Failure
-from ntire_sr.core.files import create_json, make_folder, read_json, sweep, whole_file, write_json, write_whole
+from ntire_sr.core.files import (
+    atomic_file,
+    atomic_write,
+    create_json,
+    make_folder,
+    read_json,
+    remove_stale_temp_files,
+    write_json,
+)
 
 
 def test_a_full_disk_is_one_clear_error_and_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     path = tmp_path / "a.txt"
-    write_whole(path, "old")
+    atomic_write(path, "old")
 
     def full(handle):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(Failure, match=r"a\.txt: No space left on device\n  try: free some space"):
-        write_whole(path, "new")
+        atomic_write(path, "new")
     assert path.read_text() == "old"
     assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
 
@@ -34,13 +42,13 @@ def test_an_interruption_while_writing_leaves_nothing_under_the_final_name(tmp_p
 
     monkeypatch.setattr(os, "fsync", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        write_whole(tmp_path / "a.txt", "new")
+        atomic_write(tmp_path / "a.txt", "new")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_in_the_place_of_a_folder_is_explained(tmp_path):
     (tmp_path / "file").write_text("")
-    for work in (lambda: make_folder(tmp_path / "file"), lambda: write_whole(tmp_path / "file" / "a.txt", "")):
+    for work in (lambda: make_folder(tmp_path / "file"), lambda: atomic_write(tmp_path / "file" / "a.txt", "")):
         with pytest.raises(Failure, match="try: a file stands where a folder is needed"):
             work()
 
@@ -49,7 +57,7 @@ def test_a_file_in_the_place_of_a_folder_is_explained(tmp_path):
 def test_a_folder_without_write_permission_is_explained(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(Failure, match="choose a folder you may write to"):
-        write_whole(tmp_path / "a.txt", "")
+        atomic_write(tmp_path / "a.txt", "")
 
 
 def test_json_stays_valid_where_a_value_is_infinite(tmp_path):
@@ -73,18 +81,18 @@ def test_a_disk_that_refuses_even_the_clean_up_does_not_hide_the_reason(tmp_path
     monkeypatch.setattr(Path, "write_bytes", read_only)
     monkeypatch.setattr(Path, "unlink", read_only)
     with pytest.raises(Failure, match=r"cannot write .*a\.txt: Read-only file system"):
-        write_whole(tmp_path / "a.txt", "")
+        atomic_write(tmp_path / "a.txt", "")
 
 
 def test_half_characters_of_file_names_do_not_stop_a_text_from_being_written(tmp_path):
-    write_whole(tmp_path / "a.txt", "name \udcff.png")
+    atomic_write(tmp_path / "a.txt", "name \udcff.png")
     assert (tmp_path / "a.txt").read_text() == "name \\udcff.png"
 
 
 def test_what_killed_processes_left_is_removed_and_what_is_being_written_is_not(tmp_path):
     program = (
-        "import os, sys; from pathlib import Path; from ntire_sr.core.files import whole_file\n"
-        "with whole_file(Path(sys.argv[1])) as part:\n"
+        "import os, sys; from pathlib import Path; from ntire_sr.core.files import atomic_file\n"
+        "with atomic_file(Path(sys.argv[1])) as part:\n"
         "    part.write_text('half'); os._exit(1)"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.txt")])
@@ -92,15 +100,15 @@ def test_what_killed_processes_left_is_removed_and_what_is_being_written_is_not(
     assert left.name.startswith(".a.txt.") and left.suffix == ".part"
     elsewhere = tmp_path / f".b.txt.00000000-{os.getpid()}-abcd.part"  # of another machine
     elsewhere.write_text("")
-    with whole_file(tmp_path / "c.txt") as part:
+    with atomic_file(tmp_path / "c.txt") as part:
         part.write_text("being written")
-        sweep(tmp_path)
+        remove_stale_temp_files(tmp_path)
         assert not left.exists() and part.exists() and elsewhere.exists()
         old = time.time() - module.FORGOTTEN_SECONDS - 60
         os.utime(elsewhere, (old, old))
-        sweep(tmp_path, "other")
+        remove_stale_temp_files(tmp_path, "other")
         assert elsewhere.exists()
-        sweep(tmp_path)
+        remove_stale_temp_files(tmp_path)
         assert not elsewhere.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["c.txt"]
 

@@ -6,24 +6,31 @@ from ntire_sr.core.errors import WrongUse
 from ntire_sr.core.settings import convert, make, parse_words
 from ntire_sr.models.srgan import SrganSettings
 from ntire_sr.models.train_config import TrainConfig
-from ntire_sr.training.run_config import plan_training
+from ntire_sr.training.run_config import make_run_config
 
 
 def test_an_unknown_key_is_refused_with_a_suggestion():
     with pytest.raises(WrongUse, match="unknown setting 'bacth'\n  try: batch"):
-        plan_training({"bacth": "3"})
+        make_run_config({"bacth": "3"})
     with pytest.raises(WrongUse, match="try: gamma"):
-        plan_training({"gama": "3"})
+        make_run_config({"gama": "3"})
     with pytest.raises(WrongUse, match="unknown model 'srgen'\n  try: srgan"):
-        plan_training({"model": "srgen"})
+        make_run_config({"model": "srgen"})
     with pytest.raises(WrongUse, match="unknown preset 'tinny'"):
-        plan_training({"preset": "tinny"})
+        make_run_config({"preset": "tinny"})
 
 
 def test_texts_become_the_declared_types():
-    plan = plan_training({"steps": "7", "max_minutes": "0.5", "hr": "none", "gamma": "0.25", "batch": 3})
-    assert (plan.config.steps, plan.config.max_minutes, plan.config.hr, plan.config.batch) == (7, 0.5, None, 3)
-    assert plan.settings.gamma == 0.25
+    run_config = make_run_config(
+        {"steps": "7", "max_minutes": "0.5", "hr": "none", "gamma": "0.25", "batch": 3}
+    )
+    assert (
+        run_config.config.steps,
+        run_config.config.max_minutes,
+        run_config.config.hr,
+        run_config.config.batch,
+    ) == (7, 0.5, None, 3)
+    assert run_config.settings.gamma == 0.25
     assert convert("x", "yes", bool) is True
 
 
@@ -76,14 +83,14 @@ def test_an_error_says_what_to_write_instead():
 
 
 def test_a_preset_comes_before_what_is_set_and_after_the_defaults():
-    small = plan_training({"preset": "small", "channels": "16"})
+    small = make_run_config({"preset": "small", "channels": "16"})
     assert (small.config.steps, small.config.preset, small.settings.channels, small.settings.blocks) == (
         100_000,
         "small",
         16,
         16,
     )
-    assert plan_training({}).settings == SrganSettings()
+    assert make_run_config({}).settings == SrganSettings()
 
 
 def test_words_need_a_key_and_a_value_once():
@@ -95,4 +102,4 @@ def test_words_need_a_key_and_a_value_once():
 
 def test_the_model_without_weights_cannot_be_trained():
     with pytest.raises(WrongUse, match="bicubic has nothing to train"):
-        plan_training({"model": "bicubic"})
+        make_run_config({"model": "bicubic"})

@@ -9,7 +9,7 @@ from ntire_sr.core.errors import Problems, WrongUse
 from ntire_sr.core.images import read_image, to_8bit, to_tensor, write_png
 from ntire_sr.core.layout import RunFolder
 from ntire_sr.data.lr_images import make_lr, write_validation
-from ntire_sr.data.patches import Photographs
+from ntire_sr.data.patches import PatchDataset
 from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, VALIDATION_PHOTOGRAPHS
 
 CPU = torch.device("cpu")
@@ -20,7 +20,7 @@ def test_no_photograph_is_both_for_training_and_for_validation():
 
 
 def test_a_batch_depends_on_seed_and_step_alone():
-    one, other = Photographs(None, 32, 4), Photographs(None, 32, 4)
+    one, other = PatchDataset(None, 32, 4), PatchDataset(None, 32, 4)
     one.batch(2, 0, 0, CPU)
     for made in zip(one.batch(3, 5, 7, CPU), other.batch(3, 5, 7, CPU), strict=True):
         assert torch.equal(*made)
@@ -28,14 +28,14 @@ def test_a_batch_depends_on_seed_and_step_alone():
 
 
 def test_the_lr_crop_is_the_8bit_downscale_of_its_hr_crop():
-    lr, hr = Photographs(None, 64, 8).batch(4, 0, 0, CPU)
+    lr, hr = PatchDataset(None, 64, 8).batch(4, 0, 0, CPU)
     assert (lr.shape, hr.shape) == ((4, 3, 8, 8), (4, 3, 64, 64))
     assert torch.equal(to_8bit(lr), downscale_8bit(to_8bit(hr), 8))
 
 
 def test_crops_are_pieces_of_the_photograph_in_all_eight_positions(tmp_path, photograph):
     write_png(tmp_path / "a.png", np.ascontiguousarray(photograph[:32, :32]))
-    source = Photographs(tmp_path, 32, 4)
+    source = PatchDataset(tmp_path, 32, 4)
     found = {to_8bit(source.batch(1, 0, step, CPU)[1]).numpy().tobytes() for step in range(100)}
     image = to_tensor(read_image(tmp_path / "a.png"))
     turned = [torch.rot90(flipped, k, (2, 3)) for flipped in (image, image.flip(3)) for k in range(4)]
@@ -47,11 +47,11 @@ def test_a_folder_like_div2k_is_searched_with_its_subfolders_and_small_images_ar
 ):
     write_png(tmp_path / "DIV2K_train_HR" / "0001.png", photograph)
     write_png(tmp_path / "small.png", np.ascontiguousarray(photograph[:20]))
-    source = Photographs(tmp_path, 32, 4)
+    source = PatchDataset(tmp_path, 32, 4)
     assert [path.name for path in source.paths] == ["0001.png"]
     assert [path.name for path in source.too_small] == ["small.png"]
     with pytest.raises(WrongUse, match=r"no image in .* has 512 x 512 pixels"):
-        Photographs(tmp_path, 512, 4)
+        PatchDataset(tmp_path, 512, 4)
 
 
 def test_all_broken_training_images_are_named_before_training(tmp_path, photograph):
@@ -60,7 +60,7 @@ def test_all_broken_training_images_are_named_before_training(tmp_path, photogra
     for name in ("a.png", "c.png"):
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:500])
     with pytest.raises(Problems) as caught:
-        Photographs(tmp_path, 32, 4)
+        PatchDataset(tmp_path, 32, 4)
     assert [part in str(caught.value) for part in ("a.png", "b.png", "c.png")] == [True, False, True]
 
 
@@ -103,7 +103,7 @@ def several(tmp_path, photograph):
 
 @pytest.mark.parametrize("sharp", [0.0, 0.5])
 def test_batches_are_the_same_from_memory_from_the_cache_and_from_a_device(several, sharp):
-    sources = [Photographs(several, 32, 4, kept, sharp) for kept in (None, "auto", "auto", "auto", None)]
+    sources = [PatchDataset(several, 32, 4, kept, sharp) for kept in (None, "auto", "auto", "auto", None)]
     assert [source.keep_on(CPU) for source in sources[3:]] == [True, True]
     assert "none decoded now" in sources[2].images.where
     assert len({source.digest for source in sources}) == 1
@@ -116,7 +116,7 @@ def test_batches_are_the_same_from_memory_from_the_cache_and_from_a_device(sever
 
 @pytest.mark.parametrize(("size", "count"), [(8, 2), (8, 4), (7, 3), (2, 3)])
 def test_the_shares_of_all_ranks_are_the_batch_of_one_process(several, size, count):
-    source = Photographs(several, 32, 4, sharp=0.5)
+    source = PatchDataset(several, 32, 4, sharp=0.5)
     for step in range(5):
         whole = source.batch(size, 1, step, CPU)
         shares = [
@@ -132,7 +132,7 @@ def test_sharp_crops_prefer_the_textured_half(tmp_path, photograph):
     write_png(tmp_path / "a.png", image)
     flat = {}
     for sharp in (0.0, 0.5, 1.0):
-        source = Photographs(tmp_path, 32, 4, sharp=sharp)
+        source = PatchDataset(tmp_path, 32, 4, sharp=sharp)
         flat[sharp] = sum(place.left <= 96 for step in range(50) for place in source.places(8, 0, step)) / 400
     # 97 of 225 places touch no texture; the best of four does with the fourth power of that
     assert abs(flat[0.0] - 97 / 225) < 0.08
@@ -141,7 +141,7 @@ def test_sharp_crops_prefer_the_textured_half(tmp_path, photograph):
 
 
 def test_the_setting_sharp_is_a_share(tmp_path):
-    from ntire_sr.training.run_config import plan_training
+    from ntire_sr.training.run_config import make_run_config
 
     with pytest.raises(WrongUse, match=r"sharp 1\.5 is no share"):
-        plan_training({"sharp": "1.5"})
+        make_run_config({"sharp": "1.5"})

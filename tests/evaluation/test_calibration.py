@@ -31,7 +31,7 @@ def test_in_pixels_samples_of_the_hr_images_own_law_have_r_1_and_others_what_the
     base = torch.full((1, 3, 128, 128), 128, dtype=torch.uint8)
     errors = PixelErrors(drawn(base, 0.05))
     for _ in range(6):
-        errors.add(drawn(base, spread))
+        errors.update(drawn(base, spread))
     found = calibration_ratio([errors.mean_pair_distance], [errors.mean_distance])
     assert found == pytest.approx(expected, abs=0.03)
 
@@ -44,7 +44,7 @@ def test_in_lpips_the_streamed_mean_over_pairs_is_that_of_all_pairs_one_by_one(a
     for sample in samples:
         coarse = lpips.compare(features, sample, spread.sums)
         distances.append(enlarged(coarse, (96, 128)).mean().item())
-        spread.add(coarse)
+        spread.update(coarse)
     pairs = [lpips(samples[i], samples[j]).mean().item() for i in range(4) for j in range(i)]
     assert spread.mean_pair_distance((96, 128)) == pytest.approx(sum(pairs) / 6, rel=1e-4)
     assert distances == pytest.approx([lpips(hr, sample).mean().item() for sample in samples], rel=1e-5)
@@ -59,7 +59,7 @@ def test_in_lpips_samples_of_the_hr_images_own_law_have_r_1_and_equal_ones_0(ale
         for sample in samples:
             coarse = lpips.compare(features, sample, spread.sums)
             distances.append(enlarged(coarse, (96, 128)).mean().item())
-            spread.add(coarse)
+            spread.update(coarse)
         found = calibration_ratio([spread.mean_pair_distance((96, 128))], [sum(distances) / len(distances)])
         assert found == pytest.approx(expected, abs=0.05)
 

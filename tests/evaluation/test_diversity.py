@@ -17,7 +17,7 @@ def official(maps: torch.Tensor) -> float:
 def seen(maps) -> RunningDiversity:
     running = RunningDiversity()
     for distance in maps:
-        running.add(distance)
+        running.update(distance)
     return running
 
 

@@ -18,7 +18,7 @@ from ntire_sr.evaluation.frechet import PatchStatistics, frechet_distance
 def of(*features: torch.Tensor) -> PatchStatistics:
     seen = PatchStatistics(features[0].shape[1])
     for maps in features:
-        seen.add(maps)
+        seen.update(maps)
     return seen
 
 

@@ -6,13 +6,13 @@ import pytest
 
 from ntire_sr.core.errors import Problems
 from ntire_sr.core.images import write_png
-from ntire_sr.evaluation.matching import find_pairs
+from ntire_sr.evaluation.matching import match_samples
 from ntire_sr.evaluation.score_folder import measure
 
 
 def problems_of(folders, **options) -> Problems:
     with pytest.raises(Problems) as caught:
-        find_pairs(folders.hr, folders.sr, 3, 4, **options)
+        match_samples(folders.hr, folders.sr, 3, 4, **options)
     return caught.value
 
 
@@ -74,7 +74,7 @@ def test_sample_numbers_from_1_are_recognised_too_and_missing_first_ones_are_not
     assert "the lowest sample number is 1" in str(problems_of(folders, skip_missing=True))
     for path in folders.sr.glob("*_sample00003.png"):
         path.unlink()
-    assert [pair.numbers for pair in find_pairs(folders.hr, folders.sr, 3, 4, skip_missing=True).images] == [
+    assert [pair.numbers for pair in match_samples(folders.hr, folders.sr, 3, 4, skip_missing=True).images] == [
         (1, 2),
         (1, 2),
     ]
@@ -86,7 +86,7 @@ def test_an_hr_image_too_small_for_lpips_is_named(folders, photograph):
 
 
 def test_the_first_samples_count_where_there_are_more(folders):
-    pairs = find_pairs(folders.hr, folders.sr, 2, 4)
+    pairs = match_samples(folders.hr, folders.sr, 2, 4)
     assert [pair.numbers for pair in pairs.images] == [(0, 1), (0, 1)]
 
 

@@ -17,7 +17,7 @@ def test_the_box_mean_of_one_pixel_worked_out_by_hand():
     hr = torch.zeros(1, 3, 20, 24, dtype=torch.uint8)
     sr = hr.clone()
     sr[0, 0, 5, 7] = 30
-    error = PixelErrors(hr).add(sr)
+    error = PixelErrors(hr).update(sr)
     assert error[5, 7] == 300 and error.sum() == 300
     found = box_mean(error)
     assert tuple(found.shape) == (35, 39)
@@ -38,7 +38,7 @@ def test_distances_equal_those_of_all_pairs_looked_at_one_by_one():
     hr, samples = image(70, 33), [image(70, 33) for _ in range(4)]
     errors = PixelErrors(hr)
     for sample in samples:
-        assert torch.allclose(errors.add(sample), (sample.float() - hr.float()).square().mean(1)[0])
+        assert torch.allclose(errors.update(sample), (sample.float() - hr.float()).square().mean(1)[0])
     stack = torch.cat(samples).double()
     pairs = [(stack[i] - stack[j]).square().mean() for i in range(4) for j in range(i)]
     assert errors.mean_distance == pytest.approx((stack - hr.double()).square().mean().item(), rel=1e-6)
@@ -50,8 +50,8 @@ def test_distances_equal_those_of_all_pairs_looked_at_one_by_one():
 def test_equal_samples_have_no_spread_and_a_single_one_no_pairs():
     hr, sr = image(), image()
     errors = PixelErrors(hr)
-    errors.add(sr)
+    errors.update(sr)
     assert math.isnan(errors.mean_pair_distance)
-    errors.add(sr)
+    errors.update(sr)
     assert errors.mean_pair_distance == pytest.approx(0, abs=1e-2)
     assert errors.deviation().max() < 0.2

@@ -19,8 +19,8 @@ def test_a_score_between_two_published_ones_stands_between_them():
 def test_equal_figures_share_a_rank_and_the_table_is_ordered_by_diversity():
     ours = RESULTS_2021[8][0]
     place = standing(8, ours.lpips, ours.lr_psnr_db, ours.diversity)
-    ranks = {row.entry.team: row.by_diversity for row in place.rows}
-    assert ranks["this score"] == ranks["svnit_ntnu"]
+    processes = {row.entry.team: row.by_diversity for row in place.rows}
+    assert processes["this score"] == processes["svnit_ntnu"]
     diversities = [row.entry.diversity for row in place.rows if row.by_diversity]
     assert diversities == sorted(diversities, reverse=True)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ntire_sr.core.files import write_whole
+from ntire_sr.core.files import atomic_write
 from ntire_sr.core.images import write_png
 from ntire_sr.core.layout import SampleName
 from ntire_sr.evaluation.gallery import Maps, picture_image
@@ -103,7 +103,7 @@ def show(browser, gallery, tmp_path) -> Iterator[Callable[..., Any]]:
 
     def opened(width: int = 1200, height: int = 900, fragment: str = "", **other: Any) -> Any:
         path = tmp_path / "report.html"
-        write_whole(path, render(page_of(**{"gallery": gallery, **other})))
+        atomic_write(path, render(page_of(**{"gallery": gallery, **other})))
         contexts.append(
             browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
         )

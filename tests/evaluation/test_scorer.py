@@ -13,7 +13,7 @@ from ntire_sr.core.errors import Failure, WrongUse
 from ntire_sr.core.images import write_png
 from ntire_sr.core.layout import SampleName
 from ntire_sr.evaluation.lr_psnr import LrErrors, official_crop
-from ntire_sr.evaluation.perceptual import MAP_PX, reduced
+from ntire_sr.evaluation.perceptual import MAP_PX, shrink_map
 from ntire_sr.evaluation.score_folder import measure
 
 AWAY = {"device": "cpu", "without_lpips": "the trunk is away"}
@@ -158,10 +158,10 @@ def test_an_image_whose_score_is_undefined_is_said_to_be_left_out(folders, tmp_p
 
 def test_the_small_maps_are_means_over_areas_of_at_most_640_pixels():
     whole = torch.rand(1, 1, 1280, 320)
-    small = reduced(whole)
+    small = shrink_map(whole)
     assert small.shape == (1, 1, MAP_PX, 160)
     assert small[0, 0, 3, 7].item() == pytest.approx(whole[0, 0, 6:8, 14:16].mean().item())
-    assert torch.equal(reduced(small), small)
+    assert torch.equal(shrink_map(small), small)
 
 
 def test_the_report_is_one_page_with_pictures_that_needs_no_other_file(folders, tmp_path):

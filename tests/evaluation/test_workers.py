@@ -149,10 +149,10 @@ def test_a_scoring_that_is_killed_goes_on_where_it_stopped_and_counts_nothing_tw
 def test_a_record_depends_on_scale_numbers_files_and_whether_lpips_is_measured(folders, alexnet):
     from dataclasses import replace
 
-    from ntire_sr.evaluation.matching import find_pairs
+    from ntire_sr.evaluation.matching import match_samples
     from ntire_sr.evaluation.scorer import Scorer, Settings
 
-    pair = find_pairs(folders.hr, folders.sr, 3, 4).images[0]
+    pair = match_samples(folders.hr, folders.sr, 3, 4).images[0]
     plain = Settings(4, lpips=False)
     keys = [Scorer(plain).key(each) for each in (pair, replace(pair, numbers=(0, 1, 3)))]
     keys.append(Scorer(plain).key(replace(pair, digests=(*pair.digests[:3], "0"))))

@@ -129,19 +129,19 @@ def test_spread_in_the_wrong_channels_is_seen_channel_by_channel_and_hardly_by_a
 def test_energy_terms_worked_out_by_hand():
     # three samples 0, 1 and 4 of a truth 2: distances 2, 1, 2; pairs 1, 4, 3
     samples, target = torch.stack((row(0), row(1), row(4))), row(2)
-    to_target, apart = energy_terms(samples, target, location_norm)
+    to_target, pairwise = energy_terms(samples, target, location_norm)
     assert to_target.item() == pytest.approx(5 / 3, abs=2e-6)
-    assert apart.item() == pytest.approx(8 / 3, abs=2e-6)
-    assert energy_score(to_target, apart, 0.5).item() == pytest.approx(5 / 3 - 4 / 3, abs=2e-6)
-    assert spread_ratio(to_target.item(), apart.item()) == pytest.approx(8 / 5, abs=2e-6)
+    assert pairwise.item() == pytest.approx(8 / 3, abs=2e-6)
+    assert energy_score(to_target, pairwise, 0.5).item() == pytest.approx(5 / 3 - 4 / 3, abs=2e-6)
+    assert spread_ratio(to_target.item(), pairwise.item()) == pytest.approx(8 / 5, abs=2e-6)
 
 
 def test_energy_terms_of_layers_are_the_means_over_layers():
     # layer 1 as above with two samples 0, 4: 2 and 4; layer 2: samples 1, 1 of a truth 0: 1 and 0
     samples = [torch.stack((row(0), row(4))), torch.stack((row(1, 1), row(1, 1)))]
-    to_target, apart = layers_energy_terms(samples, [row(2), row(0, 0)], location_norm)
+    to_target, pairwise = layers_energy_terms(samples, [row(2), row(0, 0)], location_norm)
     assert to_target.item() == pytest.approx((2 + 1) / 2, abs=2e-6)
-    assert apart.item() == pytest.approx((4 + 0) / 2, abs=2e-6)
+    assert pairwise.item() == pytest.approx((4 + 0) / 2, abs=2e-6)
 
 
 @every_distance
@@ -154,9 +154,9 @@ def test_the_order_of_the_samples_does_not_matter(distance):
 @every_distance
 def test_equal_samples_are_not_apart_and_their_derivative_is_finite(distance):
     samples = random(1, 2, 3, 4, 4).repeat(3, 1, 1, 1, 1).requires_grad_()
-    to_target, apart = energy_terms(samples, torch.zeros(2, 3, 4, 4), distance)
-    assert apart.item() == 0
-    energy_score(to_target, apart, 0.5).backward()
+    to_target, pairwise = energy_terms(samples, torch.zeros(2, 3, 4, 4), distance)
+    assert pairwise.item() == 0
+    energy_score(to_target, pairwise, 0.5).backward()
     assert samples.grad.isfinite().all()
     assert (samples.grad != 0).any()
 

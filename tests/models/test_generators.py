@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ntire_sr.core.distributed import Ranks
+from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.downscale import downscale
 from ntire_sr.core.errors import Failure, WrongUse
 from ntire_sr.core.seeding import normal, seeded
-from ntire_sr.models.multi_sample import Drawing, draw_latents
+from ntire_sr.models.multi_sample import MultiSampleForward, draw_latents
 from ntire_sr.models.registry import MODELS, load_generator, save_weights
-from ntire_sr.models.srgan import SrganSettings, SrganTraining
+from ntire_sr.models.srgan import SrganSettings, SrganTrainer
 from ntire_sr.models.stochastic_training import StochasticSettings
 from ntire_sr.models.train_config import TrainConfig
 
@@ -86,14 +86,14 @@ def batch(scale: int = 4):
     return torch.nn.functional.avg_pool2d(hr, scale), hr
 
 
-def training(**changes) -> SrganTraining:
-    return SrganTraining(
-        TrainConfig(steps=10, patch=32), replace(SMALL, adversarial_from=0.0, **changes), CPU, Ranks()
+def trainer(**changes) -> SrganTrainer:
+    return SrganTrainer(
+        TrainConfig(steps=10, patch=32), replace(SMALL, adversarial_from=0.0, **changes), CPU, ProcessGroup()
     )
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms():
-    losses = training(alpha=1.0, beta=2.0, gamma=0.3).step(*batch(), per_crop(0))
+    losses = trainer(alpha=1.0, beta=2.0, gamma=0.3).step(*batch(), per_crop(0))
     parts = losses["content"] + losses["consistency"] + losses["diversity"] + losses["adversarial"]
     assert losses["loss"] == pytest.approx(parts, rel=1e-5)
     assert losses["diversity"] < 0 < losses["consistency"]
@@ -101,8 +101,8 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
 
 def test_each_coefficient_scales_its_term_and_no_other():
     lr, hr = batch()
-    one = training(beta=1.0, gamma=0.2, adversarial=0.01).step(lr, hr, per_crop(0))
-    two = training(beta=3.0, gamma=0.4, adversarial=0.05).step(lr, hr, per_crop(0))
+    one = trainer(beta=1.0, gamma=0.2, adversarial=0.01).step(lr, hr, per_crop(0))
+    two = trainer(beta=3.0, gamma=0.4, adversarial=0.05).step(lr, hr, per_crop(0))
     assert two["consistency"] == pytest.approx(3 * one["consistency"], rel=1e-5)
     assert two["diversity"] == pytest.approx(2 * one["diversity"], rel=1e-5)
     assert two["adversarial"] == pytest.approx(5 * one["adversarial"], rel=1e-5)
@@ -113,7 +113,7 @@ def test_samples_of_a_rewarded_training_differ_more_than_without_reward():
     lr, hr = batch()
     spread = {}
     for gamma in (0.0, 0.45):
-        made = training(gamma=gamma, adversarial=0.0, learning_rate=2e-3)
+        made = trainer(gamma=gamma, adversarial=0.0, learning_rate=2e-3)
         for step in range(30):
             losses = made.step(lr, hr, per_crop(step))
         spread[gamma] = losses["r_features"]
@@ -121,20 +121,20 @@ def test_samples_of_a_rewarded_training_differ_more_than_without_reward():
 
 
 def test_the_adversarial_loss_begins_when_it_is_told_to():
-    made = training()
+    made = trainer()
     made.settings = replace(made.settings, adversarial_from=0.2)
     names = [made.step(*batch(), per_crop(step)).keys() for step in range(3)]
     assert ["adversarial" in found for found in names] == [False, False, True]
 
 
 def test_a_training_that_goes_on_from_its_state_is_the_same_bit_for_bit():
-    straight, first = training(), training()
+    straight, first = trainer(), trainer()
     lr, hr = batch()
     for step in range(4):
         straight.step(lr, hr, per_crop(step))
     for step in range(2):
         first.step(lr, hr, per_crop(step))
-    second = training()
+    second = trainer()
     second.load_state_dict(first.state_dict())
     for step in range(2, 4):
         second.step(lr, hr, per_crop(step))
@@ -143,7 +143,7 @@ def test_a_training_that_goes_on_from_its_state_is_the_same_bit_for_bit():
 
 
 def test_a_generator_comes_back_from_its_file(tmp_path):
-    made = training()
+    made = trainer()
     path = tmp_path / "w.safetensors"
     save_weights(path, "srgan", 4, SMALL, made.weights(), {"step": 3})
     loaded = load_generator(path, None, CPU)
@@ -156,7 +156,7 @@ def test_a_generator_comes_back_from_its_file(tmp_path):
 
 def test_weights_for_another_scale_are_refused_by_name(tmp_path):
     path = tmp_path / "w.safetensors"
-    save_weights(path, "srgan", 4, SMALL, training().weights(), {})
+    save_weights(path, "srgan", 4, SMALL, trainer().weights(), {})
     with pytest.raises(WrongUse, match=r"w\.safetensors was trained for scale 4, not 8"):
         load_generator(path, 8, CPU)
 
@@ -174,7 +174,7 @@ def test_missing_foreign_damaged_and_diverged_weights_are_named(tmp_path):
     (tmp_path / "damaged.safetensors").write_bytes(b"\x00" * 100)
     with pytest.raises(Failure, match=r"damaged\.safetensors is no readable"):
         load_generator(tmp_path / "damaged.safetensors", None, CPU)
-    weights = training().weights()
+    weights = trainer().weights()
     weights["tail.bias"] = weights["tail.bias"] * float("nan")
     save_weights(tmp_path / "nan.safetensors", "srgan", 4, SMALL, weights, {})
     with pytest.raises(Failure, match="not finite"):
@@ -185,23 +185,23 @@ def test_missing_foreign_damaged_and_diverged_weights_are_named(tmp_path):
 
 
 def test_msgans_term_is_the_noise_apart_by_the_samples_apart():
-    made = training(diversity="ratio", gamma=0.1)
+    made = trainer(diversity="ratio", gamma=0.1)
     one, other = torch.zeros(1, 2, 3, 3), torch.full((1, 2, 3, 3), 3.0)
     pairs = [torch.cat((one, other)), torch.cat((other[:, :, :1, :1], one[:, :, :1, :1]))]
     assert made._sameness(torch.tensor(0.5), pairs).item() == pytest.approx(3 / (0.5 + 1e-5))
-    assert training()._sameness(torch.tensor(0.5), pairs).item() == -0.5
+    assert trainer()._sameness(torch.tensor(0.5), pairs).item() == -0.5
     losses = made.step(*batch(), per_crop(0))
     assert losses["diversity"] == pytest.approx(0.1 * 1.128 / losses["apart_features"], rel=0.1)
     with pytest.raises(WrongUse, match=r"diversity 'ration' is unknown(.|\n)*ratio"):
-        training(diversity="ration")
+        trainer(diversity="ration")
 
 
 def test_drawing_gives_samples_of_each_image_in_turn_and_their_error_before_projection():
     generator = MODELS["srgan"].build(4, SMALL)
     lr = torch.rand(2, 3, 8, 8)
     latents = draw_latents(generator, lr, per_crop(0), 3)
-    free, error = Drawing(generator, 3, projection=False)(lr, latents)
-    exact, same_error = Drawing(generator, 3, projection=True)(lr, latents)
+    free, error = MultiSampleForward(generator, 3, projection=False)(lr, latents)
+    exact, same_error = MultiSampleForward(generator, 3, projection=True)(lr, latents)
     assert free.shape == exact.shape == (6, 3, 32, 32)
     assert error.item() == pytest.approx((downscale(free, 4) - lr.repeat(3, 1, 1, 1)).abs().mean().item())
     assert error.item() == pytest.approx(same_error.item())
@@ -209,7 +209,7 @@ def test_drawing_gives_samples_of_each_image_in_turn_and_their_error_before_proj
     # the second sample of the second image is its own: the same whoever is beside it
     alone = [normal(per_crop(0)[1:] * 3, 3, 8, 8, device=CPU)[1], latents[0][3]]
     assert torch.equal(*alone)
-    half, _ = Drawing(generator, 3, projection=True, half=True)(lr, latents)
+    half, _ = MultiSampleForward(generator, 3, projection=True, half=True)(lr, latents)
     assert half.dtype == torch.float32
     assert (half - exact).abs().max() < 0.1
     assert (downscale(half, 4) - lr.repeat(3, 1, 1, 1)).abs().max() < 1e-5  # the projection is never bfloat16

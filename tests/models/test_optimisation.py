@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ntire_sr.models.optimisation import set_learning_rate, update_average
+from ntire_sr.models.optimisation import set_learning_rate, update_ema
 
 
 def test_the_learning_rate_falls_along_a_cosine_to_nothing():
@@ -19,8 +19,8 @@ def test_the_average_follows_quickly_at_first_and_by_its_decay_later():
     average, current = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
     for network, value in ((average, 0.0), (current, 1.0)):
         torch.nn.init.constant_(network.weight, value)
-    update_average(average, current, 0.9, step=10)
+    update_ema(average, current, 0.9, step=10)
     assert average.weight.item() == pytest.approx(0.5)  # 10 / (10 + 10) of the old
-    update_average(average, current, 0.9, step=1000)
+    update_ema(average, current, 0.9, step=1000)
     assert average.weight.item() == pytest.approx(0.9 * 0.5 + 0.1)
     assert current.weight.item() == 1

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ntire_sr.core.distributed import Ranks
+from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.downscale import downscale
 from ntire_sr.core.errors import Failure, WrongUse
 from ntire_sr.core.seeding import seeded
@@ -30,7 +30,7 @@ from ntire_sr.models.stochastic_training import (
     RECENT,
     SKIPS_BEFORE_ROLLBACK,
     StochasticSettings,
-    StochasticTraining,
+    StochasticTrainer,
 )
 from ntire_sr.models.train_config import TrainConfig
 
@@ -46,8 +46,10 @@ def per_crop(step: int) -> list[torch.Generator]:
     return [seeded(step, index) for index in range(2)]
 
 
-def training(**changes) -> StochasticTraining:
-    return StochasticTraining(TrainConfig(steps=100, patch=32), replace(LEARNING, **changes), CPU, Ranks())
+def trainer(**changes) -> StochasticTrainer:
+    return StochasticTrainer(
+        TrainConfig(steps=100, patch=32), replace(LEARNING, **changes), CPU, ProcessGroup()
+    )
 
 
 def batch(scale: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -153,12 +155,12 @@ def share_judged_right(draw: Callable[[], tuple[torch.Tensor, torch.Tensor, torc
     right = []
     for _ in range(100):
         real, false, beside = draw()
-        judged = [discriminator(each, phi(each), beside, phi(beside)) for each in (real, false)]
-        loss = adversarial_loss(judged[0], True) + adversarial_loss(judged[1], False)
+        d_loss = [discriminator(each, phi(each), beside, phi(beside)) for each in (real, false)]
+        loss = adversarial_loss(d_loss[0], True) + adversarial_loss(d_loss[1], False)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        right.append(((judged[0] > 0).float().mean() + (judged[1] < 0).float().mean()).item() / 2)
+        right.append(((d_loss[0] > 0).float().mean() + (d_loss[1] < 0).float().mean()).item() / 2)
     return sum(right[-10:]) / 10
 
 
@@ -180,13 +182,13 @@ def test_the_discriminator_catches_samples_that_are_too_alike_though_each_looks_
 
 
 def test_samples_are_lr_exact_in_training_before_any_rounding():
-    made = training()
+    made = trainer()
     lr, _ = batch()
     with torch.no_grad():
         drawn, _ = made._draw(lr, per_crop(0))
     assert drawn.shape == (4, 3, 32, 32)
     assert (downscale(drawn, 4) - lr.repeat(2, 1, 1, 1)).abs().max() < 1e-5
-    free, _ = training(projection=False)._draw(lr, per_crop(0))
+    free, _ = trainer(projection=False)._draw(lr, per_crop(0))
     assert (downscale(free, 4) - lr.repeat(2, 1, 1, 1)).abs().max() > 1e-3
 
 
@@ -200,23 +202,23 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
         "out_of_range": 3.0,
         "consistency": 1.5,
     }
-    losses = training(**weights).step(*batch(), per_crop(0))
+    losses = trainer(**weights).step(*batch(), per_crop(0))
     assert losses["loss"] == pytest.approx(sum(weights[name] * losses[name] for name in weights), rel=1e-5)
 
 
 def test_the_adversarial_gradient_is_the_set_share_of_the_rest():
-    made = training(adversarial=0.2)
+    made = trainer(adversarial=0.2)
     lr, hr = batch()
     samples = made._draw(lr, per_crop(0))[0].detach().requires_grad_()
     gradient = torch.randn_like(samples) * 1e-6
     found: dict[str, torch.Tensor] = {}
-    pull = made._adversarial(samples, made.phi(samples), hr, made.phi(hr), gradient, found)
-    assert (pull.norm() / gradient.norm()).item() == pytest.approx(0.2, rel=1e-4)
+    adv_grad = made._adversarial(samples, made.phi(samples), hr, made.phi(hr), gradient, found)
+    assert (adv_grad.norm() / gradient.norm()).item() == pytest.approx(0.2, rel=1e-4)
     assert 0 < found["adversarial_weight"] < 1
 
 
 def test_warm_up_and_adversarial_part_begin_when_they_are_told_to():
-    made = training(warm_up=0.02, adversarial_from=0.04)
+    made = trainer(warm_up=0.02, adversarial_from=0.04)
     kinds = []
     for step in range(6):
         losses = made.step(*batch(), per_crop(step))
@@ -227,7 +229,7 @@ def test_warm_up_and_adversarial_part_begin_when_they_are_told_to():
 def test_samples_of_a_rewarded_training_differ_more_than_without_reward():
     spread = {}
     for gamma in (0.0, 0.49):
-        made = training(gamma=gamma, adversarial=0.0, best=0.0, learning_rate=2e-3)
+        made = trainer(gamma=gamma, adversarial=0.0, best=0.0, learning_rate=2e-3)
         for step in range(40):
             losses = made.step(*batch(), per_crop(step))
         spread[gamma] = losses["r_features"]
@@ -235,7 +237,7 @@ def test_samples_of_a_rewarded_training_differ_more_than_without_reward():
 
 
 def test_a_step_with_a_gradient_that_is_no_number_is_skipped_and_several_lead_back_to_the_average():
-    made = training()
+    made = trainer()
     lr, hr = batch()
     made.step(lr, hr, per_crop(0))
     before = {name: value.clone() for name, value in made.generator.state_dict().items()}
@@ -253,7 +255,7 @@ def test_a_step_with_a_gradient_that_is_no_number_is_skipped_and_several_lead_ba
 def test_going_back_again_and_again_ends_a_training_but_not_over_a_long_time(monkeypatch):
     monkeypatch.setattr(module, "SKIPS_BEFORE_ROLLBACK", 1)
     lr, hr = batch()
-    made = training()
+    made = trainer()
     for step in range(MOST_ROLLBACKS):
         made.step(lr, hr * math.nan, per_crop(step))
     made.steps_done += RECENT
@@ -265,7 +267,7 @@ def test_going_back_again_and_again_ends_a_training_but_not_over_a_long_time(mon
 
 
 def test_a_gradient_far_above_the_usual_is_skipped_once_training_has_settled():
-    made = training()
+    made = trainer()
     made.steps_done, made.usual_gradient = 90, 1e-9
     before = made.generator.tail.weight.clone()
     losses = made.step(*batch(), per_crop(0))
@@ -274,13 +276,13 @@ def test_a_gradient_far_above_the_usual_is_skipped_once_training_has_settled():
 
 
 def test_a_training_that_goes_on_from_its_state_is_the_same_bit_for_bit():
-    straight, first = training(), training()
+    straight, first = trainer(), trainer()
     lr, hr = batch()
     for step in range(4):
         straight.step(lr, hr, per_crop(step))
     for step in range(2):
         first.step(lr, hr, per_crop(step))
-    second = training()
+    second = trainer()
     second.load_state_dict(first.state_dict())
     for step in range(2, 4):
         second.step(lr, hr, per_crop(step))

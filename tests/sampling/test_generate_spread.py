@@ -218,9 +218,9 @@ def test_a_trunk_that_does_not_fit_is_tiled_at_the_next_try(srgan, monkeypatch):
     monkeypatch.setattr(srgan.generator, "trunk", small_memory)
     monkeypatch.setattr(srgan.generator, "trunk_reach", 2)
     monkeypatch.setattr(drawing, "SMALLEST_TILE_PX", 4)
-    drawer = drawing.Drawer(srgan, CPU, half=False, tile=0)
-    assert drawer.trunk(torch.zeros(1, 3, 64, 64)).shape == (1, 3, 64, 64)
-    assert sizes == [(64, 64), *[(34, 34)] * 4] and drawer.tile == 8
+    sampler = drawing.Sampler(srgan, CPU, half=False, tile=0)
+    assert sampler.trunk(torch.zeros(1, 3, 64, 64)).shape == (1, 3, 64, 64)
+    assert sizes == [(64, 64), *[(34, 34)] * 4] and sampler.tile == 8
 
 
 def test_a_projection_that_does_not_fit_is_said_so(lr_folder, srgan, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from ntire_sr.core.images import to_8bit
 from ntire_sr.core.seeding import seeded
 from ntire_sr.models.projection import make_consistent
 from ntire_sr.models.registry import MODELS
-from ntire_sr.sampling.sampler import Drawer
+from ntire_sr.sampling.sampler import Sampler
 from ntire_sr.sampling.tiles import Tile, cut, in_tiles, tiles_of
 
 SETTINGS = {
@@ -68,8 +68,8 @@ def test_a_sample_drawn_in_tiles_is_the_one_drawn_at_once_within_a_grey_level(na
     unit = lr.float() / 255
     found = {}
     for tile in (0, 8, 11, 40, 1000):
-        drawer = Drawer(loaded, torch.device("cpu"), False, tile)
-        sr = drawer.sample(unit, drawer.trunk(unit), 5)
+        sampler = Sampler(loaded, torch.device("cpu"), False, tile)
+        sr = sampler.sample(unit, sampler.trunk(unit), 5)
         found[tile] = sr, make_consistent(sr, lr, scale).image.int()
     assert model_is_alive(found[0][0], unit, scale) == (name != "bicubic")
     for tile in (8, 11, 40, 1000):

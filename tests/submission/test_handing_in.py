@@ -18,7 +18,7 @@ from ntire_sr.core.package_files import package_files
 from ntire_sr.submission.archive import END_BYTES, ENTRY_BYTES, split_images
 from ntire_sr.submission.editions import parse_size
 from ntire_sr.submission.factsheet import BLANK
-from ntire_sr.submission.package import PackRequest, pack
+from ntire_sr.submission.package import PackageRequest, pack
 from ntire_sr.submission.readme import Readme, readme_problems
 from ntire_sr.submission.verify import verify
 
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def packed(samples, tmp_path) -> Path:
-    pack(PackRequest(samples, tmp_path / "out.zip"))
+    pack(PackageRequest(samples, tmp_path / "out.zip"))
     return tmp_path / "out.zip"
 
 
@@ -47,17 +47,19 @@ def test_images_are_kept_together_in_parts_that_are_no_larger_than_asked_for():
 
 def test_an_archive_that_is_too_large_is_warned_of_or_split(samples, tmp_path):
     size = sum(path.stat().st_size for path in samples.glob("*.png"))
-    whole = pack(PackRequest(samples, tmp_path / "out.zip", max_size=size // 2))
+    whole = pack(PackageRequest(samples, tmp_path / "out.zip", max_size=size // 2))
     assert len(whole.warnings) == 1 and "--split" in whole.warnings[0]
     most = sum(path.stat().st_size for path in samples.glob("000000*.png")) + 4 * ENTRY_BYTES + 2 * END_BYTES
-    parts = pack(PackRequest(samples, tmp_path / "out.zip", max_size=most, split=True))
+    parts = pack(PackageRequest(samples, tmp_path / "out.zip", max_size=most, split=True))
     assert [path.name for path, _ in parts.archives] == ["out-part1of2.zip", "out-part2of2.zip"]
     assert parts.warnings == ["an earlier call left out.zip"]
     for index, (path, _) in enumerate(parts.archives):
         assert path.stat().st_size <= most
         with zipfile.ZipFile(path) as archive:
             assert archive.namelist() == ["readme.txt", *(str(SampleName(index, k)) for k in range(3))]
-    assert pack(PackRequest(samples, tmp_path / "out.zip", split=True)).archives[0][0] == tmp_path / "out.zip"
+    assert (
+        pack(PackageRequest(samples, tmp_path / "out.zip", split=True)).archives[0][0] == tmp_path / "out.zip"
+    )
 
 
 def test_sizes_are_texts_with_units():
@@ -69,11 +71,11 @@ def test_sizes_are_texts_with_units():
 
 def test_an_edition_asks_for_its_number_of_images_and_the_web_form_for_no_readme(samples, tmp_path):
     with pytest.raises(Problems) as caught:
-        pack(PackRequest(samples, tmp_path / "out.zip", edition="2021"))
+        pack(PackageRequest(samples, tmp_path / "out.zip", edition="2021"))
     assert "asks for 100 images; there are 2" in str(caught.value)
     assert "asks for 10 samples per image, not 3" in str(caught.value)
     with pytest.raises(WrongUse, match="unknown edition '2020'"):
-        pack(PackRequest(samples, tmp_path / "out.zip", edition="2020"))
+        pack(PackageRequest(samples, tmp_path / "out.zip", edition="2020"))
 
 
 def test_samples_of_mixed_settings_seeds_or_lr_images_are_refused(samples, lr_folder, tmp_path):
@@ -86,7 +88,7 @@ def test_samples_of_mixed_settings_seeds_or_lr_images_are_refused(samples, lr_fo
     lr[0, 0] ^= 1
     write_png(lr_folder / "0802.png", lr)
     with pytest.raises(Problems) as caught:
-        pack(PackRequest(samples, tmp_path / "out.zip"))
+        pack(PackageRequest(samples, tmp_path / "out.zip"))
     for text in (
         "000000_sample00001.png: drawn with other settings", "000001_sample00000.png: its seed is not",
         "averaged over flips or rotations", "0802.png: not the LR image",
@@ -101,7 +103,7 @@ def test_the_same_image_in_another_file_is_a_copy_all_the_same(samples, tmp_path
     image = cv2.imread(str(samples / "000000_sample00000.png"))
     cv2.imwrite(str(samples / "000000_sample00002.png"), image, [cv2.IMWRITE_PNG_COMPRESSION, 9])
     with pytest.raises(Problems, match=r"000000_sample00002\.png: the same image as 000000_sample00000\.png"):
-        pack(PackRequest(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, seconds=1, on_gpu=False))
+        pack(PackageRequest(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, seconds=1, on_gpu=False))
 
 
 def test_the_fact_sheet_is_filled_from_the_run_and_what_only_the_team_knows_is_a_listed_blank(
@@ -109,7 +111,7 @@ def test_the_fact_sheet_is_filled_from_the_run_and_what_only_the_team_knows_is_a
 ):
     team = tmp_path / "team.json"
     team.write_text(json.dumps({"team": "50% of_us & \\others", "leader": "A. Person"}))
-    found = pack(PackRequest(samples, tmp_path / "out.zip", team=team, run=trained))
+    found = pack(PackageRequest(samples, tmp_path / "out.zip", team=team, run=trained))
     assert "Affiliation" in found.blanks and "Team name" not in found.blanks
     assert not {"Parameters", "Steps", "Data", "Run time", "Seeds", "Platform"} & set(found.blanks)
     with zipfile.ZipFile(found.code[0]) as archive:
@@ -139,7 +141,7 @@ def test_the_fact_sheet_is_filled_from_the_run_and_what_only_the_team_knows_is_a
     ):
         team.write_text(content)
         with pytest.raises(Failure, match=said):
-            pack(PackRequest(samples, tmp_path / "out.zip", team=team))
+            pack(PackageRequest(samples, tmp_path / "out.zip", team=team))
 
 
 # ---- verify

@@ -14,17 +14,17 @@ from ntire_sr.core.layout import SampleName
 from ntire_sr.models.registry import load_generator
 from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.submission.archive import Member, write_archive
-from ntire_sr.submission.package import Packed, PackRequest
+from ntire_sr.submission.package import PackageRequest, PackageResult
 from ntire_sr.submission.package import pack as pack_request
 from ntire_sr.submission.readme import Readme
 from ntire_sr.submission.sources import Source
 
 
-def pack(sr, out, **options) -> Packed:
-    return pack_request(PackRequest(sr, out, **options))
+def pack(sr, out, **options) -> PackageResult:
+    return pack_request(PackageRequest(sr, out, **options))
 
 
-def sha256(packed: Packed) -> str:
+def sha256(packed: PackageResult) -> str:
     return packed.archives[0][1]
 
 

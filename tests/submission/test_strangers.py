@@ -15,7 +15,7 @@ from ntire_sr.core.files import write_json
 from ntire_sr.core.manifest import load_manifest
 from ntire_sr.models.registry import load_generator
 from ntire_sr.sampling.generate import Request, generate
-from ntire_sr.submission.package import PackRequest, pack
+from ntire_sr.submission.package import PackageRequest, pack
 from ntire_sr.submission.sources import MOST_README_BYTES
 from ntire_sr.submission.verify import verify
 
@@ -34,7 +34,8 @@ def zipped(folder: Path, out: Path, **others: bytes) -> Path:
 def test_parts_are_verified_together(samples, lr_folder, tmp_path):
     most = sum(path.stat().st_size for path in samples.glob("000000*.png")) + 5000
     parts = [
-        path for path, _ in pack(PackRequest(samples, tmp_path / "out.zip", max_size=most, split=True)).archives
+        path
+        for path, _ in pack(PackageRequest(samples, tmp_path / "out.zip", max_size=most, split=True)).archives
     ]
     assert len(parts) == 2
     found = verify(parts, lr_folder, manifest_of=samples)
@@ -67,7 +68,7 @@ def test_a_deterministic_entry_is_a_note_and_single_copies_are_problems(samples,
     assert found.passes and "a deterministic entry" in found.notes[0]
     (samples / "manifest.json").unlink()
     with pytest.raises(Problems, match="the same image as"):
-        pack(PackRequest(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, seconds=1, on_gpu=False))
+        pack(PackageRequest(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, seconds=1, on_gpu=False))
 
 
 def test_an_edition_and_a_scale_can_be_asked_for(samples, lr_folder, tmp_path):
@@ -121,12 +122,12 @@ def test_drawing_again_adds_to_the_report_and_never_takes_its_place(samples, lr_
 def test_weights_are_found_from_any_folder_and_missed_aloud(samples, trained, lr_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path.parent)
     assert verify([samples], regenerate=1).passes
-    packed = pack(PackRequest(samples, tmp_path / "out.zip"))
+    packed = pack(PackageRequest(samples, tmp_path / "out.zip"))
     with zipfile.ZipFile(packed.code[0]) as archive:
         assert archive.read("weights.safetensors") == (trained / "weights.safetensors").read_bytes()
         assert not [name for name in archive.namelist() if name.startswith("code/ntire_sr/models/stochastic_x")]
     (trained / "weights.safetensors").unlink()
-    packed = pack(PackRequest(samples, tmp_path / "out.zip"))
+    packed = pack(PackageRequest(samples, tmp_path / "out.zip"))
     assert len(packed.warnings) == 1 and "the archive with the code lacks them" in packed.warnings[0]
     assert {"Parameters", "Total complexity"} <= set(packed.blanks)
 
@@ -137,7 +138,7 @@ def test_weights_of_the_package_are_found_wherever_the_samples_were_drawn(lr_fol
     manifest.weights = "/another/machine/stochastic_x4.safetensors"
     manifest.save(tmp_path / "SR")
     assert verify([tmp_path / "SR"], regenerate=1).passes
-    assert not pack(PackRequest(tmp_path / "SR", tmp_path / "out.zip")).warnings
+    assert not pack(PackageRequest(tmp_path / "SR", tmp_path / "out.zip")).warnings
 
 
 def test_the_fact_sheet_takes_no_figures_of_other_samples(samples, trained, tmp_path):
@@ -147,7 +148,7 @@ def test_the_fact_sheet_takes_no_figures_of_other_samples(samples, trained, tmp_
     shutil.copytree(trained, other)
     (other / "weights.safetensors").write_bytes(b"others")
     for run in (trained, other):
-        packed = pack(PackRequest(samples, tmp_path / "out.zip", run=run))
+        packed = pack(PackageRequest(samples, tmp_path / "out.zip", run=run))
         assert "Measured by ntire-sr score" in packed.blanks
         with zipfile.ZipFile(packed.code[0]) as archive:
             assert ("config.json" in archive.namelist()) is (run == trained)
@@ -168,7 +169,7 @@ def test_the_fact_sheet_takes_the_score_of_these_samples(samples, trained, tmp_p
     )
     result = ntire_sr_command(*words)
     assert result.code == 0, result.err
-    packed = pack(PackRequest(samples, tmp_path / "out.zip", run=trained))
+    packed = pack(PackageRequest(samples, tmp_path / "out.zip", run=trained))
     assert "Measured by ntire-sr score" not in packed.blanks
     with zipfile.ZipFile(packed.code[0]) as archive:
         assert "score.json" in archive.namelist()
@@ -177,10 +178,10 @@ def test_the_fact_sheet_takes_the_score_of_these_samples(samples, trained, tmp_p
 
 def test_the_archive_goes_neither_among_the_samples_nor_over_a_device(samples, tmp_path):
     with pytest.raises(WrongUse, match="lies among the samples"):
-        pack(PackRequest(samples, samples / "out.zip"))
+        pack(PackageRequest(samples, samples / "out.zip"))
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(WrongUse, match="pipe is no regular file"):
-        pack(PackRequest(samples, tmp_path / "pipe"))
+        pack(PackageRequest(samples, tmp_path / "pipe"))
 
 
 def test_what_steers_a_terminal_is_shown_as_an_escape(samples, ntire_sr_command):

@@ -15,7 +15,7 @@ from ntire_sr.core.seeding import seeded
 from ntire_sr.models.projection import project
 from ntire_sr.models.registry import load_generator
 from ntire_sr.training.loop import train
-from ntire_sr.training.run_config import plan_training
+from ntire_sr.training.run_config import make_run_config
 
 MODELS = {
     "srgan": TINIEST,
@@ -51,7 +51,7 @@ def test_two_processes_with_the_same_batch_have_the_losses_of_one(model, tmp_pat
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as torchrun's processes have: with two a gradient's length is off by up to 8e-4
     try:
-        train(plan_training(values), alone)
+        train(make_run_config(values), alone)
     finally:
         torch.set_num_threads(threads)
     said = spread(2, shared.path, values)

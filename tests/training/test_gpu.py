@@ -6,14 +6,14 @@ from conftest import TINIEST
 from safetensors.torch import load_file
 
 from ntire_sr.core.device import full_float32
-from ntire_sr.core.distributed import Ranks
+from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.downscale import downscale, downscale_8bit
 from ntire_sr.core.images import to_tensor, to_unit
 from ntire_sr.core.layout import RunFolder
 from ntire_sr.core.seeding import seeded
-from ntire_sr.models.stochastic_training import StochasticTraining
+from ntire_sr.models.stochastic_training import StochasticTrainer
 from ntire_sr.training.loop import train
-from ntire_sr.training.run_config import plan_resumed, plan_training
+from ntire_sr.training.run_config import make_run_config, resume_run_config
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
@@ -27,17 +27,17 @@ VALUES = {
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_training_learns_looks_and_goes_on(precision, tmp_path):
     run = RunFolder(tmp_path)
-    plan = plan_training({**VALUES, "precision": precision, "max_minutes": 1e-9})
-    assert train(plan, run).steps_done == 1
-    assert train(plan_resumed(run, {"max_minutes": 0}), run, resume=True).steps_done == 4
+    run_config = make_run_config({**VALUES, "precision": precision, "max_minutes": 1e-9})
+    assert train(run_config, run).steps_done == 1
+    assert train(resume_run_config(run, {"max_minutes": 0}), run, resume=True).steps_done == 4
     assert all(torch.isfinite(value).all() for value in load_file(run.weights).values())
     assert run.previews.is_dir()
 
 
-def made(device: str, **changes) -> StochasticTraining:
+def made(device: str, **changes) -> StochasticTrainer:
     values = {**VALUES, "features": "filters", "warm_up": 0.0, "adversarial_from": 0.0, "device": device}
-    plan = plan_training({**values, **changes})
-    return StochasticTraining(plan.config, plan.settings, torch.device(device), Ranks())
+    run_config = make_run_config({**values, **changes})
+    return StochasticTrainer(run_config.config, run_config.settings, torch.device(device), ProcessGroup())
 
 
 def test_losses_and_their_gradients_are_those_of_a_processor(photograph):
@@ -45,10 +45,10 @@ def test_losses_and_their_gradients_are_those_of_a_processor(photograph):
     drawn = (hr + 0.05 * torch.randn(2, *hr.shape[1:], generator=seeded(3))).clamp(0, 1)
     found = {}
     for device in ("cpu", "cuda"):
-        training = made(device, precision="float32")
+        trainer = made(device, precision="float32")
         samples, target = drawn.to(device).requires_grad_(), hr.to(device)
-        with full_float32(training.device):
-            terms = training._scores(samples, training.phi(samples), target, training.phi(target))
+        with full_float32(trainer.device):
+            terms = trainer._scores(samples, trainer.phi(samples), target, trainer.phi(target))
             (gradient,) = torch.autograd.grad(terms["loss"], samples)
         found[device] = {name: value.item() for name, value in terms.items()}, gradient.cpu()
     for name, value in found["cpu"][0].items():
@@ -61,7 +61,7 @@ def test_losses_and_their_gradients_are_those_of_a_processor(photograph):
 def test_what_a_step_draws_is_consistent_whatever_the_precision(photograph, precision):
     hr = to_unit(to_tensor(photograph[:64, :64].copy())).cuda()
     lr = to_unit(downscale_8bit(to_tensor(photograph[:64, :64].copy()), 4)).cuda()
-    training = made("cuda", precision=precision)
-    drawn, _ = training._draw(lr, [seeded(1, device=hr.device)])
+    trainer = made("cuda", precision=precision)
+    drawn, _ = trainer._draw(lr, [seeded(1, device=hr.device)])
     assert drawn.dtype == torch.float32 and drawn.shape == (2, *hr.shape[1:])
     assert (downscale(drawn, 4) - lr).abs().max() < 1e-5

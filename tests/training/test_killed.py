@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from ntire_sr.core.layout import RunFolder
 from ntire_sr.training.checkpoints import load_checkpoint, saved_steps
 from ntire_sr.training.loop import train
-from ntire_sr.training.run_config import plan_training
+from ntire_sr.training.run_config import make_run_config
 
 STEPS = 40
 VALUES = {
@@ -35,7 +35,7 @@ def campaign(model: str, kills: int, seed: int, folder) -> int:
     """
     chance = random.Random(seed)
     straight, killed = RunFolder(folder / "straight"), RunFolder(folder / "killed")
-    train(plan_training(VALUES[model]), straight)
+    train(make_run_config(VALUES[model]), straight)
     words = [sys.executable, "-m", "ntire_sr", "train", "--run", str(killed.path), "--resume"]
     words += [word for name, value in VALUES[model].items() for word in ("--set", f"{name}={value}")]
     struck = 0

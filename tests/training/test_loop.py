@@ -19,7 +19,7 @@ from ntire_sr.core.layout import RunFolder
 from ntire_sr.models.registry import load_generator, save_weights
 from ntire_sr.training import checkpoints as checkpoint
 from ntire_sr.training.loop import train
-from ntire_sr.training.run_config import plan_of_run, plan_resumed, plan_training
+from ntire_sr.training.run_config import load_run_config, make_run_config, resume_run_config
 from ntire_sr.training.status import is_finished
 
 
@@ -33,32 +33,32 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 def test_a_run_leaves_configuration_log_weights_and_the_last_two_checkpoints(tmp_path):
     run = RunFolder(tmp_path)
-    outcome = train(plan_training({**TINIEST, "steps": 4}), run)
-    assert (outcome.why, outcome.steps_done) == ("finished", 4)
+    result = train(make_run_config({**TINIEST, "steps": 4}), run)
+    assert (result.stop_reason, result.steps_done) == ("finished", 4)
     assert [step for step, _ in checkpoint.saved_steps(run.checkpoints)] == [4, 3]
     lines = [json.loads(line) for line in run.log.read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
-    assert plan_of_run(run) == plan_training({**TINIEST, "steps": 4})
+    assert load_run_config(run) == make_run_config({**TINIEST, "steps": 4})
     assert not list(tmp_path.rglob("*.part"))
 
 
 def test_a_run_that_was_stopped_and_resumed_is_the_uninterrupted_one_bit_for_bit(tmp_path):
     straight, parts = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "parts")
-    plan = plan_training({**TINIEST, "steps": 5})
-    train(plan, straight)
+    run_config = make_run_config({**TINIEST, "steps": 5})
+    train(run_config, straight)
     # the time limit ends the first call after its first step
-    train(plan_training({**TINIEST, "steps": 5, "max_minutes": 1e-9}), parts)
-    assert not is_finished(parts, plan.config.steps)
-    outcome = train(plan_resumed(parts, {"max_minutes": 0}), parts, resume=True)
-    assert outcome.why == "finished"
+    train(make_run_config({**TINIEST, "steps": 5, "max_minutes": 1e-9}), parts)
+    assert not is_finished(parts, run_config.config.steps)
+    result = train(resume_run_config(parts, {"max_minutes": 0}), parts, resume=True)
+    assert result.stop_reason == "finished"
     assert same(weights(straight), weights(parts))
     assert [json.loads(line)["step"] for line in parts.log.read_text().splitlines()] == [1, 2, 3, 4, 5]
 
 
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
-    plan = plan_training({**TINIEST, "steps": 30, "max_minutes": 0})
+    run_config = make_run_config({**TINIEST, "steps": 30, "max_minutes": 0})
     straight, killed = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "killed")
-    train(plan, straight)
+    train(run_config, straight)
     words = [
         sys.executable, "-m", "ntire_sr", "train", "--run", str(killed.path), *TINIEST_WORDS, "--resume", "--max-minutes", "0"
     ]  # fmt: skip
@@ -74,7 +74,7 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
     process.kill()
     process.communicate()
     assert 1 <= checkpoint.saved_steps(killed.checkpoints)[0][0] < 30, "the run was killed under way"
-    train(plan_resumed(killed, {}), killed, resume=True)
+    train(resume_run_config(killed, {}), killed, resume=True)
     assert same(weights(straight), weights(killed))
 
 
@@ -106,118 +106,118 @@ def test_sigterm_ends_a_run_with_a_checkpoint_and_exit_code_0(tmp_path):
 
 def test_resuming_before_the_first_checkpoint_starts_and_after_the_last_one_does_nothing(tmp_path):
     run = RunFolder(tmp_path)
-    plan = plan_training(TINIEST)
-    assert train(plan, run, resume=True).steps_done == 2
+    run_config = make_run_config(TINIEST)
+    assert train(run_config, run, resume=True).steps_done == 2
     before = run.weights.stat().st_mtime_ns
-    assert is_finished(run, plan.config.steps)
-    assert train(plan_resumed(run, {}), run, resume=True).why == "finished"
+    assert is_finished(run, run_config.config.steps)
+    assert train(resume_run_config(run, {}), run, resume=True).stop_reason == "finished"
     assert run.weights.stat().st_mtime_ns == before
 
 
 def test_an_existing_run_is_never_overwritten(tmp_path):
     run = RunFolder(tmp_path)
-    train(plan_training(TINIEST), run)
+    train(make_run_config(TINIEST), run)
     with pytest.raises(WrongUse, match="already holds a run\n  try: add --resume"):
-        train(plan_training(TINIEST), run)
+        train(make_run_config(TINIEST), run)
 
 
 def test_a_resumed_run_may_take_longer_but_not_become_another(tmp_path):
     run = RunFolder(tmp_path)
-    train(plan_training(TINIEST), run)
-    plan = plan_resumed(run, {"steps": "3", "checkpoint_every": 5, "gamma": "0.4"})
-    assert (plan.config.steps, plan.config.checkpoint_every) == (3, 5)
-    assert train(plan, run, resume=True).steps_done == 3
+    train(make_run_config(TINIEST), run)
+    run_config = resume_run_config(run, {"steps": "3", "checkpoint_every": 5, "gamma": "0.4"})
+    assert (run_config.config.steps, run_config.config.checkpoint_every) == (3, 5)
+    assert train(run_config, run, resume=True).steps_done == 3
     with pytest.raises(WrongUse, match=r"was started with gamma=0\.4, not 0\.3"):
-        plan_resumed(run, {"gamma": "0.3"})
+        resume_run_config(run, {"gamma": "0.3"})
     with pytest.raises(WrongUse, match="try: gamma"):
-        plan_resumed(run, {"gama": "0.3"})
+        resume_run_config(run, {"gama": "0.3"})
 
 
 def test_a_run_does_not_go_on_with_other_photographs(tmp_path):
     write_png(tmp_path / "hr" / "a.png", np.zeros((64, 64, 3), np.uint8))
     run = RunFolder(tmp_path / "run")
     values = {**TINIEST, "hr": str(tmp_path / "hr"), "validation": "none", "cache": "none"}
-    train(plan_training(values), run)
+    train(make_run_config(values), run)
     write_png(tmp_path / "hr" / "a.png", np.ones((64, 64, 3), np.uint8))
     with pytest.raises(WrongUse, match=r"not those that the run in .* was started with"):
-        train(plan_resumed(run, {"steps": 3}), run, resume=True)
+        train(resume_run_config(run, {"steps": 3}), run, resume=True)
 
 
 def test_a_damaged_newest_checkpoint_is_passed_over_and_said(tmp_path, capsys):
     run = RunFolder(tmp_path)
-    plan = plan_training({**TINIEST, "steps": 3})
-    train(plan, run)
+    run_config = make_run_config({**TINIEST, "steps": 3})
+    train(run_config, run)
     expected = weights(run)
     newest = checkpoint.saved_steps(run.checkpoints)[0][1]
     newest.write_bytes(newest.read_bytes()[:100])
     run.weights.unlink()
-    train(plan, run, resume=True)
+    train(run_config, run, resume=True)
     assert "passed over" in capsys.readouterr().err
     assert same(weights(run), expected)
     for _, path in checkpoint.saved_steps(run.checkpoints):
         path.write_bytes(b"")
     with pytest.raises(Failure, match="no checkpoint can be read"):
-        train(plan, run, resume=True)
+        train(run_config, run, resume=True)
 
 
 def test_a_failed_save_is_an_error_and_keeps_the_earlier_checkpoints(tmp_path, monkeypatch):
     run = RunFolder(tmp_path)
-    train(plan_training(TINIEST), run)
+    train(make_run_config(TINIEST), run)
 
     def full(handle):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(Failure, match="No space left"):
-        train(plan_resumed(run, {"steps": 4}), run, resume=True)
+        train(resume_run_config(run, {"steps": 4}), run, resume=True)
     monkeypatch.undo()
     assert checkpoint.load_checkpoint(run.checkpoints)[0] == 2
 
 
 def test_a_diverged_training_stops_with_its_step(tmp_path):
     with pytest.raises(Failure, match="training has diverged"):
-        train(plan_training({**TINIEST, "steps": 50, "learning_rate": 1e30}), RunFolder(tmp_path))
+        train(make_run_config({**TINIEST, "steps": 50, "learning_rate": 1e30}), RunFolder(tmp_path))
 
 
 def test_a_training_begins_with_what_fits_of_other_weights_also_of_another_scale(tmp_path, capsys):
     first, same_again, larger = (RunFolder(tmp_path / name) for name in ("first", "same", "larger"))
-    train(plan_training(TINIEST), first)
+    train(make_run_config(TINIEST), first)
     values = {**TINIEST, "learning_rate": 1e-12, "average": 0.0, "start_from": str(first.weights)}
-    train(plan_training(values), same_again)
+    train(make_run_config(values), same_again)
     assert all(
         torch.allclose(value, weights(same_again)[name], atol=1e-8) for name, value in weights(first).items()
     )
     assert same_again.weights.read_bytes().count(b"start_from_sha256") == 1
-    train(plan_training({**values, "scale": 8, "steps": 1}), larger)
+    train(make_run_config({**values, "scale": 8, "steps": 1}), larger)
     assert all(
         torch.allclose(value, weights(larger)[name], atol=1e-8) for name, value in weights(first).items()
     )
     count = len(weights(first))
     assert capsys.readouterr().err.count(f"begun with {count} of the {count} tensors") == 2
     first.weights.unlink()  # a run that goes on needs it no more
-    assert train(plan_resumed(larger, {"steps": 2}), larger, resume=True).steps_done == 2
+    assert train(resume_run_config(larger, {"steps": 2}), larger, resume=True).steps_done == 2
     assert larger.weights.read_bytes().count(b"start_from_sha256") == 1
 
 
 def test_weights_that_a_training_cannot_begin_with_are_refused(tmp_path):
     run, other = RunFolder(tmp_path / "first"), RunFolder(tmp_path / "other")
-    train(plan_training(TINIEST), run)
+    train(make_run_config(TINIEST), run)
     strange = tmp_path / "strange.safetensors"
-    save_weights(strange, "srgan", 4, plan_training(TINIEST).settings, {"head": torch.zeros(1)}, {})
+    save_weights(strange, "srgan", 4, make_run_config(TINIEST).settings, {"head": torch.zeros(1)}, {})
     for changes, said in (
         ({"start_from": str(tmp_path / "absent")}, "there are no weights at"),
         ({"start_from": str(strange)}, "no tensor of .* fits"),
         ({"start_from": str(run.weights), "model": "stochastic"}, "holds weights of srgan, not of stochastic"),
     ):
         with pytest.raises(WrongUse, match=said):
-            train(plan_training({**TINIEST, **changes}), other)
+            train(make_run_config({**TINIEST, **changes}), other)
 
 
 def test_two_seeds_give_two_generators_and_one_seed_gives_one(tmp_path):
     found = []
     for number, seed in enumerate((1, 1, 2)):
         run = RunFolder(tmp_path / str(number))
-        train(plan_training({**TINIEST, "seed": seed}), run)
+        train(make_run_config({**TINIEST, "seed": seed}), run)
         found.append(weights(run))
     assert same(found[0], found[1])
     assert not same(found[0], found[2])
@@ -227,7 +227,7 @@ def test_training_does_not_disturb_the_callers_random_numbers(tmp_path):
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    train(plan_training(TINIEST), RunFolder(tmp_path))
+    train(make_run_config(TINIEST), RunFolder(tmp_path))
     assert torch.equal(torch.rand(1), expected)
 
 
@@ -235,37 +235,37 @@ def test_cuda_is_refused_where_there_is_none(tmp_path):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(WrongUse, match="this torch sees no CUDA GPU"):
-        train(plan_training({**TINIEST, "device": "cuda"}), RunFolder(tmp_path))
+        train(make_run_config({**TINIEST, "device": "cuda"}), RunFolder(tmp_path))
 
 
 def test_what_auto_stood_for_is_kept_when_a_run_goes_on(tmp_path, squeezenet, monkeypatch):
     straight, parts = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "parts")
     auto = {**TINIEST, "features": "auto", "steps": 3}
-    train(plan_training(auto), straight)
-    train(plan_training({**auto, "max_minutes": 1e-9}), parts)
-    assert plan_of_run(parts).settings.features == "filters"
+    train(make_run_config(auto), straight)
+    train(make_run_config({**auto, "max_minutes": 1e-9}), parts)
+    assert load_run_config(parts).settings.features == "filters"
     monkeypatch.setenv("NTIRE_SR_FEATURE_WEIGHTS", str(squeezenet))
-    train(plan_resumed(parts, {"max_minutes": 0}), parts, resume=True)
+    train(resume_run_config(parts, {"max_minutes": 0}), parts, resume=True)
     assert same(weights(straight), weights(parts))
 
 
 def test_checkpoints_without_a_configuration_still_count_as_a_run(tmp_path):
     run = RunFolder(tmp_path)
-    train(plan_training(TINIEST), run)
+    train(make_run_config(TINIEST), run)
     run.config.unlink()
     with pytest.raises(WrongUse, match="already holds a run"):
-        train(plan_training(TINIEST), run)
+        train(make_run_config(TINIEST), run)
     with pytest.raises(WrongUse, match="belong to a run with channels=4"):
-        train(plan_training({**TINIEST, "channels": 8}), run, resume=True)
-    assert train(plan_training({**TINIEST, "steps": 3}), run, resume=True).steps_done == 3
+        train(make_run_config({**TINIEST, "channels": 8}), run, resume=True)
+    assert train(make_run_config({**TINIEST, "steps": 3}), run, resume=True).steps_done == 3
 
 
 def test_half_a_line_of_the_log_or_bytes_that_are_no_text_do_not_stop_a_resume(tmp_path):
     run = RunFolder(tmp_path)
-    train(plan_training(TINIEST), run)
+    train(make_run_config(TINIEST), run)
     with open(run.log, "ab") as file:
         file.write(b'{"step": 3, "lo\xff')
-    train(plan_resumed(run, {"steps": 3}), run, resume=True)
+    train(resume_run_config(run, {"steps": 3}), run, resume=True)
     assert [json.loads(line)["step"] for line in run.log.read_text().splitlines()] == [1, 2, 3]
 
 
@@ -273,58 +273,58 @@ def test_a_run_goes_on_from_another_folder(tmp_path, monkeypatch, photograph):
     write_png(tmp_path / "data" / "a.png", photograph)
     monkeypatch.chdir(tmp_path)
     run = RunFolder(tmp_path / "run")
-    train(plan_training({**TINIEST, "hr": "data"}), run)
+    train(make_run_config({**TINIEST, "hr": "data"}), run)
     monkeypatch.chdir(tmp_path / "data")
-    assert train(plan_resumed(run, {"steps": 3}), run, resume=True).steps_done == 3
+    assert train(resume_run_config(run, {"steps": 3}), run, resume=True).steps_done == 3
 
 
 def test_a_run_says_where_decoded_images_are_and_goes_on_without_the_cache(tmp_path, capsys, photograph):
     write_png(tmp_path / "data" / "a.png", photograph)
     straight, parts = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "parts")
     values = {**TINIEST, "hr": str(tmp_path / "data"), "steps": 3}
-    train(plan_training({**values, "cache": str(tmp_path / "cache")}), straight)
+    train(make_run_config({**values, "cache": str(tmp_path / "cache")}), straight)
     assert f"decoded images: in the cache {tmp_path / 'cache'}" in capsys.readouterr().err
-    train(plan_training({**values, "max_minutes": 1e-9}), parts)
-    train(plan_resumed(parts, {"max_minutes": 0, "cache": "none"}), parts, resume=True)
+    train(make_run_config({**values, "max_minutes": 1e-9}), parts)
+    train(resume_run_config(parts, {"max_minutes": 0, "cache": "none"}), parts, resume=True)
     assert "decoded images: in memory" in capsys.readouterr().err
     assert same(weights(straight), weights(parts))
 
 
 def test_the_log_holds_the_share_of_time_that_the_loop_waited_for_batches(tmp_path):
     run = RunFolder(tmp_path)
-    train(plan_training(TINIEST), run)
+    train(make_run_config(TINIEST), run)
     lines = [json.loads(line) for line in run.log.read_text().splitlines()]
     assert all(0 < line["loader_share"] < 1 for line in lines)
 
 
 def test_a_checkpoint_from_before_a_setting_was_there_goes_on(tmp_path):
     run = RunFolder(tmp_path)
-    plan = plan_training(TINIEST)
-    train(plan, run)
+    run_config = make_run_config(TINIEST)
+    train(run_config, run)
     step, path = checkpoint.saved_steps(run.checkpoints)[0]
     state = torch.load(path, weights_only=True)
     for name in ("sharp", "cache"):
         del state["plan"][name]
     checkpoint.save_checkpoint(run.checkpoints, step, state)
-    assert train(plan_resumed(run, {"steps": 3}), run, resume=True).steps_done == 3
+    assert train(resume_run_config(run, {"steps": 3}), run, resume=True).steps_done == 3
 
 
 def test_weights_know_the_digest_of_their_images(tmp_path):
     from safetensors import safe_open
 
-    from ntire_sr.data.patches import Photographs
+    from ntire_sr.data.patches import PatchDataset
 
     run = RunFolder(tmp_path)
-    train(plan_training(TINIEST), run)
+    train(make_run_config(TINIEST), run)
     with safe_open(run.weights, "pt") as file:
         facts = json.loads(file.metadata()["facts"])
-    assert facts["data_sha256"] == Photographs(None, 32, 4).digest
+    assert facts["data_sha256"] == PatchDataset(None, 32, 4).digest
 
 
 def test_names_of_div2k_validation_among_the_training_images_are_said(tmp_path, photograph, capfd):
     for name in ("0801.png", "0002.png"):
         write_png(tmp_path / "hr" / name, photograph)
-    train(plan_training({**TINIEST, "hr": str(tmp_path / "hr")}), RunFolder(tmp_path / "run"))
+    train(make_run_config({**TINIEST, "hr": str(tmp_path / "hr")}), RunFolder(tmp_path / "run"))
     assert "1 image named as DIV2K's validation or test (0801.png)" in capfd.readouterr().err
 
 
@@ -332,12 +332,12 @@ def test_weights_carry_the_figures_of_the_last_look_also_behind_a_resume(tmp_pat
     write_png(tmp_path / "val" / "a.png", photograph)
     run = RunFolder(tmp_path / "run")
     values = {**TINIEST, "validation": str(tmp_path / "val"), "validate_every": 2, "steps": 3}
-    train(plan_training({**values, "max_minutes": 1e-9}), run)
+    train(make_run_config({**values, "max_minutes": 1e-9}), run)
     assert facts(run)["metrics"] == {}
-    train(plan_resumed(run, {"max_minutes": 0, "steps": 2}), run, resume=True)
+    train(resume_run_config(run, {"max_minutes": 0, "steps": 2}), run, resume=True)
     metrics = facts(run)["metrics"]
     assert metrics["step"] == 2 and metrics["val_lr_psnr_worst"] >= 50
-    train(plan_resumed(run, {"steps": 2, "checkpoint_every": 1}), run, resume=True)
+    train(resume_run_config(run, {"steps": 2, "checkpoint_every": 1}), run, resume=True)
     assert facts(run)["metrics"] == metrics
 
 

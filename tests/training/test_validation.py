@@ -12,14 +12,14 @@ from rich.console import Console
 from ntire_sr.core.errors import WrongUse
 from ntire_sr.core.images import read_image, to_tensor, write_png
 from ntire_sr.core.layout import RunFolder
-from ntire_sr.data.patches import Photographs
+from ntire_sr.data.patches import PatchDataset
 from ntire_sr.models.bicubic import Bicubic
 from ntire_sr.training import validation as module
-from ntire_sr.training.logger import Journal
+from ntire_sr.training.logger import RunLogger
 from ntire_sr.training.loop import train
-from ntire_sr.training.monitor import SETTLED, Watch
-from ntire_sr.training.run_config import plan_resumed, plan_training
-from ntire_sr.training.validation import SIDE, Validation, open_validation
+from ntire_sr.training.monitor import SETTLED, LossMonitor
+from ntire_sr.training.run_config import make_run_config, resume_run_config
+from ntire_sr.training.validation import SIDE, Validator, open_validator
 
 CPU = torch.device("cpu")
 
@@ -43,7 +43,7 @@ def test_equal_samples_have_no_spread_and_bicubic_is_nearly_consistent_before_pr
     photograph, monkeypatch
 ):
     monkeypatch.setattr(module, "locate", away)
-    figures = Validation([crop(photograph)], "", 4, CPU).look(Bicubic(4)).figures
+    figures = Validator([crop(photograph)], "", 4, CPU).run(Bicubic(4)).figures
     assert figures["val_s_4_mse"] == 0 and figures["val_r_pixels"] == 0
     assert 25 < figures["val_lr_psnr_network"] < 45
     assert figures["val_lr_psnr_unrounded"] > 100
@@ -57,15 +57,15 @@ def away(network):
 
 def test_noise_shows_in_spread_and_diversity_and_a_look_does_not_change(photograph, monkeypatch):
     monkeypatch.setattr(module, "locate", away)
-    made = Validation([crop(photograph)], "", 4, CPU)
-    one, again = made.look(Noisy(4)), made.look(Noisy(4))
+    made = Validator([crop(photograph)], "", 4, CPU)
+    one, again = made.run(Noisy(4)), made.run(Noisy(4))
     assert one.figures == again.figures and np.array_equal(one.preview, again.preview)
     assert one.figures["val_r_pixels"] > 0.3 and one.figures["val_s_4_mse"] > 3
 
 
 def test_with_alexnet_the_figures_are_those_of_score(photograph, alexnet, monkeypatch):
     monkeypatch.setenv("NTIRE_SR_LPIPS_WEIGHTS", str(alexnet))
-    figures = Validation([crop(photograph)], "", 4, CPU).look(Noisy(4)).figures
+    figures = Validator([crop(photograph)], "", 4, CPU).run(Noisy(4)).figures
     assert 0.05 < figures["val_lpips"] < 0.8
     assert 0 < figures["val_s_4"] < 60
     assert 0 < figures["val_r"] < 3
@@ -74,7 +74,7 @@ def test_with_alexnet_the_figures_are_those_of_score(photograph, alexnet, monkey
 def test_a_preview_shows_lr_two_samples_their_deviation_and_hr(photograph, monkeypatch):
     monkeypatch.setattr(module, "locate", away)
     hr = crop(photograph)
-    preview = Validation([hr, hr], "", 4, CPU).look(Noisy(4)).preview
+    preview = Validator([hr, hr], "", 4, CPU).run(Noisy(4)).preview
     height, width = photograph.shape[:2]
     assert preview.shape == (2 * SIDE, 5 * SIDE, 3)
     columns = [preview[:height, index * SIDE : index * SIDE + width] for index in range(5)]
@@ -96,26 +96,26 @@ def folder_of(tmp_path, count: int, photograph: np.ndarray):
 
 def test_what_is_looked_at_is_left_out_of_training(tmp_path, photograph):
     folder = folder_of(tmp_path, 16, photograph)
-    photographs = Photographs(folder, 32, 4, leave_out=2)
+    photographs = PatchDataset(folder, 32, 4, leave_out=2)
     assert photographs.left_out == [4, 12] and len(photographs.paths) == 14
     drawn = {place.image for step in range(40) for place in photographs.places(8, 0, step)}
     assert drawn == set(range(16)) - {4, 12}
-    made = open_validation("auto", photographs, 4, CPU)
+    made = open_validator("auto", photographs, 4, CPU)
     assert "2 photographs that are left out" in made.described and len(made.hr) == 2
-    few = Photographs(folder, 32, 4, leave_out=3)
+    few = PatchDataset(folder, 32, 4, leave_out=3)
     assert not few.left_out and len(few.paths) == 16
-    assert "embedded in scikit-image" in open_validation("auto", few, 4, CPU).described
+    assert "embedded in scikit-image" in open_validator("auto", few, 4, CPU).described
 
 
 def test_a_folder_of_ones_own_is_looked_at_and_a_wrong_one_refused(tmp_path, photograph):
-    photographs = Photographs(folder_of(tmp_path, 9, photograph), 32, 4)
-    assert len(open_validation(str(tmp_path / "hr"), photographs, 4, CPU).hr) == module.IMAGES
-    assert open_validation(None, photographs, 4, CPU) is None
+    photographs = PatchDataset(folder_of(tmp_path, 9, photograph), 32, 4)
+    assert len(open_validator(str(tmp_path / "hr"), photographs, 4, CPU).hr) == module.IMAGES
+    assert open_validator(None, photographs, 4, CPU) is None
     write_png(tmp_path / "small" / "a.png", photograph[:20, :20].copy())
     with pytest.raises(WrongUse, match="has 32 x 32 pixels"):
-        open_validation(str(tmp_path / "small"), photographs, 4, CPU)
+        open_validator(str(tmp_path / "small"), photographs, 4, CPU)
     with pytest.raises(WrongUse, match="does not exist"):
-        open_validation(str(tmp_path / "absent"), photographs, 4, CPU)
+        open_validator(str(tmp_path / "absent"), photographs, 4, CPU)
 
 
 def test_a_run_writes_previews_and_figures_and_a_resumed_one_the_same(tmp_path, photograph):
@@ -123,12 +123,12 @@ def test_a_run_writes_previews_and_figures_and_a_resumed_one_the_same(tmp_path, 
     write_png(folder / "a.png", photograph)
     values = {**TINIEST, "steps": 5, "validation": str(folder), "validate_every": 2, "checkpoint_every": 3}
     straight, parts = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "parts")
-    train(plan_training(values), straight)
-    train(plan_training({**values, "steps": 5}), parts)
+    train(make_run_config(values), straight)
+    train(make_run_config({**values, "steps": 5}), parts)
     # as if it had been killed behind step 4, whose preview is newer than the last whole checkpoint
     (parts.checkpoints / "step_000000005.pt").unlink()
     (parts.previews / "000000005.png").unlink()
-    train(plan_resumed(parts, {}), parts, resume=True)
+    train(resume_run_config(parts, {}), parts, resume=True)
     for run in (straight, parts):
         assert sorted(path.name for path in run.previews.iterdir()) == [f"{n:09d}.png" for n in (2, 4, 5)]
         looks = [line for line in lines(run) if "val_r_pixels" in line]
@@ -142,35 +142,35 @@ def lines(run: RunFolder) -> list[dict]:
 
 
 def test_ignored_noise_and_a_collapsed_discriminator_are_said_once_and_again_when_they_come_back():
-    watch = Watch()
-    said = [text for _ in range(3 * SETTLED) for text in watch.heard({"r_features": 0.1})]
+    monitor = LossMonitor()
+    said = [text for _ in range(3 * SETTLED) for text in monitor.update({"r_features": 0.1})]
     assert len(said) == 1 and "the noise is being ignored" in said[0] and "0.10" in said[0]
-    assert not [text for _ in range(400) for text in watch.heard({"r_features": 0.9})]
-    assert len([text for _ in range(800) for text in watch.heard({"r_features": 0.05})]) == 1
+    assert not [text for _ in range(400) for text in monitor.update({"r_features": 0.9})]
+    assert len([text for _ in range(800) for text in monitor.update({"r_features": 0.05})]) == 1
     for right, word in ((0.5, "guessing"), (1.0, "won")):
-        watch = Watch()
-        said = [text for _ in range(SETTLED) for text in watch.heard({"discriminator_right": right})]
+        monitor = LossMonitor()
+        said = [text for _ in range(SETTLED) for text in monitor.update({"discriminator_right": right})]
         assert len(said) == 1 and word in said[0]
-    watch = Watch()
+    monitor = LossMonitor()
     healthy = {"r_features": 0.8, "discriminator_right": 0.75, "loss": 1.0}
-    assert not [text for _ in range(2 * SETTLED) for text in watch.heard(healthy)]
-    assert not [text for _ in range(SETTLED - 1) for text in Watch().heard({"r_features": 0.0})]
+    assert not [text for _ in range(2 * SETTLED) for text in monitor.update(healthy)]
+    assert not [text for _ in range(SETTLED - 1) for text in LossMonitor().update({"r_features": 0.0})]
 
 
-def test_a_watch_minds_no_nan_and_goes_on_as_if_it_had_never_stopped():
-    watch = Watch()
-    assert not [text for _ in range(2 * SETTLED) for text in watch.heard({"r_features": math.nan})]
-    assert not [text for _ in range(SETTLED - 1) for text in watch.heard({"r_features": 0.1})]
-    other = Watch()
-    other.restore(json.loads(json.dumps(watch.state())))
-    assert len(other.heard({"r_features": 0.1})) == len(watch.heard({"r_features": 0.1})) == 1
-    assert not other.heard({"r_features": 0.1})
+def test_a_monitor_minds_no_nan_and_goes_on_as_if_it_had_never_stopped():
+    monitor = LossMonitor()
+    assert not [text for _ in range(2 * SETTLED) for text in monitor.update({"r_features": math.nan})]
+    assert not [text for _ in range(SETTLED - 1) for text in monitor.update({"r_features": 0.1})]
+    other = LossMonitor()
+    other.load_state_dict(json.loads(json.dumps(monitor.state_dict())))
+    assert len(other.update({"r_features": 0.1})) == len(monitor.update({"r_features": 0.1})) == 1
+    assert not other.update({"r_features": 0.1})
 
 
 def test_a_remark_is_in_the_log_of_the_run(tmp_path):
     run = RunFolder(tmp_path)
     console = Console(quiet=True)
-    Journal(run, console, tensorboard=False, step=0).say(7, "something")
+    RunLogger(run, console, tensorboard=False, step=0).log_remark(7, "something")
     assert lines(run) == [{"step": 7, "remark": "something"}]
 
 
@@ -183,11 +183,11 @@ def test_tensorboard_gets_the_figures_and_previews_and_its_absence_is_explained(
     write_png(tmp_path / "val" / "a.png", photograph)
     run = RunFolder(tmp_path / "run")
     values = {**TINIEST, "validation": str(tmp_path / "val"), "tensorboard": "true", "validate_every": 2}
-    train(plan_training(values), run)
+    train(make_run_config(values), run)
     board = EventAccumulator(str(run.tensorboard))
     board.Reload()
     assert [event.step for event in board.Scalars("loss")] == [1, 2]
     assert [event.step for event in board.Images("preview")] == [2]
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     with pytest.raises(WrongUse, match="needs TensorBoard"):
-        train(plan_training(values), RunFolder(tmp_path / "other"))
+        train(make_run_config(values), RunFolder(tmp_path / "other"))

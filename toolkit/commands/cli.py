@@ -37,7 +37,7 @@ for command in (train, generate, score, fit_niqe, downscale, data, demo, doctor,
 
 def main() -> None:
     """Run the command and turn failures into a message and an exit code."""
-    from ntire_sr.core.files import explain
+    from ntire_sr.core.files import failure_from_os_error
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -62,7 +62,7 @@ def main() -> None:
             raise
         code = _fail(str(Failure("out of memory", "a smaller batch, patch or network, smaller images, or more memory")), 1)
     except OSError as error:
-        code = _fail(str(explain(error, f"{error.filename or 'the operating system refused'}")), 1)
+        code = _fail(str(failure_from_os_error(error, f"{error.filename or 'the operating system refused'}")), 1)
     except MemoryError:
         code = _fail(str(Failure("out of memory", "smaller images, fewer threads, or a machine with more memory")), 1)
     sys.exit(code if isinstance(code, int) else 0)

@@ -17,12 +17,12 @@ from ntire_sr.core.pretrained import ALEXNET, NotFound, find
 from ntire_sr.core.progress import Bar
 from ntire_sr.data.lr_images import write_validation
 from ntire_sr.evaluation.report import print_table
-from ntire_sr.evaluation.score_folder import Measured, measure
-from ntire_sr.models.registry import SHIPPED_MODEL, Loaded, load_generator
-from ntire_sr.sampling.generate import Drawn, Request, generate
-from ntire_sr.submission.package import PackRequest, pack
+from ntire_sr.evaluation.score_folder import FolderScore, measure
+from ntire_sr.models.registry import SHIPPED_MODEL, LoadedModel, load_generator
+from ntire_sr.sampling.generate import GenerateResult, Request, generate
+from ntire_sr.submission.package import PackageRequest, pack
 from ntire_sr.training.loop import train
-from ntire_sr.training.run_config import plan_resumed, plan_training
+from ntire_sr.training.run_config import make_run_config, resume_run_config
 from ntire_sr.training.status import is_finished
 
 
@@ -57,13 +57,13 @@ def demonstrate(
 
     say("1/4 train")
     values = {"steps": steps, "max_minutes": max_minutes, "device": device}
-    plan = plan_resumed(folder, values) if folder.config.exists() else plan_training(values)
-    if is_finished(folder, plan.config.steps):
-        say(f"kept: {folder.weights} ({plan.config.steps} steps)")
+    run_config = resume_run_config(folder, values) if folder.config.exists() else make_run_config(values)
+    if is_finished(folder, run_config.config.steps):
+        say(f"kept: {folder.weights} ({run_config.config.steps} steps)")
     else:
-        outcome = train(plan, folder, resume=True)
-        assert outcome  # there is one process only
-        say(f"weights: {outcome.weights} ({outcome.steps_done} of {outcome.steps} steps)")
+        result = train(run_config, folder, resume=True)
+        assert result  # there is one process only
+        say(f"weights: {result.weights} ({result.steps_done} of {result.steps} steps)")
 
     say(f"2/4 generate --samples {samples}")
     chosen = choose_device(device)
@@ -87,7 +87,7 @@ def demonstrate(
 
     say("4/4 package")
     with Bar("check") as done:
-        packed = pack(PackRequest(folder.samples, folder.archive, run=folder.path), done)
+        packed = pack(PackageRequest(folder.samples, folder.archive, run=folder.path), done)
     for name, found in measured:
         say(f"\n{name}:")
         print_table(found.score, console, found.lpips_missing)
@@ -102,7 +102,7 @@ def demonstrate(
         )
 
 
-def _draw(request: Request, loaded: Loaded, device: torch.device) -> Drawn:
+def _draw(request: Request, loaded: LoadedModel, device: torch.device) -> GenerateResult:
     earlier = load_manifest(request.out)
     # samples of other weights, after a longer training or with a newer version, are of no use
     stale = earlier is not None and earlier.settings.weights_sha256 != loaded.weights_sha256
@@ -110,7 +110,7 @@ def _draw(request: Request, loaded: Loaded, device: torch.device) -> Drawn:
         return generate(replace(request, overwrite=stale), loaded, device, done)
 
 
-def _score(hr: Path, place: RunFolder, device: str, missing: NotFound | None) -> Measured:
+def _score(hr: Path, place: RunFolder, device: str, missing: NotFound | None) -> FolderScore:
     with Bar("score") as done:
         found = measure(
             hr,

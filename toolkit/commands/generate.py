@@ -32,20 +32,20 @@ def generate(lr: Path | None, out: Path | None, weights: str | None, scale: str 
     interrupted call goes on. torchrun spreads the images over processes and machines.
     """
     from ntire_sr.core.device import choose_device
-    from ntire_sr.core.distributed import place_among_processes
+    from ntire_sr.core.distributed import rank_and_world_size
     from ntire_sr.core.progress import Bar
     from ntire_sr.data.lr_images import write_validation
     from ntire_sr.models.registry import SHIPPED_MODEL, load_generator
     from ntire_sr.sampling.default_weights import default_weights
     from ntire_sr.sampling.generate import Request, parse_only, parse_tile
     from ntire_sr.sampling.generate import generate as draw_samples
-    from ntire_sr.training.status import state_of_run
+    from ntire_sr.training.status import run_state
 
     folder = RunFolder(run)
     chosen = choose_device(device)
     if weights is None:
         bare = click.get_current_context().get_parameter_source("run") is ParameterSource.DEFAULT
-        state = state_of_run(folder) if bare else "finished"
+        state = run_state(folder) if bare else "finished"
         weights, note = default_weights(folder, state)
         if note:
             click.echo(note, err=True)
@@ -57,7 +57,7 @@ def generate(lr: Path | None, out: Path | None, weights: str | None, scale: str 
     if loaded.weights:
         where = "that come with the package: " if weights == SHIPPED_MODEL else ""
         described += f", weights {where}{loaded.weights} ({(loaded.weights_sha256 or '')[:12]}, {loaded.facts.get('step', '?')} steps)"
-    number, count = place_among_processes()
+    number, count = rank_and_world_size()
     by = f" by process {number + 1} of {count}" if count > 1 else ""
     click.echo(f"{drawn.written} samples written, {drawn.kept} kept{by}, in {request.out}")
     if count > 1 and not drawn.complete:

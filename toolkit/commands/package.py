@@ -33,10 +33,10 @@ def package(sr: Path | None, out: Path | None, run: Path, max_size: str | None, 
     from ntire_sr.core.progress import Bar
     from ntire_sr.submission.check import worst_in_words
     from ntire_sr.submission.editions import parse_size
-    from ntire_sr.submission.package import PackRequest, pack
+    from ntire_sr.submission.package import PackageRequest, pack
 
     folder = RunFolder(run)
-    request = PackRequest(sr or folder.samples, out or folder.archive, max_size=parse_size(max_size) if max_size else None, run=folder.path, **options)
+    request = PackageRequest(sr or folder.samples, out or folder.archive, max_size=parse_size(max_size) if max_size else None, run=folder.path, **options)
     with Bar("check") as done:
         packed = pack(request, done)
     click.echo(f"{plural(packed.files, 'sample')}, {worst_in_words(packed.worst_db)}, {packed.bytes / 1e6:.1f} MB")

@@ -36,7 +36,7 @@ def score(hr: Path | None, sr: Path | None, out: Path | None, run: Path, scale: 
     """
     import json
 
-    from ntire_sr.core.files import finite
+    from ntire_sr.core.files import json_safe
     from ntire_sr.core.progress import Tasks
     from ntire_sr.evaluation.report import print_table
     from ntire_sr.evaluation.score_folder import measure
@@ -50,7 +50,7 @@ def score(hr: Path | None, sr: Path | None, out: Path | None, run: Path, scale: 
     if measured is None:  # one of torchrun's other processes
         return
     if as_json:
-        click.echo(json.dumps(finite(measured.score.as_json() | {"lpips_missing": measured.lpips_missing, "out": str(measured.out)}), indent=1))
+        click.echo(json.dumps(json_safe(measured.score.as_json() | {"lpips_missing": measured.lpips_missing, "out": str(measured.out)}), indent=1))
     else:
         if measured.kept:
             click.echo(f"{measured.kept} of {len(measured.score.images)} images had been measured before; their figures were kept")

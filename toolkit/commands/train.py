@@ -31,7 +31,7 @@ def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **opti
     from ntire_sr.core.errors import require
     from ntire_sr.core.settings import parse_words
     from ntire_sr.training.loop import train as run_training
-    from ntire_sr.training.run_config import plan_resumed, plan_training
+    from ntire_sr.training.run_config import make_run_config, resume_run_config
     from ntire_sr.training.status import is_finished, saved_steps
 
     values: dict[str, Any] = dict(parse_words(words))
@@ -41,18 +41,18 @@ def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **opti
             values[name] = str(value) if isinstance(value, Path) else value
     folder = RunFolder(run)
     goes_on = resume and folder.config.exists()
-    plan = plan_resumed(folder, values) if goes_on else plan_training(values)
+    run_config = resume_run_config(folder, values) if goes_on else make_run_config(values)
     if dry_run:
-        click.echo(json.dumps(plan.as_json(), indent=1))
+        click.echo(json.dumps(run_config.as_json(), indent=1))
         return
-    if goes_on and is_finished(folder, plan.config.steps):
+    if goes_on and is_finished(folder, run_config.config.steps):
         click.echo(f"{run} is finished: {saved_steps(folder.checkpoints)[0][0]} steps, weights in {folder.weights}")
         return
-    outcome = run_training(plan, folder, resume)
-    if outcome is None:  # one of torchrun's other processes
+    result = run_training(run_config, folder, resume)
+    if result is None:  # one of torchrun's other processes
         return
-    if outcome.why == "finished":
-        click.echo(f"finished: {outcome.steps} steps")
+    if result.stop_reason == "finished":
+        click.echo(f"finished: {result.steps} steps")
     else:
-        click.echo(f"stopped ({outcome.why}) after {outcome.steps_done} of {outcome.steps} steps; go on with: ntire-sr train --run {run} --resume")
-    click.echo(f"weights: {outcome.weights}")
+        click.echo(f"stopped ({result.stop_reason}) after {result.steps_done} of {result.steps} steps; go on with: ntire-sr train --run {run} --resume")
+    click.echo(f"weights: {result.weights}")

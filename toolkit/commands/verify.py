@@ -31,7 +31,7 @@ def verify(paths: tuple[Path, ...], device: str, scale: str | None, as_json: boo
     import json
 
     from ntire_sr.core.device import choose_device
-    from ntire_sr.core.files import finite
+    from ntire_sr.core.files import json_safe
     from ntire_sr.core.progress import Bar
     from ntire_sr.submission.check import worst_in_words
     from ntire_sr.submission.verify import verify as check
@@ -39,7 +39,7 @@ def verify(paths: tuple[Path, ...], device: str, scale: str | None, as_json: boo
     with Bar("verify") as done:
         found = check(paths, device=choose_device(device), scale=int(scale) if scale else None, done=done, **options)
     if as_json:
-        click.echo(json.dumps(finite(found.as_json()), indent=1))
+        click.echo(json.dumps(json_safe(found.as_json()), indent=1))
     else:
         at = f", scale {found.scale}" if found.scale else ""
         click.echo(f"{plural(found.samples, 'sample')} of {plural(found.images, 'image')}{at}, {worst_in_words(found.worst_db)}")

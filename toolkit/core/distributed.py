@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # torch takes seconds to import, and one process alone needs 
 Value = TypeVar("Value")
 
 
-def place_among_processes() -> tuple[int, int]:
+def rank_and_world_size() -> tuple[int, int]:
     """The number of this process, from 0, and how many there are: (0, 1) unless `torchrun` started it."""
     # some job systems set WORLD_SIZE for programs of their own; torchrun says where to meet, too
     if "MASTER_ADDR" not in os.environ or "RANK" not in os.environ:
@@ -21,17 +21,17 @@ def place_among_processes() -> tuple[int, int]:
     return int(os.environ["RANK"]), int(os.environ.get("WORLD_SIZE", 1))
 
 
-class Ranks:
+class ProcessGroup:
     """This process among those of the task; one alone unless `torchrun` started it.
 
-    >>> alone = Ranks()
-    >>> alone.number, alone.count, alone.share_of([1, 2, 3])
+    >>> alone = ProcessGroup()
+    >>> alone.rank, alone.world_size, alone.shard([1, 2, 3])
     (0, 1, [1, 2, 3])
     """
 
     def __init__(self) -> None:
-        self.number, self.count = place_among_processes()
-        if self.count > 1:
+        self.rank, self.world_size = rank_and_world_size()
+        if self.world_size > 1:
             import torch
 
             if not torch.distributed.is_initialized():
@@ -42,26 +42,26 @@ class Ranks:
                 )
 
     @property
-    def is_first(self) -> bool:
-        return self.number == 0
+    def is_main(self) -> bool:
+        return self.rank == 0
 
-    def share_of(self, items: list[Value]) -> list[Value]:
+    def shard(self, items: list[Value]) -> list[Value]:
         """This process's part of a list that all of them hold."""
-        return items[self.number :: self.count]
+        return items[self.rank :: self.world_size]
 
-    def from_first(self, make: Callable[[], Value]) -> Value:
+    def broadcast_from_main(self, make: Callable[[], Value]) -> Value:
         """What `make` returns in the first process, in all of them.
 
         Raises:
             Failure: it failed there; the first process raises what was raised, the others say so briefly.
         """
-        if self.count == 1:
+        if self.world_size == 1:
             return make()
         import torch.distributed
 
         box: list[Any] = [None, None]
         raised: Exception | None = None
-        if self.is_first:
+        if self.is_main:
             try:
                 box[0] = make()
             except Exception as error:  # whatever it is, the others must not wait for ever
@@ -71,36 +71,36 @@ class Ranks:
         if raised:
             raise raised
         if box[1] is not None:
-            raise Failure(f"process {self.number} stops, since the first one failed: {box[1]}")
+            raise Failure(f"process {self.rank} stops, since the first one failed: {box[1]}")
         return box[0]
 
-    def in_first(self, make: Callable[[], Value]) -> Value | None:
+    def on_main(self, make: Callable[[], Value]) -> Value | None:
         """What `make` returns, in the first process alone; none in the others, which wait for it.
 
         Raises:
-            Failure: as in `from_first`.
+            Failure: as in `broadcast_from_main`.
         """
         made: list[Value] = []
-        self.from_first(lambda: made.append(make()))
+        self.broadcast_from_main(lambda: made.append(make()))
         return made[0] if made else None
 
-    def gathered(self, value: Value) -> list[Value]:
+    def all_gather(self, value: Value) -> list[Value]:
         """The values of all processes, once all are here."""
-        if self.count == 1:
+        if self.world_size == 1:
             return [value]
         import torch.distributed
 
-        values: list[Any] = [None] * self.count
+        values: list[Any] = [None] * self.world_size
         torch.distributed.all_gather_object(values, value)
         return values
 
-    def parallel(self, module: "nn.Module") -> "nn.Module":
+    def wrap_ddp(self, module: "nn.Module") -> "nn.Module":
         """The module, whose gradients become the mean over all processes while they are computed.
 
         With losses that are means over equally many crops, that is the gradient of the whole batch. Its
         buffers must not depend on the crops.
         """
-        if self.count == 1:
+        if self.world_size == 1:
             return module
         from torch.nn.parallel import DistributedDataParallel
 
@@ -110,9 +110,9 @@ class Ranks:
             module, broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=True
         )
 
-    def total(self, numbers: "Tensor") -> "Tensor":
+    def all_reduce_sum(self, numbers: "Tensor") -> "Tensor":
         """The sum over all processes of a tensor, (any shape); a new one."""
-        if self.count == 1:
+        if self.world_size == 1:
             return numbers
         import torch.distributed
 
@@ -120,21 +120,21 @@ class Ranks:
         torch.distributed.all_reduce(summed)
         return summed
 
-    def means(self, terms: "Mapping[str, Tensor]") -> dict[str, float]:
+    def all_reduce_mean(self, terms: "Mapping[str, Tensor]") -> dict[str, float]:
         """Scalars of this process, by name, as numbers: their means over all processes. Waits for the
         device once."""
         import torch
 
         stacked = torch.stack([value.detach().float() for value in terms.values()])
-        return dict(zip(terms, (self.total(stacked) / self.count).tolist(), strict=True))
+        return dict(zip(terms, (self.all_reduce_sum(stacked) / self.world_size).tolist(), strict=True))
 
-    def agree(self, **facts: object) -> None:
+    def assert_same(self, **facts: object) -> None:
         """Make sure that all processes mean the same.
 
         Raises:
             Failure: they do not; what differs is named.
         """
-        known = self.gathered(facts)
+        known = self.all_gather(facts)
         for name in facts:
             values = [str(each[name]) for each in known]
             if len(set(values)) > 1:
@@ -146,16 +146,16 @@ class Ranks:
 
     def any(self, here: bool) -> bool:
         """Whether it is so in any process."""
-        if self.count == 1:
+        if self.world_size == 1:
             return here
         import torch
 
-        return bool(self.total(torch.tensor(int(here))))
+        return bool(self.all_reduce_sum(torch.tensor(int(here))))
 
     def close(self) -> None:
         """Leave the group; the last thing to do, and only where all processes do it: after an error the
         others may still be waiting for this one, until torchrun stops them."""
-        if self.count > 1:
+        if self.world_size > 1:
             import torch.distributed
 
             if torch.distributed.is_initialized():

@@ -34,7 +34,7 @@ _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 _WRONG_PATH = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 
 
-def explain(error: OSError, doing: str) -> Failure:
+def failure_from_os_error(error: OSError, doing: str) -> Failure:
     """The user's words for an operating-system error, with a remedy."""
     remedy = _REMEDIES.get(error.errno or 0, "check the disk and the path, then run the same command again")
     kind = WrongUse if error.errno in _WRONG_PATH else Failure
@@ -46,7 +46,7 @@ def make_folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise explain(error, f"cannot create the folder {folder}") from error
+        raise failure_from_os_error(error, f"cannot create the folder {folder}") from error
     return folder
 
 
@@ -55,7 +55,7 @@ def _rename(part: Path, path: Path) -> None:
 
 
 @contextmanager
-def whole_file(path: Path, put: Callable[[Path, Path], None] = _rename) -> Iterator[Path]:
+def atomic_file(path: Path, put: Callable[[Path, Path], None] = _rename) -> Iterator[Path]:
     """A temporary path beside `path` to write to, renamed to `path` only when everything worked.
 
     The data is flushed to the disk before the rename, so that after a power cut the file is either
@@ -71,13 +71,13 @@ def whole_file(path: Path, put: Callable[[Path, Path], None] = _rename) -> Itera
                 os.fsync(written.fileno())
             put(part, path)
         except OSError as error:
-            raise explain(error, f"cannot write {path}") from error
+            raise failure_from_os_error(error, f"cannot write {path}") from error
     finally:
         with suppress(OSError):  # on a read-only disk this fails too, and would hide the reason
             part.unlink(missing_ok=True)
 
 
-def sweep(folder: Path, name: str = "*") -> None:
+def remove_stale_temp_files(folder: Path, name: str = "*") -> None:
     """Remove the temporary files that killed processes left beside files of this name (a pattern).
 
     Those of processes that are alive on this machine stay, and so do young ones of other machines."""
@@ -102,14 +102,14 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def write_whole(path: Path, content: bytes | str) -> None:
+def atomic_write(path: Path, content: bytes | str) -> None:
     """Write a small file atomically. Text is stored as UTF-8 with Unix line ends; what UTF-8 cannot hold
     (half characters in file names) is written as an escape."""
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         try:
             part.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
         except OSError as error:
-            raise explain(error, f"cannot write {path}") from error
+            raise failure_from_os_error(error, f"cannot write {path}") from error
 
 
 def create_json(path: Path, value: Any) -> bool:
@@ -125,30 +125,30 @@ def create_json(path: Path, value: Any) -> bool:
         except OSError:  # a disk without links
             part.replace(path)
 
-    with whole_file(path, put) as part:
+    with atomic_file(path, put) as part:
         part.write_text(_json(value), encoding="utf-8")
     return created
 
 
 def _json(value: Any) -> str:
-    return json.dumps(finite(value), indent=1, allow_nan=False) + "\n"
+    return json.dumps(json_safe(value), indent=1, allow_nan=False) + "\n"
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically, indented, strictly valid: infinities become the strings "inf"/"-inf"."""
-    write_whole(path, _json(value))
+    atomic_write(path, _json(value))
 
 
-def finite(value: Any) -> Any:
+def json_safe(value: Any) -> Any:
     """`value` with floats that JSON cannot hold replaced: inf by "inf", nan by null.
 
-    >>> finite({"lr_psnr_db": float("inf"), "lpips": float("nan")})
+    >>> json_safe({"lr_psnr_db": float("inf"), "lpips": float("nan")})
     {'lr_psnr_db': 'inf', 'lpips': None}
     """
     if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
+        return {key: json_safe(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
+        return [json_safe(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else str(value)
     return value
@@ -159,7 +159,7 @@ def read_json(path: Path, what: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise explain(error, f"cannot read the {what} {path}") from error
+        raise failure_from_os_error(error, f"cannot read the {what} {path}") from error
     except (ValueError, RecursionError) as error:
         raise Failure(
             f"the {what} {path} is not valid JSON ({error})", "make it again, or restore it from a copy"

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ntire_sr.core.errors import Failure
-from ntire_sr.core.files import explain, sha256_bytes, write_whole
+from ntire_sr.core.files import atomic_write, failure_from_os_error, sha256_bytes
 
 # zlib level of written PNGs. Samples are nearly incompressible: 1 is several times faster than the
 # usual 6 and the files are a few per cent larger.
@@ -51,7 +51,7 @@ def png_header(path: Path) -> PngHeader:
         with open(path, "rb") as file:
             head = file.read(26)
     except OSError as error:
-        raise explain(error, f"cannot read {path}") from error
+        raise failure_from_os_error(error, f"cannot read {path}") from error
     if len(head) < 26 or head[:8] != PNG_SIGNATURE or head[12:16] != b"IHDR":
         raise Failure(f"{path} is not a PNG file", "make it again")
     return PngHeader(*struct.unpack(">IIBB", head[16:26]))
@@ -93,7 +93,7 @@ def read_png(path: Path) -> np.ndarray:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise explain(error, f"cannot read {path}") from error
+        raise failure_from_os_error(error, f"cannot read {path}") from error
     return decode_png(path, content)
 
 
@@ -143,7 +143,7 @@ def read_image(path: Path) -> np.ndarray:
         raise Failure(f"{path} does not fit into memory", "cut it into parts") from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno:
-            raise explain(error, f"cannot read {path}") from error
+            raise failure_from_os_error(error, f"cannot read {path}") from error
         # on damaged files Pillow raises whatever its parsers stumble over: OSError, SyntaxError, TypeError ...
         raise Failure(f"{path} is truncated or damaged ({error})", "replace the file") from error
 
@@ -202,5 +202,5 @@ def encode_png(image: np.ndarray) -> bytes:
 def write_png(path: Path, image: np.ndarray) -> str:
     """Write (H, W, 3) uint8 RGB atomically and return the SHA-256 of the file."""
     content = encode_png(image)
-    write_whole(path, content)
+    atomic_write(path, content)
     return sha256_bytes(content)

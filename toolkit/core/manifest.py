@@ -28,7 +28,7 @@ Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
-class DrawSettings:
+class SamplingSettings:
     """What the pixels of a sample depend on, beside its LR image and its number. One set per folder."""
 
     model: str
@@ -46,7 +46,7 @@ class DrawSettings:
         """SHA-256 of all of them; stands beside every sample, so that none of other settings gets among them."""
         return sha256_bytes(json.dumps(asdict(self), sort_keys=True).encode())
 
-    def differences(self, other: "DrawSettings") -> list[str]:
+    def differences(self, other: "SamplingSettings") -> list[str]:
         """What differs between two sets, in words."""
         mine, theirs = (
             {name: value for name, value in asdict(each).items() if name != "hyper_parameters"}
@@ -86,7 +86,7 @@ class SampleRecord:
 class Manifest:
     """The whole record; `images[i]` belongs to the files with index i."""
 
-    settings: DrawSettings
+    settings: SamplingSettings
     samples: int
     lr: str  # folder of the LR images, relative to the manifest's where possible
     weights: str | None = None  # the weights file, relative to the manifest's folder where possible
@@ -171,7 +171,7 @@ def load_manifest(folder: Path) -> Manifest | None:
         )
     try:
         kept = {f.name: content[f.name] for f in fields(Manifest)}
-        kept["settings"] = _typed(DrawSettings, kept["settings"])
+        kept["settings"] = _typed(SamplingSettings, kept["settings"])
         if not isinstance(kept["images"], list):
             raise TypeError("images is no list")
         kept["images"] = [_typed(ImageRecord, record) for record in kept["images"]]

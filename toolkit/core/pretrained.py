@@ -28,7 +28,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ntire_sr.core.errors import Failure
-from ntire_sr.core.files import explain, sha256_file, whole_file
+from ntire_sr.core.files import atomic_file, failure_from_os_error, sha256_file
 from ntire_sr.core.progress import progress_bar
 
 DOWNLOAD_SITE = "https://download.pytorch.org/models"
@@ -142,7 +142,7 @@ def download(network: Pretrained) -> Path:
         raise NotFound(f"{what}, and {OFFLINE_VARIABLE} forbids downloads", remedy)
     columns = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     try:
-        with whole_file(target) as part, progress_bar(*columns) as progress:
+        with atomic_file(target) as part, progress_bar(*columns) as progress:
             task = progress.add_task(network.file_name, total=None)
             with open(part, "wb") as file:
                 for size, block in _blocks(network, what, remedy):
@@ -207,7 +207,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")  # about how a file was written; what matters is checked below
             content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise explain(error, f"cannot read {path}") from error
+        raise failure_from_os_error(error, f"cannot read {path}") from error
     except (
         SafetensorError,
         pickle.UnpicklingError,

@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 
-def in_threads(
+def map_in_threads(
     work: Callable[[Item], Value], items: Sequence[Item], what: str, console: Console | None = None
 ) -> Iterator[Value]:
     """`work(item)` of each item in turn, a few items ahead of what was asked for, with a progress bar.

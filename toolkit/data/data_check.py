@@ -27,7 +27,7 @@ from rich.text import Text
 from ntire_sr.core.errors import Failure
 from ntire_sr.core.images import read_image
 from ntire_sr.core.layout import list_images
-from ntire_sr.core.threads import in_threads
+from ntire_sr.core.threads import map_in_threads
 from ntire_sr.data.image_cache import pixels_digest
 from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
 
@@ -205,7 +205,7 @@ def _look(paths: Sequence[Path], names: Sequence[str], what: str) -> tuple[list[
             return failure
         return _Look(item[1], *image.shape[:2], pixels_digest(image), signature(image))
 
-    with closing(in_threads(one, list(zip(paths, names, strict=True)), what)) as found:
+    with closing(map_in_threads(one, list(zip(paths, names, strict=True)), what)) as found:
         results = list(found)
     looks = [result for result in results if isinstance(result, _Look)]
     return looks, [result.message for result in results if isinstance(result, Failure)]

@@ -27,9 +27,9 @@ from rich.console import Console
 
 from ntire_sr.core import pretrained
 from ntire_sr.core.errors import Failure, Problems
-from ntire_sr.core.files import explain, make_folder, sha256_bytes, whole_file, write_json
+from ntire_sr.core.files import atomic_file, failure_from_os_error, make_folder, sha256_bytes, write_json
 from ntire_sr.core.images import read_image
-from ntire_sr.core.threads import in_threads
+from ntire_sr.core.threads import map_in_threads
 
 CACHE_VARIABLE = "NTIRE_SR_CACHE"  # a folder to use in place of the one for images in the user's cache folder
 MEMORY_BYTES = 2 << 30  # of decoded images that are kept in memory where there is no cache on disk
@@ -241,7 +241,7 @@ def _update(
     target = home / f"pixels-{secrets.token_hex(8)}.u8"
     try:
         with (
-            whole_file(target) as part,
+            atomic_file(target) as part,
             open(part, "wb") as file,
             closing(_decode(folder, new, console)) as decoding,
         ):
@@ -263,7 +263,7 @@ def _update(
         write_json(home / "index.json", index | {"checksum": _checksum(index)})
         flat = np.memmap(target, np.uint8, "r").view(np.ndarray)
     except OSError as error:
-        raise explain(error, f"cannot write the cache {home}") from error
+        raise failure_from_os_error(error, f"cannot write the cache {home}") from error
     _remove_others(home, locked)
     _refuse(folder, problems)
     return (entries, flat), len(new)
@@ -298,7 +298,7 @@ def _alone(home: Path, console: Console) -> Iterator[bool]:
                 locked = _lock(file)
             yield bool(locked)
     except OSError as error:
-        raise explain(error, f"cannot write the cache {home}") from error
+        raise failure_from_os_error(error, f"cannot write the cache {home}") from error
 
 
 def _lock(file: BinaryIO) -> bool | None:
@@ -333,10 +333,10 @@ def _decode(
             status = path.stat()  # before reading: a change meanwhile is then seen at the next start
             image = read_image(path)
         except OSError as error:
-            return Entry(name, 0, 0, 0, 0, ""), explain(error, f"cannot read {path}")
+            return Entry(name, 0, 0, 0, 0, ""), failure_from_os_error(error, f"cannot read {path}")
         except Failure as failure:
             return Entry(name, 0, 0, 0, 0, ""), failure
         height, width = image.shape[:2]
         return Entry(name, status.st_size, status.st_mtime_ns, height, width, pixels_digest(image)), image
 
-    return in_threads(one, paths, "decode", console)
+    return map_in_threads(one, paths, "decode", console)

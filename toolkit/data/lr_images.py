@@ -6,13 +6,13 @@ import numpy as np
 
 from ntire_sr.core.downscale import CROP_MULTIPLE, downscale_8bit
 from ntire_sr.core.errors import Failure, Problems, WrongUse
-from ntire_sr.core.files import make_folder, write_whole
+from ntire_sr.core.files import atomic_write, make_folder
 from ntire_sr.core.images import encode_png, read_image, to_array, to_tensor, write_png
 from ntire_sr.core.layout import IMAGE_SUFFIXES, RunFolder, image_key, list_images
 from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
 
 
-def reduced(image: np.ndarray, scale: int, crop_multiple: int = CROP_MULTIPLE) -> np.ndarray:
+def downscale_array(image: np.ndarray, scale: int, crop_multiple: int = CROP_MULTIPLE) -> np.ndarray:
     """The LR image of an HR image whose sides are first cut to multiples: (H, W, 3) uint8 to (h, w, 3) uint8."""
     height, width = (side // crop_multiple * crop_multiple for side in image.shape[:2])
     return to_array(downscale_8bit(to_tensor(image[:height, :width]), scale))
@@ -50,7 +50,7 @@ def make_lr(hr: Path, out: Path, scale: int, crop_multiple: int = CROP_MULTIPLE)
         if min(image.shape[:2]) < max(crop_multiple, scale):
             problems.append(f"{path.name} is smaller than {max(crop_multiple, scale)} pixels")
             continue
-        write_png(target, reduced(image, scale, crop_multiple))
+        write_png(target, downscale_array(image, scale, crop_multiple))
     if problems:
         raise Problems(f"HR images in {hr}", problems, "replace or remove these files; the others were written")
     return len(paths)
@@ -68,9 +68,9 @@ def write_validation(run: RunFolder, scale: int) -> Path:
         hr = read_image(path)
         for target, image in (
             (run.validation_hr / f"{number:04d}.png", hr),
-            (run.validation_lr(scale) / f"{number:04d}.png", reduced(hr, scale)),
+            (run.validation_lr(scale) / f"{number:04d}.png", downscale_array(hr, scale)),
         ):
             content = encode_png(image)
             if not target.is_file() or target.read_bytes() != content:
-                write_whole(target, content)
+                atomic_write(target, content)
     return run.validation_lr(scale)

@@ -21,7 +21,7 @@ ENOUGH = 8  # times as many images as are left out
 
 
 @dataclass(frozen=True)
-class Place:
+class PatchLocation:
     """Where a crop lies: its image and top left corner, and which of its eight positions it is turned to."""
 
     image: int
@@ -30,7 +30,7 @@ class Place:
     turn: int  # 1: upside down, 2: left and right swapped, 4: then transposed
 
 
-class Photographs:
+class PatchDataset:
     """HR photographs as a source of random crops; a crop depends on (seed, step) and the images alone.
 
     Args:
@@ -101,10 +101,10 @@ class Photographs:
             self._resident[start : start + len(pixels)] = pixels.to(device)
         return True
 
-    def places(self, size: int, seed: int, step: int, share: tuple[int, int] = (0, 1)) -> list[Place]:
+    def places(self, size: int, seed: int, step: int, share: tuple[int, int] = (0, 1)) -> list[PatchLocation]:
         """The places of one batch's crops; with `share` (rank, count) those of one of several processes.
 
-        The shares of all ranks, one after another, are the batch of a single process.
+        The shares of all processes, one after another, are the batch of a single process.
         """
         random = np.random.default_rng((seed, step))
         found = []
@@ -116,7 +116,7 @@ class Photographs:
                 for _ in range(choices)
             ]
             turn = int(random.integers(0, 8))
-            found.append([Place(image, top, left, turn) for top, left in corners])
+            found.append([PatchLocation(image, top, left, turn) for top, left in corners])
         rank, count = share
         mine = found[size * rank // count : size * (rank + 1) // count]
         return [
@@ -164,11 +164,11 @@ class Photographs:
         """
         return self.finish(self.prepare(size, seed, step, share), device)
 
-    def _crop(self, place: Place) -> np.ndarray:
+    def _crop(self, place: PatchLocation) -> np.ndarray:
         rows, columns = slice(place.top, place.top + self.patch), slice(place.left, place.left + self.patch)
         return self.images.read(place.image)[rows, columns]
 
-    def _walk(self, place: Place) -> tuple[int, int, int]:
+    def _walk(self, place: PatchLocation) -> tuple[int, int, int]:
         """What `_turned` does, as a walk through the pixels of all images."""
         width, last = self.images.sizes[place.image][1], self.patch - 1
         top, down = (place.top + last, -width) if place.turn & 1 else (place.top, width)
@@ -178,7 +178,7 @@ class Photographs:
 
 
 def _turned(crop: np.ndarray, turn: int) -> np.ndarray:
-    """(P, P, 3) in one of its eight positions, see `Place`."""
+    """(P, P, 3) in one of its eight positions, see `PatchLocation`."""
     crop = crop[::-1] if turn & 1 else crop
     crop = crop[:, ::-1] if turn & 2 else crop
     return crop.transpose(1, 0, 2) if turn & 4 else crop

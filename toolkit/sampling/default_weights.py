@@ -9,7 +9,7 @@ def default_weights(run: RunFolder, state: str) -> tuple[str, str | None]:
 
     Args:
         run: the run folder.
-        state: of its training, see `ntire_sr.training.status.state_of_run`.
+        state: of its training, see `ntire_sr.training.status.run_state`.
 
     Returns:
         A path or a model's name for `load_generator`, and a note for the user where the run is not finished.

@@ -13,18 +13,18 @@ from torch import Tensor
 
 from ntire_sr import __version__
 from ntire_sr.core.device import computes_bfloat16, is_out_of_memory, keep_freed_memory
-from ntire_sr.core.distributed import place_among_processes
+from ntire_sr.core.distributed import rank_and_world_size
 from ntire_sr.core.downscale import REQUIRED_DB, lr_psnr_db
 from ntire_sr.core.errors import Failure, Problems, WrongUse, plural, require
 from ntire_sr.core.files import sha256_bytes
 from ntire_sr.core.images import MOST_PIXELS, read_image, to_8bit, to_array, to_tensor, to_unit
 from ntire_sr.core.layout import DEFAULT_SAMPLES, SampleName, list_images, parse_sample_name, relative_to
-from ntire_sr.core.manifest import DrawSettings, ImageRecord, Manifest, SampleRecord
+from ntire_sr.core.manifest import ImageRecord, Manifest, SampleRecord, SamplingSettings
 from ntire_sr.core.seeding import sample_seed
 from ntire_sr.models.projection import MAX_ROUNDS, TARGET_DB, Consistent, is_reachable, make_consistent
-from ntire_sr.models.registry import Loaded
+from ntire_sr.models.registry import LoadedModel
 from ntire_sr.sampling.sample_folder import SampleFolder, Writer, open_samples
-from ntire_sr.sampling.sampler import AUTO_TILE_PX, Drawer, too_large
+from ntire_sr.sampling.sampler import AUTO_TILE_PX, Sampler, too_large
 
 SMALLEST_LR_PX = 4
 
@@ -46,7 +46,7 @@ class Request:
 
 
 @dataclass
-class Drawn:
+class GenerateResult:
     """What a call of `generate` did."""
 
     manifest: Manifest
@@ -96,8 +96,8 @@ def read_lr_folder(folder: Path, scale: int) -> list[tuple[Path, ImageRecord]]:
 
 
 def generate(
-    request: Request, loaded: Loaded, device: torch.device, done: Callable[[int, int], None] | None = None
-) -> Drawn:
+    request: Request, loaded: LoadedModel, device: torch.device, done: Callable[[int, int], None] | None = None
+) -> GenerateResult:
     """Draw the samples that are missing in `request.out`.
 
     A sample that is there, with the digest that the manifest holds for it, is kept. Files appear
@@ -124,7 +124,7 @@ def generate(
         f"--out {request.out} is the folder of the LR images",
         "another folder for the samples",
     )
-    number, count = place_among_processes()
+    number, count = rank_and_world_size()
     require(
         not (request.overwrite and count > 1),
         "--overwrite by several processes: one would remove what another has just drawn",
@@ -134,12 +134,12 @@ def generate(
     fresh = _fresh_manifest(request, loaded, [record for _, record in images], device)
     more = request.samples is not None or not request.only
     folder = open_samples(request.out, fresh, request.overwrite, request.tile, more)
-    drawn = Drawn(folder.manifest)
+    drawn = GenerateResult(folder.manifest)
     wanted = _wanted(request, folder.manifest, len(images))
     if device.type == "cpu":
         keep_freed_memory()
     half = folder.manifest.settings.precision == "bfloat16"
-    drawer = Drawer(loaded, device, half, folder.manifest.tile)
+    sampler = Sampler(loaded, device, half, folder.manifest.tile)
     mine = {index: names for index, names in wanted.items() if index % count == number}
     completed, total = 0, sum(map(len, mine.values()))
     problems: list[str] = []
@@ -152,7 +152,7 @@ def generate(
             if missing and not known:
                 lr = to_tensor(read_image(images[index][0])).to(device)
                 for number_drawn, problem in enumerate(
-                    _draw_image(request, drawer, lr, index, missing, folder, writer), start=1
+                    _draw_image(request, sampler, lr, index, missing, folder, writer), start=1
                 ):
                     if problem:
                         problems.append(problem)
@@ -183,7 +183,7 @@ def generate(
 
 def _draw_image(
     request: Request,
-    drawer: Drawer,
+    sampler: Sampler,
     lr: Tensor,
     index: int,
     names: list[SampleName],
@@ -195,18 +195,18 @@ def _draw_image(
     record = folder.manifest.images[index]
     began = time.monotonic()
     unit = to_unit(lr)
-    trunk = drawer.trunk(unit)
+    trunk = sampler.trunk(unit)
     shared_seconds = (time.monotonic() - began) / len(names)
     for name in names:
         began = time.monotonic()
         seed = sample_seed(request.seed, record.lr_sha256, name.sample)
-        sr = drawer.sample(unit, trunk, seed)
-        if drawer.tile != folder.manifest.tile:  # memory ran out: all that follow are drawn like this one
-            folder.use_tile(drawer.tile)
-        result = _finished(sr, lr, drawer, request.projection)
+        sr = sampler.sample(unit, trunk, seed)
+        if sampler.tile != folder.manifest.tile:  # memory ran out: all that follow are drawn like this one
+            folder.use_tile(sampler.tile)
+        result = _finished(sr, lr, sampler, request.projection)
         if request.projection and result.lr_psnr_db < REQUIRED_DB:
             if not record.unreachable:
-                reachable, best = is_reachable(lr, drawer.scale)
+                reachable, best = is_reachable(lr, sampler.scale)
                 if reachable:
                     yield (
                         f"{name} reaches {result.lr_psnr_db:.1f} dB of {REQUIRED_DB:.0f} after {result.rounds} rounds"
@@ -228,35 +228,37 @@ def _draw_image(
                 if result.lr_psnr_db == float("inf")
                 else round(result.lr_psnr_db, 4),
                 rounds=result.rounds,
-                tile=drawer.tile,
+                tile=sampler.tile,
                 seconds=round(time.monotonic() - began + shared_seconds, 4),
             ),
         )
         yield None
 
 
-def _finished(sr: Tensor, lr: Tensor, drawer: Drawer, projection: bool) -> Consistent:
+def _finished(sr: Tensor, lr: Tensor, sampler: Sampler, projection: bool) -> Consistent:
     """The 8-bit image of what the network drew. Projection needs the whole image, about 200 bytes a pixel."""
     try:
         if projection:
-            return make_consistent(sr, lr, drawer.scale)
+            return make_consistent(sr, lr, sampler.scale)
         image = to_8bit(sr)
-        return Consistent(image, lr_psnr_db(image, lr, drawer.scale), 0)
+        return Consistent(image, lr_psnr_db(image, lr, sampler.scale), 0)
     except (MemoryError, RuntimeError) as error:
         if is_out_of_memory(error):
-            raise too_large(lr, drawer.device, " with their projection, which is of the whole image") from error
+            raise too_large(
+                lr, sampler.device, " with their projection, which is of the whole image"
+            ) from error
         raise
 
 
 def _fresh_manifest(
-    request: Request, loaded: Loaded, images: list[ImageRecord], device: torch.device
+    request: Request, loaded: LoadedModel, images: list[ImageRecord], device: torch.device
 ) -> Manifest:
     """The manifest of what is asked for, without files."""
     precision = request.precision
     if precision == "auto":
         precision = "bfloat16" if computes_bfloat16(device) else "float32"
     limits = {"projection_target_db": TARGET_DB, "projection_max_rounds": MAX_ROUNDS}
-    settings = DrawSettings(
+    settings = SamplingSettings(
         model=loaded.model.name,
         deterministic=loaded.model.deterministic,
         weights_sha256=loaded.weights_sha256,

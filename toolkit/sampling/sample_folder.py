@@ -11,7 +11,7 @@ from types import TracebackType
 import numpy as np
 
 from ntire_sr.core.errors import Failure, WrongUse, plural
-from ntire_sr.core.files import explain, make_folder, sha256_file, sweep
+from ntire_sr.core.files import failure_from_os_error, make_folder, remove_stale_temp_files, sha256_file
 from ntire_sr.core.images import write_png
 from ntire_sr.core.layout import MANIFEST, SampleName, parse_sample_name
 from ntire_sr.core.manifest import RECORDS, ImageRecord, Manifest, SampleRecord, load_manifest
@@ -161,8 +161,8 @@ def open_samples(path: Path, fresh: Manifest, overwrite: bool, tile: int | None,
     if more and found.samples < fresh.samples:
         found.samples = fresh.samples
         found.save(path)
-    sweep(path)
-    sweep(path / RECORDS)
+    remove_stale_temp_files(path)
+    remove_stale_temp_files(path / RECORDS)
     return SampleFolder(path, found)
 
 
@@ -201,8 +201,8 @@ def _clear(path: Path) -> None:
         try:
             each.unlink(missing_ok=True)
         except OSError as error:
-            raise explain(error, f"cannot remove {each}") from error
-    sweep(path)
+            raise failure_from_os_error(error, f"cannot remove {each}") from error
+    remove_stale_temp_files(path)
 
 
 def _readable(path: Path) -> Manifest | None:

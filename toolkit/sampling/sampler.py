@@ -10,14 +10,14 @@ from torch import Tensor
 from ntire_sr.core.device import full_float32, is_out_of_memory
 from ntire_sr.core.errors import Failure
 from ntire_sr.core.seeding import seeded
-from ntire_sr.models.registry import Loaded
+from ntire_sr.models.registry import LoadedModel
 from ntire_sr.sampling.tiles import in_tiles
 
 AUTO_TILE_PX = 256  # LR pixels, on a processor; a GPU begins with the whole image
 SMALLEST_TILE_PX = 16
 
 
-class Drawer:
+class Sampler:
     """Draws samples before projection.
 
     Args:
@@ -28,7 +28,7 @@ class Drawer:
             runs out.
     """
 
-    def __init__(self, loaded: Loaded, device: torch.device, half: bool, tile: int):
+    def __init__(self, loaded: LoadedModel, device: torch.device, half: bool, tile: int):
         self.generator, self.scale = loaded.generator, loaded.scale
         self.device, self.half, self.tile = device, half, tile
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ntire_sr.core.errors import Failure
-from ntire_sr.core.files import explain, write_whole
+from ntire_sr.core.files import atomic_write, failure_from_os_error
 from ntire_sr.training.status import saved_steps
 
 KEEP = 2
@@ -24,7 +24,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     content = io.BytesIO()
     torch.save(state, content)
     path = folder / f"step_{step:09d}.pt"
-    write_whole(path, content.getvalue())
+    atomic_write(path, content.getvalue())
     for _, old in saved_steps(folder)[KEEP:]:
         old.unlink(missing_ok=True)
     return path
@@ -41,7 +41,7 @@ def load_checkpoint(folder: Path) -> tuple[int, dict[str, Any], list[str]] | Non
         try:
             return step, torch.load(path, map_location="cpu", weights_only=True), passed
         except OSError as error:
-            raise explain(error, f"cannot read {path}") from error
+            raise failure_from_os_error(error, f"cannot read {path}") from error
         except (
             pickle.UnpicklingError,
             RuntimeError,

@@ -8,12 +8,12 @@ from typing import Any
 from rich.console import Console
 
 from ntire_sr.core.errors import WrongUse
-from ntire_sr.core.files import explain, finite, make_folder, write_whole
+from ntire_sr.core.files import atomic_write, failure_from_os_error, json_safe, make_folder
 from ntire_sr.core.layout import RunFolder
-from ntire_sr.training.validation import Look
+from ntire_sr.training.validation import ValidationResult
 
 
-class Journal:
+class RunLogger:
     """Everything that is written about the steps of a run.
 
     Args:
@@ -53,21 +53,21 @@ class Journal:
         }
         try:
             with open(self.run.log, "a", encoding="utf-8") as file:
-                file.write(json.dumps(finite(rounded)) + "\n")
+                file.write(json.dumps(json_safe(rounded)) + "\n")
         except OSError as error:
-            raise explain(error, f"cannot write {self.run.log}") from error
+            raise failure_from_os_error(error, f"cannot write {self.run.log}") from error
         if self._board:
             for name, value in values.items():
                 if isinstance(value, (int, float)) and name != "step":
                     self._board.add_scalar(name, value, values["step"])
 
-    def show(self, step: int, look: Look) -> None:
+    def log_preview(self, step: int, look: ValidationResult) -> None:
         """The preview of a look at the validation photographs."""
-        write_whole(make_folder(self.run.previews) / f"{step:09d}.png", look.png())
+        atomic_write(make_folder(self.run.previews) / f"{step:09d}.png", look.png())
         if self._board:
             self._board.add_image("preview", look.preview, step, dataformats="HWC")
 
-    def say(self, step: int, text: str) -> None:
+    def log_remark(self, step: int, text: str) -> None:
         """A remark on the run, aloud and in the log."""
         self.console.print(f"step {step}: {text}", markup=False, highlight=False, soft_wrap=True)
         self.log({"step": step, "remark": text})
@@ -93,4 +93,4 @@ def _trim(path: Path, step: int) -> None:
                 kept.append(line + "\n")
         except (ValueError, KeyError, TypeError):
             continue
-    write_whole(path, "".join(kept))
+    atomic_write(path, "".join(kept))

@@ -10,7 +10,7 @@ SETTLED = 200  # values before a mean is trusted
 
 
 @dataclass
-class _Watched:
+class _WatchedLoss:
     """A running mean, and what to say when it leaves its range."""
 
     name: str  # of the logged value
@@ -22,7 +22,7 @@ class _Watched:
     count: int = 0
     said: str = ""
 
-    def add(self, value: float) -> str | None:
+    def update(self, value: float) -> str | None:
         """The sentence, where the mean has just left its range."""
         if not math.isfinite(value):  # of a step that was skipped
             return None
@@ -35,12 +35,12 @@ class _Watched:
         return text.format(value=self.mean) if text else None
 
 
-class Watch:
+class LossMonitor:
     """Listens to every step's losses and says once what is going wrong, and again if it comes back."""
 
     def __init__(self) -> None:
         self._watched = [
-            _Watched(
+            _WatchedLoss(
                 "r_features",
                 0.3,
                 2.0,
@@ -49,7 +49,7 @@ class Watch:
                 "samples run apart: they differ from each other {value:.1f} times as much as from the "
                 "photograph, where 1 is calibrated; a lower gamma rewards it less",
             ),
-            _Watched(
+            _WatchedLoss(
                 "discriminator_right",
                 0.52,
                 0.98,
@@ -60,15 +60,15 @@ class Watch:
             ),
         ]
 
-    def state(self) -> list[list[Any]]:
+    def state_dict(self) -> list[list[Any]]:
         """What a run that goes on needs, to say what it would have said."""
         return [[watched.mean, watched.count, watched.said] for watched in self._watched]
 
-    def restore(self, state: list[list[Any]]) -> None:
+    def load_state_dict(self, state: list[list[Any]]) -> None:
         for watched, (mean, count, said) in zip(self._watched, state, strict=True):
             watched.mean, watched.count, watched.said = mean, count, said
 
-    def heard(self, losses: Mapping[str, float]) -> list[str]:
+    def update(self, losses: Mapping[str, float]) -> list[str]:
         """What there is to say after a step with these losses."""
-        said = [watched.add(losses[watched.name]) for watched in self._watched if watched.name in losses]
+        said = [watched.update(losses[watched.name]) for watched in self._watched if watched.name in losses]
         return [text for text in said if text]

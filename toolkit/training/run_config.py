@@ -9,8 +9,8 @@ from ntire_sr.core.errors import Failure, WrongUse, require, suggestion
 from ntire_sr.core.files import read_json
 from ntire_sr.core.layout import RunFolder
 from ntire_sr.core.settings import field_types, make
-from ntire_sr.models.interfaces import Model
-from ntire_sr.models.registry import model_named
+from ntire_sr.models.interfaces import ModelSpec
+from ntire_sr.models.registry import model_spec
 from ntire_sr.models.train_config import TrainConfig
 
 # Fields that a resumed run may change. They leave what is computed alone, but for two: with other `steps`
@@ -35,21 +35,21 @@ PATHS = ("hr", "validation", "cache", "feature_weights", "start_from")  # settin
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunConfig:
     """A checked training configuration: the run's settings and the model's."""
 
     config: TrainConfig
     settings: Any
 
     @property
-    def model(self) -> Model:
-        return model_named(self.config.model)
+    def model(self) -> ModelSpec:
+        return model_spec(self.config.model)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self.config) | {"settings": asdict(self.settings)}
 
 
-def plan_training(values: Mapping[str, Any]) -> Plan:
+def make_run_config(values: Mapping[str, Any]) -> RunConfig:
     """A configuration from values by name, on top of a preset.
 
     Args:
@@ -59,8 +59,8 @@ def plan_training(values: Mapping[str, Any]) -> Plan:
     Raises:
         WrongUse: an unknown name (with a suggestion), or a value out of range.
     """
-    model = model_named(str(values.get("model", TrainConfig.model)))
-    if model.training is None:
+    model = model_spec(str(values.get("model", TrainConfig.model)))
+    if model.trainer is None:
         raise WrongUse(
             f"the model {model.name} has nothing to train", f"ntire-sr generate --weights {model.name}"
         )
@@ -78,28 +78,28 @@ def plan_training(values: Mapping[str, Any]) -> Plan:
         require(name in known, f"unknown setting {name!r}", suggestion(name, known))
     config = make(TrainConfig, {name: value for name, value in merged.items() if name in run_names})
     settings = make(model.settings, {name: value for name, value in merged.items() if name in model_names})
-    return Plan(config, settings)
+    return RunConfig(config, settings)
 
 
-def plan_of_run(run: RunFolder) -> Plan:
+def load_run_config(run: RunFolder) -> RunConfig:
     """The configuration that a run folder was started with."""
     saved = read_json(run.config, "configuration")
     try:
-        return plan_training({**{k: v for k, v in saved.items() if k != "settings"}, **saved["settings"]})
+        return make_run_config({**{k: v for k, v in saved.items() if k != "settings"}, **saved["settings"]})
     except (KeyError, TypeError, AttributeError, WrongUse) as error:
         raise Failure(f"{run.config} is damaged ({error})", "start again in a new folder with --run") from error
 
 
-def plan_resumed(run: RunFolder, values: Mapping[str, Any]) -> Plan:
+def resume_run_config(run: RunFolder, values: Mapping[str, Any]) -> RunConfig:
     """The configuration of a run that goes on: its own, with what `values` may change of it.
 
     Raises:
         WrongUse: `values` ask for something that would make it another run.
     """
-    plan = plan_of_run(run)
-    given = plan_training({**flat(plan), **values})
+    run_config = load_run_config(run)
+    given = make_run_config({**flat(run_config), **values})
     for name in values:
-        before, asked = flat(plan)[name], flat(given)[name]
+        before, asked = flat(run_config)[name], flat(given)[name]
         require(
             name in CHANGEABLE_ON_RESUME or asked == before,
             f"{run.path} was started with {name}={before}, not {asked}",
@@ -108,6 +108,6 @@ def plan_resumed(run: RunFolder, values: Mapping[str, Any]) -> Plan:
     return given
 
 
-def flat(plan: Plan) -> dict[str, Any]:
+def flat(run_config: RunConfig) -> dict[str, Any]:
     """All settings of a plan by name."""
-    return asdict(plan.config) | asdict(plan.settings)
+    return asdict(run_config.config) | asdict(run_config.settings)

@@ -18,7 +18,7 @@ def saved_steps(folder: Path) -> list[tuple[int, Path]]:
     return sorted(found, reverse=True)
 
 
-def state_of_run(run: RunFolder) -> str:
+def run_state(run: RunFolder) -> str:
     """finished, absent, or how far a run has come, in words."""
     if not run.config.is_file():
         return "absent"

@@ -15,7 +15,7 @@ from ntire_sr.core.images import encode_png, read_image, to_8bit, to_array, to_t
 from ntire_sr.core.layout import list_images
 from ntire_sr.core.pretrained import ALEXNET, locate
 from ntire_sr.core.seeding import seeded
-from ntire_sr.data.patches import Photographs
+from ntire_sr.data.patches import PatchDataset
 from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
 from ntire_sr.evaluation.calibration import calibration_ratio
 from ntire_sr.evaluation.diversity import RunningDiversity
@@ -33,17 +33,17 @@ LOUDER = 6  # times the standard deviation on the preview, so that it can be see
 
 
 @dataclass(frozen=True)
-class Look:
+class ValidationResult:
     """What one look found."""
 
     figures: dict[str, float]
-    preview: np.ndarray  # (H, W, 3) uint8: a row per photograph, see `Validation.look`
+    preview: np.ndarray  # (H, W, 3) uint8: a row per photograph, see `Validator.look`
 
     def png(self) -> bytes:
         return encode_png(self.preview)
 
 
-class Validation:
+class Validator:
     """The middles of some photographs, and what is drawn of them. Always with the same latents, so that
     looks differ by the weights alone.
 
@@ -65,7 +65,7 @@ class Validation:
             self.described += f"; without LPIPS, since {ALEXNET.file_name} is not here"
 
     @torch.inference_mode()
-    def look(self, generator: Generator) -> Look:
+    def run(self, generator: Generator) -> ValidationResult:
         """Draw SAMPLES of each crop and measure them.
 
         Returns:
@@ -97,9 +97,9 @@ class Validation:
                         errors[name].append(error.square().mean().item())
                     written = make_consistent(drawn, lr, self.scale)
                     worst = min(worst, written.lr_psnr_db)
-                    boxes.add(box_mean(pixels.add(written.image)))
+                    boxes.update(box_mean(pixels.update(written.image)))
                     if perceptual:
-                        perceptual.add(written.image)
+                        perceptual.update(written.image)
                     samples.append(written.image)
                 note(
                     s_mse=boxes.scores[-1],
@@ -121,7 +121,7 @@ class Validation:
         for name, squares in errors.items():
             figures[f"val_lr_psnr_{name}"] = -10 * math.log10(max(float(np.mean(squares)), 1e-20))
         figures["val_lr_psnr_worst"] = worst
-        return Look(figures, np.concatenate(rows))
+        return ValidationResult(figures, np.concatenate(rows))
 
 
 def _row(lr: Tensor, samples: list[Tensor], hr: Tensor, scale: int) -> np.ndarray:
@@ -135,9 +135,9 @@ def _row(lr: Tensor, samples: list[Tensor], hr: Tensor, scale: int) -> np.ndarra
     return row
 
 
-def open_validation(
-    choice: str | None, photographs: Photographs, scale: int, device: torch.device
-) -> Validation | None:
+def open_validator(
+    choice: str | None, photographs: PatchDataset, scale: int, device: torch.device
+) -> Validator | None:
     """What the setting `validation` asks for.
 
     Args:
@@ -163,7 +163,7 @@ def open_validation(
     hr = [_middle(image) for image in images if min(image.shape[:2]) >= 8 * scale]
     if not hr:
         raise WrongUse(f"no image in {choice} has {8 * scale} x {8 * scale} pixels", "validation=none")
-    return Validation(hr, described, scale, device)
+    return Validator(hr, described, scale, device)
 
 
 def _middle(image: np.ndarray) -> Tensor:
