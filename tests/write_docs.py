@@ -1,4 +1,7 @@
-"""Write docs/commands.md and docs/settings.md from the code itself. Run: python tests/write_docs.py"""
+"""Write docs/commands.md, docs/settings.md and docs/reference.md from the code itself.
+
+Run: python tests/write_docs.py
+"""
 
 import dataclasses
 import inspect
@@ -11,8 +14,30 @@ import click
 from ntire_sr.commands.cli import cli
 from ntire_sr.models.registry import MODELS
 from ntire_sr.models.train_config import TrainConfig
+from ntire_sr.core.errors import Failure, WrongUse
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PACKAGE_FOLDERS = ("toolkit", "models", "evaluation", "submission")
+
+# name -> what it does; `reference` refuses to be written while one that the code reads is missing here
+VARIABLES = {
+    "NTIRE_SR_CACHE": "Folder for the [cache of decoded images](data.md#the-cache-of-decoded-images), in place of the user's cache folder.",
+    "NTIRE_SR_FEATURE_WEIGHTS": "File of the network whose features `train` compares: SqueezeNet 1.1, or VGG-19 with `--set features=vgg19`.",
+    "NTIRE_SR_LPIPS_WEIGHTS": "File of AlexNet, for LPIPS.",
+    "NTIRE_SR_MIRROR": "Address to fetch [pretrained files](pretrained.md) from, in place of download.pytorch.org.",
+    "NTIRE_SR_OFFLINE": "Set to anything but 0, it forbids downloads.",
+}
+TEST_VARIABLES = {
+    "NTIRE_SR_CHROMIUM": "Path of the Chromium in which the report's page is tested.",
+    "NTIRE_SR_SHARED": "Folder with golden outputs and pretrained networks for the tests that need them.",
+}
+EXIT_CODES = {
+    0: "Done.",
+    Failure.exit_code: "It failed: a broken file, a full disk, a check that did not pass.",
+    WrongUse.exit_code: "Wrong use: an unknown option or setting, a value out of range, a folder without images.",
+    130: "Interrupted by Ctrl-C. `train` ends with a checkpoint and 0 instead.",
+}
 
 
 def cell(text: str) -> str:
@@ -107,7 +132,90 @@ def settings() -> str:
     return "\n".join(lines)
 
 
-PAGES = {DOCS / "commands.md": commands, DOCS / "settings.md": settings}
+def variables_in(*folders: str) -> set[str]:
+    """The environment variables of ours that the Python files below some folders name."""
+    texts = (path.read_text(encoding="utf-8") for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    return {name for text in texts for name in re.findall(r"NTIRE_SR_[A-Z_]*[A-Z]", text)}
+
+
+def commands_with(option: str) -> list[str]:
+    """The commands that have an option, as links to their place on the page of commands."""
+    found = [name for name, command in leaves(cli) for each in command.params if option in each.opts]
+    return [f"`{name} {option}`" for name in found]
+
+
+def reference() -> str:
+    """The page of what all commands share: variables, exit codes, streams, JSON, shell completion."""
+    unknown = variables_in(*PACKAGE_FOLDERS) ^ VARIABLES.keys()
+    assert not unknown, f"described in VARIABLES but not read, or the other way round: {sorted(unknown)}"
+    lines = [
+        "# Reference",
+        "",
+        "Every command and option stands in [Commands](commands.md), every setting of `train` in",
+        "[Settings](settings.md). This page has what all commands share. Written from the code by",
+        "`python tests/write_docs.py`.",
+        "",
+        "## Environment variables",
+        "",
+        "| variable | what it does |",
+        "|---|---|",
+        *(f"| `{name}` | {cell(text)} |" for name, text in sorted(VARIABLES.items())),
+        "",
+        "The tests read two more; see [Contributing](../CONTRIBUTING.md#tests-that-need-files-from-elsewhere).",
+        "",
+        "| variable | what it does |",
+        "|---|---|",
+        *(f"| `{name}` | {cell(text)} |" for name, text in sorted(TEST_VARIABLES.items())),
+        "",
+        "## Exit codes",
+        "",
+        "| code | meaning |",
+        "|---|---|",
+        *(f"| {code} | {cell(text)} |" for code, text in EXIT_CODES.items()),
+        "",
+        "`data check` and `verify` end with 1 where they find something wrong, and `score --strict` where a sample is",
+        "under 45 dB.",
+        "",
+        "## Output",
+        "",
+        "Results go to standard output, progress and errors to standard error. Without a terminal there are no progress",
+        "bars. An error says what was found, where, and what to do about it.",
+        "",
+        "## JSON for scripts",
+        "",
+        f"{', '.join(commands_with('--json'))} print JSON in place of tables.",
+        "`score` also writes it to `score.json`, and `train --dry-run` prints the whole configuration as JSON. Infinity is",
+        'the text `"inf"` there, and what is not defined is `null`.',
+        "",
+        "## Shell completion",
+        "",
+        "Commands, options and their choices are completed in bash, zsh and fish. Put one of these lines into the",
+        "start-up file of your shell:",
+        "",
+        "```sh",
+        'eval "$(_NTIRE_SR_COMPLETE=bash_source ntire-sr)"  # bash 4.4 or newer: ~/.bashrc',
+        'eval "$(_NTIRE_SR_COMPLETE=zsh_source ntire-sr)"   # zsh: ~/.zshrc',
+        "_NTIRE_SR_COMPLETE=fish_source ntire-sr | source   # fish: ~/.config/fish/config.fish",
+        "```",
+        "",
+        "Only bash has been tried.",
+        "",
+        "## Seeds and reproducibility",
+        "",
+        "`train --seed` decides the initial weights, the crops and the noise",
+        "([more](training.md#seeds-and-reproducibility)); `generate --seed` decides the samples",
+        "([more](generate.md#seeds-and-reproducibility)); `verify --seed` decides which samples are drawn again.",
+        "`package` writes the same bytes for the same input.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+PAGES = {
+    DOCS / "commands.md": commands,
+    DOCS / "settings.md": settings,
+    DOCS / "reference.md": reference,
+}
 
 if __name__ == "__main__":
     DOCS.mkdir(exist_ok=True)
