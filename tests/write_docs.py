@@ -12,9 +12,9 @@ from pathlib import Path
 import click
 
 from ntire_sr.commands.cli import cli
+from ntire_sr.core.errors import Failure, WrongUse
 from ntire_sr.models.registry import MODELS
 from ntire_sr.models.train_config import TrainConfig
-from ntire_sr.core.errors import Failure, WrongUse
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

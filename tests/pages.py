@@ -1,0 +1,195 @@
+"""What the pages of README and docs hold: blocks, command lines, links; and checks of command lines by the
+programs' own parsers.
+
+Blocks marked `sh`, or not marked, hold commands; blocks marked `text` hold output.
+"""
+
+import configparser
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import click
+from write_docs import cli
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [
+    README,
+    *sorted((ROOT / "docs").glob("*.md")),
+    *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "models/MODEL_CARD.md")),
+]
+
+
+def check_settings(words: tuple[str, ...], options: dict[str, Any]) -> None:
+    """Check `--set` words and options as `train` does; the one place here that knows where it finds that."""
+    from ntire_sr.core.settings import parse_words
+    from ntire_sr.training.run_config import make_run_config
+
+    make_run_config({**parse_words(words), **options})
+
+
+# ---- what a page says
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    language: str
+    section: str  # the heading above it
+    lines: tuple[str, ...]
+
+    @property
+    def commands(self) -> list[str]:
+        """The command lines of the block, continuation lines joined, comments cut off; none in one of output."""
+        if self.language not in ("", "sh"):
+            return []
+        joined = "\n".join(self.lines).replace("\\\n", " ")
+        cut = (re.sub(r"(^|\s)#.*", "", line).strip() for line in joined.split("\n"))
+        return [line for line in cut if line]
+
+
+def blocks(page: Path) -> list[Block]:
+    """All fenced blocks of a page."""
+    found, section, language, lines = [], "", None, []
+    for line in page.read_text(encoding="utf-8").split("\n"):
+        if line.startswith("```"):
+            if language is None:
+                language, lines = line[3:].strip(), []
+            else:
+                found.append(Block(language, section, tuple(lines)))
+                language = None
+        elif language is not None:
+            lines.append(line)
+        elif line.startswith("#"):
+            section = line.lstrip("# ")
+    assert language is None, f"{page}: a block does not end"
+    return found
+
+
+def prose(page: Path) -> str:
+    """A page without its fenced blocks."""
+    return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def spans(page: Path) -> list[str]:
+    """What stands between backticks in the text of a page."""
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose(page))]
+
+
+def commands(page: Path, *sections: str) -> list[str]:
+    """Command lines of a page's blocks, in their order; of these sections, or of all."""
+    return [
+        line for block in blocks(page) if not sections or block.section in sections for line in block.commands
+    ]
+
+
+# ---- whether a command line is one that its program takes
+
+
+def check_ntire_sr(words: list[str], mention: bool = False) -> None:
+    """Parse the words behind `ntire-sr` as the command does, without running it.
+
+    Args:
+        words: of the command line.
+        mention: it stands in a sentence: what is required may be missing.
+    """
+    command: click.Command = cli
+    context = click.Context(cli, info_name="ntire-sr")
+    while isinstance(command, click.Group):
+        assert words, f"{context.command_path}: a group is no command"
+        found = command.get_command(context, words[0])
+        assert found, f"{context.command_path} has no command {words[0]!r}"
+        command, words = found, words[1:]
+    placeholder = mention and "KEY=VALUE" in words
+    try:
+        with command.make_context(command.name, list(words), parent=context) as parsed:
+            params = parsed.params
+    except click.MissingParameter:
+        assert mention
+        return
+    if command.name == "train" and not placeholder:
+        others = ("run", "words", "resume", "dry_run")
+        options = {name: value for name, value in params.items() if name not in others and value is not None}
+        options = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+        check_settings(params["words"], options)
+
+
+def check_torchrun(words: list[str]) -> None:
+    """Parse the words behind `torchrun` as it does, and those that it hands on."""
+    from torch.distributed.run import get_args_parser
+
+    parsed = get_args_parser().parse_args(words)
+    assert parsed.module and parsed.training_script == "ntire_sr", "it starts something else"
+    assert words[words.index("ntire_sr") - 1] == "--", "torchrun would take options of ntire-sr for its own"
+    check_ntire_sr(parsed.training_script_args)
+
+
+def check_make(words: list[str]) -> None:
+    """Each word is a target of the Makefile."""
+    targets = re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert words and set(words) <= set(targets), f"the Makefile has {', '.join(targets)}"
+
+
+def check_pip(words: list[str]) -> None:
+    """`pip install` of this project or of extras that it has."""
+    assert words[0] == "install"
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    for before, word in pairwise(words):
+        if before == "-c":
+            assert (ROOT / word).is_file(), word
+        elif not word.startswith("-"):
+            match = re.fullmatch(r"(\.|ntire-sr)(?:\[([\w,]+)\])?", word)
+            assert match, word
+            extras = set(match[2].split(",")) if match[2] else set()
+            assert extras <= set(config["options.extras_require"]), word
+
+
+def check_python(words: list[str]) -> None:
+    """A module that is known, or a script of the project with options that stand in it."""
+    if words[0] == "-m":
+        assert words[1] in ("venv", "pytest", "ntire_sr"), words[1]
+        return
+    script = (ROOT / words[0]).read_text(encoding="utf-8")
+    for word in words[1:]:
+        assert not word.startswith("--") or f'"{word}"' in script, f"{words[0]} has no option {word}"
+
+
+CHECKS = {
+    "ntire-sr": check_ntire_sr,
+    "torchrun": check_torchrun,
+    "make": check_make,
+    "pip": check_pip,
+    "python": check_python,
+}
+
+
+# ---- where its links lead
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
+    return re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+
+
+def anchors(page: Path) -> set[str]:
+    """All anchors of a page; of headings with the same words the later ones are numbered."""
+    found: list[str] = []
+    for heading in re.findall(r"^#+ +(.*?) *$", prose(page), re.MULTILINE):
+        name = slug(heading)
+        earlier = found.count(name)
+        found.append(name)
+        if earlier:
+            found.append(f"{name}-{earlier}")
+    return set(found)
+
+
+def links(page: Path) -> list[str]:
+    """The targets of a page's links and pictures, without those between backticks."""
+    text = re.sub(r"`[^`]*`", "", prose(page))
+    return re.findall(r"\]\(\s*([^)\s]+)\s*\)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
