@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -15,6 +15,7 @@ from ntire_sr.core.files import sha256_bytes, sha256_file
 from ntire_sr.core.images import check_png, read_image
 from ntire_sr.core.layout import SampleName, list_images, list_samples, same_image
 from ntire_sr.core.manifest import Manifest
+from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.evaluation.lpips import SMALLEST_PX
 
 # kinds of problems -> what to do about them
@@ -68,7 +69,7 @@ def match_samples(
     scale: int,
     manifest: Manifest | None = None,
     skip_missing: bool = False,
-    done: Callable[[int, int], None] | None = None,
+    progress: Progress = SILENT,
     smallest_px: int = SMALLEST_PX,
 ) -> MatchedSamples:
     """Each HR image with its samples in order.
@@ -79,7 +80,7 @@ def match_samples(
         scale: HR pixels per LR pixel along an axis.
         manifest: of the folder of samples, where it has one.
         skip_missing: go on with the samples that are there.
-        done: called with (files read, files in all).
+        progress: where it says how many files are read.
         smallest_px: sides that the cropped HR images must have, for LPIPS.
 
     Raises:
@@ -124,7 +125,7 @@ def match_samples(
         if lost:
             line = f"{path.name} (index {index}): {len(lost)} of {samples} samples are missing: {shorten(lost)}"
             missing.append(("missing", len(lost), line))
-    files = _inspect(paths, [path for kept in there.values() for path in kept], done)
+    files = _inspect(paths, [path for kept in there.values() for path in kept], progress)
     for index, path in enumerate(paths):
         problems += _problems_of(path, there[index], files, scale, smallest_px)
     if not skip_missing:
@@ -152,15 +153,17 @@ def match_samples(
     return MatchedSamples(groups, [line for _, _, line in missing], lost, len(paths) - len(groups))
 
 
-def _inspect(hr: list[Path], samples: list[Path], done: Callable[[int, int], None] | None) -> dict[Path, _File]:
+def _inspect(hr: list[Path], samples: list[Path], progress: Progress) -> dict[Path, _File]:
     """Read every file once. Digests and decompression leave Python's lock, so threads help."""
     found: dict[Path, _File] = {}
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with (
+        ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
+        progress.task("check", len(hr) + len(samples)) as advance,
+    ):
         results = chain(pool.map(_inspect_hr, hr), pool.map(_inspect_sample, samples))
         for path, file in zip([*hr, *samples], results, strict=True):
             found[path] = file
-            if done:
-                done(len(found), len(hr) + len(samples))
+            advance()
     return found
 
 

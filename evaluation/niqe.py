@@ -15,7 +15,7 @@ release it is a rounding error of either sign, on which the count of negative va
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +29,7 @@ from ntire_sr.core.downscale import mirrored, reduction_matrix
 from ntire_sr.core.errors import Failure, Problems, WrongUse
 from ntire_sr.core.files import atomic_write, failure_from_os_error, sha256_bytes, sha256_file
 from ntire_sr.core.images import read_image, to_tensor
+from ntire_sr.core.progress import SILENT, Progress
 
 BLOCK = 96  # side of a block in pixels; at the second scale a block has half of it
 FEATURES = 36  # 18 at each of two scales
@@ -247,7 +248,7 @@ def fit(
     images: Iterable[Path],
     description: str = "",
     sharp_share: float = SHARP_SHARE,
-    done: Callable[[int], None] = lambda count: None,
+    progress: Progress = SILENT,
 ) -> Pristine:
     """The pristine model of photographs, from their sharp blocks (section II.D of the paper).
 
@@ -257,7 +258,7 @@ def fit(
         images: paths of image files.
         description: kept with the model: which photographs, and their licence.
         sharp_share: a block counts when its sharpness is above this share of the image's maximum.
-        done: called with the number of images read so far.
+        progress: where it says how many images are read.
 
     Raises:
         Problems: images that cannot be read, all of them.
@@ -266,18 +267,20 @@ def fit(
     found: list[Tensor] = []
     digests: list[str] = []
     problems: list[str] = []
-    for count, path in enumerate(images, 1):
-        try:
-            features, sharpness = _features_and_sharpness(luma(to_tensor(read_image(path))))
-            digest = sha256_file(path)
-        except Failure as failure:
-            problems.append(failure.message)
-        else:
-            if len(features):
-                sharp = features[sharpness > sharp_share * sharpness.max()]
-                found.append(sharp[~sharp.isnan().any(1)])
-                digests.append(digest)
-        done(count)
+    paths = list(images)
+    with progress.task("fit", len(paths)) as advance:
+        for path in paths:
+            try:
+                features, sharpness = _features_and_sharpness(luma(to_tensor(read_image(path))))
+                digest = sha256_file(path)
+            except Failure as failure:
+                problems.append(failure.message)
+            else:
+                if len(features):
+                    sharp = features[sharpness > sharp_share * sharpness.max()]
+                    found.append(sharp[~sharp.isnan().any(1)])
+                    digests.append(digest)
+            advance()
     if problems:
         raise Problems("photographs for NIQE", problems, "replace or remove these files")
     blocks = torch.cat(found) if found else torch.zeros(0, FEATURES)

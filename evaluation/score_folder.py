@@ -1,6 +1,5 @@
 """One scoring from folders to files: what the `score` command and the demonstration call."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from ntire_sr.core.files import make_folder, sha256_of_digests
 from ntire_sr.core.layout import DEFAULT_SAMPLES, SampleName, list_images, list_samples
 from ntire_sr.core.manifest import load_manifest
 from ntire_sr.core.pretrained import ALEXNET, NotFound, find
+from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.evaluation.lpips import SMALLEST_PX
 from ntire_sr.evaluation.matching import MatchedSamples, match_samples
 from ntire_sr.evaluation.realism import PATCH_FRECHET, proxy_called
@@ -19,8 +19,6 @@ from ntire_sr.evaluation.report import PICTURED_IMAGES, maps_of, worst_first, wr
 from ntire_sr.evaluation.scorer import Scorer, Settings
 from ntire_sr.evaluation.summary import ScoreSummary, patch_distance, write_score
 from ntire_sr.evaluation.workers import measure_all
-
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def measure(
     skip_missing: bool = False,
     jobs: int = 1,
     with_report: bool = True,
-    done: Report = lambda task, count, total: None,
+    progress: Progress = SILENT,
 ) -> FolderScore | None:
     """Score a folder of samples and write the tables and the report.
 
@@ -66,7 +64,7 @@ def measure(
         skip_missing: go on with the samples that are there.
         jobs: processes on this machine.
         with_report: whether to write the HTML page.
-        done: called with (what is being done, items done, items in all).
+        progress: where it says how far it is.
 
     Returns:
         The score; None in all processes but the first.
@@ -97,7 +95,7 @@ def measure(
         # before the networks are loaded, and these before the files are read: what is missing is said at once
         list_images(hr, "HR")
         list_samples(sr)
-        _check_lpips(settings)
+        _check_lpips(settings, progress)
 
     processes.broadcast_from_main(look)
     scorer = Scorer(settings)
@@ -110,7 +108,7 @@ def measure(
             scale,
             manifest,
             skip_missing,
-            lambda count, total: done("check", count, total),
+            progress,
             SMALLEST_PX if with_lpips else CROP_MULTIPLE,
         )
 
@@ -120,7 +118,7 @@ def measure(
     known = {group.index for group in groups.images if records.load(group.index, keys[group.index])}
     kept = processes.broadcast_from_main(lambda: known)  # all processes must agree on what is left
     left = processes.shard([group for group in groups.images if group.index not in kept])
-    problems = measure_all(left, scorer, records, jobs, lambda count: done("score", count, len(left)))
+    problems = measure_all(left, scorer, records, jobs, progress)
     everything = [problem for part in processes.all_gather(problems) for problem in part]
     if everything:
 
@@ -156,10 +154,10 @@ def _check_realism(settings: Settings) -> None:
     )
 
 
-def _check_lpips(settings: Settings) -> None:
+def _check_lpips(settings: Settings, progress: Progress) -> None:
     if settings.lpips:
         try:
-            find(ALEXNET, settings.lpips_weights)
+            find(ALEXNET, settings.lpips_weights, progress)
         except NotFound as error:
             raise Failure(error.message, f"{error.remedy}; or score --without-lpips") from error
 

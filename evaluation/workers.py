@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -13,6 +13,7 @@ from multiprocessing import get_context
 import torch
 
 from ntire_sr.core.errors import Failure
+from ntire_sr.core.progress import Progress
 from ntire_sr.evaluation.matching import SampleGroup
 from ntire_sr.evaluation.records import Records
 from ntire_sr.evaluation.scorer import Scorer, Settings
@@ -21,7 +22,7 @@ _scorer: Scorer | None = None  # of a worker process, which serves one scoring
 
 
 def measure_all(
-    groups: list[SampleGroup], scorer: Scorer, records: Records, jobs: int, done: Callable[[int], None]
+    groups: list[SampleGroup], scorer: Scorer, records: Records, jobs: int, progress: Progress
 ) -> list[str]:
     """Measure images, and keep a record of each as soon as it is measured.
 
@@ -30,16 +31,17 @@ def measure_all(
         scorer: what measures; further processes make their own with its settings.
         records: where the records go.
         jobs: processes; 1: this one alone.
-        done: called with the number of images that have been measured.
+        progress: where it says how many images have been measured.
 
     Returns:
         What could not be measured, in words.
     """
     problems = []
-    for count, problem in enumerate(_in_turn(groups, scorer, records, jobs), start=1):
-        if problem:
-            problems.append(problem)
-        done(count)
+    with progress.task("score", len(groups)) as advance:
+        for problem in _in_turn(groups, scorer, records, jobs):
+            if problem:
+                problems.append(problem)
+            advance()
     return problems
 
 

@@ -1,6 +1,5 @@
 """Everything that must hold of samples before they are handed in."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +12,7 @@ from ntire_sr.core.files import sha256_bytes
 from ntire_sr.core.images import check_png, decode_png, read_image, to_tensor
 from ntire_sr.core.layout import SampleName, list_images, same_image
 from ntire_sr.core.manifest import Manifest
+from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.seeding import sample_seed
 from ntire_sr.submission.sources import Handed, Source, shown
 
@@ -47,7 +47,7 @@ def check_samples(
     lr: Path,
     samples: int,
     manifest: Manifest | None,
-    done: Callable[[int, int], None] | None = None,
+    progress: Progress = SILENT,
     scale: int | None = None,
 ) -> Checked:
     """Check names, count, sizes, mode, LR-PSNR, duplicates and, with a manifest, digests and settings.
@@ -57,7 +57,7 @@ def check_samples(
         lr: folder of the LR images, in the samples' order.
         samples: per LR image.
         manifest: of the samples, where they have one.
-        done: called with (files checked, files in all).
+        progress: where it says how many files are checked.
         scale: 4 or 8; none: the manifest's, or that of the first sample.
 
     Returns:
@@ -81,49 +81,47 @@ def check_samples(
     digests: dict[SampleName, str] = {}
     copies: list[str] = []
     different = 0  # pictures, beyond the first of each image
-    count = 0
-    for index, names in groupby(present, key=lambda name: name.index):
-        lr_image: np.ndarray | None = None
-        try:
-            lr_image = read_image(lr_paths[index])
-        except Failure as failure:
-            problems.append(failure.message)
-        lr_sha256 = sha256_bytes(lr_image.tobytes()) if lr_image is not None else None
-        record = manifest.images[index] if manifest and index < len(manifest.images) else None
-        if record and lr_sha256 not in (None, record.lr_sha256):
-            problems.append(f"{lr_paths[index].name}: not the LR image that the samples were drawn from")
-        seen: dict[str, str] = {}
-        for name in names:
-            count += 1
-            if lr_image is not None:
-                source = found[name]
-                try:
-                    content = source.read()
-                    digests[name] = sha256_bytes(content)
-                    image, problem = _image(source, content, lr_image, scale)
-                    if problem:
-                        problems.append(problem)
-                    if image is not None:
-                        scale = scale or image.shape[0] // lr_image.shape[0]
-                        measured.append(lr_psnr_db(to_tensor(image), to_tensor(lr_image), scale))
-                        if measured[-1] < REQUIRED_DB:
-                            reason = (
-                                "; no 8-bit image reduces to its LR image"
-                                if record and record.unreachable
-                                else ""
-                            )
-                            problems.append(
-                                f"{shown(source.name)}: LR-PSNR {measured[-1]:.2f} dB, under {REQUIRED_DB:.0f}{reason}"
-                            )
-                        twin = seen.setdefault(sha256_bytes(image.tobytes()), source.name)
-                        if twin != source.name:
-                            copies.append(f"{shown(source.name)}: the same image as {shown(twin)}")
-                    problems += _record_problems(name, digests[name], lr_sha256, manifest)
-                except Failure as failure:
-                    problems.append(failure.message)
-            if done:
-                done(count, len(present))
-        different += max(0, len(seen) - 1)
+    with progress.task("check", len(present)) as advance:
+        for index, names in groupby(present, key=lambda name: name.index):
+            lr_image: np.ndarray | None = None
+            try:
+                lr_image = read_image(lr_paths[index])
+            except Failure as failure:
+                problems.append(failure.message)
+            lr_sha256 = sha256_bytes(lr_image.tobytes()) if lr_image is not None else None
+            record = manifest.images[index] if manifest and index < len(manifest.images) else None
+            if record and lr_sha256 not in (None, record.lr_sha256):
+                problems.append(f"{lr_paths[index].name}: not the LR image that the samples were drawn from")
+            seen: dict[str, str] = {}
+            for name in names:
+                if lr_image is not None:
+                    source = found[name]
+                    try:
+                        content = source.read()
+                        digests[name] = sha256_bytes(content)
+                        image, problem = _image(source, content, lr_image, scale)
+                        if problem:
+                            problems.append(problem)
+                        if image is not None:
+                            scale = scale or image.shape[0] // lr_image.shape[0]
+                            measured.append(lr_psnr_db(to_tensor(image), to_tensor(lr_image), scale))
+                            if measured[-1] < REQUIRED_DB:
+                                reason = (
+                                    "; no 8-bit image reduces to its LR image"
+                                    if record and record.unreachable
+                                    else ""
+                                )
+                                problems.append(
+                                    f"{shown(source.name)}: LR-PSNR {measured[-1]:.2f} dB, under {REQUIRED_DB:.0f}{reason}"
+                                )
+                            twin = seen.setdefault(sha256_bytes(image.tobytes()), source.name)
+                            if twin != source.name:
+                                copies.append(f"{shown(source.name)}: the same image as {shown(twin)}")
+                        problems += _record_problems(name, digests[name], lr_sha256, manifest)
+                    except Failure as failure:
+                        problems.append(failure.message)
+                advance()
+            different += max(0, len(seen) - 1)
     return Checked(
         digests, scale, problems, copies, bool(copies) and not different, min(measured) if measured else None
     )

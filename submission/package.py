@@ -3,7 +3,6 @@
 import glob
 import json
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
@@ -17,6 +16,7 @@ from ntire_sr.core.files import failure_from_os_error, read_json, remove_stale_t
 from ntire_sr.core.layout import DEFAULT_SAMPLES, MANIFEST, SampleName
 from ntire_sr.core.manifest import Manifest, load_manifest
 from ntire_sr.core.package_files import package_files
+from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.seeding import seeded
 from ntire_sr.models.registry import LoadedModel, load_generator, read_weights
 from ntire_sr.submission import factsheet
@@ -71,12 +71,12 @@ class PackageResult:
         return sum(path.stat().st_size for path, _ in self.archives)
 
 
-def pack(request: PackageRequest, done: Callable[[int, int], None] | None = None) -> PackageResult:
+def pack(request: PackageRequest, progress: Progress = SILENT) -> PackageResult:
     """Check a folder of samples and write the archives.
 
     Args:
         request: what to pack.
-        done: called with (files checked, files in all).
+        progress: where it says how many files are checked.
 
     Raises:
         Problems: everything that is wrong; nothing was written.
@@ -109,7 +109,7 @@ def pack(request: PackageRequest, done: Callable[[int, int], None] | None = None
             f"readme.txt needs the run time per image and whether a GPU took it, and {request.sr} has no manifest that says so",
             "--seconds NUMBER with --gpu or --cpu",
         )
-        checked = check_samples(handed, lr, count, manifest, done)
+        checked = check_samples(handed, lr, count, manifest, progress)
         problems = checked.problems + edition_problems(edition, checked.images, count)
         if not (manifest and manifest.settings.deterministic):
             problems += checked.copies

@@ -3,7 +3,7 @@
 import random
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import multimode
@@ -17,6 +17,7 @@ from ntire_sr.core.files import make_folder, sha256_bytes
 from ntire_sr.core.images import decode_png, read_image
 from ntire_sr.core.layout import DEFAULT_SAMPLES, SampleName, list_images
 from ntire_sr.core.manifest import Manifest, load_manifest
+from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.models.registry import LoadedModel, load_generator
 from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.submission.check import check_samples, lr_folder
@@ -58,7 +59,7 @@ def verify(
     weights: str | None = None,
     seed: int | None = None,
     device: torch.device | None = None,
-    done: Callable[[int, int], None] | None = None,
+    progress: Progress = SILENT,
 ) -> VerifyResult:
     """Check a folder or an archive of samples, whoever made it, or several archives that hold parts.
 
@@ -73,7 +74,7 @@ def verify(
         weights: file or name; none: the manifest's.
         seed: of that choice; none: a new one each time.
         device: where to draw.
-        done: called with (files checked, files in all).
+        progress: where it says how many files are checked.
 
     Raises:
         Failure: an archive, the manifest or the weights cannot be read at all.
@@ -97,7 +98,7 @@ def verify(
     with open_submission(*paths) as handed:
         count = samples or (manifest.samples if manifest else _usual_count(handed))
         lr = lr_folder(folder or paths[0], lr, manifest)
-        checked = check_samples(handed, lr, count, manifest, done, scale)
+        checked = check_samples(handed, lr, count, manifest, progress, scale)
         found = VerifyResult(
             len(checked.digests), checked.images, checked.scale, checked.worst_db, checked.problems,
         )  # fmt: skip

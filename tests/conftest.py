@@ -1,6 +1,7 @@
 """What all tests share: no network, no leftovers of the user's machine, and where shared files lie."""
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,23 @@ def alexnet() -> Path:
 @pytest.fixture(scope="session")
 def squeezenet() -> Path:
     return shared_path("weights/squeezenet1_1_features.safetensors")
+
+
+class RecordedProgress:
+    """A `Progress` that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.tasks: list[tuple[str, int, list[int]]] = []  # name, total, items done after each call
+        self.messages: list[str] = []
+
+    @contextmanager
+    def task(self, name: str, total: int, done: int = 0):
+        counts: list[int] = []
+        self.tasks.append((name, total, counts))
+        yield lambda items=1, note="": counts.append((counts or [done])[-1] + items)
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
 
 
 @dataclass(frozen=True)

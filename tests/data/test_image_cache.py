@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import RecordedProgress
 
 from ntire_sr.core.errors import Failure, Problems
 from ntire_sr.core.images import read_image, write_png
 from ntire_sr.core.layout import list_images
+from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.data import image_cache as cache
 from ntire_sr.data.image_cache import Images, cache_of, decoded, pixels_digest
 
@@ -27,8 +29,8 @@ def folder(tmp_path, photograph) -> Path:
     return tmp_path / "HR"
 
 
-def opened(folder: Path, given: str | None = "auto") -> Images:
-    return decoded(folder, list_images(folder, "HR", recursive=True), given)
+def opened(folder: Path, given: str | None = "auto", progress: Progress = SILENT) -> Images:
+    return decoded(folder, list_images(folder, "HR", recursive=True), given, progress)
 
 
 def holds_the_files(images: Images) -> bool:
@@ -88,7 +90,7 @@ def test_the_digest_is_of_pixels_and_order_whatever_the_folder_and_the_times(fol
 
 
 @pytest.mark.parametrize("damage", ["truncated", "longer", "missing", "index", "half", "checksum", "text"])
-def test_a_damaged_cache_is_noticed_and_made_again(folder, damage, monkeypatch, capsys):
+def test_a_damaged_cache_is_noticed_and_made_again(folder, damage, monkeypatch):
     opened(folder)
     home = cache_of(folder)
     index, pixels = home / "index.json", next(home.glob("*.u8"))
@@ -103,9 +105,10 @@ def test_a_damaged_cache_is_noticed_and_made_again(folder, damage, monkeypatch, 
         damaged = {"index": "[]", "half": text[: len(text) // 2], "text": "\x00"}
         index.write_text(damaged.get(damage, text.replace('"height": 40', '"height": 41')))
     names = count_decoding(monkeypatch)
-    assert holds_the_files(opened(folder))
+    progress = RecordedProgress()
+    assert holds_the_files(opened(folder, progress=progress))
     assert len(names) == 4
-    assert "is damaged and is made again" in capsys.readouterr().err.replace("\n", "")
+    assert "is damaged and is made again" in progress.messages[0]
 
 
 def test_all_broken_images_are_named_and_the_others_need_not_be_decoded_again(folder, monkeypatch):

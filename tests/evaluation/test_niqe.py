@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import photographs, shared_path
+from conftest import RecordedProgress, photographs, shared_path
 
 from ntire_sr.core.downscale import downscale
 from ntire_sr.core.errors import Failure, Problems, WrongUse
@@ -196,10 +196,10 @@ def folder(tmp_path):
 
 
 def test_a_model_fitted_to_photographs_survives_saving_and_counts_as_it_reads(folder):
-    counts = []
+    progress = RecordedProgress()
     paths = sorted(folder.glob("*.png"))
-    pristine = fit(paths, "four photographs", sharp_share=0.2, done=counts.append)
-    assert counts == [1, 2, 3, 4]
+    pristine = fit(paths, "four photographs", sharp_share=0.2, progress=progress)
+    assert progress.tasks == [("fit", 4, [1, 2, 3, 4])]
     assert pristine.photographs == 4 and pristine.blocks > FEATURES
     save_pristine(folder / "model.safetensors", pristine)
     again = load_pristine(folder / "model.safetensors")

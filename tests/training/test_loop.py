@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import TINIEST, TINIEST_WORDS
+from conftest import TINIEST, TINIEST_WORDS, RecordedProgress
 from safetensors.torch import load_file
 
 from ntire_sr.core.errors import Failure, WrongUse
@@ -143,7 +143,7 @@ def test_a_run_does_not_go_on_with_other_photographs(tmp_path):
         train(resume_run_config(run, {"steps": 3}), run, resume=True)
 
 
-def test_a_damaged_newest_checkpoint_is_passed_over_and_said(tmp_path, capsys):
+def test_a_damaged_newest_checkpoint_is_passed_over_and_said(tmp_path):
     run = RunFolder(tmp_path)
     run_config = make_run_config({**TINIEST, "steps": 3})
     train(run_config, run)
@@ -151,8 +151,9 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_said(tmp_path, capsys):
     newest = checkpoint.saved_steps(run.checkpoints)[0][1]
     newest.write_bytes(newest.read_bytes()[:100])
     run.weights.unlink()
-    train(run_config, run, resume=True)
-    assert "passed over" in capsys.readouterr().err
+    progress = RecordedProgress()
+    train(run_config, run, True, progress)
+    assert "passed over" in "\n".join(progress.messages)
     assert same(weights(run), expected)
     for _, path in checkpoint.saved_steps(run.checkpoints):
         path.write_bytes(b"")
@@ -179,21 +180,22 @@ def test_a_diverged_training_stops_with_its_step(tmp_path):
         train(make_run_config({**TINIEST, "steps": 50, "learning_rate": 1e30}), RunFolder(tmp_path))
 
 
-def test_a_training_begins_with_what_fits_of_other_weights_also_of_another_scale(tmp_path, capsys):
+def test_a_training_begins_with_what_fits_of_other_weights_also_of_another_scale(tmp_path):
     first, same_again, larger = (RunFolder(tmp_path / name) for name in ("first", "same", "larger"))
     train(make_run_config(TINIEST), first)
     values = {**TINIEST, "learning_rate": 1e-12, "average": 0.0, "start_from": str(first.weights)}
-    train(make_run_config(values), same_again)
+    progress = RecordedProgress()
+    train(make_run_config(values), same_again, progress=progress)
     assert all(
         torch.allclose(value, weights(same_again)[name], atol=1e-8) for name, value in weights(first).items()
     )
     assert same_again.weights.read_bytes().count(b"start_from_sha256") == 1
-    train(make_run_config({**values, "scale": 8, "steps": 1}), larger)
+    train(make_run_config({**values, "scale": 8, "steps": 1}), larger, progress=progress)
     assert all(
         torch.allclose(value, weights(larger)[name], atol=1e-8) for name, value in weights(first).items()
     )
     count = len(weights(first))
-    assert capsys.readouterr().err.count(f"begun with {count} of the {count} tensors") == 2
+    assert "\n".join(progress.messages).count(f"begun with {count} of the {count} tensors") == 2
     first.weights.unlink()  # a run that goes on needs it no more
     assert train(resume_run_config(larger, {"steps": 2}), larger, resume=True).steps_done == 2
     assert larger.weights.read_bytes().count(b"start_from_sha256") == 1
@@ -278,15 +280,16 @@ def test_a_run_goes_on_from_another_folder(tmp_path, monkeypatch, photograph):
     assert train(resume_run_config(run, {"steps": 3}), run, resume=True).steps_done == 3
 
 
-def test_a_run_says_where_decoded_images_are_and_goes_on_without_the_cache(tmp_path, capsys, photograph):
+def test_a_run_says_where_decoded_images_are_and_goes_on_without_the_cache(tmp_path, photograph):
     write_png(tmp_path / "data" / "a.png", photograph)
     straight, parts = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "parts")
     values = {**TINIEST, "hr": str(tmp_path / "data"), "steps": 3}
-    train(make_run_config({**values, "cache": str(tmp_path / "cache")}), straight)
-    assert f"decoded images: in the cache {tmp_path / 'cache'}" in capsys.readouterr().err
+    progress = RecordedProgress()
+    train(make_run_config({**values, "cache": str(tmp_path / "cache")}), straight, progress=progress)
+    assert f"decoded images: in the cache {tmp_path / 'cache'}" in "\n".join(progress.messages)
     train(make_run_config({**values, "max_minutes": 1e-9}), parts)
-    train(resume_run_config(parts, {"max_minutes": 0, "cache": "none"}), parts, resume=True)
-    assert "decoded images: in memory" in capsys.readouterr().err
+    train(resume_run_config(parts, {"max_minutes": 0, "cache": "none"}), parts, True, progress)
+    assert "decoded images: in memory" in "\n".join(progress.messages)
     assert same(weights(straight), weights(parts))
 
 
@@ -321,11 +324,14 @@ def test_weights_know_the_digest_of_their_images(tmp_path):
     assert facts["data_sha256"] == PatchDataset(None, 32, 4).digest
 
 
-def test_names_of_div2k_validation_among_the_training_images_are_said(tmp_path, photograph, capfd):
+def test_names_of_div2k_validation_among_the_training_images_are_said(tmp_path, photograph):
     for name in ("0801.png", "0002.png"):
         write_png(tmp_path / "hr" / name, photograph)
-    train(make_run_config({**TINIEST, "hr": str(tmp_path / "hr")}), RunFolder(tmp_path / "run"))
-    assert "1 image named as DIV2K's validation or test (0801.png)" in capfd.readouterr().err
+    progress = RecordedProgress()
+    train(
+        make_run_config({**TINIEST, "hr": str(tmp_path / "hr")}), RunFolder(tmp_path / "run"), progress=progress
+    )
+    assert "1 image named as DIV2K's validation or test (0801.png)" in "\n".join(progress.messages)
 
 
 def test_weights_carry_the_figures_of_the_last_look_also_behind_a_resume(tmp_path, photograph):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINIEST
-from rich.console import Console
 
 from ntire_sr.core.errors import WrongUse
 from ntire_sr.core.images import read_image, to_tensor, write_png
 from ntire_sr.core.layout import RunFolder
+from ntire_sr.core.progress import SILENT
 from ntire_sr.data.patches import PatchDataset
 from ntire_sr.models.bicubic import Bicubic
 from ntire_sr.training import validation as module
@@ -169,8 +169,7 @@ def test_a_monitor_minds_no_nan_and_goes_on_as_if_it_had_never_stopped():
 
 def test_a_remark_is_in_the_log_of_the_run(tmp_path):
     run = RunFolder(tmp_path)
-    console = Console(quiet=True)
-    RunLogger(run, console, tensorboard=False, step=0).log_remark(7, "something")
+    RunLogger(run, SILENT, tensorboard=False, step=0).log_remark(7, "something")
     assert lines(run) == [{"step": 7, "remark": "something"}]
 
 

@@ -27,9 +27,10 @@ def data_check(hr: Path, validation: Path | None, patch: int, as_json: bool) -> 
     """
     import json
 
+    from ntire_sr.core.progress import TerminalProgress
     from ntire_sr.data.data_check import check, print_findings
 
-    findings = check(hr, validation, patch)
+    findings = check(hr, validation, patch, TerminalProgress())
     if as_json:
         click.echo(json.dumps(findings.as_json(), indent=1))
     else:

@@ -14,7 +14,7 @@ from ntire_sr.core.errors import Failure
 from ntire_sr.core.layout import RunFolder
 from ntire_sr.core.manifest import load_manifest
 from ntire_sr.core.pretrained import ALEXNET, NotFound, find
-from ntire_sr.core.progress import Bar
+from ntire_sr.core.progress import Progress, TerminalProgress
 from ntire_sr.data.lr_images import write_validation
 from ntire_sr.evaluation.report import print_table
 from ntire_sr.evaluation.score_folder import FolderScore, measure
@@ -47,11 +47,11 @@ def demonstrate(
         console: for the tables.
     """
     began = time.monotonic()
-    folder = RunFolder(run)
+    folder, progress = RunFolder(run), TerminalProgress()
 
     missing = None
     try:  # before minutes are spent
-        find(ALEXNET)
+        find(ALEXNET, progress=progress)
     except NotFound as error:
         missing = error
 
@@ -61,7 +61,7 @@ def demonstrate(
     if is_finished(folder, run_config.config.steps):
         say(f"kept: {folder.weights} ({run_config.config.steps} steps)")
     else:
-        result = train(run_config, folder, resume=True)
+        result = train(run_config, folder, resume=True, progress=progress)
         assert result  # there is one process only
         say(f"weights: {result.weights} ({result.steps_done} of {result.steps} steps)")
 
@@ -76,18 +76,17 @@ def demonstrate(
     )
     lr = write_validation(folder, own.scale)
     for name, loaded, place in drawing:
-        drawn = _draw(Request(lr, place.samples, samples), loaded, chosen)
+        drawn = _draw(Request(lr, place.samples, samples), loaded, chosen, progress)
         say(
             f"samples of {name}: {place.samples} ({drawn.written} written, {drawn.kept} kept, "
             f"worst LR-PSNR {drawn.worst_db:.2f} dB)"
         )
 
     say("3/4 score")
-    measured = [(name, _score(folder.validation_hr, place, device, missing)) for name, _, place in drawing]
+    measured = [(name, _score(folder.validation_hr, place, device, missing, progress)) for name, _, place in drawing]
 
     say("4/4 package")
-    with Bar("check") as done:
-        packed = pack(PackageRequest(folder.samples, folder.archive, run=folder.path), done)
+    packed = pack(PackageRequest(folder.samples, folder.archive, run=folder.path), progress)
     for name, found in measured:
         say(f"\n{name}:")
         print_table(found.score, console, found.lpips_missing)
@@ -102,23 +101,21 @@ def demonstrate(
         )
 
 
-def _draw(request: Request, loaded: LoadedModel, device: torch.device) -> GenerateResult:
+def _draw(request: Request, loaded: LoadedModel, device: torch.device, progress: Progress) -> GenerateResult:
     earlier = load_manifest(request.out)
     # samples of other weights, after a longer training or with a newer version, are of no use
     stale = earlier is not None and earlier.settings.weights_sha256 != loaded.weights_sha256
-    with Bar("generate") as done:
-        return generate(replace(request, overwrite=stale), loaded, device, done)
+    return generate(replace(request, overwrite=stale), loaded, device, progress)
 
 
-def _score(hr: Path, place: RunFolder, device: str, missing: NotFound | None) -> FolderScore:
-    with Bar("score") as done:
-        found = measure(
-            hr,
-            place.samples,
-            place.score,
-            device=device,
-            without_lpips=str(missing) if missing else None,
-            done=lambda task, count, total: done(count, total),
-        )
+def _score(hr: Path, place: RunFolder, device: str, missing: NotFound | None, progress: Progress) -> FolderScore:
+    found = measure(
+        hr,
+        place.samples,
+        place.score,
+        device=device,
+        without_lpips=str(missing) if missing else None,
+        progress=progress,
+    )
     assert found, "the demonstration runs in one process"
     return found

@@ -33,7 +33,7 @@ def generate(lr: Path | None, out: Path | None, weights: str | None, scale: str 
     """
     from ntire_sr.core.device import choose_device
     from ntire_sr.core.distributed import rank_and_world_size
-    from ntire_sr.core.progress import Bar
+    from ntire_sr.core.progress import TerminalProgress
     from ntire_sr.data.lr_images import write_validation
     from ntire_sr.models.registry import SHIPPED_MODEL, load_generator
     from ntire_sr.sampling.default_weights import default_weights
@@ -51,8 +51,7 @@ def generate(lr: Path | None, out: Path | None, weights: str | None, scale: str 
             click.echo(note, err=True)
     loaded = load_generator(weights, int(scale) if scale else None, chosen)
     request = Request(lr or write_validation(folder, loaded.scale), out or folder.samples, only=parse_only(only), tile=parse_tile(tile), **options)
-    with Bar("generate") as done:
-        drawn = draw_samples(request, loaded, chosen, done)
+    drawn = draw_samples(request, loaded, chosen, TerminalProgress())
     described = loaded.model.name
     if loaded.weights:
         where = "that come with the package: " if weights == SHIPPED_MODEL else ""

@@ -30,15 +30,14 @@ def package(sr: Path | None, out: Path | None, run: Path, max_size: str | None, 
 
     Lists all problems at once, and writes nothing while there is any.
     """
-    from ntire_sr.core.progress import Bar
+    from ntire_sr.core.progress import TerminalProgress
     from ntire_sr.submission.check import worst_in_words
     from ntire_sr.submission.editions import parse_size
     from ntire_sr.submission.package import PackageRequest, pack
 
     folder = RunFolder(run)
     request = PackageRequest(sr or folder.samples, out or folder.archive, max_size=parse_size(max_size) if max_size else None, run=folder.path, **options)
-    with Bar("check") as done:
-        packed = pack(request, done)
+    packed = pack(request, TerminalProgress())
     click.echo(f"{plural(packed.files, 'sample')}, {worst_in_words(packed.worst_db)}, {packed.bytes / 1e6:.1f} MB")
     for path, digest in packed.archives:
         click.echo(f"archive: {path}")

@@ -37,16 +37,15 @@ def score(hr: Path | None, sr: Path | None, out: Path | None, run: Path, scale: 
     import json
 
     from ntire_sr.core.files import json_safe
-    from ntire_sr.core.progress import Tasks
+    from ntire_sr.core.progress import TerminalProgress
     from ntire_sr.evaluation.report import print_table
     from ntire_sr.evaluation.score_folder import measure
 
     folder = RunFolder(run)
-    with Tasks() as done:
-        measured = measure(
-            hr=hr or folder.validation_hr, sr=sr or folder.samples, out=out or folder.score, scale=int(scale) if scale else None,
-            without_lpips="--without-lpips was given" if without_lpips else None, done=done, **options,
-        )  # fmt: skip
+    measured = measure(
+        hr=hr or folder.validation_hr, sr=sr or folder.samples, out=out or folder.score, scale=int(scale) if scale else None,
+        without_lpips="--without-lpips was given" if without_lpips else None, progress=TerminalProgress(), **options,
+    )  # fmt: skip
     if measured is None:  # one of torchrun's other processes
         return
     if as_json:
@@ -72,11 +71,10 @@ def fit_niqe(hr: Path, out: Path, description: str | None) -> None:
     For `ntire-sr score --realism niqe --niqe-model FILE`; a model comes with the package.
     """
     from ntire_sr.core.layout import list_images
-    from ntire_sr.core.progress import Bar
+    from ntire_sr.core.progress import TerminalProgress
     from ntire_sr.evaluation.niqe import fit, save_pristine
 
     paths = list_images(hr, "HR", recursive=True)
-    with Bar("fit") as done:
-        pristine = fit(paths, description or "", done=lambda count: done(count, len(paths)))
+    pristine = fit(paths, description or "", progress=TerminalProgress())
     save_pristine(out, pristine)
     click.echo(f"{pristine.blocks} sharp blocks of {pristine.photographs} photographs: {out}")

@@ -29,6 +29,7 @@ def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **opti
     import json
 
     from ntire_sr.core.errors import require
+    from ntire_sr.core.progress import TerminalProgress
     from ntire_sr.core.settings import parse_words
     from ntire_sr.training.loop import train as run_training
     from ntire_sr.training.run_config import make_run_config, resume_run_config
@@ -48,7 +49,7 @@ def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **opti
     if goes_on and is_finished(folder, run_config.config.steps):
         click.echo(f"{run} is finished: {saved_steps(folder.checkpoints)[0][0]} steps, weights in {folder.weights}")
         return
-    result = run_training(run_config, folder, resume)
+    result = run_training(run_config, folder, resume, TerminalProgress())
     if result is None:  # one of torchrun's other processes
         return
     if result.stop_reason == "finished":

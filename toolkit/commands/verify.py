@@ -32,12 +32,11 @@ def verify(paths: tuple[Path, ...], device: str, scale: str | None, as_json: boo
 
     from ntire_sr.core.device import choose_device
     from ntire_sr.core.files import json_safe
-    from ntire_sr.core.progress import Bar
+    from ntire_sr.core.progress import TerminalProgress
     from ntire_sr.submission.check import worst_in_words
     from ntire_sr.submission.verify import verify as check
 
-    with Bar("verify") as done:
-        found = check(paths, device=choose_device(device), scale=int(scale) if scale else None, done=done, **options)
+    found = check(paths, device=choose_device(device), scale=int(scale) if scale else None, progress=TerminalProgress(), **options)
     if as_json:
         click.echo(json.dumps(json_safe(found.as_json()), indent=1))
     else:

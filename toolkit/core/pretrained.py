@@ -17,19 +17,19 @@ import urllib.request
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 import torch
-from rich.progress import DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from ntire_sr.core.errors import Failure
 from ntire_sr.core.files import atomic_file, failure_from_os_error, sha256_file
-from ntire_sr.core.progress import progress_bar
+from ntire_sr.core.progress import SILENT, Progress
 
 DOWNLOAD_SITE = "https://download.pytorch.org/models"
 MIRROR_VARIABLE = "NTIRE_SR_MIRROR"  # an address to use in place of DOWNLOAD_SITE
@@ -122,7 +122,7 @@ def locate(network: Pretrained, given: str | Path | None = None) -> tuple[str, P
     return None
 
 
-def find(network: Pretrained, given: str | Path | None = None) -> Path:
+def find(network: Pretrained, given: str | Path | None = None, progress: Progress = SILENT) -> Path:
     """The file of a network, fetched into the cache folder where it is nowhere.
 
     Raises:
@@ -130,24 +130,25 @@ def find(network: Pretrained, given: str | Path | None = None) -> Path:
             where to put it.
     """
     located = locate(network, given)
-    return located[1] if located else download(network)
+    return located[1] if located else download(network, progress)
 
 
-def download(network: Pretrained) -> Path:
-    """Fetch the file into the cache folder, with a progress bar, and check its SHA-256 prefix."""
+def download(network: Pretrained, progress: Progress = SILENT) -> Path:
+    """Fetch the file into the cache folder and check its SHA-256 prefix."""
     target = cache_folder() / network.file_name
     remedy = f"fetch {network.address} elsewhere and put it at {target}, or name it with {network.variable}"
     what = f"the pretrained {network.name} ({network.purpose}) is not on this machine"
     if os.environ.get(OFFLINE_VARIABLE, "0") not in ("", "0"):
         raise NotFound(f"{what}, and {OFFLINE_VARIABLE} forbids downloads", remedy)
-    columns = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     try:
-        with atomic_file(target) as part, progress_bar(*columns) as progress:
-            task = progress.add_task(network.file_name, total=None)
-            with open(part, "wb") as file:
-                for size, block in _blocks(network, what, remedy):
-                    file.write(block)
-                    progress.update(task, total=size or None, advance=len(block))
+        with atomic_file(target) as part:
+            with open(part, "wb") as file, closing(_blocks(network, what, remedy)) as blocks:
+                size, block = next(blocks, (0, b""))
+                with progress.task(f"fetch {network.file_name}, KiB", -(-size // 1024)) as advance:
+                    while block:
+                        file.write(block)
+                        advance(len(block) // 1024)
+                        _, block = next(blocks, (0, b""))
             found = sha256_file(part)
             if not found.startswith(network.hash_prefix):
                 raise NotFound(

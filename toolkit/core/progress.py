@@ -1,72 +1,121 @@
-"""Progress bars on standard error; none where nobody watches, so that logs stay clean."""
+"""How far work has come: bars and messages on standard error, silent unless a command asks for them.
 
-import sys
+Every function that works for long takes a `progress` and opens a task on it:
+
+    with progress.task("decode", total=len(paths)) as advance:
+        for path in paths:
+            ...
+            advance()
+"""
+
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+SECONDS_BETWEEN_LINES = 30  # where standard error is no terminal
 
 
-def progress_bar(*columns: ProgressColumn, console: Console | None = None) -> Progress:
-    """A bar with a description and further columns that vanishes when done.
+class Advance(Protocol):
+    """Called when items are done."""
+
+    def __call__(self, items: int = 1, note: str = "") -> None:
+        """`items` more are done; `note`, such as a speed, stands behind the bar."""
+        ...
+
+
+class Progress(Protocol):
+    """Where a function says how far it is and what the user should know meanwhile."""
+
+    def task(self, name: str, total: int, done: int = 0) -> AbstractContextManager[Advance]:
+        """Work on `total` items, of which `done` are done already; gives a function to call after each."""
+        ...
+
+    def message(self, text: str) -> None:
+        """One line, said at once."""
+        ...
+
+
+class Silent:
+    """Says nothing: what library functions do unless they are told otherwise.
+
+    >>> with SILENT.task("decode", total=2) as advance:
+    ...     advance()
+    """
+
+    @contextmanager
+    def task(self, name: str, total: int, done: int = 0) -> Iterator[Advance]:
+        """See `Progress`."""
+
+        def advance(items: int = 1, note: str = "") -> None:
+            pass
+
+        yield advance
+
+    def message(self, text: str) -> None:
+        """See `Progress`."""
+
+
+SILENT = Silent()
+
+
+class TerminalProgress:
+    """Bars on standard error that vanish when done; where it is no terminal, a line every half minute.
 
     Args:
-        columns: what stands behind the bar.
-        console: where to; standard error if none.
-    """
-    console = console or Console(stderr=True)
-    described = (TextColumn("{task.description}"), BarColumn())
-    return Progress(*described, *columns, console=console, transient=True, disable=not console.is_terminal)
-
-
-class Bar:
-    """A progress bar on standard error, as a context that gives a function to call with (done[, total])."""
-
-    def __init__(self, name: str):
-        self.name = name
-
-    def __enter__(self) -> Callable[..., None]:
-        self.bar = progress_bar(MofNCompleteColumn(), TimeRemainingColumn())
-        self.bar.start()
-        task = self.bar.add_task(self.name, total=None)
-        return lambda done, total=None: self.bar.update(task, completed=done, total=total)
-
-    def __exit__(self, *exception: object) -> None:
-        self.bar.stop()
-
-
-class Tasks(Bar):
-    """A progress bar for tasks that follow one another: a function to call with (task, done, total).
-
-    Where standard error is no terminal, a line says every half minute how far the work is.
+        console: where to; standard error if None.
     """
 
-    def __init__(self) -> None:
-        super().__init__("")
+    def __init__(self, console: Console | None = None):
+        self.console = console or Console(stderr=True)
+        self._bars: Bars | None = None
 
-    def __enter__(self) -> Callable[..., None]:
-        update = super().__enter__()
-        task = self.bar.task_ids[0]
+    @contextmanager
+    def task(self, name: str, total: int, done: int = 0) -> Iterator[Advance]:
+        """See `Progress`."""
+        if not self.console.is_terminal:
+            yield self._in_lines(name, total, done)
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(),
+        )
+        outermost = self._bars is None  # a terminal has room for one display, which shows all open tasks
+        bars = self._bars = self._bars or Bars(*columns, console=self.console, transient=True)
+        if outermost:
+            bars.start()
+        bar = bars.add_task(name, total=total, completed=done, note="")
+        try:
+            yield lambda items=1, note="": bars.update(bar, advance=items, note=note)
+        finally:
+            bars.remove_task(bar)
+            if outermost:
+                bars.stop()
+                self._bars = None
+
+    def message(self, text: str) -> None:
+        """See `Progress`."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _in_lines(self, name: str, total: int, done: int) -> Advance:
         began = said = time.monotonic()
+        first, count = done, done
 
-        def report(name: str, done: int, total: int) -> None:
-            nonlocal began, said
+        def advance(items: int = 1, note: str = "") -> None:
+            nonlocal said, count
+            count += items
             now = time.monotonic()
-            if name != self.name:
-                self.name, began, said = name, now, now
-                self.bar.reset(task, description=name)
-            update(done, total)
-            if now - said >= 30 and done and not sys.stderr.isatty():
+            if now - said >= SECONDS_BETWEEN_LINES and count > first:
                 said = now
-                left = (now - began) / done * (total - done)
-                print(f"{name}: {done} of {total}, about {left:.0f} s left", file=sys.stderr, flush=True)
+                left = (now - began) / (count - first) * (total - count)
+                behind = f", {note}" if note else ""
+                self.message(f"{name}: {count} of {total}{behind}, about {left:.0f} s left")
 
-        return report
+        return advance

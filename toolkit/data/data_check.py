@@ -27,6 +27,7 @@ from rich.text import Text
 from ntire_sr.core.errors import Failure
 from ntire_sr.core.images import read_image
 from ntire_sr.core.layout import list_images
+from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.threads import map_in_threads
 from ntire_sr.data.image_cache import pixels_digest
 from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
@@ -82,13 +83,14 @@ class _Look:
     signature: np.ndarray
 
 
-def check(hr: Path, validation: Path | None, patch: int) -> Findings:
-    """Look at all images of a folder, with a progress bar on standard error.
+def check(hr: Path, validation: Path | None, patch: int, progress: Progress = SILENT) -> Findings:
+    """Look at all images of a folder.
 
     Args:
         hr: folder of training images, searched with its subfolders.
         validation: folder of images that must not be among them; none: the embedded ones.
         patch: side of a crop in pixels.
+        progress: where it says how far it is.
 
     Raises:
         WrongUse: a folder is missing or holds no image.
@@ -101,8 +103,8 @@ def check(hr: Path, validation: Path | None, patch: int) -> Findings:
         else embedded_photographs(VALIDATION_PHOTOGRAPHS)
     )
     names = [path.relative_to(hr).as_posix() for path in paths]
-    looks, unreadable = _look(paths, names, "look at")
-    others, broken = _look(held_out, [path.name for path in held_out], "validation")
+    looks, unreadable = _look(paths, names, "look at", progress)
+    others, broken = _look(held_out, [path.name for path in held_out], "validation", progress)
     if broken:
         raise Failure(f"validation images cannot be read: {'; '.join(broken)}", "replace or remove them")
     same, alike = _within(looks)
@@ -195,7 +197,9 @@ def signature(image: np.ndarray) -> np.ndarray:
     return spectrum / np.linalg.norm(spectrum)
 
 
-def _look(paths: Sequence[Path], names: Sequence[str], what: str) -> tuple[list[_Look], list[str]]:
+def _look(
+    paths: Sequence[Path], names: Sequence[str], what: str, progress: Progress
+) -> tuple[list[_Look], list[str]]:
     """What the images look like, and what is wrong with those that cannot be read."""
 
     def one(item: tuple[Path, str]) -> _Look | Failure:
@@ -205,7 +209,7 @@ def _look(paths: Sequence[Path], names: Sequence[str], what: str) -> tuple[list[
             return failure
         return _Look(item[1], *image.shape[:2], pixels_digest(image), signature(image))
 
-    with closing(map_in_threads(one, list(zip(paths, names, strict=True)), what)) as found:
+    with closing(map_in_threads(one, list(zip(paths, names, strict=True)), what, progress)) as found:
         results = list(found)
     looks = [result for result in results if isinstance(result, _Look)]
     return looks, [result.message for result in results if isinstance(result, Failure)]

@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from rich.console import Console
 
 from ntire_sr.core import pretrained
 from ntire_sr.core.errors import Failure, Problems
 from ntire_sr.core.files import atomic_file, failure_from_os_error, make_folder, sha256_bytes, write_json
 from ntire_sr.core.images import read_image
+from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.threads import map_in_threads
 
 CACHE_VARIABLE = "NTIRE_SR_CACHE"  # a folder to use in place of the one for images in the user's cache folder
@@ -81,7 +81,7 @@ def pixels_digest(image: np.ndarray) -> str:
 
 
 def decoded(
-    folder: Path | None, paths: Sequence[Path], cache: str | None = None, console: Console | None = None
+    folder: Path | None, paths: Sequence[Path], cache: str | None = None, progress: Progress = SILENT
 ) -> Images:
     """All images, decoded, every broken one named.
 
@@ -90,25 +90,24 @@ def decoded(
         paths: of the images, in the order in which they are numbered.
         cache: folder for caches, each under the name of its image folder; `auto`: the one that the
             variable NTIRE_SR_CACHE names, or the user's cache folder; none: keep the images in memory.
-        console: for progress; standard error if none.
+        progress: where it says how far it is.
 
     Raises:
         Problems: images cannot be read. What could be is in the cache, and is not decoded again.
         Failure: the cache cannot be written to the folder that was asked for. Where nothing was asked
             for (`auto`) the images are kept in memory and `Images.where` says why.
     """
-    console = console or Console(stderr=True)
     if cache is None or folder is None:
-        return _in_memory(folder, paths, console, "")
+        return _in_memory(folder, paths, progress, "")
     given = os.environ.get(CACHE_VARIABLE) if cache == "auto" else cache
     try:
-        return _mapped(folder, paths, cache_of(folder, given), console)
+        return _mapped(folder, paths, cache_of(folder, given), progress)
     except Problems:
         raise
     except Failure as failure:
         if given:
             raise
-        return _in_memory(folder, paths, console, f"; no cache: {failure.message}")
+        return _in_memory(folder, paths, progress, f"; no cache: {failure.message}")
 
 
 def cache_of(folder: Path, given: str | None = None) -> Path:
@@ -118,11 +117,11 @@ def cache_of(folder: Path, given: str | None = None) -> Path:
     return (Path(given) if given else pretrained.cache_folder() / "images") / name
 
 
-def _in_memory(folder: Path | None, paths: Sequence[Path], console: Console, reason: str) -> Images:
+def _in_memory(folder: Path | None, paths: Sequence[Path], progress: Progress, reason: str) -> Images:
     """The images in memory; those beyond MEMORY_BYTES are decoded again whenever they are asked for."""
     kept: list[np.ndarray | None] = []
     entries, problems, used = [], [], 0
-    with closing(_decode(folder, paths, console)) as decoding:
+    with closing(_decode(folder, paths, progress)) as decoding:
         for entry, result in decoding:
             if isinstance(result, Failure):
                 problems.append(result.message)
@@ -143,7 +142,7 @@ def _in_memory(folder: Path | None, paths: Sequence[Path], console: Console, rea
     return _images(paths, entries, read, where + reason)
 
 
-def _mapped(folder: Path, paths: Sequence[Path], home: Path, console: Console) -> Images:
+def _mapped(folder: Path, paths: Sequence[Path], home: Path, progress: Progress) -> Images:
     """The images in the cache `home`, brought up to date where it is not."""
     names = [path.relative_to(folder).as_posix() for path in paths]
     found, made = _load(home), 0
@@ -151,12 +150,12 @@ def _mapped(folder: Path, paths: Sequence[Path], home: Path, console: Console) -
     crowded = len(list(home.glob("pixels-*"))) > 1 and os.access(home, os.W_OK)
     if found is None or crowded or not _is_current(found[0], paths, names):
         make_folder(home)
-        with _alone(home, console) as locked:
+        with _alone(home, progress) as locked:
             found = _load(home)  # another process may just have made it
             if found is None and (home / "index.json").exists():
-                console.print(f"the cache {home} is damaged and is made again", markup=False, soft_wrap=True)
+                progress.message(f"the cache {home} is damaged and is made again")
             if found is None or not _is_current(found[0], paths, names):
-                found, made = _update(folder, paths, names, home, found, locked, console)
+                found, made = _update(folder, paths, names, home, found, locked, progress)
             else:
                 _remove_others(home, locked)
     entries, flat = found
@@ -220,7 +219,7 @@ def _update(
     home: Path,
     found: tuple[list[Entry], np.ndarray] | None,
     locked: bool,
-    console: Console,
+    progress: Progress,
 ) -> tuple[tuple[list[Entry], np.ndarray], int]:
     """Make the cache anew: pixels of unchanged files are copied, the others decoded.
 
@@ -243,7 +242,7 @@ def _update(
         with (
             atomic_file(target) as part,
             open(part, "wb") as file,
-            closing(_decode(folder, new, console)) as decoding,
+            closing(_decode(folder, new, progress)) as decoding,
         ):
             for name in names:
                 if found and name in before:
@@ -282,7 +281,7 @@ def _remove_others(home: Path, locked: bool) -> None:
 
 
 @contextmanager
-def _alone(home: Path, console: Console) -> Iterator[bool]:
+def _alone(home: Path, progress: Progress) -> Iterator[bool]:
     """Wait until no other process makes this cache; gives whether that is sure.
 
     The system frees the lock however a process ends. Where the file system knows no locks, two processes
@@ -292,7 +291,7 @@ def _alone(home: Path, console: Console) -> Iterator[bool]:
         with open(home / "lock", "ab") as file:
             locked = _lock(file)
             if locked is False:
-                console.print("waiting for another process that decodes these images", highlight=False)
+                progress.message("waiting for another process that decodes these images")
             while locked is False:
                 time.sleep(0.1)
                 locked = _lock(file)
@@ -323,7 +322,7 @@ def _lock(file: BinaryIO) -> bool | None:
 
 
 def _decode(
-    folder: Path | None, paths: Sequence[Path], console: Console
+    folder: Path | None, paths: Sequence[Path], progress: Progress
 ) -> Iterator[tuple[Entry, np.ndarray | Failure]]:
     """(entry, pixels or what is wrong) of each file in turn."""
 
@@ -339,4 +338,4 @@ def _decode(
         height, width = image.shape[:2]
         return Entry(name, status.st_size, status.st_mtime_ns, height, width, pixels_digest(image)), image
 
-    return map_in_threads(one, paths, "decode", console)
+    return map_in_threads(one, paths, "decode", progress)

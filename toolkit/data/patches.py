@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from ntire_sr.core.downscale import downscale_8bit
 from ntire_sr.core.errors import WrongUse
 from ntire_sr.core.images import to_unit
 from ntire_sr.core.layout import list_images
+from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.data.image_cache import decoded
 from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, embedded_photographs
 
@@ -41,7 +41,7 @@ class PatchDataset:
         sharp: share of the crops that are the sharpest of CANDIDATES places, 0 to 1.
         leave_out: images, evenly spread over the folder, that no crop comes from; none where the folder
             holds fewer than ENOUGH times as many.
-        console: for progress; standard error if none.
+        progress: where it says how far decoding is.
 
     Raises:
         Problems: images cannot be read; all are named.
@@ -56,14 +56,14 @@ class PatchDataset:
         cache: str | None = None,
         sharp: float = 0.0,
         leave_out: int = 0,
-        console: Console | None = None,
+        progress: Progress = SILENT,
     ):
         paths = (
             list_images(folder, "HR", recursive=True) if folder else embedded_photographs(TRAINING_PHOTOGRAPHS)
         )
         self.patch, self.scale, self.sharp = patch, scale, sharp
         # every file that is new is decoded once here, so that a broken one is found now and not in the night
-        self.images = decoded(folder, paths, cache, console)
+        self.images = decoded(folder, paths, cache, progress)
         self._fitting = [number for number, size in enumerate(self.images.sizes) if min(size) >= patch]
         if not self._fitting:
             raise WrongUse(

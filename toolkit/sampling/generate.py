@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from ntire_sr.core.files import sha256_bytes
 from ntire_sr.core.images import MOST_PIXELS, read_image, to_8bit, to_array, to_tensor, to_unit
 from ntire_sr.core.layout import DEFAULT_SAMPLES, SampleName, list_images, parse_sample_name, relative_to
 from ntire_sr.core.manifest import ImageRecord, Manifest, SampleRecord, SamplingSettings
+from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.seeding import sample_seed
 from ntire_sr.models.projection import MAX_ROUNDS, TARGET_DB, Consistent, is_reachable, make_consistent
 from ntire_sr.models.registry import LoadedModel
@@ -96,7 +97,7 @@ def read_lr_folder(folder: Path, scale: int) -> list[tuple[Path, ImageRecord]]:
 
 
 def generate(
-    request: Request, loaded: LoadedModel, device: torch.device, done: Callable[[int, int], None] | None = None
+    request: Request, loaded: LoadedModel, device: torch.device, progress: Progress = SILENT
 ) -> GenerateResult:
     """Draw the samples that are missing in `request.out`.
 
@@ -107,7 +108,7 @@ def generate(
     Args:
         request: what to draw.
         loaded: the generator, on `device`.
-        done: called with (samples done, samples in all) after each, of this process's images.
+        progress: where it says how far this process is with its images.
 
     Raises:
         WrongUse: the folder holds samples of other settings.
@@ -141,27 +142,27 @@ def generate(
     half = folder.manifest.settings.precision == "bfloat16"
     sampler = Sampler(loaded, device, half, folder.manifest.tile)
     mine = {index: names for index, names in wanted.items() if index % count == number}
-    completed, total = 0, sum(map(len, mine.values()))
     problems: list[str] = []
-    with Writer(folder) as writer:
+    total = sum(map(len, mine.values()))
+    with Writer(folder) as writer, progress.task("generate", total) as advance:
         for index, names in mine.items():
             missing = [name for name in names if request.only or not folder.is_whole(name)]
             drawn.kept += len(names) - len(missing)
-            completed += len(names)
+            advance(len(names) - len(missing))
             known = folder.manifest.images[index].unreachable and not request.allow_unreachable
-            if missing and not known:
-                lr = to_tensor(read_image(images[index][0])).to(device)
-                for number_drawn, problem in enumerate(
-                    _draw_image(request, sampler, lr, index, missing, folder, writer), start=1
-                ):
-                    if problem:
-                        problems.append(problem)
-                    else:
-                        drawn.written += 1
-                    if done:
-                        done(completed - len(missing) + number_drawn, total)
-            if done:
-                done(completed, total)
+            if known or not missing:
+                advance(len(missing))
+                continue
+            lr = to_tensor(read_image(images[index][0])).to(device)
+            left = len(missing)
+            for problem in _draw_image(request, sampler, lr, index, missing, folder, writer):
+                if problem:
+                    problems.append(problem)
+                else:
+                    drawn.written += 1
+                advance()
+                left -= 1
+            advance(left)  # of an LR image that turned out to be unreachable
     drawn.complete = folder.fold(request.allow_unreachable)
     drawn.manifest = folder.manifest
     # one of several processes does not fail for these, which would stop the others, but who completes the folder

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from ntire_sr.core.errors import WrongUse
 from ntire_sr.core.files import atomic_write, failure_from_os_error, json_safe, make_folder
 from ntire_sr.core.layout import RunFolder
+from ntire_sr.core.progress import Progress
 from ntire_sr.training.validation import ValidationResult
 
 
@@ -18,7 +17,7 @@ class RunLogger:
 
     Args:
         run: its folder.
-        console: where it is said aloud.
+        progress: where remarks are said aloud.
         tensorboard: also write for TensorBoard, into the run folder.
         step: the run goes on after this one; what was written of later ones is dropped.
 
@@ -26,8 +25,8 @@ class RunLogger:
         WrongUse: TensorBoard is wanted and not installed.
     """
 
-    def __init__(self, run: RunFolder, console: Console, tensorboard: bool, step: int):
-        self.run, self.console = run, console
+    def __init__(self, run: RunFolder, progress: Progress, tensorboard: bool, step: int):
+        self.run, self.progress = run, progress
         self._board: Any = None
         if tensorboard:
             try:
@@ -69,7 +68,7 @@ class RunLogger:
 
     def log_remark(self, step: int, text: str) -> None:
         """A remark on the run, aloud and in the log."""
-        self.console.print(f"step {step}: {text}", markup=False, highlight=False, soft_wrap=True)
+        self.progress.message(f"step {step}: {text}")
         self.log({"step": step, "remark": text})
 
     def flush(self) -> None:

@@ -1,0 +1,59 @@
+"""Bars, lines and messages of work that takes long."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from ntire_sr.core import progress as module
+from ntire_sr.core.progress import SILENT, TerminalProgress
+
+
+def a_console(terminal: bool) -> Console:
+    return Console(file=io.StringIO(), force_terminal=terminal, width=100)
+
+
+def test_a_log_gets_messages_and_a_line_every_half_minute_but_no_bars(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    console = a_console(False)
+    progress = TerminalProgress(console)
+    progress.message("a [bold]path[/bold]")
+    with progress.task("train", 100, done=20) as advance:
+        for _ in range(20):
+            now[0] += 4
+            advance(note="5 images/s")
+    # 28 and 36 of 100 after 32 and 64 seconds: 4 seconds for each item that is left
+    assert console.file.getvalue().splitlines() == [
+        "a [bold]path[/bold]",
+        "train: 28 of 100, 5 images/s, about 288 s left",
+        "train: 36 of 100, 5 images/s, about 256 s left",
+    ]
+
+
+def test_a_terminal_shows_tasks_inside_tasks_and_nothing_is_left_of_them():
+    console = a_console(True)
+    progress = TerminalProgress(console)
+    with progress.task("train", 2) as outer:
+        with progress.task("decode", 3) as inner:
+            inner(3)
+        progress.message("between")
+        outer(2, note="fast")
+    assert "between" in console.file.getvalue()
+    with progress.task("again", 1) as advance:  # a display can be opened anew
+        advance()
+
+
+def test_a_task_that_fails_leaves_the_terminal_as_it_was():
+    progress = TerminalProgress(a_console(True))
+    with pytest.raises(KeyError), progress.task("check", 1):
+        raise KeyError
+    with progress.task("check", 1) as advance:
+        advance()
+
+
+def test_without_a_progress_nothing_is_said(capsys):
+    with SILENT.task("check", 1) as advance:
+        advance(1, note="fast")
+    SILENT.message("text")
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,162 @@
+"""Everything that a training opens before its first step."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ntire_sr.core.device import choose_device
+from ntire_sr.core.distributed import ProcessGroup
+from ntire_sr.core.errors import WrongUse, plural, require
+from ntire_sr.core.files import make_folder, sha256_file, write_json
+from ntire_sr.core.layout import RunFolder
+from ntire_sr.core.progress import Progress
+from ntire_sr.data.data_check import div2k_part
+from ntire_sr.data.patches import PatchDataset
+from ntire_sr.models.interfaces import Trainer
+from ntire_sr.models.registry import read_weights
+from ntire_sr.models.train_config import TrainConfig
+from ntire_sr.training.checkpoints import load_checkpoint
+from ntire_sr.training.logger import RunLogger
+from ntire_sr.training.run_config import PATHS, RunConfig, flat
+from ntire_sr.training.state import TrainState, restore
+from ntire_sr.training.status import saved_steps
+from ntire_sr.training.validation import IMAGES, Validator, open_validator
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a training works with; nothing of it is replaced while it runs."""
+
+    run_config: RunConfig  # with what was left open (`auto`) decided
+    run: RunFolder
+    device: torch.device
+    processes: ProcessGroup
+    patches: PatchDataset
+    trainer: Trainer
+    validator: Validator | None  # None in all processes but the main one, or where none is wanted
+    logger: RunLogger | None  # None in all processes but the main one
+    progress: Progress
+
+
+def set_up(
+    run_config: RunConfig, run: RunFolder, resume: bool, processes: ProcessGroup, progress: Progress
+) -> tuple[Setup, TrainState]:
+    """Open images, networks, validation and log, and find what an earlier call left.
+
+    Raises:
+        WrongUse: the folder holds a run and `resume` is false, or settings do not fit the processes.
+        Problems: training images are broken.
+        Failure: no checkpoint can be read.
+    """
+    config, device = run_config.config, choose_device(run_config.config.device)
+    _check_processes(config, device, processes)
+    processes.broadcast_from_main(lambda: _prepare_folder(run, resume))
+    patches = PatchDataset(
+        Path(config.hr) if config.hr else None,
+        config.patch,
+        config.scale,
+        config.cache,
+        config.sharp,
+        leave_out=IMAGES if config.hr and config.validation == "auto" else 0,
+        progress=progress,
+    )
+    same = {name: value for name, value in flat(run_config).items() if name not in PATHS}
+    processes.assert_same(**same, images=patches.digest)
+    on_device = config.keep_on_device and device.type == "cuda" and patches.keep_on(device)
+    assert run_config.model.trainer is not None
+    trainer: Trainer = run_config.model.trainer(config, run_config.settings, device, processes)
+    # what `auto` stands for is decided once, so that a resumed run cannot decide otherwise
+    run_config = replace(run_config, settings=trainer.settings)
+    # machines share the run's folder, and yet a file that one has just written may be new to another
+    found = processes.broadcast_from_main(lambda: load_checkpoint(run.checkpoints) if resume else None)
+    state = TrainState()
+    if found:
+        step, content, passed_over = found
+        for text in passed_over:
+            progress.message(f"passed over: {text}")
+        state = restore(step, content, trainer, run_config, run, patches.digest)
+        progress.message(f"going on after step {step}")
+    elif config.start_from:
+        state.origin = _initialise_from_weights(trainer, config, processes)
+    validator = processes.on_main(lambda: open_validator(config.validation, patches, config.scale, device))
+    logger = processes.on_main(lambda: RunLogger(run, progress, config.tensorboard, state.step))
+    setup = Setup(run_config, run, device, processes, patches, trainer, validator, logger, progress)
+    if not found:
+        _describe(setup)
+    progress.message(f"decoded images: {patches.images.where}" + (", and on the GPU" if on_device else ""))
+    processes.broadcast_from_main(lambda: write_json(run.config, run_config.as_json()))
+    return setup, state
+
+
+def _check_processes(config: TrainConfig, device: torch.device, processes: ProcessGroup) -> None:
+    require(
+        config.batch % processes.world_size == 0,
+        f"batch {config.batch} cannot be shared equally by {processes.world_size} processes",
+        f"batch={-(-config.batch // processes.world_size) * processes.world_size}",
+    )
+    if device.type == "cuda" and processes.world_size > 1:
+        beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        require(
+            beside <= torch.cuda.device_count(),
+            f"{beside} processes cannot share {plural(torch.cuda.device_count(), 'GPU')} in training",
+            f"--nproc-per-node {torch.cuda.device_count()}",
+        )
+        torch.cuda.set_device(device)
+
+
+def _prepare_folder(run: RunFolder, resume: bool) -> None:
+    if (run.config.exists() or saved_steps(run.checkpoints)) and not resume:
+        raise WrongUse(
+            f"{run.path} already holds a run", "add --resume to go on with it, or --run FOLDER for another"
+        )
+    make_folder(run.path)
+
+
+def _initialise_from_weights(trainer: Trainer, config: TrainConfig, processes: ProcessGroup) -> dict[str, Any]:
+    """Begin with the weights of another training; returns what the new weights say of it."""
+    path = Path(str(config.start_from))
+    if not path.is_file():
+        raise WrongUse(f"start_from: there are no weights at {path}", "check the path")
+    digest = sha256_file(path)
+    processes.assert_same(start_from=digest)
+    metadata, tensors = read_weights(path)
+    if metadata["model"] != config.model:
+        raise WrongUse(
+            f"start_from: {path} holds weights of {metadata['model']}, not of {config.model}",
+            f"--model {metadata['model']}",
+        )
+    taken = trainer.load_matching(tensors)
+    if not taken:
+        raise WrongUse(f"start_from: no tensor of {path} fits this network", "leave start_from out")
+    trainer.remarks.append(f"begun with {taken} of the {len(tensors)} tensors of {path}")
+    return {"start_from_sha256": digest}
+
+
+def _describe(setup: Setup) -> None:
+    """Say what is about to be trained, on what, and what the user should know of it."""
+    config, trainer, patches = setup.run_config.config, setup.trainer, setup.patches
+    count = setup.processes.world_size
+    shared = f", each batch shared by {count} processes" if count > 1 else ""
+    lines = [
+        f"training {config.model} x{config.scale} (preset {config.preset}) on {setup.device}{shared}",
+        f"{len(patches.paths)} photographs, {patches.megapixels:.1f} megapixels: "
+        f"{config.hr or 'embedded in scikit-image'}",
+        f"feature losses compare: {trainer.features_name}",
+    ]
+    if setup.validator:
+        lines.append(f"looking every {config.validate_every} steps at {setup.validator.described}")
+    if patches.too_small:
+        lines.append(f"left out: {len(patches.too_small)} images smaller than {config.patch} pixels")
+    lines += trainer.remarks
+    if named := [path.name for path in patches.paths if div2k_part(path.stem)]:
+        lines.append(
+            f"{plural(len(named), 'image')} named as DIV2K's validation or test ({named[0]}), which the challenge "
+            "forbids to train on; `ntire-sr data check` lists them"
+        )
+    if trainer.features_reason:
+        lines.append(f"filters in place of a pretrained network: {trainer.features_reason}")
+    for line in lines:
+        setup.progress.message(line)

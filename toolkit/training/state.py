@@ -1,0 +1,94 @@
+"""What changes while a training runs, and how it is saved and restored."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ntire_sr.core.errors import Failure, WrongUse
+from ntire_sr.core.files import json_safe
+from ntire_sr.core.layout import RunFolder
+from ntire_sr.models.interfaces import Trainer
+from ntire_sr.models.registry import save_weights
+from ntire_sr.models.train_config import TrainConfig
+from ntire_sr.training.checkpoints import save_checkpoint
+from ntire_sr.training.monitor import LossMonitor
+from ntire_sr.training.run_config import CHANGEABLE_ON_RESUME, RunConfig, flat
+
+
+@dataclass
+class TrainState:
+    """The state of a run beside that of its trainer."""
+
+    step: int = 0  # steps that are done
+    saved_at: int = -1  # the step of the last checkpoint; -1 without any
+    origin: dict[str, Any] = field(default_factory=dict)  # where the initial weights come from
+    metrics: dict[str, Any] = field(default_factory=dict)  # figures of the last validation
+    monitor: LossMonitor = field(default_factory=LossMonitor)
+
+
+def save(state: TrainState, trainer: Trainer, run_config: RunConfig, run: RunFolder, data_sha256: str) -> None:
+    """Write weights and a checkpoint.
+
+    The weights come first: whoever finds a checkpoint finds weights that are at least as new.
+
+    Args:
+        state, trainer, run_config: what is saved.
+        run: its folder.
+        data_sha256: digest of the training images.
+    """
+    config = run_config.config
+    shared = {"data_sha256": data_sha256, "metrics": json_safe(state.metrics)}
+    facts = {
+        "step": state.step,
+        "steps": config.steps,
+        "seed": config.seed,
+        "features": trainer.features_name,
+        **shared,
+        **state.origin,
+    }
+    save_weights(run.weights, config.model, config.scale, run_config.settings, trainer.weights(), facts)
+    content = {
+        "plan": run_config.as_json(),
+        "training": trainer.state_dict(),
+        "watch": state.monitor.state_dict(),
+        **shared,
+        "origin": state.origin,
+    }
+    save_checkpoint(run.checkpoints, state.step, content)
+
+
+def restore(
+    step: int,
+    content: dict[str, Any],
+    trainer: Trainer,
+    run_config: RunConfig,
+    run: RunFolder,
+    data_sha256: str,
+) -> TrainState:
+    """The state that `save` wrote after `step`, and the trainer's, put back.
+
+    Raises:
+        WrongUse: it belongs to a run of other settings, or of other images; what differs is named.
+        Failure: it was written by another version of the program.
+    """
+    remedy = "start another run with --run, or give the settings that this one was started with"
+    before = content.get("plan")
+    parts = {"training", "watch", "data_sha256", "metrics", "origin"}
+    if not isinstance(before, dict) or not isinstance(before.get("settings"), dict) or parts - content.keys():
+        raise Failure(f"the checkpoints in {run.checkpoints} are not of this version of the program", remedy)
+    # a setting that is newer than the checkpoint had its default then
+    was = {**asdict(TrainConfig()), **asdict(run_config.model.settings()), **before, **before["settings"]}
+    differing = [name for name, value in flat(run_config).items() if was.get(name) != value]
+    differing = [name for name in differing if name not in CHANGEABLE_ON_RESUME and name != "preset"]
+    if differing:
+        listed = ", ".join(f"{name}={was.get(name)}" for name in differing)
+        raise WrongUse(f"the checkpoints in {run.checkpoints} belong to a run with {listed}", remedy)
+    if content["data_sha256"] != data_sha256:
+        where = run_config.config.hr or "embedded in scikit-image"
+        raise WrongUse(
+            f"the photographs ({where}) are not those that the run in {run.path} was started with",
+            "bring them back, or start another run with --run",
+        )
+    trainer.load_state_dict(content["training"])
+    state = TrainState(step, step, content["origin"], content["metrics"])
+    state.monitor.load_state_dict(content["watch"])
+    return state
