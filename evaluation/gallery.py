@@ -59,7 +59,7 @@ class _Picture:
     whole: np.ndarray
     detail: np.ndarray
     pixelated: bool = False  # shown without smoothing at every size
-    colours: tuple[str, ...] | None = None  # "#rrggbb"; none: a picture of three channels
+    colours: tuple[str, ...] | None = None  # "#rrggbb"; None: a picture of three channels
     legend: dict[str, Any] | None = None
 
 

@@ -18,12 +18,12 @@ CAVEAT = (
 
 @dataclass(frozen=True)
 class Entry:
-    """One row. MOR is the mean rank in the study with people, lower is better; none: not in the study."""
+    """One row. MOR is the mean rank in the study with people, lower is better; None: not in the study."""
 
     team: str
     lpips: float
     lr_psnr_db: float
-    diversity: float | None  # S_10 of LPIPS in per cent; none: it has no samples, and no rank
+    diversity: float | None  # S_10 of LPIPS in per cent; None: it has no samples, and no rank
     mor: float | None = None
 
     @property

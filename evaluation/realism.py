@@ -80,7 +80,7 @@ def open_proxy(name: str, device: torch.device, niqe_model: Path | None = None) 
     Args:
         name: see `proxy_called`.
         device: where to compute.
-        niqe_model: pristine model for NIQE; none: the one that comes with the package.
+        niqe_model: pristine model for NIQE; None: the one that comes with the package.
 
     Raises:
         Failure: a library or a file is missing.

@@ -55,12 +55,12 @@ def measure(
 
     Args:
         hr, sr, out: folders of HR images, of samples, and for the results.
-        scale, samples: as asked for; none: the manifest's, or 4 and 10.
+        scale, samples: as asked for; None: the manifest's, or 4 and 10.
         device: auto, cpu or cuda.
-        lpips_weights: AlexNet's file; none: looked up.
-        without_lpips: measure LR-PSNR and the diversity of MSE only, for this reason; none: LPIPS too.
+        lpips_weights: AlexNet's file; None: looked up.
+        without_lpips: measure LR-PSNR and the diversity of MSE only, for this reason; None: LPIPS too.
         realism: names of proxies, see ntire_sr.evaluation.realism.
-        niqe_model: pristine model for NIQE; none: the one in the package.
+        niqe_model: pristine model for NIQE; None: the one in the package.
         skip_missing: go on with the samples that are there.
         jobs: processes on this machine.
         with_report: whether to write the HTML page.

@@ -32,7 +32,7 @@ class Settings:
 
     scale: int
     device: str = "cpu"  # auto, cpu or cuda
-    lpips_weights: Path | None = None  # AlexNet's file; none: looked up
+    lpips_weights: Path | None = None  # AlexNet's file; None: looked up
     lpips: bool = True
     realism: tuple[str, ...] = ()  # names of proxies
     niqe_model: Path | None = None  # none: the one in the package

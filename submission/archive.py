@@ -20,7 +20,7 @@ class Member:
 
     name: str
     source: Source
-    sha256: str | None = None  # what its content must be; none: whatever it is
+    sha256: str | None = None  # what its content must be; None: whatever it is
 
 
 def archive_name(name: SampleName, samples: int) -> str:

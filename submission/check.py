@@ -26,7 +26,7 @@ class Checked:
     problems: list[str]
     copies: list[str]  # samples that equal another one of their image, as problems
     deterministic: bool  # all samples of every image are equal: an entry without any noise
-    worst_db: float | None  # lowest LR-PSNR of all samples against the LR files; none: nothing was measured
+    worst_db: float | None  # lowest LR-PSNR of all samples against the LR files; None: nothing was measured
 
     @property
     def images(self) -> int:
@@ -58,7 +58,7 @@ def check_samples(
         samples: per LR image.
         manifest: of the samples, where they have one.
         progress: where it says how many files are checked.
-        scale: 4 or 8; none: the manifest's, or that of the first sample.
+        scale: 4 or 8; None: the manifest's, or that of the first sample.
 
     Returns:
         All problems at once; none is raised.

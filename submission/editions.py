@@ -14,7 +14,7 @@ class Edition:
 
     name: str
     readme: bool  # whether the servers parse a readme.txt at the root
-    images: int | None  # of a whole track; none: any number
+    images: int | None  # of a whole track; None: any number
     samples: int | None  # per image
     large: int | None  # bytes above which its platform is known to choke
     says: str

@@ -41,14 +41,14 @@ class PackageRequest:
 
     sr: Path  # folder of samples
     out: Path  # the zip file
-    lr: Path | None = None  # folder of the LR images; none: the manifest's
-    samples: int | None = None  # per image; none: the manifest's, or 10
+    lr: Path | None = None  # folder of the LR images; None: the manifest's
+    samples: int | None = None  # per image; None: the manifest's, or 10
     edition: str = "ntire"
-    seconds: float | None = None  # run time per image for the readme; none: measured when they were drawn
-    on_gpu: bool | None = None  # for the readme; none: the manifest's
+    seconds: float | None = None  # run time per image for the readme; None: measured when they were drawn
+    on_gpu: bool | None = None  # for the readme; None: the manifest's
     extra_data: bool = True
     description: str = ""
-    max_size: int | None = None  # bytes of an archive; none: the edition's
+    max_size: int | None = None  # bytes of an archive; None: the edition's
     split: bool = False  # into several archives where one would be larger
     code: bool = True  # also write the archive with the fact sheet and the code
     team: Path | None = None  # what the team says of itself, see factsheet.TEAM

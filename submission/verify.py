@@ -34,7 +34,7 @@ class VerifyResult:
     samples: int  # files that are samples
     images: int
     scale: int | None
-    worst_db: float | None  # lowest LR-PSNR of all samples; none: nothing was measured
+    worst_db: float | None  # lowest LR-PSNR of all samples; None: nothing was measured
     problems: list[str]
     notes: list[str] = field(default_factory=list)
     drawn_again: list[str] = field(default_factory=list)  # samples that came out the same
@@ -65,14 +65,14 @@ def verify(
 
     Args:
         paths: a folder, or zip files.
-        lr: folder of the LR images; none: the manifest's.
-        samples: per image; none: the manifest's, or as many as most images have.
-        scale: 4 or 8; none: the manifest's, or the first sample's.
-        edition: whose numbers of images and samples must be met; none: any, with a note.
-        manifest_of: folder whose manifest belongs to the samples; none: that of `paths`, where it has one.
+        lr: folder of the LR images; None: the manifest's.
+        samples: per image; None: the manifest's, or as many as most images have.
+        scale: 4 or 8; None: the manifest's, or the first sample's.
+        edition: whose numbers of images and samples must be met; None: any, with a note.
+        manifest_of: folder whose manifest belongs to the samples; None: that of `paths`, where it has one.
         regenerate: how many samples, chosen at random, to draw again and compare.
-        weights: file or name; none: the manifest's.
-        seed: of that choice; none: a new one each time.
+        weights: file or name; None: the manifest's.
+        seed: of that choice; None: a new one each time.
         device: where to draw.
         progress: where it says how many files are checked.
 

@@ -10,14 +10,14 @@ from ntire_sr.commands.options import PATH, SCALE, stdout_console
 
 @click.group()
 def data() -> None:
-    """Look at training images before they are trained on."""
+    """Check training images before training."""
 
 
 @data.command("check")
 @click.option("--hr", type=PATH, required=True, help="Folder of training images, searched with its subfolders.")
 @click.option("--validation", type=PATH, show_default="embedded validation photographs", help="Folder of images that must not be among them.")
-@click.option("--patch", type=click.IntRange(min=16), default=64, show_default=True, help="Side of the crops in HR pixels; images without room for one are named.")
-@click.option("--json", "as_json", is_flag=True, default=False, show_default=True, help="Print JSON in place of the table.")
+@click.option("--patch", type=click.IntRange(min=16), default=64, show_default=True, help="Side of the training crops in HR pixels; images smaller than that are listed.")
+@click.option("--json", "as_json", is_flag=True, default=False, show_default=True, help="Print JSON instead of tables.")
 def data_check(hr: Path, validation: Path | None, patch: int, as_json: bool) -> None:
     """Check a folder of training images.
 
@@ -43,7 +43,7 @@ def data_check(hr: Path, validation: Path | None, patch: int, as_json: bool) -> 
 @click.option("--hr", type=PATH, required=True, help="Folder of HR images.")
 @click.option("--out", type=PATH, show_default="LRx4 or LRx8 beside the HR folder", help="Folder for the LR images.")
 @click.option("--scale", type=SCALE, default="4", show_default=True, help="HR pixels per LR pixel along an axis.")
-@click.option("--crop-multiple", type=click.IntRange(min=1), default=8, show_default=True, help="First cut HR sides to multiples of this, as the challenge's script does; 1: keep all.")
+@click.option("--crop-multiple", type=click.IntRange(min=1), default=8, show_default=True, help="Crop HR sides to multiples of this first, as the challenge's script does; 1 keeps all pixels.")
 def downscale(hr: Path, out: Path | None, scale: str, crop_multiple: int) -> None:
     """Make LR images from HR images with the challenge's bicubic."""
     from ntire_sr.data.lr_images import make_lr

@@ -9,8 +9,8 @@ from ntire_sr.commands.options import PATH, device_option, stdout_console
 
 @click.command()
 @click.option("--run", type=PATH, default=Path("runs/demo"), show_default=True, help="Run folder of the demonstration.")
-@click.option("--max-minutes", type=click.FloatRange(min=0.05), default=5.0, show_default=True, help="For the training.")
-@click.option("--steps", type=click.IntRange(min=1), default=700, show_default=True, help="For the training.")
+@click.option("--max-minutes", type=click.FloatRange(min=0.05), default=5.0, show_default=True, help="Time limit of the training in minutes.")
+@click.option("--steps", type=click.IntRange(min=1), default=700, show_default=True, help="Optimiser steps of the training.")
 @click.option("--samples", type=click.IntRange(min=1), default=10, show_default=True, help="Samples per image.")
 @device_option
 def demo(run: Path, max_minutes: float, steps: int, samples: int, device: str) -> None:
@@ -25,7 +25,7 @@ def demo(run: Path, max_minutes: float, steps: int, samples: int, device: str) -
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, default=False, show_default=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, default=False, show_default=True, help="Print JSON instead of tables.")
 def doctor(as_json: bool) -> None:
     """Show versions, devices, threads and pretrained files."""
     import json

@@ -14,17 +14,17 @@ from ntire_sr.core.layout import DEFAULT_SAMPLES, MOST_SAMPLES, RunFolder
 @click.option("--lr", type=PATH, show_default="embedded validation photographs", help="Folder of LR images.")
 @click.option("--out", type=PATH, show_default="RUN/samples", help="Folder for the samples.")
 @click.option("--samples", type=click.IntRange(min=1, max=MOST_SAMPLES), show_default=f"{DEFAULT_SAMPLES}, or with --only as many as there are", help="Samples per LR image.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Each sample's own seed is made from this, the LR image and its number.")
-@click.option("--weights", metavar="FILE|NAME", show_default="those of --run; without it runs/latest if finished, else the package's", help="Weights file, stochastic for the package's, or bicubic, which has none.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed; each sample's own seed is derived from it, the LR image and the sample's number.")
+@click.option("--weights", metavar="FILE|NAME", show_default="those of --run; without it runs/latest if finished, else the package's", help="Weights file; or stochastic for the package's weights, or bicubic for bicubic enlargement.")
 @click.option("--scale", type=SCALE, show_default="the weights'", help="HR pixels per LR pixel along an axis.")
 @device_option
 @run_option
 @click.option("--only", multiple=True, metavar="SAMPLE", show_default="all", help="Draw this sample again, such as 000003_sample00007; repeatable.")
-@click.option("--tile", metavar="auto|N|0", default="auto", show_default=True, help="Draw large images in tiles of N LR pixels, which changes no sample by more than a grey level; 0: never.")
-@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True, help="Of the network; auto: bfloat16 on GPUs that compute in it. The projection is always float32.")
-@click.option("--projection/--no-projection", default=True, show_default=True, help="Make every sample LR-exact, or write what the network drew.")
-@click.option("--allow-unreachable", is_flag=True, default=False, show_default=True, help="Also write samples of LR images that no 8-bit image reduces to.")
-@click.option("--overwrite", is_flag=True, default=False, show_default=True, help="Where the folder holds samples of other settings, replace them all; those of the same settings are kept.")
+@click.option("--tile", metavar="auto|N|0", default="auto", show_default=True, help="Side of the tiles that large images are drawn in, in LR pixels; 0 means no tiles. No tile size changes a sample by more than a grey level.")
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", show_default=True, help="Precision of the network; auto uses bfloat16 on GPUs that support it. The projection is always float32.")
+@click.option("--projection/--no-projection", default=True, show_default=True, help="Project every sample onto its LR image, or write the network's output as it is.")
+@click.option("--allow-unreachable", is_flag=True, default=False, show_default=True, help="Also write samples of LR images that no 8-bit HR image reduces to.")
+@click.option("--overwrite", is_flag=True, default=False, show_default=True, help="Replace samples that were drawn with other settings; samples of the same settings are kept.")
 def generate(lr: Path | None, out: Path | None, weights: str | None, scale: str | None, device: str, run: Path, only: tuple[str, ...], tile: str, **options: Any) -> None:
     """Draw samples of every LR image.
 

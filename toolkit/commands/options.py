@@ -15,8 +15,8 @@ PATH = click.Path(path_type=Path)
 SCALE = click.Choice(["4", "8"])
 DEVICE = click.Choice(["auto", "cpu", "cuda"])
 
-run_option = click.option("--run", type=PATH, default=DEFAULT_RUN, show_default=True, help="Run folder; holds whatever is not named otherwise.")
-device_option = click.option("--device", type=DEVICE, default="auto", show_default=True, help="Where to compute; auto: the GPU where there is one.")
+run_option = click.option("--run", type=PATH, default=DEFAULT_RUN, show_default=True, help="Run folder: inputs and outputs that have no option of their own lie in it.")
+device_option = click.option("--device", type=DEVICE, default="auto", show_default=True, help="Device to compute on; auto uses a GPU if there is one.")
 
 
 def stdout_console() -> "Console":

@@ -18,15 +18,15 @@ from ntire_sr.core.layout import RunFolder
 @click.option("--out", type=PATH, show_default="RUN/score", help="Folder for measure.csv, measure_full.csv, their means, score.json, report.html.")
 @run_option
 @device_option
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes on this machine; images are shared out among them.")
-@click.option("--lpips-weights", type=PATH, show_default="looked up", help="AlexNet for LPIPS, .safetensors or torchvision's .pth.")
-@click.option("--without-lpips", is_flag=True, default=False, show_default=True, help="Leave LPIPS and its diversity out.")
-@click.option("--realism", multiple=True, metavar="NAME", show_default="none", help="Also measure a proxy of photo-realism: niqe, log-spectral, patch-frechet, iqa:NAME (with the extra [iqa]); repeatable.")
-@click.option("--niqe-model", type=PATH, show_default="the package's", help="Pristine model for niqe, made by fit-niqe.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Number of processes on this machine; the images are divided among them.")
+@click.option("--lpips-weights", type=PATH, show_default="looked up", help="File of AlexNet's weights for LPIPS: .safetensors, or torchvision's .pth.")
+@click.option("--without-lpips", is_flag=True, default=False, show_default=True, help="Do not measure LPIPS and its diversity.")
+@click.option("--realism", multiple=True, metavar="NAME", show_default="none", help="Also measure a proxy for photo-realism: niqe, log-spectral, patch-frechet, iqa:NAME (with the extra [iqa]); repeatable.")
+@click.option("--niqe-model", type=PATH, show_default="the package's", help="NIQE's model of pristine photographs, as fit-niqe writes it.")
 @click.option("--skip-missing", is_flag=True, default=False, show_default=True, help="Score the samples that are there; every output says what is missing.")
 @click.option("--report/--no-report", "with_report", default=True, show_default=True, help="Write report.html, with pictures of the worst 10 images.")
-@click.option("--json", "as_json", is_flag=True, default=False, show_default=True, help="Print JSON in place of the tables.")
-@click.option("--strict", is_flag=True, default=False, show_default=True, help="Exit with 1 where a sample is under 45 dB.")
+@click.option("--json", "as_json", is_flag=True, default=False, show_default=True, help="Print JSON instead of tables.")
+@click.option("--strict", is_flag=True, default=False, show_default=True, help="Exit with code 1 if a sample is under 45 dB.")
 def score(hr: Path | None, sr: Path | None, out: Path | None, run: Path, scale: str | None, without_lpips: bool, as_json: bool, strict: bool, **options: Any) -> None:
     """Measure samples against their HR images as the challenge does.
 
@@ -64,7 +64,7 @@ def score(hr: Path | None, sr: Path | None, out: Path | None, run: Path, scale: 
 @click.command("fit-niqe")
 @click.option("--hr", type=PATH, required=True, help="Folder of photographs, searched with its subfolders.")
 @click.option("--out", type=PATH, default=Path("niqe.safetensors"), show_default=True, help="File for the model.")
-@click.option("--description", show_default="none", help="Kept with the model: which photographs, and their licence.")
+@click.option("--description", show_default="none", help="Description to store in the model: which photographs, and their licence.")
 def fit_niqe(hr: Path, out: Path, description: str | None) -> None:
     """Fit NIQE's model of pristine photographs to your own.
 

@@ -14,12 +14,12 @@ from ntire_sr.core.layout import RunFolder
 @click.option("--scale", type=SCALE, show_default="4", help="HR pixels per LR pixel along an axis.")
 @run_option
 @click.option("--model", metavar="NAME", show_default="srgan", help="Model to train: srgan, stochastic.")
-@click.option("--steps", type=click.IntRange(min=1), show_default="700 (the preset's)", help="Optimiser steps in all.")
-@click.option("--max-minutes", type=click.FloatRange(min=0), show_default="6 (the preset's)", help="Stop with a checkpoint after this time; 0: no limit.")
-@click.option("--seed", type=click.IntRange(min=0), show_default="0", help="Of the first weights, the crops and the noise.")
-@click.option("--device", type=DEVICE, show_default="auto", help="Where to compute; auto: the GPU where there is one.")
-@click.option("--set", "words", multiple=True, metavar="KEY=VALUE", show_default="none", help="Any other setting, such as preset=small, checkpoint_every=50, gamma=0.3; repeatable. --dry-run lists them all.")
-@click.option("--resume", is_flag=True, default=False, show_default=True, help="Go on from the last checkpoint; without one, start.")
+@click.option("--steps", type=click.IntRange(min=1), show_default="700 (the preset's)", help="Total number of optimiser steps.")
+@click.option("--max-minutes", type=click.FloatRange(min=0), show_default="6 (the preset's)", help="Stop with a checkpoint after this many minutes; 0 means no limit.")
+@click.option("--seed", type=click.IntRange(min=0), show_default="0", help="Random seed for the initial weights, the crops and the noise.")
+@click.option("--device", type=DEVICE, show_default="auto", help="Device to compute on; auto uses a GPU if there is one.")
+@click.option("--set", "words", multiple=True, metavar="KEY=VALUE", show_default="none", help="Set any other setting, such as preset=small, checkpoint_every=50 or gamma=0.3; repeatable. --dry-run lists them all.")
+@click.option("--resume", is_flag=True, default=False, show_default=True, help="Continue from the last checkpoint, or start if there is none.")
 @click.option("--dry-run", is_flag=True, default=False, show_default=True, help="Print the whole configuration as JSON and stop.")
 def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **options: Any) -> None:
     """Train a generator.

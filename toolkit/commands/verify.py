@@ -15,13 +15,13 @@ from ntire_sr.core.errors import plural, printable
 @click.option("--lr", type=PATH, show_default="the manifest's", help="Folder of the LR images.")
 @click.option("--samples", type=click.IntRange(min=1), show_default="the manifest's, or most images'", help="Samples per image.")
 @click.option("--scale", type=SCALE, show_default="the manifest's, or the first sample's", help="HR pixels per LR pixel along an axis.")
-@click.option("--edition", type=click.Choice(["ntire", "2021", "2022"]), show_default="any, with a note", help="Whose numbers of images and samples must be met.")
+@click.option("--edition", type=click.Choice(["ntire", "2021", "2022"]), show_default="any, with a note", help="Edition of the challenge whose numbers of images and samples are required.")
 @click.option("--manifest", "manifest_of", type=PATH, show_default="DIR, where it has one", help="Folder whose manifest.json belongs to the samples.")
-@click.option("--regenerate", type=click.IntRange(min=0), default=0, show_default=True, help="Draw so many samples again, chosen at random, and compare.")
-@click.option("--weights", metavar="FILE|NAME", show_default="the manifest's", help="For --regenerate.")
-@click.option("--seed", type=click.IntRange(min=0), show_default="a new one", help="Of the choice of --regenerate.")
+@click.option("--regenerate", type=click.IntRange(min=0), default=0, show_default=True, help="Number of samples, chosen at random, to draw again and compare.")
+@click.option("--weights", metavar="FILE|NAME", show_default="the manifest's", help="Weights to draw again with: a file, or the name of a model.")
+@click.option("--seed", type=click.IntRange(min=0), show_default="a new one", help="Random seed for choosing the samples of --regenerate.")
 @device_option
-@click.option("--json", "as_json", is_flag=True, default=False, show_default=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, default=False, show_default=True, help="Print JSON instead of tables.")
 def verify(paths: tuple[Path, ...], device: str, scale: str | None, as_json: bool, **options: Any) -> None:
     """Check anyone's folder or zip of samples against the rules, or several zips that hold parts.
 

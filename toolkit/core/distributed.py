@@ -75,7 +75,7 @@ class ProcessGroup:
         return box[0]
 
     def on_main(self, make: Callable[[], Value]) -> Value | None:
-        """What `make` returns, in the first process alone; none in the others, which wait for it.
+        """What `make` returns, in the main process alone; None in the others, which wait for it.
 
         Raises:
             Failure: as in `broadcast_from_main`.

@@ -33,7 +33,7 @@ class SamplingSettings:
 
     model: str
     deterministic: bool  # True: all samples of an image are equal
-    weights_sha256: str | None  # of the weights file; none: the model has no weights
+    weights_sha256: str | None  # of the weights file; None: the model has no weights
     scale: int
     seed: int
     projection: bool  # False: samples were written as the network drew them

@@ -51,7 +51,7 @@ class Pretrained:
     purpose: str
     variable: str  # environment variable with a path
     option: str  # command-line option or setting with a path
-    tensors_sha256: str | None  # `tensors_digest` of all `features.*` tensors; none: not known to us
+    tensors_sha256: str | None  # `tensors_digest` of all `features.*` tensors; None: not known to us
 
     @property
     def hash_prefix(self) -> str:

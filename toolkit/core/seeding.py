@@ -19,7 +19,7 @@ def seeded(*numbers: int, device: torch.device | None = None) -> torch.Generator
     """A random generator that depends on all the numbers, whatever their size.
 
     Args:
-        device: where it draws; none: the CPU, whose numbers are the same on every machine.
+        device: where it draws; None: the CPU, whose numbers are the same on every machine.
     """
     digest = hashlib.sha256(":".join(map(str, numbers)).encode()).digest()
     return torch.Generator(device or "cpu").manual_seed(int.from_bytes(digest[:8], "little") >> 1)

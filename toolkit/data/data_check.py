@@ -88,7 +88,7 @@ def check(hr: Path, validation: Path | None, patch: int, progress: Progress = SI
 
     Args:
         hr: folder of training images, searched with its subfolders.
-        validation: folder of images that must not be among them; none: the embedded ones.
+        validation: folder of images that must not be among them; None: the embedded ones.
         patch: side of a crop in pixels.
         progress: where it says how far it is.
 

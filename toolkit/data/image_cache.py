@@ -86,10 +86,10 @@ def decoded(
     """All images, decoded, every broken one named.
 
     Args:
-        folder: that holds the images; none: they lie anywhere, and are kept in memory.
+        folder: that holds the images; None: they lie anywhere, and are kept in memory.
         paths: of the images, in the order in which they are numbered.
         cache: folder for caches, each under the name of its image folder; `auto`: the one that the
-            variable NTIRE_SR_CACHE names, or the user's cache folder; none: keep the images in memory.
+            variable NTIRE_SR_CACHE names, or the user's cache folder; None: keep the images in memory.
         progress: where it says how far it is.
 
     Raises:
@@ -184,7 +184,7 @@ def _refuse(folder: Path | None, problems: list[str]) -> None:
 
 
 def _load(home: Path) -> tuple[list[Entry], np.ndarray] | None:
-    """The images and pixels of a cache; none where it is missing, damaged, truncated or of another version."""
+    """The images and pixels of a cache; None where it is missing, damaged, truncated or of another version."""
     try:
         index = json.loads((home / "index.json").read_text(encoding="utf-8"))
         if index.pop("checksum") != _checksum(index) or index["format"] != FORMAT:

@@ -34,12 +34,12 @@ class PatchDataset:
     """HR photographs as a source of random crops; a crop depends on (seed, step) and the images alone.
 
     Args:
-        folder: of HR images, searched with its subfolders; none: the embedded photographs.
+        folder: of HR images, searched with its subfolders; None: the embedded photographs.
         patch: side of a crop in HR pixels.
         scale: of the LR crops, made from the HR crops with the challenge's 8-bit downscale.
-        cache: where decoded images are kept, see `ntire_sr.data.image_cache.decoded`; none: in memory.
+        cache: where decoded images are kept, see `ntire_sr.data.image_cache.decoded`; None: in memory.
         sharp: share of the crops that are the sharpest of CANDIDATES places, 0 to 1.
-        leave_out: images, evenly spread over the folder, that no crop comes from; none where the folder
+        leave_out: images, evenly spread over the folder, that no crop comes from; no image is left out where the folder
             holds fewer than ENOUGH times as many.
         progress: where it says how far decoding is.
 

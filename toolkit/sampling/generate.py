@@ -36,13 +36,13 @@ class Request:
 
     lr: Path
     out: Path
-    samples: int | None = None  # per image; none: DEFAULT_SAMPLES, or with `only` as many as the folder has
+    samples: int | None = None  # per image; None: DEFAULT_SAMPLES, or with `only` as many as the folder has
     seed: int = 0
     projection: bool = True  # False: write what the network drew, whatever its LR-PSNR
     allow_unreachable: bool = False  # True: also write samples of LR images that no image reduces to
     overwrite: bool = False  # True: replace samples of other settings instead of refusing
     only: frozenset[SampleName] = frozenset()  # draw these again, and nothing else; empty: draw all
-    tile: int | None = None  # LR pixels along the side of a tile; 0: no tiles; none: the folder's, or chosen
+    tile: int | None = None  # LR pixels along the side of a tile; 0: no tiles; None: the folder's, or chosen
     precision: str = "auto"  # of the network: float32, bfloat16; auto: bfloat16 on GPUs that compute in it
 
 
@@ -192,7 +192,7 @@ def _draw_image(
     writer: Writer,
 ) -> Iterator[str | None]:
     """Draw some samples of one image and hand them to the writer; for each, what kept it from being written,
-    or none. Ends where no 8-bit image reduces to the LR image, which is marked then."""
+    or None. Ends where no 8-bit image reduces to the LR image, which is marked then."""
     record = folder.manifest.images[index]
     began = time.monotonic()
     unit = to_unit(lr)

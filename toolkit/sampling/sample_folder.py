@@ -135,7 +135,7 @@ def open_samples(path: Path, fresh: Manifest, overwrite: bool, tile: int | None,
         path: the folder; created.
         fresh: the manifest of what is asked for, without files.
         overwrite: replace samples of other settings.
-        tile: what was asked for; none: the folder's own where it has one.
+        tile: what was asked for; None: the folder's own where it has one.
         more: whether a folder of fewer samples per image is to have as many as `fresh`.
 
     Raises:
@@ -206,7 +206,7 @@ def _clear(path: Path) -> None:
 
 
 def _readable(path: Path) -> Manifest | None:
-    """The manifest of a folder that is to be replaced: none where it is damaged."""
+    """The manifest of a folder that is to be replaced; None where it is damaged."""
     try:
         return load_manifest(path)
     except Failure:
