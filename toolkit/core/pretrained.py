@@ -16,7 +16,7 @@ import re
 import urllib.request
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,8 +199,17 @@ def load(network: Pretrained, path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a .safetensors or .pth file on the CPU; anything else inside is refused."""
+def read_tensors(path: Path, inside: Sequence[str] = ()) -> dict[str, Tensor]:
+    """All tensors of a .safetensors or .pth file on the CPU; anything else inside is refused.
+
+    Args:
+        path: the file.
+        inside: names under which a .pth file may hold its dictionary of tensors, as training programs save
+            it; the first that is there is taken.
+
+    Raises:
+        Failure: the file cannot be read, or holds something else.
+    """
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -220,6 +229,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise Failure(f"{path} is no readable weights file ({reason})", "replace the file") from error
+    if isinstance(content, Mapping):
+        content = next((content[name] for name in inside if isinstance(content.get(name), Mapping)), content)
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise Failure(
             f"{path} is not a dictionary of tensors", "give a state dictionary, as torchvision publishes it"

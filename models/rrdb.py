@@ -1,0 +1,161 @@
+"""RRDBNet, the generator of ESRGAN (Wang et al., ECCV workshops 2018), and its weights in other programs' files.
+
+Most pretrained x4 networks that draw photo-realistic textures are RRDBNets: ESRGAN, RealSR, BSRGAN, Real-ESRGAN.
+Their trunk, everything at LR size, is what `stochastic` may be built on; their decoder, two doublings and two
+convolutions, is where its own decoder begins. RGB in [0, 1] goes in and comes out, zeros lie around every map.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ntire_sr.core.errors import Failure
+from ntire_sr.core.pretrained import read_tensors
+
+CHANNELS, GROWTH = 64, 32  # of every published RRDBNet that this module reads
+SLOPE = 0.2  # slope of leaky ReLUs for negative values
+RESIDUAL_SCALE = 0.2  # factor on what dense blocks and their groups add
+DECODER = ("conv_up1", "conv_up2", "conv_hr", "conv_last")  # the layers behind the trunk
+
+# names in files of ESRGAN's first code (a flat nn.Sequential) and of its second -> BasicSR's names
+_RENAMED = (
+    (r"model\.0\.", "conv_first."),
+    (r"model\.1\.sub\.(\d+)\.RDB(\d)\.conv(\d)\.0\.", r"body.\1.rdb\2.conv\3."),
+    (r"model\.1\.sub\.\d+\.(?=weight|bias)", "conv_body."),
+    (r"model\.3\.", "conv_up1."),
+    (r"model\.6\.", "conv_up2."),
+    (r"model\.8\.", "conv_hr."),
+    (r"model\.10\.", "conv_last."),
+    (r"RRDB_trunk\.(\d+)\.RDB(\d)\.", r"body.\1.rdb\2."),
+    (r"trunk_conv\.", "conv_body."),
+    (r"upconv1\.", "conv_up1."),
+    (r"upconv2\.", "conv_up2."),
+    (r"HRconv\.", "conv_hr."),
+)
+
+
+class DenseBlock(nn.Module):
+    """Five convolutions, each of which sees all maps before it; reaches 5 pixels."""
+
+    def __init__(self, channels: int = CHANNELS, growth: int = GROWTH):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, growth, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels + growth, growth, 3, padding=1)
+        self.conv3 = nn.Conv2d(channels + 2 * growth, growth, 3, padding=1)
+        self.conv4 = nn.Conv2d(channels + 3 * growth, growth, 3, padding=1)
+        self.conv5 = nn.Conv2d(channels + 4 * growth, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = x
+        for layer in (self.conv1, self.conv2, self.conv3, self.conv4):
+            seen = torch.cat((seen, functional.leaky_relu_(layer(seen), SLOPE)), 1)
+        return self.conv5(seen).mul_(RESIDUAL_SCALE).add_(x)
+
+
+class ResidualInResidual(nn.Module):
+    """Three dense blocks inside one more residual; reaches 15 pixels."""
+
+    def __init__(self, channels: int = CHANNELS, growth: int = GROWTH):
+        super().__init__()
+        self.rdb1 = DenseBlock(channels, growth)
+        self.rdb2 = DenseBlock(channels, growth)
+        self.rdb3 = DenseBlock(channels, growth)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rdb3(self.rdb2(self.rdb1(x))).mul_(RESIDUAL_SCALE).add_(x)
+
+
+class RrdbTrunk(nn.Module):
+    """The layers of RRDBNet at LR size: (N, 3, h, w) in [0, 1] to (N, 64, h, w).
+
+    Args:
+        blocks: number of residual-in-residual groups, 23 in most published networks.
+    """
+
+    def __init__(self, blocks: int):
+        super().__init__()
+        self.conv_first = nn.Conv2d(3, CHANNELS, 3, padding=1)
+        self.body = nn.Sequential(*(ResidualInResidual() for _ in range(blocks)))
+        self.conv_body = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        maps = self.conv_first(lr.contiguous(memory_format=torch.channels_last))
+        return maps + self.conv_body(self.body(maps))
+
+
+class RrdbDecoder(nn.Module):
+    """The layers of RRDBNet behind its trunk: (N, 64, h, w) to (N, 3, 4 * h, 4 * w) in about [0, 1]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv_up1 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
+        self.conv_up2 = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
+        self.conv_hr = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
+        self.conv_last = nn.Conv2d(CHANNELS, 3, 3, padding=1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        for layer in (self.conv_up1, self.conv_up2):
+            maps = functional.leaky_relu_(layer(functional.interpolate(maps, scale_factor=2)), SLOPE)
+        return self.conv_last(functional.leaky_relu_(self.conv_hr(maps), SLOPE))
+
+
+def read_rrdb(path: Path) -> tuple[dict[str, Tensor], int]:
+    """The tensors of an x4 RRDBNet under BasicSR's names, and its number of residual-in-residual groups.
+
+    Reads `.safetensors` and `.pth` (nothing is unpickled but tensors), with the names of BasicSR and of both
+    versions of ESRGAN's code, also inside `params_ema`, `params`, `model` or `state_dict`.
+
+    Raises:
+        Failure: the file cannot be read, lacks tensors, or has some of other shapes; they are named.
+    """
+    tensors = with_basicsr_names(read_tensors(path, inside=("params_ema", "params", "model", "state_dict")))
+    blocks = 1 + max((int(m[1]) for name in tensors if (m := re.match(r"body\.(\d+)\.", name))), default=-1)
+    remedy = (
+        "give the file of an x4 RRDBNet (ESRGAN, BSRGAN, Real-ESRGAN x4plus) with 64 channels and growth 32"
+    )
+    if blocks == 0:
+        raise Failure(f"{path} holds no RRDBNet: no tensor is named like those of its body", remedy)
+    wanted = expected_shapes(blocks)
+    lacking = [name for name in wanted if name not in tensors]
+    if lacking:
+        raise Failure(f"{path} lacks {_listed(lacking)} of an RRDBNet of {blocks} blocks", remedy)
+    differing = [
+        f"{name} {tuple(tensors[name].shape)} in place of {shape}"
+        for name, shape in wanted.items()
+        if tuple(tensors[name].shape) != shape
+    ]
+    if differing:
+        raise Failure(f"{path} has tensors of other shapes: {_listed(differing)}", remedy)
+    return {name: tensors[name] for name in wanted}, blocks
+
+
+def with_basicsr_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of an RRDBNet under BasicSR's names, whichever of the three namings they had.
+
+    >>> list(with_basicsr_names({"model.1.sub.3.RDB2.conv1.0.bias": torch.zeros(1), "HRconv.weight": torch.zeros(1)}))
+    ['body.3.rdb2.conv1.bias', 'conv_hr.weight']
+    """
+    renamed = {}
+    for name, value in tensors.items():
+        for pattern, new in _RENAMED:
+            changed, count = re.subn(f"^{pattern}", new, name)
+            if count:
+                name = changed
+                break
+        renamed[name] = value
+    return renamed
+
+
+def expected_shapes(blocks: int) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of every tensor of an RRDBNet with so many groups."""
+    with torch.device("meta"):
+        state = {**RrdbTrunk(blocks).state_dict(), **RrdbDecoder().state_dict()}
+    return {name: tuple(value.shape) for name, value in state.items()}
+
+
+def _listed(items: list[str], most: int = 4) -> str:
+    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
