@@ -1,33 +1,51 @@
 """Which samples belong to which HR image, and everything that is wrong with a folder, at once."""
 
-import os
 from collections import Counter
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ntire_sr.core.downscale import CROP_MULTIPLE, lr_size
-from ntire_sr.core.errors import Failure, Problems, plural
-from ntire_sr.core.files import sha256_bytes, sha256_file
-from ntire_sr.core.images import check_png, read_image
-from ntire_sr.core.layout import SampleName, list_images, list_samples, same_image
+from ntire_sr.core.errors import Problems, plural
+from ntire_sr.core.inspection import (
+    FileFacts,
+    Kind,
+    Problem,
+    SizeRange,
+    file_problems,
+    inspect_files,
+    inspect_names,
+    inspect_order,
+    of_kind,
+)
+from ntire_sr.core.layout import SampleName, list_images, list_samples
 from ntire_sr.core.manifest import Manifest
 from ntire_sr.core.progress import SILENT, Progress
+from ntire_sr.core.sources import file_source
 from ntire_sr.evaluation.lpips import SMALLEST_PX
 
 # kinds of problems -> what to do about them
 REMEDIES = (
     (
-        {"missing"},
+        {Kind.MISSING},
         "draw what is missing, set --samples to what is there, or leave it out with --skip-missing",
     ),
-    ({"unexpected", "wrongly named"}, "move away what does not belong there"),
-    ({"wrongly numbered", "out of order"}, "rename the samples, or give the HR folder they belong to"),
-    ({"unreadable", "of a wrong size", "of a wrong kind"}, "replace the files that are no good"),
+    ({Kind.UNEXPECTED, Kind.WRONGLY_NAMED}, "move away what does not belong there"),
+    (
+        {Kind.WRONGLY_NUMBERED, Kind.OUT_OF_ORDER},
+        "rename the samples, or give the HR folder they belong to",
+    ),
+    ({Kind.UNREADABLE, Kind.WRONG_SIZE, Kind.WRONG_MODE}, "replace the files that are no good"),
 )
+
+
+class _Line(NamedTuple):
+    """Problems of one kind in the user's words."""
+
+    kind: Kind
+    count: int  # of files
+    text: str
 
 
 @dataclass(frozen=True)
@@ -49,17 +67,6 @@ class MatchedSamples:
     missing: list[str]  # what is not there, in words; only where that is allowed
     missing_samples: int
     missing_images: int  # HR images without any sample
-
-
-@dataclass(frozen=True)
-class _File:
-    """What a file turned out to be."""
-
-    height: int = 0
-    width: int = 0
-    mode: str | None = None  # of a PNG that is not 8-bit RGB
-    sha256: str = ""
-    problem: str | None = None
 
 
 def match_samples(
@@ -88,141 +95,112 @@ def match_samples(
     """
     paths = list_images(hr, "HR")
     found, strangers = list_samples(sr)
-    problems = [("wrongly named", 1, f"{name} is no sample's name") for name in strangers]
-    beyond = sorted(name for name in found if name.index >= len(paths))
-    if beyond:
-        lines = f"{plural(len(beyond), 'sample')} without an HR image: {shorten(beyond)}"
-        problems.append(("unexpected", len(beyond), lines))
-    for what, lowest, too_high in (
-        ("index", min((name.index for name in found), default=0), bool(beyond)),
-        (
-            "sample number",
-            min((name.sample for name in found), default=0),
-            any(name.sample >= samples for name in found),
-        ),
-    ):
-        # where samples may be missing, the first ones may be
-        if lowest and (too_high or not skip_missing):
-            starts = "0 (or from the HR images' 801 or 901)" if what == "index" else "0"
-            line = f"the lowest {what} is {lowest}; the challenge counts from {starts}"
-            problems.append(("wrongly numbered", 1, line))
-    if manifest:
-        problems += [
-            (
-                "out of order",
-                1,
-                f"{path.name} stands at index {index}, where the samples were drawn from {record.name}",
-            )
-            for index, (path, record) in enumerate(zip(paths, manifest.images, strict=False))
-            if not same_image(Path(record.name), path)
-        ]
-
-    wanted = {index: [SampleName(index, k) for k in range(samples)] for index in range(len(paths))}
-    there = {index: [found[name] for name in names if name in found] for index, names in wanted.items()}
-    missing = []
-    for index, path in enumerate(paths):
-        lost = [name.sample for name in wanted[index] if name not in found]
-        if lost:
-            line = f"{path.name} (index {index}): {len(lost)} of {samples} samples are missing: {shorten(lost)}"
-            missing.append(("missing", len(lost), line))
-    files = _inspect(paths, [path for kept in there.values() for path in kept], progress)
-    for index, path in enumerate(paths):
-        problems += _problems_of(path, there[index], files, scale, smallest_px)
+    names = inspect_names(found, strangers, paths, samples) + inspect_order(paths, manifest)
+    missing = [_missing(problem, samples) for problem in of_kind(names, Kind.MISSING)]
+    problems = _name_lines(names, len(paths), samples, skip_missing)
+    there: list[list[SampleName]] = [[] for _ in paths]
+    for name in sorted(found):
+        if name.index < len(paths) and name.sample < samples:
+            there[name.index].append(name)
+    groups = []
+    sources = [
+        (file_source(path), [file_source(found[name]) for name in kept])
+        for path, kept in zip(paths, there, strict=True)
+    ]
+    total = len(paths) + sum(map(len, there))
+    with closing(inspect_files(sources)) as files, progress.task("check", total) as advance:
+        for index, (path, kept) in enumerate(zip(paths, there, strict=True)):
+            facts = []
+            for _ in (path, *kept):
+                facts.append(next(files))
+                advance()
+            problems += _file_lines(facts[0], facts[1:], scale, smallest_px)
+            if kept:
+                numbers, digests = (name.sample for name in kept), (each.sha256 for each in facts)
+                groups.append(
+                    SampleGroup(
+                        index, path, tuple(numbers), tuple(found[name] for name in kept), tuple(digests)
+                    )
+                )
     if not skip_missing:
         problems = missing + problems
-    elif not any(there.values()):
+    elif not groups:
         problems += missing
     if problems:
         raise Problems(
             f"scoring {sr} against {hr} ({_counts(problems)})",
-            [line for _, _, line in problems],
-            "; ".join(remedy for kinds, remedy in REMEDIES if kinds & {kind for kind, _, _ in problems}),
+            [line.text for line in problems],
+            "; ".join(remedy for kinds, remedy in REMEDIES if kinds & {line.kind for line in problems}),
         )
-    groups = [
-        SampleGroup(
-            index,
-            path,
-            tuple(name.sample for name in wanted[index] if name in found),
-            tuple(there[index]),
-            tuple(files[file].sha256 for file in (path, *there[index])),
-        )
-        for index, path in enumerate(paths)
-        if there[index]
+    lost = sum(line.count for line in missing)
+    return MatchedSamples(groups, [line.text for line in missing], lost, len(paths) - len(groups))
+
+
+def _missing(problem: Problem, samples: int) -> _Line:
+    numbers = shorten([number for run in problem.numbers for number in run])
+    text = f"{problem.subject} (index {problem.index}): {problem.count} of {samples} samples are missing: {numbers}"
+    return _Line(problem.kind, problem.count, text)
+
+
+def _name_lines(names: list[Problem], images: int, samples: int, skip_missing: bool) -> list[_Line]:
+    """What of the names is wrong for a scoring, where samples beyond those that count are allowed."""
+    lines = [
+        _Line(problem.kind, 1, f"{problem.subject} is no sample's name")
+        for problem in of_kind(names, Kind.WRONGLY_NAMED)
     ]
-    lost = sum(count for _, count, _ in missing)
-    return MatchedSamples(groups, [line for _, _, line in missing], lost, len(paths) - len(groups))
+    unexpected = [problem.sample for problem in of_kind(names, Kind.UNEXPECTED) if problem.sample]
+    beyond = [name for name in unexpected if name.index >= images]
+    if beyond:
+        text = f"{plural(len(beyond), 'sample')} without an HR image: {shorten(beyond)}"
+        lines.append(_Line(Kind.UNEXPECTED, len(beyond), text))
+    too_high = {"index": bool(beyond), "sample number": any(name.sample >= samples for name in unexpected)}
+    for problem in of_kind(names, Kind.WRONGLY_NUMBERED):
+        # where samples may be missing, the first ones may be
+        if too_high[problem.subject] or not skip_missing:
+            starts = "0 (or from the HR images' 801 or 901)" if problem.subject == "index" else "0"
+            text = f"the lowest {problem.subject} is {problem.found}; the challenge counts from {starts}"
+            lines.append(_Line(problem.kind, 1, text))
+    for problem in of_kind(names, Kind.OUT_OF_ORDER):
+        text = f"{problem.subject} stands at index {problem.index}, where the samples were drawn from {problem.found}"
+        lines.append(_Line(problem.kind, 1, text))
+    return lines
 
 
-def _inspect(hr: list[Path], samples: list[Path], progress: Progress) -> dict[Path, _File]:
-    """Read every file once. Digests and decompression leave Python's lock, so threads help."""
-    found: dict[Path, _File] = {}
-    with (
-        ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool,
-        progress.task("check", len(hr) + len(samples)) as advance,
-    ):
-        results = chain(pool.map(_inspect_hr, hr), pool.map(_inspect_sample, samples))
-        for path, file in zip([*hr, *samples], results, strict=True):
-            found[path] = file
-            advance()
-    return found
+def _file_lines(hr: FileFacts, samples: list[FileFacts], scale: int, smallest_px: int) -> list[_Line]:
+    """What is wrong with one HR image and its samples: a sample may have any size from the official crop's to
+    that of the enlarged LR image."""
+    name, size = Path(hr.name).name, f"{hr.width} x {hr.height}"
+    sizes, asked = None, ""
+    lines: list[_Line] = []
+    if hr.unreadable:
+        lines.append(_Line(Kind.UNREADABLE, 1, hr.unreadable))
+    else:
+        least_height, least_width = (side // CROP_MULTIPLE * CROP_MULTIPLE for side in (hr.height, hr.width))
+        most_height, most_width = (lr_size(side, scale) * scale for side in (hr.height, hr.width))
+        sizes = [SizeRange((least_height, least_width), (most_height, most_width))]
+        smallest, largest = f"{least_width} x {least_height}", f"{most_width} x {most_height}"
+        asked = smallest if smallest == largest else f"{smallest} to {largest}"
+        if min(least_height, least_width) < smallest_px:
+            text = f"{name} has {size} pixels; {smallest_px} are needed after the crop to multiples of 8"
+            lines.append(_Line(Kind.WRONG_SIZE, 1, text))
+    for facts in samples:
+        for problem in file_problems(facts, sizes):
+            file = Path(problem.subject).name
+            if problem.kind is Kind.UNREADABLE:
+                text = problem.found
+            elif problem.kind is Kind.WRONG_MODE:
+                text = f"{file} is {problem.found}, not 8-bit RGB"
+            else:
+                text = f"{file} has {problem.found} pixels; {name} ({size}) asks for {asked}"
+            lines.append(_Line(problem.kind, 1, text))
+    return lines
 
 
-def _inspect_hr(path: Path) -> _File:
-    try:
-        # whatever `read_image` accepts, which only reading can tell
-        height, width = read_image(path).shape[:2]
-        return _File(height, width, sha256=sha256_file(path))
-    except Failure as failure:
-        return _File(problem=failure.message)
-
-
-def _inspect_sample(path: Path) -> _File:
-    try:
-        content = path.read_bytes()
-        header = check_png(path, content)
-        mode = None if header.is_8bit_rgb else header.mode
-        return _File(header.height, header.width, mode, sha256_bytes(content))
-    except Failure as failure:
-        return _File(problem=failure.message)
-    except OSError as error:
-        return _File(problem=f"{path} cannot be read ({error.strerror})")
-
-
-def _problems_of(
-    hr: Path, samples: Iterable[Path], files: dict[Path, _File], scale: int, smallest_px: int
-) -> list[tuple[str, int, str]]:
-    """(kind, number of files, line) of what is wrong with one HR image and its samples."""
-    target = files[hr]
-    problems = []
-    if target.problem:
-        problems.append(("unreadable", 1, target.problem))
-    least = tuple(side // CROP_MULTIPLE * CROP_MULTIPLE for side in (target.height, target.width))
-    most = tuple(lr_size(side, scale) * scale for side in (target.height, target.width))
-    size = f"{target.width} x {target.height}"
-    if not target.problem and min(least) < smallest_px:
-        line = f"{hr.name} has {size} pixels; {smallest_px} are needed after the crop to multiples of 8"
-        problems.append(("of a wrong size", 1, line))
-    for path in samples:
-        file = files[path]
-        if file.problem:
-            problems.append(("unreadable", 1, file.problem))
-            continue
-        if file.mode:
-            problems.append(("of a wrong kind", 1, f"{path.name} is {file.mode}, not 8-bit RGB"))
-        if target.problem is None and not all(
-            low <= side <= high for low, side, high in zip(least, (file.height, file.width), most, strict=True)
-        ):
-            asked = f"{least[1]} x {least[0]}" + (f" to {most[1]} x {most[0]}" if most != least else "")
-            line = f"{path.name} has {file.width} x {file.height} pixels; {hr.name} ({size}) asks for {asked}"
-            problems.append(("of a wrong size", 1, line))
-    return problems
-
-
-def _counts(problems: list[tuple[str, int, str]]) -> str:
+def _counts(lines: list[_Line]) -> str:
     """ "3 missing, 1 unreadable" """
     counts: Counter[str] = Counter()
-    for kind, count, _ in problems:
-        counts[kind] += count
+    for line in lines:
+        counts[line.kind.value] += line.count
     return ", ".join(f"{count} {kind}" for kind, count in counts.items())
 
 

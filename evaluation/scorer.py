@@ -1,11 +1,8 @@
 """One image's figures, measured sample by sample: each is read once, and none is kept."""
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +11,7 @@ from ntire_sr.core.downscale import downscale_8bit, lr_size, lr_squared_error
 from ntire_sr.core.files import sha256_file
 from ntire_sr.core.images import read_image, read_png, to_tensor
 from ntire_sr.core.pretrained import ALEXNET, find
+from ntire_sr.core.threads import map_ahead
 from ntire_sr.evaluation.diversity import RunningDiversity
 from ntire_sr.evaluation.lpips import Lpips, load_lpips
 from ntire_sr.evaluation.lr_psnr import official_crop
@@ -86,7 +84,7 @@ class Scorer:
         lr = _LrOfSamples(whole_hr, hr, self.settings.scale)
         prepared = [(proxy, proxy.prepare(hr)) for proxy in self.proxies]
         realism: dict[str, list[float | None]] = {proxy.name: [] for proxy in self.proxies}
-        for array in read_ahead(group.samples):
+        for array in map_ahead(read_png, group.samples, AHEAD, AHEAD):
             whole_sr = to_tensor(array).to(self.device)
             sr = whole_sr[:, :, :height, :width]
             if perceptual:
@@ -135,19 +133,3 @@ class _LrOfSamples:
             self.whole_lr.shape[2:]
         ):
             self.errors_uncropped.append(lr_squared_error(whole_sr, self.whole_lr, self.scale))
-
-
-def read_ahead(paths: Iterable[Path], ahead: int = AHEAD) -> Iterator[np.ndarray]:
-    """8-bit RGB PNGs in order, the next few decoded meanwhile by other threads: (H, W, 3) uint8 each.
-
-    Raises:
-        Failure: a file cannot be decoded, when its turn comes.
-    """
-    with ThreadPoolExecutor(ahead) as pool:
-        waiting: list[Future[np.ndarray]] = []
-        for path in paths:
-            waiting.append(pool.submit(read_png, path))
-            if len(waiting) > ahead:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()

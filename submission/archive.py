@@ -8,7 +8,7 @@ from pathlib import Path
 from ntire_sr.core.errors import Failure, WrongUse
 from ntire_sr.core.files import atomic_file, failure_from_os_error, sha256_bytes, sha256_file
 from ntire_sr.core.layout import SampleName
-from ntire_sr.submission.sources import Source
+from ntire_sr.core.sources import Source
 
 ENTRY_BYTES = 200  # of an archive for each file, beside its content and name, about
 END_BYTES = 1000

@@ -1,6 +1,7 @@
 """Everything that must hold of samples before they are handed in."""
 
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
@@ -9,12 +10,26 @@ import numpy as np
 from ntire_sr.core.downscale import REQUIRED_DB, SCALES, lr_psnr_db
 from ntire_sr.core.errors import Failure, WrongUse, plural
 from ntire_sr.core.files import sha256_bytes
-from ntire_sr.core.images import check_png, decode_png, read_image, to_tensor
-from ntire_sr.core.layout import SampleName, list_images, same_image
-from ntire_sr.core.manifest import Manifest
+from ntire_sr.core.images import decode_png, to_tensor
+from ntire_sr.core.inspection import (
+    FileFacts,
+    Kind,
+    SizeRange,
+    file_problems,
+    inspect_files,
+    inspect_names,
+    inspect_order,
+    of_kind,
+)
+from ntire_sr.core.layout import SampleName, list_images
+from ntire_sr.core.manifest import ImageRecord, Manifest
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.seeding import sample_seed
-from ntire_sr.submission.sources import Handed, Source, shown
+from ntire_sr.core.sources import file_source
+from ntire_sr.submission.sources import Handed, shown
+
+# threads; few, since what is read ahead stays in memory, and an archive may be hostile
+READERS = 2
 
 
 @dataclass(frozen=True)
@@ -26,7 +41,7 @@ class Checked:
     problems: list[str]
     copies: list[str]  # samples that equal another one of their image, as problems
     deterministic: bool  # all samples of every image are equal: an entry without any noise
-    worst_db: float | None  # lowest LR-PSNR of all samples against the LR files; None: nothing was measured
+    worst_db: float | None  # lowest LR-PSNR of all samples against the LR files; none: nothing was measured
 
     @property
     def images(self) -> int:
@@ -58,120 +73,149 @@ def check_samples(
         samples: per LR image.
         manifest: of the samples, where they have one.
         progress: where it says how many files are checked.
-        scale: 4 or 8; None: the manifest's, or that of the first sample.
+        scale: 4 or 8; none: the manifest's, or that of the first sample.
 
     Returns:
         All problems at once; none is raised.
     """
     lr_paths = list_images(lr, "LR")
-    found = handed.samples
-    present = sorted(name for name in found if name.index < len(lr_paths) and name.sample < samples)
-    problems = list(handed.problems)
-    if found:
-        problems += _missing(present, len(lr_paths), samples)
-    else:
-        problems.append("there is not one sample")
-    problems += [
-        f"{shown(found[name].name)}: beyond {plural(len(lr_paths), 'image')} of {plural(samples, 'sample')}"
-        for name in sorted(found.keys() - set(present))
+    present = sorted(name for name in handed.samples if name.index < len(lr_paths) and name.sample < samples)
+    images = [(index, list(names)) for index, names in groupby(present, key=lambda name: name.index)]
+    sources = [
+        (file_source(lr_paths[index]), [handed.samples[name] for name in names]) for index, names in images
     ]
-    problems += _manifest_problems(manifest, lr_paths, samples)
-    scale = scale or (manifest.settings.scale if manifest else None)
-    measured: list[float] = []
-    digests: dict[SampleName, str] = {}
-    copies: list[str] = []
+    found = _Findings(scale or (manifest.settings.scale if manifest else None))
+    found.problems += handed.problems + _name_problems(handed, lr_paths, samples)
+    found.problems += _manifest_problems(manifest, lr_paths, samples)
     different = 0  # pictures, beyond the first of each image
-    with progress.task("check", len(present)) as advance:
-        for index, names in groupby(present, key=lambda name: name.index):
-            lr_image: np.ndarray | None = None
-            try:
-                lr_image = read_image(lr_paths[index])
-            except Failure as failure:
-                problems.append(failure.message)
-            lr_sha256 = sha256_bytes(lr_image.tobytes()) if lr_image is not None else None
+    reading = closing(inspect_files(sources, keep=True, threads=READERS))
+    with reading as files, progress.task("check", len(present)) as advance:
+        for index, names in images:
             record = manifest.images[index] if manifest and index < len(manifest.images) else None
-            if record and lr_sha256 not in (None, record.lr_sha256):
-                problems.append(f"{lr_paths[index].name}: not the LR image that the samples were drawn from")
-            seen: dict[str, str] = {}
-            for name in names:
-                if lr_image is not None:
-                    source = found[name]
-                    try:
-                        content = source.read()
-                        digests[name] = sha256_bytes(content)
-                        image, problem = _image(source, content, lr_image, scale)
-                        if problem:
-                            problems.append(problem)
-                        if image is not None:
-                            scale = scale or image.shape[0] // lr_image.shape[0]
-                            measured.append(lr_psnr_db(to_tensor(image), to_tensor(lr_image), scale))
-                            if measured[-1] < REQUIRED_DB:
-                                reason = (
-                                    "; no 8-bit image reduces to its LR image"
-                                    if record and record.unreachable
-                                    else ""
-                                )
-                                problems.append(
-                                    f"{shown(source.name)}: LR-PSNR {measured[-1]:.2f} dB, under {REQUIRED_DB:.0f}{reason}"
-                                )
-                            twin = seen.setdefault(sha256_bytes(image.tobytes()), source.name)
-                            if twin != source.name:
-                                copies.append(f"{shown(source.name)}: the same image as {shown(twin)}")
-                        problems += _record_problems(name, digests[name], lr_sha256, manifest)
-                    except Failure as failure:
-                        problems.append(failure.message)
+            lr_image = _lr_image(found, lr_paths[index], next(files), record)
+            pictures: dict[str, str] = {}
+            for name, facts in zip(names, files, strict=False):  # goes on with the next image's files
+                if lr_image:
+                    _check_sample(found, pictures, name, facts, lr_image, manifest)
                 advance()
-            different += max(0, len(seen) - 1)
+            different += max(0, len(pictures) - 1)
     return Checked(
-        digests, scale, problems, copies, bool(copies) and not different, min(measured) if measured else None
+        found.digests,
+        found.scale,
+        found.problems,
+        found.copies,
+        bool(found.copies) and not different,
+        min(found.measured) if found.measured else None,
     )
 
 
-def _missing(present: list[SampleName], images: int, samples: int) -> list[str]:
-    """What is not there of so many images of so many samples, in runs: a stranger's manifest may promise anything."""
-    there: dict[int, list[int]] = {}
-    for name in present:
-        there.setdefault(name.index, []).append(name.sample)
-    found = []
-    for index in range(images):
-        before = -1
-        for sample in [*there.get(index, []), samples]:
-            first, last, count = (
-                SampleName(index, before + 1),
-                SampleName(index, sample - 1),
-                sample - before - 1,
-            )
-            if count == 1:
-                found.append(f"{first}: missing")
-            elif count:
-                found.append(f"{first} to {last}: {count} missing")
-            before = sample
-    return found
+@dataclass
+class _Findings:
+    """What has been found so far."""
+
+    scale: int | None  # None until the first sample tells it
+    digests: dict[SampleName, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    copies: list[str] = field(default_factory=list)
+    measured: list[float] = field(default_factory=list)  # LR-PSNR in dB
 
 
-def _image(
-    source: Source, content: bytes, lr: np.ndarray, scale: int | None
-) -> tuple[np.ndarray | None, str | None]:
-    """A sample of the right mode and size, or what is wrong with it."""
-    header = check_png(shown(source.name), content)
-    if not header.is_8bit_rgb:
-        return None, f"{shown(source.name)}: {header.mode}, not 8-bit RGB"
-    size, given = (header.height, header.width), f"{header.width} x {header.height} pixels"
-    height, width = lr.shape[:2]
-    fitting = [each for each in ((scale,) if scale else SCALES) if size == (height * each, width * each)]
-    if not fitting and scale:
-        return None, f"{shown(source.name)}: {given}, not {width * scale} x {height * scale}"
-    if not fitting:
-        return (
-            None,
-            f"{shown(source.name)}: {given}, neither 4 nor 8 times the {width} x {height} of its LR image",
-        )
-    return decode_png(shown(source.name), content), None
+@dataclass(frozen=True)
+class _LrImage:
+    """An LR image that could be read."""
+
+    pixels: np.ndarray  # (H, W, 3) uint8
+    sha256: str  # of the pixels
+    unreachable: bool  # the manifest says that no 8-bit image reduces to it
 
 
-def _record_problems(
-    name: SampleName, sha256: str, lr_sha256: str | None, manifest: Manifest | None
-) -> list[str]:
+def _name_problems(handed: Handed, lr_paths: list[Path], samples: int) -> list[str]:
+    """Names that are none, samples that are missing, samples that nobody asked for."""
+    # wrong numbering shows here as samples that are missing and others that are too many
+    problems = inspect_names(handed.samples, handed.strangers, lr_paths, samples)
+    lines = [f"{shown(problem.subject)}: no sample's name" for problem in of_kind(problems, Kind.WRONGLY_NAMED)]
+    if handed.samples:
+        for problem in of_kind(problems, Kind.MISSING):
+            for run in problem.numbers:
+                first, last = (SampleName(problem.index, number) for number in (run[0], run[-1]))
+                lines.append(f"{first}: missing" if first == last else f"{first} to {last}: {len(run)} missing")
+    else:
+        lines.append("there is not one sample")
+    return lines + [
+        f"{shown(handed.samples[problem.sample].name)}: "
+        f"beyond {plural(len(lr_paths), 'image')} of {plural(samples, 'sample')}"
+        for problem in of_kind(problems, Kind.UNEXPECTED)
+        if problem.sample
+    ]
+
+
+def _lr_image(found: _Findings, path: Path, facts: FileFacts, record: ImageRecord | None) -> _LrImage | None:
+    """The LR image, or None where it cannot be read, which is one problem however many samples it has."""
+    if facts.unreadable or facts.pixels is None:
+        found.problems.append(str(facts.unreadable))
+        return None
+    sha256 = sha256_bytes(facts.pixels.tobytes())
+    if record and sha256 != record.lr_sha256:
+        found.problems.append(f"{path.name}: not the LR image that the samples were drawn from")
+    return _LrImage(facts.pixels, sha256, bool(record and record.unreachable))
+
+
+def _check_sample(
+    found: _Findings,
+    pictures: dict[str, str],
+    name: SampleName,
+    facts: FileFacts,
+    lr_image: _LrImage,
+    manifest: Manifest | None,
+) -> None:
+    """Add what one sample has to say to the findings, and its picture to those of its image."""
+    file = shown(facts.name)
+    if facts.sha256:
+        found.digests[name] = facts.sha256
+    try:
+        problem = _file_problem(facts, lr_image, found.scale)
+        if problem:
+            found.problems.append(problem)
+        else:
+            image = decode_png(file, facts.content)
+            found.scale = found.scale or image.shape[0] // lr_image.pixels.shape[0]
+            db = lr_psnr_db(to_tensor(image), to_tensor(lr_image.pixels), found.scale)
+            found.measured.append(db)
+            if db < REQUIRED_DB:
+                why = "; no 8-bit image reduces to its LR image" if lr_image.unreachable else ""
+                found.problems.append(f"{file}: LR-PSNR {db:.2f} dB, under {REQUIRED_DB:.0f}{why}")
+            twin = pictures.setdefault(sha256_bytes(image.tobytes()), file)
+            if twin != file:
+                found.copies.append(f"{file}: the same image as {twin}")
+        found.problems += _record_problems(name, facts.sha256, lr_image.sha256, manifest)
+    except Failure as failure:  # an unreadable file is one problem, whatever the manifest says of it
+        found.problems.append(failure.message)
+
+
+def _file_problem(facts: FileFacts, lr_image: _LrImage, scale: int | None) -> str | None:
+    """Why a sample is not of the right mode and size, where it is not.
+
+    Raises:
+        Failure: it cannot be read.
+    """
+    height, width = lr_image.pixels.shape[:2]
+    sizes = [
+        SizeRange(size, size)
+        for size in ((height * each, width * each) for each in ((scale,) if scale else SCALES))
+    ]
+    for problem in file_problems(facts, sizes):
+        if problem.kind is Kind.UNREADABLE:
+            raise Failure(problem.found)
+        file = shown(problem.subject)
+        if problem.kind is Kind.WRONG_MODE:
+            return f"{file}: {problem.found}, not 8-bit RGB"
+        if scale:
+            return f"{file}: {problem.found} pixels, not {width * scale} x {height * scale}"
+        return f"{file}: {problem.found} pixels, neither 4 nor 8 times the {width} x {height} of its LR image"
+    return None
+
+
+def _record_problems(name: SampleName, sha256: str, lr_sha256: str, manifest: Manifest | None) -> list[str]:
     """Whether the file is the one that was drawn, by the folder's settings."""
     if manifest is None:
         return []
@@ -183,7 +227,7 @@ def _record_problems(
         problems.append(f"{name}: changed since it was drawn (its SHA-256 is not the manifest's)")
     if record.settings_sha256 != manifest.settings.digest:
         problems.append(f"{name}: drawn with other settings than the manifest's")
-    if lr_sha256 and record.seed != sample_seed(manifest.settings.seed, lr_sha256, name.sample):
+    if record.seed != sample_seed(manifest.settings.seed, lr_sha256, name.sample):
         problems.append(f"{name}: its seed is not the one that the manifest's seed gives it")
     return problems
 
@@ -200,9 +244,10 @@ def _manifest_problems(manifest: Manifest | None, lr_paths: list[Path], samples:
         problems.append(
             f"the samples were drawn from {plural(len(manifest.images), 'LR image')}; the LR folder holds {len(lr_paths)}"
         )
-    for record, path in zip(manifest.images, lr_paths, strict=False):
-        if not same_image(Path(record.name), path):
-            problems.append(f"{path.name} stands where the samples were drawn from {record.name}")
+    problems += [
+        f"{problem.subject} stands where the samples were drawn from {problem.found}"
+        for problem in inspect_order(lr_paths, manifest)
+    ]
     if manifest.samples < samples:
         problems.append(f"the manifest says {plural(manifest.samples, 'sample')} per image, not {samples}")
     return problems

@@ -12,12 +12,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ntire_sr.core.errors import Failure, Problems, plural, require
-from ntire_sr.core.files import failure_from_os_error, read_json, remove_stale_temp_files, sha256_of_digests
+from ntire_sr.core.files import read_json, remove_stale_temp_files, sha256_of_digests
 from ntire_sr.core.layout import DEFAULT_SAMPLES, MANIFEST, SampleName
 from ntire_sr.core.manifest import Manifest, load_manifest
 from ntire_sr.core.package_files import package_files
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.seeding import seeded
+from ntire_sr.core.sources import file_source
 from ntire_sr.models.registry import LoadedModel, load_generator, read_weights
 from ntire_sr.submission import factsheet
 from ntire_sr.submission.archive import (
@@ -31,7 +32,7 @@ from ntire_sr.submission.archive import (
 from ntire_sr.submission.check import Checked, check_samples, lr_folder
 from ntire_sr.submission.editions import Edition, edition_named, edition_problems
 from ntire_sr.submission.readme import Readme
-from ntire_sr.submission.sources import README, Handed, Source, open_submission
+from ntire_sr.submission.sources import README, Handed, open_submission
 from ntire_sr.submission.weights import find_weights
 
 
@@ -311,14 +312,7 @@ def _code_members(
         )  # those used stand above
         if not weights:
             found[f"code/{name}"] = path
-    return members + [Member(name, Source(name, lambda path=path: _read(path))) for name, path in found.items()]
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise failure_from_os_error(error, f"cannot read {path}") from error
+    return members + [Member(name, file_source(path, name)) for name, path in found.items()]
 
 
 def _reproduce(known: factsheet.Known) -> str:

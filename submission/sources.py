@@ -4,15 +4,18 @@ import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from threading import Lock
 
 from ntire_sr.core.errors import Failure, WrongUse, printable
 from ntire_sr.core.files import failure_from_os_error
 from ntire_sr.core.images import MOST_PIXELS
 from ntire_sr.core.layout import SampleName, list_samples, number_samples
+from ntire_sr.core.sources import Source, file_source
 
 README = "readme.txt"
 MOST_BYTES = 3 * MOST_PIXELS  # of one file: more than a PNG of the largest image allowed
@@ -22,20 +25,13 @@ MOST_README_BYTES = 100_000
 
 
 @dataclass(frozen=True)
-class Source:
-    """One file, wherever it lies."""
-
-    name: str
-    read: Callable[[], bytes]  # raises Failure, which names it
-
-
-@dataclass(frozen=True)
 class Handed:
     """What somebody hands in."""
 
     samples: dict[SampleName, Source]  # images counted from 0
     readmes: list[Source]  # one of each archive that has one
-    problems: list[str]  # of names and of the archives themselves
+    strangers: list[str]  # names of files that are no samples
+    problems: list[str]  # of the archives and their members
 
 
 def shown(name: str) -> str:
@@ -80,19 +76,9 @@ def _folder(path: Path) -> Handed:
         raise WrongUse(f"{path} {said}", "run `ntire-sr generate` first, or give a folder of samples or a zip")
     found, strangers = list_samples(path)
     readme = path / README if README in strangers else None
-    problems = [f"{shown(name)}: no sample's name" for name in strangers if name != README]
-    sources = {name: Source(file.name, lambda file=file: _content(file)) for name, file in found.items()}
-    readmes = [Source(README, lambda: _content(readme, MOST_README_BYTES))] if readme else []
-    return Handed(sources, readmes, problems)
-
-
-def _content(path: Path, most: int = MOST_BYTES) -> bytes:
-    try:
-        if path.stat().st_size > most:
-            raise Failure(f"{path.name} has {path.stat().st_size} bytes, more than any such file")
-        return path.read_bytes()
-    except OSError as error:
-        raise failure_from_os_error(error, f"cannot read {path}") from error
+    sources = {name: file_source(file, file.name, MOST_BYTES) for name, file in found.items()}
+    readmes = [file_source(readme, README, MOST_README_BYTES)] if readme else []
+    return Handed(sources, readmes, [name for name in strangers if name != README], [])
 
 
 def _archives(archives: list[zipfile.ZipFile]) -> Handed:
@@ -106,6 +92,7 @@ def _archives(archives: list[zipfile.ZipFile]) -> Handed:
         if len(members) > MOST_MEMBERS:
             raise Failure(f"{file} holds {len(members)} members, more than any track", "make it again")
         names: set[str] = set()
+        lock = Lock()  # an archive that is open counts its readers without one
         for member in members:
             name, found = member.filename, _problems_of(member)
             if name in names:
@@ -115,14 +102,13 @@ def _archives(archives: list[zipfile.ZipFile]) -> Handed:
             problems += [f"{shown(name)}{f' in {file}' if several else ''}: {each}" for each in found]
             names.add(name)
             if not found:
-                source = Source(name, lambda archive=archive, member=member: _member(archive, member))
+                source = Source(name, partial(_member, archive, member, lock))
                 if name == README:
                     readmes.append(source)
                 else:
                     sources[name] = source
     named, strangers = number_samples(list(sources))
-    problems += [f"{shown(name)}: no sample's name" for name in strangers]
-    return Handed({name: sources[file] for name, file in named.items()}, readmes, problems)
+    return Handed({name: sources[file] for name, file in named.items()}, readmes, strangers, problems)
 
 
 def _problems_of(member: zipfile.ZipInfo) -> list[str]:
@@ -154,9 +140,9 @@ def _problems_of(member: zipfile.ZipInfo) -> list[str]:
     return found
 
 
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, lock: Lock) -> bytes:
     try:
-        with archive.open(member) as file:
+        with lock, archive.open(member) as file:
             content = file.read(member.file_size)  # never more than it claims
             file.read(1)  # reaches the end, where the checksum is compared
     except OSError as error:

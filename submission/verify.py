@@ -18,12 +18,13 @@ from ntire_sr.core.images import decode_png, read_image
 from ntire_sr.core.layout import DEFAULT_SAMPLES, SampleName, list_images
 from ntire_sr.core.manifest import Manifest, load_manifest
 from ntire_sr.core.progress import SILENT, Progress
+from ntire_sr.core.sources import Source
 from ntire_sr.models.registry import LoadedModel, load_generator
 from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.submission.check import check_samples, lr_folder
 from ntire_sr.submission.editions import edition_named, edition_problems
 from ntire_sr.submission.readme import readme_problems
-from ntire_sr.submission.sources import Handed, Source, open_submission
+from ntire_sr.submission.sources import Handed, open_submission
 from ntire_sr.submission.weights import find_weights
 
 

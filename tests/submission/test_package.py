@@ -11,13 +11,13 @@ from ntire_sr.core.errors import Failure, Problems, WrongUse
 from ntire_sr.core.files import sha256_file
 from ntire_sr.core.images import read_image, write_png
 from ntire_sr.core.layout import SampleName
+from ntire_sr.core.sources import Source
 from ntire_sr.models.registry import load_generator
 from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.submission.archive import Member, write_archive
 from ntire_sr.submission.package import PackageRequest, PackageResult
 from ntire_sr.submission.package import pack as pack_request
 from ntire_sr.submission.readme import Readme
-from ntire_sr.submission.sources import Source
 
 
 def pack(sr, out, **options) -> PackageResult:

@@ -1,5 +1,6 @@
 """PNG, JPEG and WebP files to 8-bit RGB and back. The only module that rounds images to 8 bits."""
 
+import io
 import struct
 import warnings
 import zlib
@@ -52,9 +53,13 @@ def png_header(path: Path) -> PngHeader:
             head = file.read(26)
     except OSError as error:
         raise failure_from_os_error(error, f"cannot read {path}") from error
-    if len(head) < 26 or head[:8] != PNG_SIGNATURE or head[12:16] != b"IHDR":
+    return _header(path, head)
+
+
+def _header(path: Path | str, content: bytes) -> PngHeader:
+    if len(content) < 26 or content[:8] != PNG_SIGNATURE or content[12:16] != b"IHDR":
         raise Failure(f"{path} is not a PNG file", "make it again")
-    return PngHeader(*struct.unpack(">IIBB", head[16:26]))
+    return PngHeader(*struct.unpack(">IIBB", content[16:26]))
 
 
 def check_png(path: Path | str, content: bytes) -> PngHeader:
@@ -67,8 +72,7 @@ def check_png(path: Path | str, content: bytes) -> PngHeader:
     Raises:
         Failure: it is no PNG, or truncated or damaged.
     """
-    if len(content) < 26 or content[:8] != PNG_SIGNATURE or content[12:16] != b"IHDR":
-        raise Failure(f"{path} is not a PNG file", "make it again")
+    header = _header(path, content)
     position, name, data = 8, b"", 0
     while name != b"IEND":
         length, name = struct.unpack(">I4s", content[position : position + 8].ljust(8, b"\0"))
@@ -81,7 +85,7 @@ def check_png(path: Path | str, content: bytes) -> PngHeader:
         position = end
     if data == 0:
         raise Failure(f"{path} is truncated or damaged (it holds no pixels)", "replace the file")
-    return PngHeader(*struct.unpack(">IIBB", content[16:26]))
+    return header
 
 
 def read_png(path: Path) -> np.ndarray:
@@ -125,10 +129,26 @@ def read_image(path: Path) -> np.ndarray:
         Failure: the file is missing, truncated, damaged or of a refused kind; the message names it.
     """
     try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise failure_from_os_error(error, f"cannot read {path}") from error
+    except MemoryError as error:
+        raise Failure(f"{path} does not fit into memory", "cut it into parts") from error
+    return decode_image(path, content)
+
+
+def decode_image(path: Path | str, content: bytes) -> np.ndarray:
+    """The content of an image file as (H, W, 3) uint8 RGB; see `read_image`.
+
+    Args:
+        path: where it comes from, for the error.
+        content: of the file.
+    """
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
-                return _to_rgb(path, image)
+            with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
+                return _to_rgb(path, content, image)
     except Failure:
         raise
     except UnidentifiedImageError as error:
@@ -142,18 +162,16 @@ def read_image(path: Path) -> np.ndarray:
     except MemoryError as error:
         raise Failure(f"{path} does not fit into memory", "cut it into parts") from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno:
-            raise failure_from_os_error(error, f"cannot read {path}") from error
         # on damaged files Pillow raises whatever its parsers stumble over: OSError, SyntaxError, TypeError ...
         raise Failure(f"{path} is truncated or damaged ({error})", "replace the file") from error
 
 
-def _to_rgb(path: Path, image: Image.Image) -> np.ndarray:
+def _to_rgb(path: Path | str, content: bytes, image: Image.Image) -> np.ndarray:
     refusal = None
     # telephones put depth and gain maps behind the photograph: MPO, of which the first picture is meant
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         refusal = "is animated", "save the frame you mean"
-    elif image.format == "PNG" and png_header(path).bit_depth == 16:
+    elif image.format == "PNG" and _header(path, content).bit_depth == 16:
         refusal = "has 16 bits per channel", "convert it to 8 bits"
     elif image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA"):
         refusal = f"has mode {image.mode}", "convert it to 8-bit RGB"

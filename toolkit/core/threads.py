@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -15,6 +15,30 @@ THREADS = 4  # at most; decoding does not hold Python's lock
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
+
+
+def map_ahead(
+    work: Callable[[Item], Value], items: Iterable[Item], threads: int, ahead: int
+) -> Iterator[Value]:
+    """`work(item)` of each item in turn, at most `ahead` items ahead of what was asked for.
+
+    What `work` raises is raised at its item. Close the iterator where it is not read to its end.
+    """
+    with warnings.catch_warnings():
+        # Filters are the whole process's. Those that `read_image` sets and takes back, in any order among
+        # threads, are in force here all the time, and afterwards all are as before.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        waiting: deque[Future[Value]] = deque()
+        pool = ThreadPoolExecutor(threads, "images")
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def map_in_threads(
