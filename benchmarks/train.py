@@ -94,7 +94,7 @@ class Plain:
         assert run_config.model.trainer is not None
         self.made = run_config.model.trainer(run_config.config, run_config.settings, device, ProcessGroup())
         assert isinstance(self.made, StochasticTrainer)
-        for network in (self.made.generator, self.made.discriminator, self.made.phi):
+        for network in (self.made.gan.generator, self.made.gan.discriminator, self.made.phi):
             network.to(memory_format=torch.contiguous_format)
         self.config, self.device, self.paths = run_config.config, device, paths
         self.random = np.random.default_rng(0)
@@ -110,28 +110,28 @@ class Plain:
 
     def judge(self, one: Tensor, beside: Tensor) -> Tensor:
         other = beside.detach()
-        return self.made.discriminator(one, self.made.phi(one), other, self.made.phi(other))
+        return self.made.gan.discriminator(one, self.made.phi(one), other, self.made.phi(other))
 
     def step(self, number: int) -> None:
-        made, s = self.made, self.made.settings
+        made, gan, s = self.made, self.made.gan, self.made.settings
         lr, hr = self.batch()
         drawn, raw = [], []
         for k in range(s.samples):
-            latents = made.generator.latents(
+            latents = gan.generator.latents(
                 lr, [seeded(number, k, i, device=self.device) for i in range(len(lr))]
             )
-            raw.append(made.generator.sample(made.generator.trunk(lr), lr, latents))
+            raw.append(gan.generator.sample(gan.generator.trunk(lr), lr, latents))
             drawn.append(project(raw[-1], lr, self.config.scale))
         stack = torch.stack(drawn)
 
-        made.discriminator.requires_grad_(True)
-        judged = adversarial_loss(self.judge(hr, drawn[-1]), True)
+        gan.discriminator.requires_grad_(True)
+        d_loss = adversarial_loss(self.judge(hr, drawn[-1]), True)
         for k, one in enumerate(drawn):
-            judged = judged + adversarial_loss(self.judge(one.detach(), drawn[k - 1]), False) / s.samples
-        made.discriminator_optimiser.zero_grad()
-        judged.backward()
-        made.discriminator_optimiser.step()
-        made.discriminator.requires_grad_(False)
+            d_loss = d_loss + adversarial_loss(self.judge(one.detach(), drawn[k - 1]), False) / s.samples
+        gan.discriminator_optimiser.zero_grad()
+        d_loss.backward()
+        gan.discriminator_optimiser.step()
+        gan.discriminator.requires_grad_(False)
 
         phi_hr = made.phi(hr)
         layers = [torch.stack(maps) for maps in zip(*(made.phi(one) for one in drawn), strict=True)]
@@ -150,11 +150,11 @@ class Plain:
             loss = loss + s.best * best_of(maps, target, 3, 10.0) / len(phi_hr)
         for k, one in enumerate(drawn):
             loss = loss + ADVERSARIAL * adversarial_loss(self.judge(one, drawn[k - 1]), True) / s.samples
-        made.generator_optimiser.zero_grad()
+        gan.generator_optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(made.generator.parameters(), 1.0)
-        made.generator_optimiser.step()
-        update_ema(made.average, made.generator, s.average, number + 1)
+        torch.nn.utils.clip_grad_norm_(gan.generator.parameters(), 1.0)
+        gan.generator_optimiser.step()
+        update_ema(gan.average, gan.generator, s.average, number + 1)
         loss.item()
 
 
@@ -200,11 +200,10 @@ def seconds(work: Callable[[], object], device: torch.device, times: int = 3) ->
 def shares(ours: Ours, lr: Tensor, hr: Tensor, device: torch.device) -> dict[str, float]:
     """Seconds of a step's parts, each by itself, forward and backward."""
     made = ours.made
-    count, generator = made.settings.samples, made.generator
+    count, generator = made.settings.samples, made.gan.generator
     random = [seeded(0, index, device=device) for index in range(len(lr))]
-    repeated = lr.repeat(count, 1, 1, 1)
     latents = draw_latents(generator, lr, random, count)
-    half = torch.autocast(device.type, torch.bfloat16, enabled=made.drawing.half)
+    half = torch.autocast(device.type, torch.bfloat16, enabled=made.multi_sample.half)
     with torch.no_grad(), half:
         known = generator.trunk(lr)
     samples = made._draw(lr, random)[0].detach().requires_grad_()
@@ -216,10 +215,8 @@ def shares(ours: Ours, lr: Tensor, hr: Tensor, device: torch.device) -> dict[str
         maps.backward(torch.ones_like(maps))
 
     def decoder() -> None:
-        maps = known.detach().requires_grad_()
-        with half:
-            drawn = generator.sample(maps.repeat(count, 1, 1, 1), repeated, latents).float()
-        project(drawn, repeated, generator.scale).sum().backward()
+        drawn, lr_error = made.multi_sample(lr, latents, known.detach().requires_grad_())
+        (drawn.sum() + lr_error).backward()
 
     def features() -> None:
         with torch.no_grad():
@@ -231,7 +228,7 @@ def shares(ours: Ours, lr: Tensor, hr: Tensor, device: torch.device) -> dict[str
         made._adversarial(samples, kept, hr, phi_hr, torch.ones_like(samples), {})
 
     def optimiser() -> None:
-        made.generator_optimiser.step()
+        made.gan.generator_optimiser.step()
         update_ema(made.average, generator, made.settings.average, 1000)
 
     found = {name.__name__: seconds(name, device) for name in (trunk, decoder, features)}

@@ -1,4 +1,4 @@
-"""From LR images to their samples in one pass that gradients follow back: what every training does."""
+"""The differentiable forward pass from LR images to several samples of each, as every trainer needs it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,18 +11,18 @@ from ntire_sr.models.projection import project
 
 
 def draw_latents(generator: Any, lr: Tensor, random: Sequence[torch.Generator], samples: int) -> Any:
-    """The latents of `samples` samples of each LR image, for `MultiSampleForward`; each image's from its own generator."""
+    """Latents for `MultiSampleForward`: `samples` for each LR image, all drawn from that image's random generator."""
     return generator.latents(lr.repeat(samples, 1, 1, 1), list(random) * samples)
 
 
 class MultiSampleForward(nn.Module):
-    """Several samples of each LR image; a module, so that gradients can be averaged over processes.
+    """Draws several samples of each LR image; a module, so that DDP can average gradients over processes.
 
     Args:
-        generator: see `contract.Generator`.
-        samples: of each LR image.
-        projection: make them LR-exact, before any clipping or rounding.
-        half: compute the network in bfloat16, where that is precise enough; the projection never is.
+        generator: see `interfaces.Generator`.
+        samples: number of samples of each LR image.
+        projection: project the samples onto their LR images, without clipping or rounding.
+        half: compute the network in bfloat16 where autocast allows it; the projection is always float32.
     """
 
     def __init__(self, generator: nn.Module, samples: int, projection: bool, half: bool = False):
@@ -30,17 +30,22 @@ class MultiSampleForward(nn.Module):
         self.generator: Any = generator
         self.samples, self.projection, self.half = samples, projection, half
 
-    def forward(self, lr: Tensor, latents: Any) -> tuple[Tensor, Tensor]:
-        """(N, 3, h, w) and latents of samples * N to (samples * N, 3, H, W) float32: first a sample of each
-        image, then the next. The trunk runs once per image.
+    def forward(self, lr: Tensor, latents: Any, trunk: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The trunk runs once per image, the rest once per sample.
+
+        Args:
+            lr: (N, 3, h, w) in [0, 1].
+            latents: from `draw_latents`, of samples * N samples.
+            trunk: `generator.trunk(lr)` where it is known already; None computes it here.
 
         Returns:
-            The samples, and how far the network's own images are from the LR image: the mean absolute
-            difference of their reduction, a scalar. Projection leaves nothing of it to be seen.
+            The samples, (samples * N, 3, H, W) float32: the first sample of each image, then the second, and
+            so on; and the mean absolute difference between the LR images and the downscaled samples before
+            projection, a scalar. (After projection it would be 0.)
         """
         repeated = lr.repeat(self.samples, 1, 1, 1)
         with torch.autocast(lr.device.type, torch.bfloat16, enabled=self.half):
-            trunk = self.generator.trunk(lr).repeat(self.samples, 1, 1, 1)
-            drawn = self.generator.sample(trunk, repeated, latents).float()
-        apart = (downscale(drawn, self.generator.scale) - repeated).abs().mean()
-        return project(drawn, repeated, self.generator.scale) if self.projection else drawn, apart
+            trunk = self.generator.trunk(lr) if trunk is None else trunk
+            drawn = self.generator.sample(trunk.repeat(self.samples, 1, 1, 1), repeated, latents).float()
+        lr_error = (downscale(drawn, self.generator.scale) - repeated).abs().mean()
+        return project(drawn, repeated, self.generator.scale) if self.projection else drawn, lr_error

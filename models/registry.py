@@ -13,11 +13,11 @@ from ntire_sr import __version__
 from ntire_sr.core.errors import Failure, WrongUse, require, suggestion
 from ntire_sr.core.files import atomic_write, failure_from_os_error, sha256_file
 from ntire_sr.core.settings import convert, make
-from ntire_sr.models import bicubic, srgan, stochastic_training
+from ntire_sr.models import bicubic, srgan_training, stochastic_training
 from ntire_sr.models.interfaces import ModelSpec
 
 MODELS: dict[str, ModelSpec] = {
-    model.name: model for model in (bicubic.MODEL, srgan.MODEL, stochastic_training.MODEL)
+    model.name: model for model in (bicubic.MODEL, srgan_training.MODEL, stochastic_training.MODEL)
 }
 FORMAT = "ntire-sr weights"
 SHIPPED_MODEL = stochastic_training.MODEL.name  # its weights come with the package, see MODEL_CARD.md

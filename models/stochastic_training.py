@@ -1,12 +1,14 @@
-"""How `stochastic` learns: energy scores of K samples, best-of-K, and a discriminator beside them.
+"""The training of `stochastic`: energy scores of K samples, best-of-K, and an adversarial loss.
 
-The loss is a proper score first (`energy`): of pixels, of windows of pixels, and channel by channel of
-oriented filters and of a pretrained classifier's features. The discriminator's part is measured: its
-gradient at the samples is a set share of the rest's, so that a run that goes wrong is never led by it."""
+The loss is first of all a proper score (`energy`): of pixels, of windows of pixels, and channel by channel
+of oriented filters and of a pretrained classifier's features. The adversarial loss is balanced: its
+gradient at the samples is scaled to a set share of the other terms' norm, so that it never dominates.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,49 +35,46 @@ from ntire_sr.models.energy import (
     squared,
 )
 from ntire_sr.models.features import FilterBank, build_features
-from ntire_sr.models.interfaces import ModelSpec, diverged
+from ntire_sr.models.gan_state import GanState
+from ntire_sr.models.gradient_guard import GradientGuard
+from ntire_sr.models.interfaces import ModelSpec
 from ntire_sr.models.losses import adversarial_loss
 from ntire_sr.models.multi_sample import MultiSampleForward, draw_latents
-from ntire_sr.models.optimisation import load_matching, set_learning_rate, update_ema
 from ntire_sr.models.stochastic import Architecture, StochasticGenerator
 from ntire_sr.models.train_config import TrainConfig
 
-BALANCE_LIMIT = 1.0  # of the adversarial loss's weight
-CLIPPED = 1.0  # length of the generator's gradient at most
-EXPLODED = 20.0  # times the usual gradient: such a step is skipped
-UNSETTLED = 50  # steps behind the warm-up in which gradients of any finite length are usual
-USUAL_DECAY = 0.98  # per step, of the running mean that "usual" is
-SKIPS_BEFORE_ROLLBACK = 5  # steps in a row
-MOST_ROLLBACKS = 5  # within RECENT steps
-RECENT = 500
+BALANCE_LIMIT = 1.0  # upper bound of the adversarial loss's weight
+CLIPPED = 1.0  # gradients are clipped to this norm
 
 
 @dataclass(frozen=True)
 class StochasticSettings(Architecture):
     """Architecture, loss and optimiser of `stochastic`."""
 
-    samples: int = 2  # K, drawn of each LR crop in a step
+    # fmt: off
+    samples: int = 2  # number K of samples of each LR crop per step
     gamma: float = 0.5  # weight of the samples' distance from one another; 0.5 is the proper score
-    norms: bool = True  # Euclidean distances; false: squared ones, which need a gamma under 0.5
+    norms: bool = True  # use Euclidean distances; false uses squared ones, which need a gamma under 0.5
     pixel: float = 1.0  # weight of the energy score of single pixels
     window: float = 1.0  # weight of the energy score of windows of pixels
     window_px: int = 7  # side of these windows, odd
     filters: float = 1.0  # weight of the energy score of oriented filters
     feature: float = 2.0  # weight of the energy score of features
     best: float = 0.02  # weight of the local best-of-K on features
-    adversarial: float = 1.0  # gradient of the adversarial loss at the samples, as a share of the rest's
+    adversarial: float = 1.0  # norm of the adversarial gradient at the samples, as a share of that of the other terms
     consistency: float = 0.2  # weight of the L1 to the LR image of what the network draws before projection
     out_of_range: float = 1.0  # weight of the mean distance of values to [0, 1]
-    warm_up: float = 0.05  # share of the steps with an L1 loss alone
+    warm_up: float = 0.05  # share of the steps, at the start, with the L1 loss alone
     adversarial_from: float = 0.25  # share of the steps after which the adversarial loss begins
     r1: float = 0.0  # weight of the R1 penalty on the discriminator, beside its spectral normalisation
-    discriminator_channels: int = 16  # of its layers
-    projection: bool = True  # project onto the LR image in training too; false: when drawing only
-    learning_rate: float = 5e-4  # of AdamW at the start; falls to 0 along a cosine
-    average: float = 0.999  # decay per step of the moving average of the generator's weights
-    precision: str = "auto"  # of the generator's convolutions: float32, bfloat16; auto: bfloat16 on newer GPUs
-    compile: bool = False  # the generator by torch.compile: minutes at the start, faster steps on a GPU
-    features: str = "auto"  # what feature losses compare: filters, squeezenet1_1, vgg19; auto: squeezenet1_1 where it can be had
+    discriminator_channels: int = 16  # channels of the discriminator's layers
+    projection: bool = True  # project onto the LR image during training too; false projects only when sampling
+    learning_rate: float = 5e-4  # initial learning rate of AdamW, with cosine decay to 0
+    average: float = 0.999  # decay of the generator's EMA per step
+    precision: str = "auto"  # precision of the generator's convolutions: float32 or bfloat16; auto is bfloat16 on newer GPUs
+    compile: bool = False  # compile the generator with torch.compile; costs minutes at the start (a GPU's gain is untested)
+    features: str = "auto"  # network of the feature losses: filters, squeezenet1_1 or vgg19; auto is squeezenet1_1 if it can be had
+    # fmt: on
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -116,7 +115,7 @@ class StochasticSettings(Architecture):
 
 
 class StochasticTrainer:
-    """Both networks, their optimisers and the loss.
+    """The losses, and one optimiser step of both networks.
 
     Args:
         config: of the run.
@@ -128,7 +127,7 @@ class StochasticTrainer:
     def __init__(
         self, config: TrainConfig, settings: StochasticSettings, device: torch.device, processes: ProcessGroup
     ):
-        self.scale, self.steps, self.device, self.processes = config.scale, config.steps, device, processes
+        self.device, self.processes = device, processes
         phi, self.features_name, self.features_reason = build_features(
             settings.features, config.feature_weights
         )
@@ -139,81 +138,73 @@ class StochasticTrainer:
         self.settings = settings = replace(settings, features=self.features_name, precision=precision)
         warning = check_gamma(settings.gamma, squared=not settings.norms)
         self.remarks = [warning] if warning else []
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            self.generator = StochasticGenerator(config.scale, settings).to(device)
-            self.average = StochasticGenerator(config.scale, settings).to(device).requires_grad_(False)
-            widths = [maps.shape[1] for maps in phi(torch.zeros(1, 3, config.patch, config.patch))]
-            self.discriminator = UNetDiscriminator(settings.discriminator_channels, widths).to(device)
-        self.average.load_state_dict(self.generator.state_dict())
+        phi_widths = [maps.shape[1] for maps in phi(torch.zeros(1, 3, config.patch, config.patch))]
         self.phi = phi.to(device)
         self.filters = FilterBank(colour=False).to(device)
-        half = precision == "bfloat16"
-        multi_sample = MultiSampleForward(self.generator, settings.samples, settings.projection, half)
+        self.gan = GanState(
+            lambda: StochasticGenerator(config.scale, settings),
+            lambda: UNetDiscriminator(settings.discriminator_channels, phi_widths),
+            partial(torch.optim.AdamW, weight_decay=0.0),
+            settings.learning_rate,
+            settings.average,
+            config,
+            device,
+            processes,
+        )
+        self.average = self.gan.average
+        multi_sample = MultiSampleForward(
+            self.gan.generator, settings.samples, settings.projection, half=precision == "bfloat16"
+        )
         if settings.compile:
             multi_sample.compile()
         self.multi_sample = processes.wrap_ddp(multi_sample)
-        self.ddp_discriminator = processes.wrap_ddp(self.discriminator)
-        self.generator_optimiser = torch.optim.AdamW(
-            self.generator.parameters(), settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
-        )
-        self.discriminator_optimiser = torch.optim.AdamW(
-            self.discriminator.parameters(), settings.learning_rate / 2, betas=(0.5, 0.99), weight_decay=0.0
-        )
-        self.steps_done = 0
-        self.usual_gradient = 0.0  # running mean of the gradient's length
-        self.skipped = 0
-        self.skipped_in_a_row = 0
-        self.rolled_back: list[int] = []  # after these steps
+        self.guard = GradientGuard()
 
     def step(self, lr: Tensor, hr: Tensor, random: Sequence[torch.Generator]) -> dict[str, float]:
-        """One step of both networks on a batch; the generator's terms by name, unweighted."""
-        settings = self.settings
-        for optimiser, share in ((self.generator_optimiser, 1.0), (self.discriminator_optimiser, 0.5)):
-            set_learning_rate(optimiser, settings.learning_rate * share, self.steps_done, self.steps)
+        """One step of both networks on a batch; returns the generator's terms by name, unweighted."""
+        settings, gan = self.settings, self.gan
+        gan.set_learning_rates()
         drawn, lr_error = self._draw(lr, random)
-        # losses reach the samples only; what they say of them then goes through the generator once
+        # the losses are followed back to the samples only; their sum then goes through the generator once
         samples = drawn.detach().requires_grad_()
         terms: dict[str, Tensor] = {}
-        if self.steps_done < settings.warm_up * self.steps:
+        if not gan.has_passed(settings.warm_up):
             terms["loss"] = functional.l1_loss(samples, hr.repeat(settings.samples, 1, 1, 1))
             (gradient,) = torch.autograd.grad(terms["loss"], samples)
         else:
-            d_loss = settings.adversarial > 0 and (self.steps_done >= settings.adversarial_from * self.steps)
+            adversarial_on = settings.adversarial > 0 and gan.has_passed(settings.adversarial_from)
             with torch.no_grad():
                 phi_hr = self.phi(hr)
             phi_samples = self.phi(samples)
             terms = self._scores(samples, phi_samples, hr, phi_hr)
-            (gradient,) = torch.autograd.grad(terms["loss"], samples, retain_graph=d_loss)
-            if d_loss:
+            (gradient,) = torch.autograd.grad(terms["loss"], samples, retain_graph=adversarial_on)
+            if adversarial_on:
                 gradient = gradient + self._adversarial(samples, phi_samples, hr, phi_hr, gradient, terms)
-        self.generator_optimiser.zero_grad(set_to_none=True)
+        gan.generator_optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward((drawn, settings.consistency * lr_error), (gradient, None))
         terms["consistency"] = lr_error
         terms["loss"] = terms["loss"] + settings.consistency * lr_error.detach()
-        terms["gradient"] = torch.nn.utils.clip_grad_norm_(self.generator.parameters(), CLIPPED)
-        found = self.processes.all_reduce_mean(terms)
-        self._update(found["gradient"])
+        terms["gradient"] = torch.nn.utils.clip_grad_norm_(gan.generator.parameters(), CLIPPED)
+        losses = self.processes.all_reduce_mean(terms)
+        self._update_generator(losses["gradient"])
         for kind in ("pixels", "features"):
-            if f"to_hr_{kind}" in found:
-                found[f"r_{kind}"] = spread_ratio(found[f"to_hr_{kind}"], found[f"apart_{kind}"])
-        found |= {"skipped": self.skipped, "rollbacks": len(self.rolled_back)}
-        self.steps_done += 1
-        update_ema(self.average, self.generator, settings.average, self.steps_done)
-        return found
+            if f"to_hr_{kind}" in losses:
+                losses[f"r_{kind}"] = spread_ratio(losses[f"to_hr_{kind}"], losses[f"apart_{kind}"])
+        losses |= {"skipped": self.guard.skipped, "rollbacks": len(self.guard.rolled_back)}
+        gan.finish_step()
+        return losses
 
     def _draw(self, lr: Tensor, random: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
         """K samples of each LR image, (K * N, 3, H, W), and their error at LR size, see `MultiSampleForward`."""
-        drawn: tuple[Tensor, Tensor] = self.multi_sample(
-            lr, draw_latents(self.generator, lr, random, self.settings.samples)
-        )
+        latents = draw_latents(self.gan.generator, lr, random, self.settings.samples)
+        drawn: tuple[Tensor, Tensor] = self.multi_sample(lr, latents)
         return drawn
 
     def _scores(
         self, samples: Tensor, phi_samples: list[Tensor], hr: Tensor, phi_hr: list[Tensor]
     ) -> dict[str, Tensor]:
-        """Everything but the adversarial term: the unweighted terms, their weighted sum `loss`, and
-        the distances that tell the spread."""
+        """All terms but the adversarial one, unweighted; their weighted sum `loss`; and the distances that
+        `spread_ratio` compares."""
         settings, count = self.settings, self.settings.samples
         stack = samples.unflatten(0, (count, -1))
         phi_samples = [maps.unflatten(0, (count, -1)) for maps in phi_samples]
@@ -237,8 +228,8 @@ class StochasticTrainer:
             "out_of_range": range_penalty(samples),
         }
         terms["loss"] = torch.stack([getattr(settings, name) * term for name, term in terms.items()]).sum()
-        for kind, (to_hr, apart) in (("pixels", pixel), ("features", feature)):
-            terms |= {f"to_hr_{kind}": to_hr, f"apart_{kind}": apart}
+        for kind, (to_hr, pairwise) in (("pixels", pixel), ("features", feature)):
+            terms |= {f"to_hr_{kind}": to_hr, f"apart_{kind}": pairwise}
         return terms
 
     def _adversarial(
@@ -250,31 +241,32 @@ class StochasticTrainer:
         gradient: Tensor,
         terms: dict[str, Tensor],
     ) -> Tensor:
-        """One step of the discriminator, and its weighted gradient at the samples."""
-        n = len(hr)
-        # beside each sample the one before it, beside HR the last
-        beside, phi_beside = samples.detach().roll(n, 0), [maps.detach().roll(n, 0) for maps in phi_samples]
-        both = self.ddp_discriminator(
+        """One step of the discriminator; returns the weighted adversarial gradient at the samples and adds
+        the terms to log."""
+        gan, n = self.gan, len(hr)
+        # the partner of each sample is the one before it, and that of HR the last sample
+        partner, phi_partner = samples.detach().roll(n, 0), [maps.detach().roll(n, 0) for maps in phi_samples]
+        logits = gan.ddp_discriminator(
             torch.cat((hr, samples.detach())),
             [torch.cat((one, other.detach())) for one, other in zip(phi_hr, phi_samples, strict=True)],
-            torch.cat((beside[:n], beside)),
-            [torch.cat((maps[:n], maps)) for maps in phi_beside],
+            torch.cat((partner[:n], partner)),
+            [torch.cat((maps[:n], maps)) for maps in phi_partner],
         )
-        real, fake = both[:n], both[n:]
+        real, fake = logits[:n], logits[n:]
         d_loss = adversarial_loss(real, True) + adversarial_loss(fake, False)
         if self.settings.r1:
             d_loss = d_loss + self.settings.r1 / 2 * r1_penalty(
-                lambda image: self.discriminator(
-                    image, self.phi(image), beside[:n], [maps[:n] for maps in phi_beside]
+                lambda image: gan.discriminator(
+                    image, self.phi(image), partner[:n], [maps[:n] for maps in phi_partner]
                 ),
                 hr,
             )
-        self.discriminator_optimiser.zero_grad(set_to_none=True)
+        gan.discriminator_optimiser.zero_grad(set_to_none=True)
         d_loss.backward()
-        length = torch.nn.utils.clip_grad_norm_(self.discriminator.parameters(), CLIPPED)
-        if math.isfinite(length.item()):
-            self.discriminator_optimiser.step()
-        g_adv_loss = adversarial_loss(self.discriminator(samples, phi_samples, beside, phi_beside), True)
+        d_norm = torch.nn.utils.clip_grad_norm_(gan.discriminator.parameters(), CLIPPED)
+        if math.isfinite(d_norm.item()):
+            gan.discriminator_optimiser.step()
+        g_adv_loss = adversarial_loss(gan.discriminator(samples, phi_samples, partner, phi_partner), True)
         (adv_grad,) = torch.autograd.grad(g_adv_loss, samples)
         squares = torch.stack([each.float().square().sum() for each in (gradient, adv_grad)])
         weight = balanced_weight(
@@ -284,58 +276,34 @@ class StochasticTrainer:
             "adversarial": g_adv_loss,
             "adversarial_weight": weight,
             "discriminator": d_loss,
-            # how often it is right; .5 is guessing, 1 for long means that it has won
+            # the discriminator's accuracy: .5 is guessing, and 1 for long means that it has won
             "discriminator_right": ((real > 0).float().mean() + (fake < 0).float().mean()) / 2,
         }
         return weight * adv_grad
 
-    def _update(self, length: float) -> None:
-        """Apply the gradient of this length, unless it exploded."""
-        usual = self.usual_gradient or length
-        settled = self.steps_done >= self.settings.warm_up * self.steps + UNSETTLED
-        if not math.isfinite(length) or (settled and length > EXPLODED * usual):
-            self.skipped += 1
-            self.skipped_in_a_row += 1
-            if self.skipped_in_a_row >= SKIPS_BEFORE_ROLLBACK:
-                self._roll_back()
-            return
-        self.skipped_in_a_row = 0
-        self.usual_gradient = USUAL_DECAY * usual + (1 - USUAL_DECAY) * length
-        self.generator_optimiser.step()
-
-    def _roll_back(self) -> None:
-        """Go on from the moving average, without the optimiser's memory.
-
-        Raises:
-            Failure: this has happened too often of late.
-        """
-        self.generator.load_state_dict(self.average.state_dict())
-        self.generator_optimiser.state.clear()
-        self.skipped_in_a_row = 0
-        self.usual_gradient = 0.0
-        self.rolled_back.append(self.steps_done)
-        recent = [step for step in self.rolled_back if step > self.steps_done - RECENT]
-        if len(recent) > MOST_ROLLBACKS:
-            raise diverged(self.steps_done, f"{len(recent)} rollbacks within {RECENT} steps")
+    def _update_generator(self, grad_norm: float) -> None:
+        """Step the generator's optimiser, unless the gradient exploded. After several such steps in a row
+        continue from the EMA, without the optimiser's moments."""
+        gan, step = self.gan, self.gan.steps_done
+        if self.guard.accepts(grad_norm, step, self.settings.warm_up * gan.steps):
+            gan.generator_optimiser.step()
+        elif self.guard.wants_rollback:
+            gan.generator.load_state_dict(gan.average.state_dict())
+            gan.generator_optimiser.state.clear()
+            self.guard.count_rollback(step)
 
     def load_matching(self, weights: Mapping[str, Tensor]) -> int:
-        return load_matching(weights, self.generator, self.average)
-
-    _NUMBERS = ("steps_done", "usual_gradient", "skipped", "skipped_in_a_row", "rolled_back")
-    _PARTS = ("generator", "average", "discriminator", "generator_optimiser", "discriminator_optimiser")
-
-    def state_dict(self) -> dict[str, Any]:
-        numbers = {name: getattr(self, name) for name in self._NUMBERS}
-        return numbers | {part: getattr(self, part).state_dict() for part in self._PARTS}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name in self._NUMBERS:
-            setattr(self, name, state[name])
-        for part in self._PARTS:
-            getattr(self, part).load_state_dict(state[part])
+        return self.gan.load_matching(weights)
 
     def weights(self) -> dict[str, Tensor]:
-        return {name: value.detach().cpu().contiguous() for name, value in self.average.state_dict().items()}
+        return self.gan.weights()
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.gan.state_dict() | self.guard.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.gan.load_state_dict(state)
+        self.guard.load_state_dict(state)
 
 
 MODEL = ModelSpec(

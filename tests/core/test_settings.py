@@ -4,7 +4,7 @@ import pytest
 
 from ntire_sr.core.errors import WrongUse
 from ntire_sr.core.settings import convert, make, parse_words
-from ntire_sr.models.srgan import SrganSettings
+from ntire_sr.models.srgan_training import SrganSettings
 from ntire_sr.models.train_config import TrainConfig
 from ntire_sr.training.run_config import make_run_config
 

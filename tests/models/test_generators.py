@@ -11,7 +11,7 @@ from ntire_sr.core.errors import Failure, WrongUse
 from ntire_sr.core.seeding import normal, seeded
 from ntire_sr.models.multi_sample import MultiSampleForward, draw_latents
 from ntire_sr.models.registry import MODELS, load_generator, save_weights
-from ntire_sr.models.srgan import SrganSettings, SrganTrainer
+from ntire_sr.models.srgan_training import SrganSettings, SrganTrainer
 from ntire_sr.models.stochastic_training import StochasticSettings
 from ntire_sr.models.train_config import TrainConfig
 
@@ -188,8 +188,8 @@ def test_msgans_term_is_the_noise_apart_by_the_samples_apart():
     made = trainer(diversity="ratio", gamma=0.1)
     one, other = torch.zeros(1, 2, 3, 3), torch.full((1, 2, 3, 3), 3.0)
     pairs = [torch.cat((one, other)), torch.cat((other[:, :, :1, :1], one[:, :, :1, :1]))]
-    assert made._sameness(torch.tensor(0.5), pairs).item() == pytest.approx(3 / (0.5 + 1e-5))
-    assert trainer()._sameness(torch.tensor(0.5), pairs).item() == -0.5
+    assert made._diversity_loss(torch.tensor(0.5), pairs).item() == pytest.approx(3 / (0.5 + 1e-5))
+    assert trainer()._diversity_loss(torch.tensor(0.5), pairs).item() == -0.5
     losses = made.step(*batch(), per_crop(0))
     assert losses["diversity"] == pytest.approx(0.1 * 1.128 / losses["apart_features"], rel=0.1)
     with pytest.raises(WrongUse, match=r"diversity 'ration' is unknown(.|\n)*ratio"):
@@ -213,3 +213,24 @@ def test_drawing_gives_samples_of_each_image_in_turn_and_their_error_before_proj
     assert half.dtype == torch.float32
     assert (half - exact).abs().max() < 0.1
     assert (downscale(half, 4) - lr.repeat(3, 1, 1, 1)).abs().max() < 1e-5  # the projection is never bfloat16
+
+
+@pytest.mark.parametrize("name", ["srgan", "stochastic"])
+def test_a_trunk_that_is_given_takes_the_place_of_the_one_that_is_computed(name):
+    generator = MODELS[name].build(4, SETTINGS[name])
+    forward, lr = MultiSampleForward(generator, 2, projection=True), torch.rand(2, 3, 8, 8)
+    latents, trunk = draw_latents(generator, lr, per_crop(0), 2), generator.trunk(lr)
+    drawn, error = forward(lr, latents)
+    again, same_error = forward(lr, latents, trunk)
+    assert torch.equal(drawn, again) and torch.equal(error, same_error)
+    other, _ = forward(lr, latents, 0.5 * trunk)
+    assert not torch.equal(drawn, other)
+
+
+@pytest.mark.parametrize("name", ["srgan", "stochastic"])
+def test_the_keys_of_a_checkpoint_are_those_of_version_0_1_0(name):
+    networks = {"generator", "average", "discriminator", "generator_optimiser", "discriminator_optimiser"}
+    counts = {"usual_gradient", "skipped", "skipped_in_a_row", "rolled_back"} if name == "stochastic" else set()
+    settings = replace(SETTINGS[name], features="filters")
+    made = MODELS[name].trainer(TrainConfig(patch=32), settings, CPU, ProcessGroup())
+    assert made.state_dict().keys() == {"steps_done"} | networks | counts

@@ -11,9 +11,10 @@ from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.downscale import downscale
 from ntire_sr.core.errors import Failure, WrongUse
 from ntire_sr.core.seeding import seeded
-from ntire_sr.models import stochastic_training as module
+from ntire_sr.models import gradient_guard
 from ntire_sr.models.discriminator import UNetDiscriminator
 from ntire_sr.models.features import FilterBank
+from ntire_sr.models.gradient_guard import EXPLODED, MOST_ROLLBACKS, RECENT, SKIPS_BEFORE_ROLLBACK
 from ntire_sr.models.losses import adversarial_loss
 from ntire_sr.models.registry import MODELS
 from ntire_sr.models.stochastic import (
@@ -24,14 +25,7 @@ from ntire_sr.models.stochastic import (
     _Doubling,
     _Modulated,
 )
-from ntire_sr.models.stochastic_training import (
-    EXPLODED,
-    MOST_ROLLBACKS,
-    RECENT,
-    SKIPS_BEFORE_ROLLBACK,
-    StochasticSettings,
-    StochasticTrainer,
-)
+from ntire_sr.models.stochastic_training import StochasticSettings, StochasticTrainer
 from ntire_sr.models.train_config import TrainConfig
 
 SMALL = Architecture(channels=6, growth=4, blocks=1, fine_channels=4, latent_channels=2)
@@ -240,25 +234,25 @@ def test_a_step_with_a_gradient_that_is_no_number_is_skipped_and_several_lead_ba
     made = trainer()
     lr, hr = batch()
     made.step(lr, hr, per_crop(0))
-    before = {name: value.clone() for name, value in made.generator.state_dict().items()}
+    before = {name: value.clone() for name, value in made.gan.generator.state_dict().items()}
     for step in range(SKIPS_BEFORE_ROLLBACK - 1):
         losses = made.step(lr, hr * math.nan, per_crop(step))
     assert losses["skipped"] == SKIPS_BEFORE_ROLLBACK - 1 and losses["rollbacks"] == 0
-    assert all(torch.equal(value, before[name]) for name, value in made.generator.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in made.gan.generator.state_dict().items())
     average = {name: value.clone() for name, value in made.average.state_dict().items()}
     losses = made.step(lr, hr * math.nan, per_crop(9))
     assert losses["rollbacks"] == 1
-    assert all(torch.equal(value, average[name]) for name, value in made.generator.state_dict().items())
-    assert not made.generator_optimiser.state
+    assert all(torch.equal(value, average[name]) for name, value in made.gan.generator.state_dict().items())
+    assert not made.gan.generator_optimiser.state
 
 
 def test_going_back_again_and_again_ends_a_training_but_not_over_a_long_time(monkeypatch):
-    monkeypatch.setattr(module, "SKIPS_BEFORE_ROLLBACK", 1)
+    monkeypatch.setattr(gradient_guard, "SKIPS_BEFORE_ROLLBACK", 1)
     lr, hr = batch()
     made = trainer()
     for step in range(MOST_ROLLBACKS):
         made.step(lr, hr * math.nan, per_crop(step))
-    made.steps_done += RECENT
+    made.gan.steps_done += RECENT
     assert made.step(lr, hr * math.nan, per_crop(9))["rollbacks"] == MOST_ROLLBACKS + 1
     for step in range(MOST_ROLLBACKS - 1):
         made.step(lr, hr * math.nan, per_crop(step))
@@ -268,11 +262,11 @@ def test_going_back_again_and_again_ends_a_training_but_not_over_a_long_time(mon
 
 def test_a_gradient_far_above_the_usual_is_skipped_once_training_has_settled():
     made = trainer()
-    made.steps_done, made.usual_gradient = 90, 1e-9
-    before = made.generator.tail.weight.clone()
+    made.gan.steps_done, made.guard.usual_gradient = 90, 1e-9
+    before = made.gan.generator.tail.weight.clone()
     losses = made.step(*batch(), per_crop(0))
     assert losses["gradient"] > EXPLODED * 1e-9 and losses["skipped"] == 1
-    assert torch.equal(made.generator.tail.weight, before)
+    assert torch.equal(made.gan.generator.tail.weight, before)
 
 
 def test_a_training_that_goes_on_from_its_state_is_the_same_bit_for_bit():
