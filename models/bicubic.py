@@ -1,4 +1,4 @@
-"""The deterministic floor: bicubic enlargement, no weights. Projection makes it LR-exact."""
+"""Bicubic enlargement, the deterministic baseline without weights. Projection makes it LR-exact."""
 
 from collections.abc import Sequence
 
@@ -19,12 +19,15 @@ class Bicubic(nn.Module):
         self.scale = scale
 
     def trunk(self, lr: Tensor) -> Tensor:
+        """The enlarged image, (N, 3, scale * h, scale * w)."""
         return enlarge(lr, self.scale)
 
     def latents(self, lr: Tensor, random: Sequence[torch.Generator]) -> None:
+        """None, since nothing is random."""
         return None
 
     def sample(self, trunk: Tensor, lr: Tensor, latents: None) -> Tensor:
+        """The enlarged image again."""
         return trunk
 
 

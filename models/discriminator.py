@@ -1,22 +1,22 @@
-"""A U-Net that judges every place of an image, and climbs down on a pretrained classifier's features.
+"""A U-Net discriminator with a frozen classifier as encoder, which judges pairs of images.
 
-Schönfeld et al., "A U-Net Based Discriminator", CVPR 2020, judge pixels by a U-Net: what it says of a place
-takes in the texture there and the whole patch. Here its way down is not learnt: it is phi, the features
-that the losses compare anyway, as in Sauer et al., "Projected GANs Converge Faster", NeurIPS 2021. So it
-tells HR from SR within a hundred steps, where a U-Net that starts from nothing needs thousands, and costs
-a fraction of one. The image itself stands beside phi at half size, with all its pixels: phi minds neither
-contrast nor the finest grid. All layers but the first of the pixels and the last are spectrally
-normalised (Miyato et al., ICLR 2018).
+Schönfeld et al., "A U-Net Based Discriminator", CVPR 2020, compute a logit per pixel by a U-Net, so that each
+logit depends on the texture there and on the whole patch. Here the encoder is not trained: it is phi, whose
+features the losses compare anyway, as in Sauer et al., "Projected GANs Converge Faster", NeurIPS 2021. So the
+discriminator separates HR from SR within a hundred steps, where a U-Net from scratch needs thousands, and
+costs a fraction of one. The image itself is a further input at half size, with all its pixels, since phi is
+blind to contrast and to the finest grid. All layers but the first convolution of the pixels and the last
+layer are spectrally normalised (Miyato et al., ICLR 2018).
 
-It judges pairs: an image beside another sample of the same LR image. Where SR_i and SR_j are drawn from the
-posterior, (HR, SR_j) and (SR_i, SR_j) have the same law, so it tells the first from the second by realism
-or by how far apart the two are, and samples that are too alike are as easily caught as unnatural ones. (PacGAN,
-Lin et al., NeurIPS 2018, packs samples of one class against collapse; here each LR image has one HR image
-only, so the other place in a pack is always a sample's.) A discriminator that sees single images rewards the
-most natural answer, whatever its share of the posterior, and narrows the spread.
+Its input is a pair: an image and its partner, another sample of the same LR image. If SR_i and SR_j are
+samples of the posterior, (HR, SR_j) and (SR_i, SR_j) have the same distribution. So the discriminator can
+separate them by realism or by the distance within the pair, and samples that are too alike are detected as
+easily as unnatural ones. (PacGAN, Lin et al., NeurIPS 2018, packs samples of one class against mode collapse;
+here each LR image has one HR image only, so the partner is always a sample.) A discriminator of single
+images rewards the most natural sample, whatever its probability in the posterior, and narrows the spread.
 
-It is not relativistic: what it says of one pair does not depend on another, so that nothing pulls all
-samples towards one answer.
+It is not relativistic: the logits of one pair do not depend on another pair, so that no gradient pulls all
+samples towards each other.
 """
 
 from collections.abc import Sequence
@@ -26,11 +26,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-SLOPE = 0.2  # of leaky ReLUs
+SLOPE = 0.2  # negative slope of leaky ReLUs
 
 
 class _Level(nn.Module):
-    """One size of the pyramid: its maps, joined by what the coarser sizes know."""
+    """One level of the decoder: its skip connection, added to the upsampled output of the coarser level."""
 
     def __init__(self, inputs: int, channels: int):
         super().__init__()
@@ -45,11 +45,11 @@ class _Level(nn.Module):
 
 
 class UNetDiscriminator(nn.Module):
-    """Pairs of images and their features to logits.
+    """Computes logits from pairs of images and their features.
 
     Args:
-        channels: of every layer.
-        widths: channels of the maps of phi, finest first.
+        channels: channels of every layer.
+        widths: channels of phi's maps, finest first.
     """
 
     def __init__(self, channels: int, widths: Sequence[int]):
@@ -62,23 +62,23 @@ class UNetDiscriminator(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(
-        self, image: Tensor, features: Sequence[Tensor], beside: Tensor, features_beside: Sequence[Tensor]
+        self, image: Tensor, features: Sequence[Tensor], partner: Tensor, partner_features: Sequence[Tensor]
     ) -> Tensor:
-        """Whether `image` is HR, given a sample of the same LR image that stands beside it.
+        """Whether `image` is HR, given another sample of the same LR image.
 
         Args:
-            image, beside: (N, 3, H, W) in about [0, 1], H and W even.
-            features, features_beside: `phi` of each.
+            image, partner: (N, 3, H, W) in about [0, 1], H and W even.
+            features, partner_features: `phi` of each.
 
         Returns:
-            Logits (N, 1, h, w), higher is more real, h and w the sizes of the finest maps, half the image's
-            or all of it.
+            Logits (N, 1, h, w), higher is more real; h and w are those of the finest maps, which is half the
+            image's size or all of it.
         """
-        both = torch.cat((image - 0.5, image - beside), 1).contiguous(memory_format=torch.channels_last)
+        both = torch.cat((image - 0.5, image - partner), 1).contiguous(memory_format=torch.channels_last)
         pixels = functional.leaky_relu(self.pixels(both), SLOPE)
         compared = [
             torch.cat((one, (one - other).abs()), 1)
-            for one, other in zip(features, features_beside, strict=True)
+            for one, other in zip(features, partner_features, strict=True)
         ]
         by_size = sorted(zip(self.levels, (pixels, *compared), strict=True), key=lambda pair: pair[1].shape[2])
         x = None

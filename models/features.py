@@ -1,7 +1,7 @@
 """Feature extractors phi for training losses: pretrained classifiers, and a filter bank without weights.
 
-Each takes (N, 3, H, W) in about [0, 1] and returns a list of maps, finest first, each (N, C, h, w)
-and of about unit length per location, so that layers count alike.
+Each takes (N, 3, H, W) in about [0, 1] and returns a list of maps, finest first, each (N, C, h, w). The
+channel vector of each location has about unit length, so that all layers have the same weight.
 """
 
 import math
@@ -19,13 +19,13 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def unit_normalised(maps: Tensor, floor: float = 1e-6) -> Tensor:
-    """Each location's channel vector divided by its length (plus `floor`, against zeros)."""
+    """Each location's channel vector divided by its Euclidean norm (plus `floor`, for vectors of zeros)."""
     # the root of zero has no derivative, so the floor stands inside as well
     return maps / ((maps.square().sum(1, keepdim=True) + floor**2).sqrt() + floor)
 
 
 class _Classifier(nn.Module):
-    """The convolutional part of a torchvision classifier, read out at some of its layers."""
+    """The convolutional part of a torchvision classifier, with the outputs of some of its layers."""
 
     def __init__(self, features: nn.Sequential, taps: tuple[int, ...]):
         super().__init__()
@@ -85,20 +85,20 @@ class FilterBank(nn.Module):
     """A fixed multi-scale pyramid of oriented filters; needs no file.
 
     At each of `levels` octaves, quadrature pairs of Gabor filters at four orientations are applied to
-    brightness and two colour differences, and joined by each pair's local energy, which tells texture
-    from flat areas without minding its phase. A constant under the division keeps noise in flat areas from
-    being blown up to unit length.
+    luminance and two colour differences. Each pair's local energy is concatenated to the responses; it
+    separates texture from flat areas whatever its phase. A constant added in the normalisation keeps noise in
+    flat areas from being amplified to unit length.
 
-    Before the octaves come masks of 3 x 3 pixels (Laws, "Textured image segmentation", 1980): those with a
-    second difference, which answer to stripes of one pixel, the finest pattern there is. The Gabor filters
-    of the first octave answer to these with a 46th of the strength that they have for their own, and a
-    classifier whose first layer has a stride of 2 takes them for something else, so that a sampler that is
-    asked for variety by these alone fills edges with stripes.
+    The first maps are those of masks of 3 x 3 pixels (Laws, "Textured image segmentation", 1980): the masks
+    with a second difference, which respond to stripes of one pixel, the finest pattern there is. The Gabor
+    filters of the first octave respond to such stripes with a 46th of the strength that they have for their
+    own frequency, and in a classifier whose first layer has a stride of 2 the stripes are aliased. A generator
+    that is rewarded for diversity in those features alone fills edges with stripes.
 
     Args:
-        levels: octaves.
+        levels: number of octaves.
         size: side of a filter in pixels, odd.
-        colour: false leaves out the colour differences, two thirds of the work.
+        colour: whether to include the colour differences, which are two thirds of the work.
     """
 
     FLOOR = 0.1
@@ -114,7 +114,7 @@ class FilterBank(nn.Module):
 
     @staticmethod
     def _laws_masks() -> Tensor:
-        """(5, 1, 3, 3): the products with a second difference along one axis or both, of unit length."""
+        """(5, 1, 3, 3): the masks with a second difference along one axis or both, of unit norm."""
         level, edge, spot = (
             torch.tensor(values) / math.hypot(*values)
             for values in ((1.0, 2.0, 1.0), (-1.0, 0.0, 1.0), (-1.0, 2.0, -1.0))
@@ -124,7 +124,7 @@ class FilterBank(nn.Module):
 
     @staticmethod
     def _gabor_pairs(size: int) -> Tensor:
-        """(8, 1, size, size): even and odd filters of unit length and zero mean, four orientations."""
+        """(8, 1, size, size): even and odd filters of unit norm and zero mean at four orientations."""
         axis = torch.arange(size, dtype=torch.float32) - size // 2
         y, x = torch.meshgrid(axis, axis, indexing="ij")
         window = torch.exp(-(x**2 + y**2) / (2 * (size / 4) ** 2))
@@ -153,9 +153,9 @@ class FilterBank(nn.Module):
 
     @staticmethod
     def _filtered(maps: Tensor, filters: Tensor) -> Tensor:
-        """Each channel by each filter: (N, C, h, w) to (N, C * filters, h, w)."""
+        """Convolves each channel with each filter: (N, C, h, w) to (N, C * filters, h, w)."""
         padded = functional.pad(maps, (filters.shape[-1] // 2,) * 4, mode="reflect")
-        # one convolution over all colour planes: far faster than a grouped one
+        # one convolution over all colour planes is far faster than a grouped one
         planes = functional.conv2d(padded.flatten(0, 1)[:, None], filters)
         return planes.unflatten(0, maps.shape[:2]).flatten(1, 2)
 
@@ -168,7 +168,7 @@ CHOICES = ("auto", "filters", *NETWORKS)
 
 
 def classifier(name: str, path: Path) -> nn.Module:
-    """A pretrained classifier's features from a verified file, frozen."""
+    """The frozen features of a pretrained classifier from a file whose checksum is verified."""
     network, build = NETWORKS[name]
     tensors = pretrained.load(network, path)
     features = build()
@@ -181,16 +181,16 @@ def classifier(name: str, path: Path) -> nn.Module:
 
 
 def build_features(choice: str, path: str | None = None) -> tuple[nn.Module, str, str | None]:
-    """The extractor that a setting asks for.
+    """The extractor that the setting `features` asks for.
 
     Args:
-        choice: `filters`, the name of a network, or `auto`: SqueezeNet where its file is found or can
-            be fetched, else the filters.
-        path: file of the network's weights, where it is not to be looked for.
+        choice: `filters`, the name of a network, or `auto`, which is SqueezeNet if its file is found or can
+            be downloaded, else the filters.
+        path: file of the network's weights; None looks it up.
 
     Returns:
-        The frozen extractor, what it is called in a manifest, and, where `auto` fell back on the
-        filters, the reason.
+        The frozen extractor, its name in a manifest, and the reason if `auto` fell back to the filters,
+        else None.
     """
     require(choice in CHOICES, f"features {choice!r} is unknown", suggestion(choice, CHOICES))
     if choice == "filters":

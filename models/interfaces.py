@@ -1,4 +1,4 @@
-"""What every generator promises, and what the table says of a model."""
+"""The interfaces of generators and trainers, and the record that describes a model."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.errors import Failure
 from ntire_sr.models.train_config import TrainConfig
 
-MOST_CHANNELS, MOST_BLOCKS = 4096, 256  # of a network: beyond any use, and still built in no time
+MOST_CHANNELS, MOST_BLOCKS = 4096, 256  # limits far above any use, at which a network is still built quickly
 
 
 class Generator(Protocol):
-    """Draws HR images from an LR image: the trunk once per image, the rest once per sample.
+    """Draws SR images from an LR image: the trunk runs once per image, the rest once per sample.
 
     Images are (N, 3, H, W) float32, LR in [0, 1], SR about [0, 1] and not yet projected or clipped. Images
-    are drawn in tiles: the sizes of all maps are whole multiples of the LR image's, and what a pixel
-    depends on ends within the stated reaches.
+    are drawn in tiles, so the sizes of all maps must be whole multiples of the LR image's, and the receptive
+    field of a pixel must end within the stated reaches.
     """
 
     scale: int
@@ -27,36 +27,36 @@ class Generator(Protocol):
     sample_reach: int  # LR pixels on each side that an output pixel can depend on, given trunk and latents
 
     def trunk(self, lr: Tensor) -> Tensor:
-        """What all samples of an LR image share: (N, C, k * h, k * w)."""
+        """The features that all samples of an LR image share: (N, C, k * h, k * w)."""
         ...
 
     def latents(self, lr: Tensor, random: Sequence[torch.Generator]) -> Any:
-        """The random part of one sample per LR image: tensors (N, C, k * h, k * w) in lists and tuples, or
-        none. Each image's comes from a generator of its own, so that what is drawn for an image does not
-        depend on the others of its batch; and only the size of `lr` counts."""
+        """The random inputs of one sample per LR image: tensors (N, C, k * h, k * w) in lists and tuples, or
+        None. Each image has a random generator of its own, so that its latents do not depend on the others
+        of its batch; they depend on the size of `lr`, not on its values."""
         ...
 
     def sample(self, trunk: Tensor, lr: Tensor, latents: Any) -> Tensor:
-        """SR images, (N, 3, scale * H, scale * W)."""
+        """SR images, (N, 3, scale * h, scale * w)."""
         ...
 
 
 class Trainer(Protocol):
     """The networks, losses and optimisers that train one model."""
 
-    settings: Any  # the model's, with what was left open (`auto`) decided
-    features_name: str  # what the feature losses compare
-    features_reason: str | None  # why it is the fallback, where it is
+    settings: Any  # the model's settings, with every `auto` replaced by what was chosen
+    features_name: str  # the network of the feature losses
+    features_reason: str | None  # why that network is the fallback; None if it is not
 
-    average: Any  # the generator whose weights are saved: the moving average
-    remarks: list[str]  # what the user should know of the settings before hours are spent
+    average: Any  # the generator's EMA, whose weights are saved
+    remarks: list[str]  # warnings about the settings, shown before the training starts
 
     def step(self, lr: Tensor, hr: Tensor, random: Sequence[torch.Generator]) -> dict[str, float]:
-        """One optimiser step on this process's share of a batch in [0, 1]; `self.steps_done` counts it.
+        """One optimiser step on this process's share of a batch.
 
         Args:
-            lr, hr: crops, of a number that is the same in every process.
-            random: one generator per crop.
+            lr, hr: crops in [0, 1], (N, 3, h, w) and (N, 3, H, W), as many in every process.
+            random: one random generator per crop.
 
         Returns:
             The losses of the whole batch by name, the same in every process.
@@ -64,22 +64,24 @@ class Trainer(Protocol):
         ...
 
     def load_matching(self, weights: Mapping[str, Tensor]) -> int:
-        """Begin with the tensors of other weights that fit by name and shape; how many that are."""
+        """Initialise from the tensors of other weights that fit by name and shape; returns their number."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a bit-exact continuation needs, as tensors, numbers, lists and dictionaries."""
+        """All that a bit-exact continuation needs, as tensors, numbers, lists and dictionaries."""
         ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a `state_dict`, also one of an earlier version."""
+        ...
 
     def weights(self) -> dict[str, Tensor]:
-        """The weights to draw samples with (the moving average)."""
+        """The weights to draw samples with: those of the EMA."""
         ...
 
 
 def diverged(step: int, found: str) -> Failure:
-    """The error that ends a training which has gone wrong for good."""
+    """The error that ends a training which cannot recover."""
     return Failure(
         f"{found} at step {step}: training has diverged",
         "lower learning_rate or gamma in a new run; the checkpoints before this step are untouched",
@@ -88,12 +90,12 @@ def diverged(step: int, found: str) -> Failure:
 
 @dataclass(frozen=True)
 class NoSettings:
-    """The settings of a model that has none."""
+    """The settings record of a model that has no settings."""
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One row of the table of models."""
+    """One entry of the registry of models."""
 
     name: str
     summary: str
@@ -101,5 +103,5 @@ class ModelSpec:
     settings: type  # a settings record, see ntire_sr.core.settings
     presets: Mapping[str, Mapping[str, Any]]  # preset -> values for the settings and for TrainConfig
     build: Callable[[int, Any], Any]  # (scale, settings) -> a Generator that is an nn.Module
-    # none: there is nothing to train
+    # None if there is nothing to train
     trainer: Callable[[TrainConfig, Any, torch.device, ProcessGroup], Trainer] | None = None

@@ -1,4 +1,4 @@
-"""Terms of training losses. Each is a mean, so that its size does not depend on batch or image size."""
+"""Terms of training losses. Each is a mean, so that its scale does not depend on batch or image size."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,13 @@ from torch.nn import functional
 
 
 def feature_distance(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
-    """L1 between two lists of feature maps, lower is closer: per layer, the sum over the C channels
-    divided by sqrt(C), and the mean over locations; then the mean over layers.
+    """L1 distance between two lists of feature maps, lower is closer: per layer, the sum over the C channels
+    divided by sqrt(C), averaged over locations; then the mean over layers.
 
-    Vectors of unit length are at most sqrt(C) * 2 apart in L1, so that every layer lies in [0, 2].
+    The L1 distance of two vectors of unit length is at most sqrt(C) * 2, so that every layer lies in [0, 2].
 
     Args:
-        one, other: lists of (N, C, h, w), of equal shapes.
+        one, other: two lists of (N, C, h, w), of equal shapes.
 
     Returns:
         A scalar, 0 or more.
@@ -24,6 +24,7 @@ def feature_distance(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
 
 
 def adversarial_loss(logits: Tensor, as_real: bool) -> Tensor:
-    """Non-saturating GAN loss (Goodfellow et al., 2014): how far the logits are from calling the images real,
-    or generated where `as_real` is false. Lower is closer; ln 2 at a logit of 0."""
+    """Non-saturating GAN loss (Goodfellow et al., "Generative Adversarial Nets", NeurIPS 2014): the binary
+    cross-entropy between the logits and the label real, or generated if `as_real` is false. A scalar, lower
+    is closer to the label; ln 2 at a logit of 0."""
     return functional.softplus(-logits if as_real else logits).mean()

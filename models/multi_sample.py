@@ -11,7 +11,7 @@ from ntire_sr.models.projection import project
 
 
 def draw_latents(generator: Any, lr: Tensor, random: Sequence[torch.Generator], samples: int) -> Any:
-    """Latents for `MultiSampleForward`: `samples` for each LR image, all drawn from that image's random generator."""
+    """Latents for `MultiSampleForward`: `samples` per LR image, all from that image's random generator."""
     return generator.latents(lr.repeat(samples, 1, 1, 1), list(random) * samples)
 
 

@@ -1,9 +1,9 @@
-"""LR consistency by construction: the nearest image that reduces to the given LR image.
+"""LR consistency by construction: the nearest image whose downscale is the given LR image.
 
 The linear part of the challenge's downscale is `D x = A_h x A_w^T`. Every solution of `D x = y` is
 `x + A_h^+ (y - D x) (A_w^+)^T` for some x, and this one is the nearest to x (A^+ is the Moore-Penrose
-pseudo-inverse). CEM (Bahat & Michaeli, CVPR 2020) and DDNM (Wang et al., ICLR 2023) use the same step
-with truncated kernels; here it is exact up to the border and for any image size.
+pseudo-inverse). CEM (Bahat & Michaeli, CVPR 2020) and DDNM (Wang et al., ICLR 2023) take the same step
+with truncated kernels; here it is exact, also at the border, for any image size.
 """
 
 import math
@@ -19,15 +19,15 @@ from ntire_sr.core.images import to_8bit, to_unit
 
 TARGET_DB = 50.0  # rounds are added until the 8-bit image reaches this LR-PSNR
 MAX_ROUNDS = 256
-# From this round on, twice the rounds for less than this gain means that there is nothing to reach.
+# From this round on, a gain below STALL_DB from doubling the rounds means that the target cannot be reached.
 STALL_AFTER = 64
 STALL_DB = 0.5
 
 
 @lru_cache(maxsize=8)
 def _matrices(size: int, scale: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """A and A^+ of one axis, float32, computed in float64."""
-    with torch.inference_mode(False):  # what is kept must serve training too
+    """A and A^+ of one axis in float32, computed in float64."""
+    with torch.inference_mode(False):  # the cached tensors must be usable in training too
         matrix = reduction_matrix(size, scale)
         inverse = torch.linalg.pinv(matrix)
         return matrix.float().to(device), inverse.float().to(device)
@@ -55,7 +55,7 @@ def project(sr: Tensor, lr: Tensor, scale: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Consistent:
-    """An 8-bit image and how well it reduces to its LR image."""
+    """An 8-bit image and the LR-PSNR of its downscale."""
 
     image: Tensor  # (1, 3, H, W), uint8
     lr_psnr_db: float
@@ -66,29 +66,29 @@ class Consistent:
 def make_consistent(
     sr: Tensor, lr: Tensor, scale: int, target_db: float = TARGET_DB, max_rounds: int = MAX_ROUNDS
 ) -> Consistent:
-    """The 8-bit image near `sr` whose official downscale is `lr`, to at least `target_db` where possible.
+    """The 8-bit image near `sr` whose official downscale is `lr`, to at least `target_db` if possible.
 
     Clipping to [0, 1] undoes part of a projection, so both alternate until the *rounded* image
     reaches the target. Two things make this converge where plain alternation stalls under 50 dB (text,
     saturated blocks):
 
-    * the residual is taken after the same clipping that D does between and after its passes, so that
-      a bicubic overshoot that D cuts off is not asked for;
-    * Nesterov's extrapolation (1983), which turns 1000 rounds on saturated images into about 100.
+    * the residual is computed with the clipping that D does between and after its passes, so that the
+      projection does not correct a bicubic overshoot that D clips anyway;
+    * Nesterov's extrapolation (1983) reduces 1000 rounds on saturated images to about 100.
 
-    Photographs need 4 rounds. Where no 8-bit image reduces to `lr`, progress stalls, and the best
-    rounded image that was seen is returned; the caller decides what its `lr_psnr_db` means.
+    Photographs need 4 rounds. If the downscale of no 8-bit image is `lr`, progress stalls, and the best
+    rounded image so far is returned; the caller decides what its `lr_psnr_db` means.
 
     Args:
         sr: (1, 3, scale * h, scale * w), float, about [0, 1].
         lr: (1, 3, h, w), uint8.
         scale: 4 or 8.
         target_db: LR-PSNR, measured on the rounded image with the official 8-bit downscale, to stop at.
-        max_rounds: projections at most.
+        max_rounds: upper bound of the number of projections.
 
     Returns:
-        The image, its LR-PSNR in dB (higher is better, `inf` where it reduces to `lr` exactly) and
-        the number of rounds taken.
+        The image, its LR-PSNR in dB (higher is better, `inf` if its downscale is exactly `lr`) and
+        the number of rounds.
     """
     y = to_unit(lr)
     a_h, a_h_inverse = _matrices(sr.shape[2], scale, sr.device)
@@ -98,8 +98,8 @@ def make_consistent(
     x = before = sr.float()
     with full_float32(sr.device):
         for done in range(1, max_rounds + 1):
-            reduced = ((a_h @ x).clamp(0, 1) @ a_w.T).clamp(0, 1)
-            clipped = (x + a_h_inverse @ (y - reduced) @ a_w_inverse.T).clamp(0, 1)
+            downscaled = ((a_h @ x).clamp(0, 1) @ a_w.T).clamp(0, 1)
+            clipped = (x + a_h_inverse @ (y - downscaled) @ a_w_inverse.T).clamp(0, 1)
             x = clipped + (done - 1) / (done + 2) * (clipped - before)
             before = clipped
             if done in (check_at, max_rounds):
@@ -115,10 +115,10 @@ def make_consistent(
 
 
 def is_reachable(lr: Tensor, scale: int) -> tuple[bool, float]:
-    """Whether an 8-bit image reduces to `lr` to 45 dB, as far as the projection can tell, and its best LR-PSNR.
+    """Whether the projection finds an 8-bit image whose LR-PSNR is at least 45 dB, and its LR-PSNR in dB.
 
-    Starts from the bicubic enlargement. An LR image that was never the reduction of an image (binary
-    text, a checkerboard of single pixels) fails: its best value is far under 45 dB.
+    Starts from the bicubic enlargement. For an LR image that was never the downscale of an image (binary
+    text, a checkerboard of single pixels) the LR-PSNR stays far under 45 dB.
     """
     start = enlarge(to_unit(lr), scale)
     best = make_consistent(start, lr, scale).lr_psnr_db

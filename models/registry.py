@@ -1,4 +1,4 @@
-"""The explicit table of models, and generators from it with the weights of a file."""
+"""The registry of models, and the files that hold their weights."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -20,24 +20,28 @@ MODELS: dict[str, ModelSpec] = {
     model.name: model for model in (bicubic.MODEL, srgan_training.MODEL, stochastic_training.MODEL)
 }
 FORMAT = "ntire-sr weights"
-SHIPPED_MODEL = stochastic_training.MODEL.name  # its weights come with the package, see MODEL_CARD.md
+SHIPPED_MODEL = stochastic_training.MODEL.name  # the package holds weights of it, see MODEL_CARD.md
 
 
 def model_spec(name: str) -> ModelSpec:
-    """The row of the table; an unknown name is refused with a suggestion."""
+    """The registry's entry.
+
+    Raises:
+        WrongUse: there is no such model; the error suggests a similar name.
+    """
     require(name in MODELS, f"unknown model {name!r}", suggestion(name, MODELS))
     return MODELS[name]
 
 
 def shipped_weights(model: str, scale: int) -> Path | None:
-    """The weights of a model that come with the package, where there are any for this scale."""
+    """Path of the weights that come with the package; None if there are none for this model and scale."""
     path = Path(__file__).with_name(f"{model}_x{scale}.safetensors")
     return path if path.is_file() else None
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A generator ready to draw, and where it comes from."""
+    """A generator that is ready to sample, and where its weights come from."""
 
     model: ModelSpec
     generator: Any
@@ -45,13 +49,13 @@ class LoadedModel:
     settings: Any
     weights: Path | None
     weights_sha256: str | None
-    facts: dict[str, Any]  # of the training: step, steps, features, seed
+    facts: dict[str, Any]  # about the training: step, steps, features, seed
 
 
 def save_weights(
     path: Path, model: str, scale: int, settings: Any, tensors: dict[str, torch.Tensor], facts: dict[str, Any]
 ) -> None:
-    """Write a generator's weights as safetensors, with all that is needed to build it, atomically."""
+    """Write a generator's weights and all that is needed to build it to a safetensors file, atomically."""
     metadata = {
         "format": FORMAT,
         "version": __version__,
@@ -69,12 +73,12 @@ def load_generator(weights: str | Path, scale: int | None, device: torch.device)
 
     Args:
         weights: path of a file that `save_weights` wrote, or the model's name.
-        scale: what the user asked for; none: the file's, or 4 for a name.
-        device: where to draw.
+        scale: 4 or 8; None takes that of the file, or 4 for a name.
+        device: where to compute.
 
     Raises:
         WrongUse: there is no such file or model, or the file is for another scale.
-        Failure: the file is damaged or not ours.
+        Failure: the file is damaged, or was not written by `save_weights`.
     """
     if str(weights) in MODELS:
         model, chosen = MODELS[str(weights)], scale or 4
@@ -109,7 +113,7 @@ def load_generator(weights: str | Path, scale: int | None, device: torch.device)
         raise Failure(
             f"the settings inside {path} are damaged ({error.message})", "train it again with this version"
         ) from error
-    # first without memory: what a file says of its sizes may be far from what it holds
+    # built on the meta device first: a file may state sizes far above those of the tensors it holds
     with torch.device("meta"):
         promised = model.build(trained, settings).state_dict()
     if {n: v.shape for n, v in promised.items()} != {n: v.shape for n, v in tensors.items()}:
@@ -128,7 +132,8 @@ def read_weights(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     """The metadata and tensors of a file that `save_weights` wrote, checked.
 
     Raises:
-        Failure: it cannot be read, is damaged or not ours, or holds values that are not finite.
+        Failure: it cannot be read, is damaged, was not written by `save_weights`, or holds values that are
+            not finite.
     """
     remedy = "give a file made by `ntire-sr train`"
     try:

@@ -87,12 +87,12 @@ class SrganGenerator(nn.Module):
         self.to(memory_format=torch.channels_last)  # on CPUs twice as fast
 
     def trunk(self, lr: Tensor) -> Tensor:
-        """The bicubic enlargement, (N, 3, scale * h, scale * w). Noise enters at the first layer, so that samples
-        share nothing else."""
+        """The bicubic enlargement, (N, 3, scale * h, scale * w); noise enters at the first layer, so that
+        samples share nothing else."""
         return enlarge(lr, self.scale)
 
     def latents(self, lr: Tensor, random: Sequence[torch.Generator]) -> list[Tensor]:
-        """Gaussian noise at LR size and after each upsampling: (N, noise_channels, h, w), (.., 2 * h, 2 * w), ..."""
+        """Gaussian noise at LR size and at the size after each upsampling, (N, noise_channels, k * h, k * w)."""
         height, width = lr.shape[2:]
         sizes = [(height << level, width << level) for level in range(len(self.up) + 1)]
         return [normal(random, self.noise_channels, *size, device=lr.device) for size in sizes]

@@ -1,10 +1,11 @@
-"""`stochastic`: a generator that learns the posterior with a proper score.
+"""The network of `stochastic`: a generator that is trained to sample the posterior.
 
-A deterministic trunk of dense blocks (RRDB: Wang et al., "ESRGAN", ECCV workshops 2018) looks at the LR
-image once. A decoder draws a sample from it: every block is modulated by latents that vary over the
-image, and adds noise of its own to every pixel with a learned strength (StyleGAN: Karras et al., CVPR
-2019). Nothing is shared by a whole sample, so that one part of an image says nothing of another.
-What comes out is projected onto the LR image (`consistency.project`), in training as in drawing.
+A deterministic trunk of dense blocks (RRDB: Wang et al., "ESRGAN", ECCV workshops 2018) computes features
+of the LR image once. A decoder draws samples from them: every block is modulated by latents that vary over
+the image, and adds noise of its own to every pixel with a learned strength (StyleGAN: Karras et al., CVPR
+2019). No random number is shared by a whole sample, so that distant parts of an image are independent
+given the trunk's features. The output is projected onto the LR image (`projection.project`), in training
+and in sampling.
 """
 
 import math
@@ -22,26 +23,26 @@ from ntire_sr.core.seeding import normal
 from ntire_sr.models.interfaces import MOST_BLOCKS, MOST_CHANNELS
 from ntire_sr.models.projection import enlarge
 
-COARSE = 4  # LR pixels of a cell of the coarse latents, along an axis
-SLOPE = 0.2  # of leaky ReLUs
-DENSE_LAYERS = 4  # of a dense block, before the one that joins them
+COARSE = 4  # side of a cell of the coarse latents, in LR pixels
+SLOPE = 0.2  # negative slope of leaky ReLUs
+DENSE_LAYERS = 4  # layers of a dense block before the one that fuses them
 DENSE_PER_GROUP = 3  # dense blocks in a residual-in-residual group
-RESIDUAL_SCALE = 0.2  # of what dense blocks and groups add
-FIRST_NOISE = 0.05  # strength of the noise of each channel before training
-MOST_SCALING = 0.5  # by which latents change the size of a channel, up or down, in one block
+RESIDUAL_SCALE = 0.2  # factor of the residuals of dense blocks and groups
+FIRST_NOISE = 0.05  # initial strength of each channel's noise
+MOST_SCALING = 0.5  # latents scale a channel by at most 1 plus or minus this in one block
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """The sizes that a generator is built from."""
+    """The sizes of the generator."""
 
-    channels: int = 32  # of the trunk, and of the decoder at LR size
+    channels: int = 32  # channels of the trunk, and of the decoder at LR size
     growth: int = 16  # channels that each layer of a dense block adds
     groups: int = 1  # residual-in-residual groups of three dense blocks in the trunk
     blocks: int = 3  # decoder blocks at LR size
-    fine_channels: int = 16  # of the decoder at full size
-    latent_channels: int = 8  # of the latents at LR size, and again of those at a quarter of it
-    sample_wide: bool = False  # one latent vector for the whole sample in place of local ones, for comparison
+    fine_channels: int = 16  # channels of the decoder at full size
+    latent_channels: int = 8  # channels of the latents at LR size, and of those at a quarter of it
+    sample_wide: bool = False  # use one latent vector per sample instead of local latents, for comparison
 
     def __post_init__(self) -> None:
         for name in ("channels", "growth", "groups", "blocks", "fine_channels", "latent_channels"):
@@ -50,15 +51,15 @@ class Architecture:
 
 
 class Latents(NamedTuple):
-    """The random part of a sample, for the whole image."""
+    """The random inputs of a sample, for the whole image."""
 
     fine: Tensor  # (N, latent_channels, h, w)
-    coarse: Tensor  # the same size, drawn for cells of COARSE pixels and enlarged
+    coarse: Tensor  # of the same size, drawn per cell of COARSE x COARSE pixels and interpolated
     noise: list[Tensor]  # (N, 1, H, W) for each block of the decoder, at its size
 
 
-class _Dense(nn.Module):
-    """Layers that each see all before them, joined, scaled and added: reaches 5 pixels."""
+class _DenseBlock(nn.Module):
+    """Residual dense block: each layer sees the outputs of all before it. It reaches 5 pixels to each side."""
 
     def __init__(self, channels: int, growth: int):
         super().__init__()
@@ -73,22 +74,22 @@ class _Dense(nn.Module):
         return x + RESIDUAL_SCALE * self.join(seen)
 
 
-class _Group(nn.Module):
-    """Three dense blocks inside one more residual."""
+class _RRDB(nn.Module):
+    """Residual-in-residual dense block: three dense blocks inside one more residual."""
 
     def __init__(self, channels: int, growth: int):
         super().__init__()
-        self.blocks = nn.Sequential(*(_Dense(channels, growth) for _ in range(DENSE_PER_GROUP)))
+        self.blocks = nn.Sequential(*(_DenseBlock(channels, growth) for _ in range(DENSE_PER_GROUP)))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + RESIDUAL_SCALE * (self.blocks(x) - x)
 
 
-class _Modulated(nn.Module):
-    """A residual block whose middle is scaled and shifted by latents and gets noise of its own.
+class _ModulatedBlock(nn.Module):
+    """A residual block whose hidden maps are scaled and shifted by latents and get noise of their own.
 
-    The scaling is bounded. Blocks behind one another multiply theirs, so that without a bound the rare
-    places where all are large get many times what the network learnt to draw with: gratings at strong edges.
+    The scaling is bounded. The scalings of consecutive blocks multiply, so that without a bound the rare
+    places where all are large would leave the range that the network was trained on: gratings at strong edges.
     """
 
     def __init__(self, channels: int, latents: int):
@@ -112,27 +113,29 @@ class _Modulated(nn.Module):
         return self.second(functional.leaky_relu_(middle, SLOPE)).add_(x)
 
 
-def _doubled(x: Tensor) -> Tensor:
-    """Twice as high and wide. Nothing of where the old pixels lay is left where values change evenly: a
-    convolution behind nearest-neighbour doubling sees every second pixel's neighbours differ, pixel shuffle
-    has weights of its own for each (Odena et al., "Deconvolution and Checkerboard Artifacts", Distill 2016),
-    and training makes stripes of one pixel of that, which pass for variety."""
+def _upsampled(x: Tensor) -> Tensor:
+    """Bilinear upsampling by 2, after which nothing tells where the old pixels lay if values change evenly.
+
+    After nearest-neighbour upsampling a convolution sees different neighbours at every second pixel, and
+    pixel shuffle has separate weights for each (Odena et al., "Deconvolution and Checkerboard Artifacts",
+    Distill 2016). Training turns that into stripes of one pixel, which the diversity terms reward.
+    """
     return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-class _Doubling(nn.Module):
-    """Bilinear enlargement by 2 and a convolution."""
+class _Upsampling(nn.Module):
+    """Bilinear upsampling by 2 and a convolution."""
 
     def __init__(self, channels: int, out_channels: int):
         super().__init__()
         self.convolution = nn.Conv2d(channels, out_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.leaky_relu_(self.convolution(_doubled(x)), SLOPE)
+        return functional.leaky_relu_(self.convolution(_upsampled(x)), SLOPE)
 
 
 class StochasticGenerator(nn.Module):
-    """The network of the module's docstring.
+    """The trunk and the decoder of the module's docstring.
 
     Args:
         scale: 4 or 8.
@@ -145,24 +148,24 @@ class StochasticGenerator(nn.Module):
         doublings = int(math.log2(scale))
         self.scale, self.architecture = scale, a
         self.head = nn.Conv2d(3, a.channels, 3, padding=1)
-        self.groups = nn.Sequential(*(_Group(a.channels, a.growth) for _ in range(a.groups)))
+        self.groups = nn.Sequential(*(_RRDB(a.channels, a.growth) for _ in range(a.groups)))
         self.foot = nn.Conv2d(a.channels, a.channels, 3, padding=1)
         width = 2 * a.latent_channels
         self.mixed = nn.Conv2d(width, width, 3, padding=1)
-        self.blocks = nn.ModuleList(_Modulated(a.channels, width) for _ in range(a.blocks))
-        # the width falls to that of the full size in equal steps
+        self.blocks = nn.ModuleList(_ModulatedBlock(a.channels, width) for _ in range(a.blocks))
+        # the number of channels falls to that at full size in equal steps
         widths = [
             round(a.channels + (a.fine_channels - a.channels) * level / doublings)
             for level in range(doublings + 1)
         ]
-        self.doublings = nn.ModuleList(_Doubling(widths[i], widths[i + 1]) for i in range(doublings))
-        self.finer = nn.ModuleList(_Modulated(width_out, width) for width_out in widths[1:])
+        self.doublings = nn.ModuleList(_Upsampling(widths[i], widths[i + 1]) for i in range(doublings))
+        self.finer = nn.ModuleList(_ModulatedBlock(width_out, width) for width_out in widths[1:])
         self.tail = nn.Conv2d(a.fine_channels, 3, 3, padding=1)
         with torch.no_grad():
             self.tail.weight.mul_(0.1)
             self.tail.bias.zero_()
-        # the tail reaches 1 pixel at full size; a block 2 and a doubling's convolution 1 at their size, and
-        # bilinear values 1 more pixel of the size before
+        # The tail reaches 1 pixel at full size; a block reaches 2 and an upsampling's convolution 1 pixel at
+        # their size, and bilinear interpolation reaches 1 more pixel of the size before.
         reach = 1
         for _ in range(doublings):
             reach = (reach + 2 + 1) // 2 + 1
@@ -172,7 +175,7 @@ class StochasticGenerator(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def trunk(self, lr: Tensor) -> Tensor:
-        """What all samples share: (N, 3, h, w) in [0, 1] to (N, channels, h, w)."""
+        """The features that all samples share: (N, 3, h, w) in [0, 1] to (N, channels, h, w)."""
         maps = self.head((lr - 0.5).contiguous(memory_format=torch.channels_last))
         return maps + self.foot(self.groups(maps))
 
@@ -194,7 +197,7 @@ class StochasticGenerator(nn.Module):
         return Latents(fine, coarse, [draw(1, *size) for size in sizes])
 
     def sample(self, trunk: Tensor, lr: Tensor, latents: Latents) -> Tensor:
-        """SR images, (N, 3, scale * h, scale * w), about [0, 1]; `project` comes behind it."""
+        """SR images, (N, 3, scale * h, scale * w), about [0, 1], before projection."""
         joined = torch.cat((latents.fine, latents.coarse), 1)
         mixed = functional.leaky_relu(self.mixed(joined.contiguous(memory_format=torch.channels_last)), SLOPE)
         maps = trunk
@@ -204,6 +207,6 @@ class StochasticGenerator(nn.Module):
             self.doublings, self.finer, latents.noise[len(self.blocks) :], strict=True
         ):
             maps = doubling(maps)
-            mixed = _doubled(mixed)
+            mixed = _upsampled(mixed)
             maps = block(maps, mixed, noise)
         return enlarge(lr, self.scale) + self.tail(maps)

@@ -195,7 +195,7 @@ class StochasticTrainer:
         return losses
 
     def _draw(self, lr: Tensor, random: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
-        """K samples of each LR image, (K * N, 3, H, W), and their error at LR size, see `MultiSampleForward`."""
+        """K samples of each LR image, (K * N, 3, H, W), and their LR error, see `MultiSampleForward`."""
         latents = draw_latents(self.gan.generator, lr, random, self.settings.samples)
         drawn: tuple[Tensor, Tensor] = self.multi_sample(lr, latents)
         return drawn

@@ -22,8 +22,8 @@ from ntire_sr.models.stochastic import (
     MOST_SCALING,
     Architecture,
     StochasticGenerator,
-    _Doubling,
-    _Modulated,
+    _ModulatedBlock,
+    _Upsampling,
 )
 from ntire_sr.models.stochastic_training import StochasticSettings, StochasticTrainer
 from ntire_sr.models.train_config import TrainConfig
@@ -96,7 +96,7 @@ def test_sample_wide_latents_are_the_same_at_every_place():
 
 
 def test_a_doubling_draws_no_stripes_or_checkerboard_of_its_own():
-    made = _Doubling(5, 3).double()
+    made = _Upsampling(5, 3).double()
     torch.nn.init.constant_(made.convolution.bias, 10.0)  # nothing meets the kink of the ReLU
     slopes = torch.randn(1, 5, 2, 1, 1).double()
     rows, columns = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
@@ -109,7 +109,7 @@ def test_a_doubling_draws_no_stripes_or_checkerboard_of_its_own():
 
 
 def test_latents_scale_a_channel_within_bounds_however_large_they_are():
-    block = _Modulated(4, 2)
+    block = _ModulatedBlock(4, 2)
     with torch.no_grad():
         block.first.bias.zero_()
         block.modulation.bias.zero_()
