@@ -219,9 +219,9 @@ def print_steps(
     hr = to_tensor(read_png(pair.hr)).to(device)
     sr = to_tensor(read_png(pair.samples[0])).to(device)
     size = (hr.shape[2], hr.shape[3])
-    features = fast.features(hr)
+    features = fast.features(hr).vectors
     sums = [torch.zeros_like(layer) for layer in features]
-    coarse, lr = fast.compare(features, sr, sums), downscale_8bit(hr, 4)
+    coarse, lr = fast.compare(features, sr, sums).coarse, downscale_8bit(hr, 4)
     whole, errors = enlarged(coarse, size), PixelErrors(hr)
     perceptual, boxes = RunningDiversity(), RunningDiversity()
     steps: dict[str, Callable[[], object]] = {

@@ -9,28 +9,30 @@ length 1), for which all pairs follow from two running sums:
 """
 
 import math
+from typing import Any
 
 from torch import Tensor
 
-from ntire_sr.evaluation.lpips import Lpips, enlarged
+from ntire_sr.evaluation.lpips import enlarged
+from ntire_sr.evaluation.metrics import Reference, Sample
 
 
-class FeatureSpread:
-    """The mean LPIPS between all pairs of samples of one image, with no sample kept.
+class LpipsPairs:
+    """The mean LPIPS between all pairs of samples of one image, with no sample kept: an `ImageMetric`.
 
     Args:
-        lpips: the network.
-        features: of the HR image, from `Lpips.features`.
+        reference: the HR image, with LPIPS, made for several samples.
     """
 
-    def __init__(self, lpips: Lpips, features: list[Tensor]):
-        self.lpips = lpips
+    def __init__(self, reference: Reference):
+        assert reference.lpips
+        self.reference = reference.lpips
         self.count = 0
-        self.sums = [features_of_layer.new_zeros(features_of_layer.shape) for features_of_layer in features]
-        self.distances: list[Tensor] = []
+        self.distances: list[Tensor] = []  # sums over samples, layer by layer
 
-    def update(self, coarse: list[Tensor]) -> None:
-        """Count in the coarse maps of one sample, made with `Lpips.compare(..., sums=self.sums)`."""
+    def update(self, sample: Sample) -> None:
+        """Count in one more sample."""
+        coarse = sample.lpips.coarse
         self.count += 1
         if not self.distances:
             self.distances = [layer.clone() for layer in coarse]
@@ -38,16 +40,26 @@ class FeatureSpread:
             for total, layer in zip(self.distances, coarse, strict=True):
                 total.add_(layer)
 
-    def mean_pair_distance(self, size: tuple[int, int]) -> float:
-        """Mean LPIPS of all pairs over an image of this size in pixels; nan for one sample."""
-        if self.count < 2:
+    @property
+    def mean_pair_distance(self) -> float:
+        """Mean LPIPS of all pairs; nan for one sample."""
+        if self.count < 2 or self.reference.sums is None:
             return math.nan
-        of_sums = self.lpips.weighted_squares(self.sums, self.distances)
+        of_sums = self.reference.lpips.weighted_squares(self.reference.sums, self.distances)
         pairs = [
             (distance - of_sum / self.count) * (2 / (self.count - 1))
             for distance, of_sum in zip(self.distances, of_sums, strict=True)
         ]
-        return max(0.0, enlarged(pairs, size).mean().item())  # rounding may leave less for equal samples
+        # rounding may leave less for equal samples
+        return max(0.0, enlarged(pairs, self.reference.size).mean().item())
+
+    def compute(self) -> dict[str, Any]:
+        """`lpips_pairs`: the mean; None for one sample."""
+        return {"lpips_pairs": None if self.count < 2 else self.mean_pair_distance}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Nothing is kept."""
+        return {}
 
 
 def calibration_ratio(pair_distances: list[float], distances: list[float]) -> float:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ntire_sr.core.errors import Failure
+from ntire_sr.evaluation.metrics import Reference, Sample
 
 
 class PatchStatistics:
@@ -84,6 +85,62 @@ class PatchStatistics:
         made.count = int(tensors["count"])
         made.sum, made.outer = tensors["sum"].to(made.sum), tensors["outer"].to(made.outer)
         return made
+
+
+class PatchFrechet:
+    """The Frechet distance of all samples' patches from all HR images': a `DataSetMetric`.
+
+    Args:
+        hr, sr: of the patches seen so far.
+    """
+
+    needs_lpips = True
+
+    def __init__(self, hr: PatchStatistics, sr: PatchStatistics):
+        self.hr, self.sr = hr, sr
+
+    @classmethod
+    def of_image(cls, reference: Reference) -> "PatchFrechet":
+        """With the patches of one HR image and of no sample yet."""
+        assert reference.lpips
+        deepest = reference.lpips.features.deepest
+        made = cls(*(PatchStatistics(deepest.shape[1], deepest.device) for _ in ("hr", "sr")))
+        made.hr.update(deepest)
+        return made
+
+    def update(self, sample: Sample) -> None:
+        """Count in the patches of one more sample."""
+        self.sr.update(sample.lpips.deepest)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Both sides' `PatchStatistics`: `hr_patches.count`, ..., `sr_patches.outer`."""
+        sides = (("hr", self.hr), ("sr", self.sr))
+        return {
+            f"{side}_patches.{part}": value
+            for side, patches in sides
+            for part, value in patches.to_tensors().items()
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "PatchFrechet":
+        """What `tensors` gave, among others.
+
+        Raises:
+            Failure: some are missing, or of other shapes.
+        """
+        sides = (
+            {name.split(".")[1]: value for name, value in tensors.items() if name.startswith(prefix)}
+            for prefix in ("hr_patches.", "sr_patches.")
+        )
+        return cls(*map(PatchStatistics.from_tensors, sides))
+
+    def merge(self, other: "PatchFrechet") -> None:
+        """Count in the patches that another one has seen."""
+        self.hr, self.sr = self.hr + other.hr, self.sr + other.sr
+
+    def compute(self) -> float:
+        """See `frechet_distance`."""
+        return frechet_distance(self.sr, self.hr)
 
 
 def frechet_distance(one: PatchStatistics, other: PatchStatistics) -> float:

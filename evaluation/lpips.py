@@ -8,6 +8,7 @@ multiplications (see `winograd`), and everything behind them in pieces that stay
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +24,22 @@ SCALE = (0.458, 0.448, 0.450)
 SMALLEST_NORM = 1e-10  # added to the length of a feature vector before division, as the lpips package does
 # AlexNet needs this many pixels for its second pooling to have an output.
 SMALLEST_PX = 31
-DEEPEST_CHANNELS = 256  # of the fifth layer
 CACHED_FLOATS = 1 << 17  # of a piece that is worked on at once on a processor
 PIECE_ROWS = 32  # of an image, likewise
+
+
+class Features(NamedTuple):
+    """An image as the network sees it."""
+
+    vectors: list[Tensor]  # of length 1, of all locations: five layers (h * w, C)
+    deepest: Tensor  # (1, 256, h, w): the last layer's maps, not normalised
+
+
+class Comparison(NamedTuple):
+    """An image beside another one whose features are known."""
+
+    coarse: list[Tensor]  # five maps (1, 1, h, w) whose enlarged sum is the LPIPS map
+    deepest: Tensor  # (1, 256, h, w): the last layer's maps, not normalised
 
 
 class Lpips(nn.Module):
@@ -96,45 +110,32 @@ class Lpips(nn.Module):
                 maps = convolution(maps).relu_()
             yield maps
 
-    def features(self, image: Tensor, deepest: list[Tensor] | None = None) -> list[Tensor]:
-        """Feature vectors of length 1 of all locations: five layers (h * w, C).
-
-        Args:
-            image: (1, 3, H, W), uint8.
-            deepest: the last layer's maps (1, 256, h, w), not normalised, are appended to it.
-        """
+    def features(self, image: Tensor) -> Features:
+        """The features of an image, (1, 3, H, W) uint8."""
         found = []
-        for index, maps in enumerate(self.layers(image)):
-            if deepest is not None and index == len(self.convolutions) - 1:
-                deepest.append(maps)
+        for maps in self.layers(image):
             vectors = _vectors(maps).clone()
             for piece in _pieces(vectors):
                 piece.div_(_length(piece))
             found.append(vectors)
-        return found
+        return Features(found, maps)
 
     def compare(
         self,
         features: list[Tensor],
         image: Tensor,
         sums: list[Tensor] | None = None,
-        deepest: list[Tensor] | None = None,
-    ) -> list[Tensor]:
+    ) -> Comparison:
         """The distances of an image to one whose features are known, layer by layer.
 
         Args:
-            features: of the other image, of the same size.
+            features: vectors of the other image, of the same size.
             image: (1, 3, H, W), uint8.
-            sums: like `features`; the differences of the features are added to them.
-            deepest: the last layer's maps (1, 256, h, w), not normalised, are appended to it.
-
-        Returns:
-            Five coarse maps (1, 1, h, w) whose enlarged sum is the LPIPS map.
+            sums: like `features`; the differences of the features are added to them, here where they are
+                still in the processor's cache.
         """
         found = []
         for index, maps in enumerate(self.layers(image)):
-            if deepest is not None and index == len(self.convolutions) - 1:
-                deepest.append(maps)
             vectors = _vectors(maps)
             weights = getattr(self, f"linear{index}").flatten()
             distance = vectors.new_empty(len(vectors))
@@ -147,7 +148,7 @@ class Lpips(nn.Module):
                     total.add_(difference)
                 torch.mv(difference.square_(), weights, out=result)
             found.append(distance.view(1, 1, *maps.shape[2:]))
-        return found
+        return Comparison(found, maps)
 
     def weighted_squares(self, vectors: list[Tensor], like: list[Tensor]) -> list[Tensor]:
         """Squared lengths under LPIPS' weights: layers (h * w, C) to maps of the shapes of `like`."""
@@ -159,7 +160,32 @@ class Lpips(nn.Module):
     @torch.inference_mode()
     def forward(self, one: Tensor, other: Tensor) -> Tensor:
         """LPIPS map of two images: each (1, 3, H, W) uint8 -> (1, 1, H, W), 0 or more, lower is closer."""
-        return enlarged(self.compare(self.features(one), other), (one.shape[2], one.shape[3]))
+        reference = LpipsReference(self, one, pairs=False)
+        return reference.map_of(reference.compare(other))
+
+
+class LpipsReference:
+    """An HR image whose features are computed once, to compare samples with.
+
+    Args:
+        lpips: the network.
+        hr: (1, 3, H, W), uint8.
+        pairs: whether distances between samples will be wanted, which takes the memory of the features again.
+    """
+
+    def __init__(self, lpips: Lpips, hr: Tensor, pairs: bool):
+        self.lpips, self.size = lpips, (hr.shape[2], hr.shape[3])
+        self.features = lpips.features(hr)
+        # of the differences of all samples' features from these
+        self.sums = [torch.zeros_like(layer) for layer in self.features.vectors] if pairs else None
+
+    def compare(self, sr: Tensor) -> Comparison:
+        """A sample, (1, 3, H, W) uint8, beside the HR image; each sample once."""
+        return self.lpips.compare(self.features.vectors, sr, self.sums)
+
+    def map_of(self, comparison: Comparison) -> Tensor:
+        """The LPIPS map of a sample: (1, 1, H, W), 0 or more, lower is closer."""
+        return enlarged(comparison.coarse, self.size)
 
 
 def enlarged(coarse: list[Tensor], size: tuple[int, int]) -> Tensor:

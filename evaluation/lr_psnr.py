@@ -5,10 +5,19 @@ their 8-bit downscales. It never reads an LR file.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
-from ntire_sr.core.downscale import CROP_MULTIPLE, REQUIRED_DB, psnr_db
+from ntire_sr.core.downscale import (
+    CROP_MULTIPLE,
+    REQUIRED_DB,
+    downscale_8bit,
+    lr_size,
+    lr_squared_error,
+    psnr_db,
+)
+from ntire_sr.evaluation.metrics import Reference, Sample
 
 
 def official_crop(hr: Tensor) -> Tensor:
@@ -42,3 +51,35 @@ class LrErrors:
     def under_required(self) -> int:
         """Number of samples under 45 dB."""
         return sum(psnr_db(value) < REQUIRED_DB for value in self.values)
+
+
+class LrMetrics:
+    """Squared LR errors of samples: officially, of the crop, and of the whole images where the crop takes
+    pixels away. An `ImageMetric`.
+
+    Args:
+        reference: the HR image, cropped officially.
+    """
+
+    def __init__(self, reference: Reference):
+        hr, whole, self.scale = reference.hr, reference.whole, reference.scale
+        self.lr = downscale_8bit(hr, self.scale)
+        self.whole_lr = downscale_8bit(whole, self.scale) if hr.shape != whole.shape else None
+        self.errors: list[float] = []
+        self.errors_uncropped: list[float] = []
+
+    def update(self, sample: Sample) -> None:
+        """Count in one more sample."""
+        self.errors.append(lr_squared_error(sample.sr, self.lr, self.scale))
+        if self.whole_lr is not None and [lr_size(side, self.scale) for side in sample.whole.shape[2:]] == list(
+            self.whole_lr.shape[2:]
+        ):
+            self.errors_uncropped.append(lr_squared_error(sample.whole, self.whole_lr, self.scale))
+
+    def compute(self) -> dict[str, Any]:
+        """`lr_errors` and `lr_errors_uncropped` of each sample, in squared grey levels."""
+        return {"lr_errors": self.errors, "lr_errors_uncropped": self.errors_uncropped}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Nothing is kept."""
+        return {}

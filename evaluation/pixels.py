@@ -3,12 +3,49 @@
 Everything is done in strips of rows that stay in a processor's cache.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ntire_sr.evaluation.diversity import RunningDiversity
+from ntire_sr.evaluation.metrics import Reference, Sample
+from ntire_sr.evaluation.perceptual import shrink_map
+
 WINDOW = 16  # side in pixels of the box that the 2022 script averages squared errors over
 STRIP_ROWS = 64
+
+
+class PixelMetrics:
+    """Squared errors of samples, of their best mosaic, and between samples: an `ImageMetric`.
+
+    Args:
+        reference: the HR image.
+    """
+
+    def __init__(self, reference: Reference):
+        self.errors, self.diversity = PixelErrors(reference.hr), RunningDiversity()
+
+    def update(self, sample: Sample) -> None:
+        """Count in one more sample."""
+        self.diversity.update(box_mean(self.errors.update(sample.sr)))
+
+    def compute(self) -> dict[str, Any]:
+        """In squared grey levels, lower is better: `mse` on boxes of each sample, `mse_mosaics`,
+        `pixel_distance` from the HR image, and `pixel_pairs` between samples, None for one sample."""
+        return {
+            "mse": self.diversity.means,
+            "mse_mosaics": self.diversity.mosaics,
+            "pixel_distance": self.errors.mean_distance,
+            "pixel_pairs": self.errors.mean_pair_distance if self.errors.count > 1 else None,
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """`deviation` (h, w) over several samples, in grey levels."""
+        if self.errors.count < 2:
+            return {}
+        return {"deviation": shrink_map(self.errors.deviation()[None, None])[0, 0].half().cpu()}
 
 
 class PixelErrors:

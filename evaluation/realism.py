@@ -5,7 +5,7 @@ An image can be near the HR image and look wrong, or look right and be another o
 share of fine detail, and `iqa:NAME` is any metric of the library in `iqa`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,11 +17,13 @@ from torch import Tensor
 from ntire_sr.core.errors import WrongUse, suggestion
 from ntire_sr.core.files import sha256_file
 from ntire_sr.evaluation import spectrum
+from ntire_sr.evaluation.frechet import PatchFrechet
 from ntire_sr.evaluation.iqa import METRICS, load_metric
+from ntire_sr.evaluation.metrics import DataSetMetric, Reference, Sample
 from ntire_sr.evaluation.niqe import PRISTINE_FILE, load_pristine, niqe
 
 IQA_PREFIX = "iqa:"
-NIQE, LOG_SPECTRAL, PATCH_FRECHET = "niqe", "log-spectral", "patch-frechet"
+NIQE, LOG_SPECTRAL = "niqe", "log-spectral"
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Proxy:
     unit: str
     direction: str  # "lower" or "higher" values are better
     needs_reference: bool  # False: the HR image has a value of its own
+    data_set: type[DataSetMetric] | None = None  # what measures whole sets of images; None: each is measured
 
     @property
     def says(self) -> str:
@@ -43,7 +46,9 @@ class Proxy:
 PROXIES = {
     NIQE: Proxy(NIQE, "NIQE", "", "lower", False),
     LOG_SPECTRAL: Proxy(LOG_SPECTRAL, "Log-spectral distance", "dB", "lower", True),
-    PATCH_FRECHET: Proxy(PATCH_FRECHET, "Frechet distance of AlexNet's patches", "", "lower", True),
+    "patch-frechet": Proxy(
+        "patch-frechet", "Frechet distance of AlexNet's patches", "", "lower", True, PatchFrechet
+    ),
 }
 
 
@@ -75,10 +80,10 @@ class OpenProxy:
 
 
 def open_proxy(name: str, device: torch.device, niqe_model: Path | None = None) -> OpenProxy:
-    """A proxy of single images; `patch-frechet`, which is of whole sets, is none.
+    """A proxy of single images.
 
     Args:
-        name: see `proxy_called`.
+        name: see `proxy_called`; not one that has a `data_set` metric.
         device: where to compute.
         niqe_model: pristine model for NIQE; None: the one that comes with the package.
 
@@ -96,3 +101,35 @@ def open_proxy(name: str, device: torch.device, niqe_model: Path | None = None) 
         return OpenProxy(name, needs_reference, "1", spectrum.prepare, spectrum.log_spectral_distance)
     metric = load_metric(name.removeprefix(IQA_PREFIX), device)
     return OpenProxy(name, needs_reference, f"piq {version('piq')}", lambda hr: hr, metric.call)
+
+
+class RealismMetrics:
+    """Proxies of single images, of each sample and of the HR image: an `ImageMetric`.
+
+    Args:
+        proxies: which.
+        reference: the HR image.
+    """
+
+    def __init__(self, proxies: Sequence[OpenProxy], reference: Reference):
+        self.hr = reference.hr
+        self.prepared = [(proxy, proxy.prepare(reference.hr)) for proxy in proxies]
+        self.values: dict[str, list[float]] = {proxy.name: [] for proxy in proxies}
+
+    def update(self, sample: Sample) -> None:
+        """Measure one more sample."""
+        for proxy, known in self.prepared:
+            self.values[proxy.name].append(proxy.measure(sample.sr, known))
+
+    def compute(self) -> dict[str, Any]:
+        """`realism`: values of all samples by name; `realism_hr`: of the HR image, where it has one."""
+        of_hr = {
+            proxy.name: proxy.measure(self.hr, known)
+            for proxy, known in self.prepared
+            if not proxy.needs_reference
+        }
+        return {"realism": self.values, "realism_hr": of_hr}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Nothing is kept."""
+        return {}

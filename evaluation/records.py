@@ -21,16 +21,19 @@ _NAME = re.compile(r"\d{6}\.json")
 VERSION = 1  # of the arithmetic: records of another version are measured again
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageScore:
-    """The figures of one image. Lists have an entry per sample; those of LPIPS are empty without it."""
+    """The figures of one image, each of some `metrics.ImageMetric`. Lists have an entry per sample; those of
+    LPIPS are empty without it."""
 
     index: int  # from 0, in the order of the HR images
     name: str  # of the HR file
     numbers: list[int]  # of the samples that were counted
-    lpips: list[float]  # mean LPIPS of each sample, lower is better
-    lpips_mosaics: list[float]  # of the best mosaic of the first 1, 2, ... samples
-    lpips_pairs: float | None  # mean over all pairs of samples; none for a single one
+    lpips: list[float] = field(default_factory=list)  # mean LPIPS of each sample, lower is better
+    lpips_mosaics: list[float] = field(
+        default_factory=list
+    )  # of the best mosaic of the first 1, 2, ... samples
+    lpips_pairs: float | None = None  # mean over all pairs of samples; None for a single one
     mse: list[float]  # on 16 x 16 boxes, in squared grey levels, lower is better
     mse_mosaics: list[float]
     pixel_distance: float  # mean (SR - HR)^2 in squared grey levels

@@ -16,7 +16,7 @@ from ntire_sr.evaluation.gallery import Maps, picture_image
 from ntire_sr.evaluation.matching import SampleGroup
 from ntire_sr.evaluation.page import render
 from ntire_sr.evaluation.published import CAVEAT, Row
-from ntire_sr.evaluation.realism import PATCH_FRECHET, proxy_called
+from ntire_sr.evaluation.realism import proxy_called
 from ntire_sr.evaluation.records import ImageScore, Records
 from ntire_sr.evaluation.summary import ScoreSummary, known_values
 
@@ -249,7 +249,7 @@ def _columns(score: ScoreSummary) -> list[dict[str, Any]]:
     if not score.complete:
         others.append({"key": "samples", "label": "samples", "lower_is_better": False, "digits": 0})
     for name in score.realism:
-        if name != PATCH_FRECHET:
+        if name not in score.data_set:
             proxy = proxy_called(name)
             others.append(
                 {"key": name, "label": proxy.label, "lower_is_better": proxy.direction == "lower", "digits": 3}

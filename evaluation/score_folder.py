@@ -13,11 +13,12 @@ from ntire_sr.core.pretrained import ALEXNET, NotFound, find
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.evaluation.lpips import SMALLEST_PX
 from ntire_sr.evaluation.matching import MatchedSamples, match_samples
-from ntire_sr.evaluation.realism import PATCH_FRECHET, proxy_called
+from ntire_sr.evaluation.metrics import compute_merged
+from ntire_sr.evaluation.realism import proxy_called
 from ntire_sr.evaluation.records import ImageResult, Records
 from ntire_sr.evaluation.report import PICTURED_IMAGES, maps_of, worst_first, write_report
 from ntire_sr.evaluation.scorer import Scorer, Settings
-from ntire_sr.evaluation.summary import ScoreSummary, patch_distance, write_score
+from ntire_sr.evaluation.summary import ScoreSummary, write_score
 from ntire_sr.evaluation.workers import measure_all
 
 
@@ -145,13 +146,12 @@ def measure(
 
 def _check_realism(settings: Settings) -> None:
     """Whether every proxy can be measured, before minutes are spent."""
-    for name in settings.realism:
-        proxy_called(name)
-    require(
-        settings.lpips or PATCH_FRECHET not in settings.realism,
-        f"{PATCH_FRECHET} is measured on the features of LPIPS",
-        f"leave out --without-lpips or --realism {PATCH_FRECHET}",
-    )
+    for proxy in [proxy_called(name) for name in settings.realism]:
+        require(
+            settings.lpips or proxy.data_set is None or not proxy.data_set.needs_lpips,
+            f"{proxy.name} is measured on the features of LPIPS",
+            f"leave out --without-lpips or --realism {proxy.name}",
+        )
 
 
 def _check_lpips(settings: Settings, progress: Progress) -> None:
@@ -180,7 +180,11 @@ def _assemble(
         samples=samples,
         scale=settings.scale,
         realism=settings.realism,
-        patch_frechet=patch_distance([record.tensors for record in measured]),
+        data_set={
+            proxy.name: compute_merged(proxy.data_set, (record.tensors for record in measured))
+            for proxy in map(proxy_called, settings.realism)
+            if proxy.data_set
+        },
         missing=groups.missing,
         missing_samples=groups.missing_samples,
         missing_images=groups.missing_images,

@@ -2,23 +2,23 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from ntire_sr.core.device import choose_device, full_float32
-from ntire_sr.core.downscale import downscale_8bit, lr_size, lr_squared_error
 from ntire_sr.core.files import sha256_file
 from ntire_sr.core.images import read_image, read_png, to_tensor
 from ntire_sr.core.pretrained import ALEXNET, find
 from ntire_sr.core.threads import map_ahead
-from ntire_sr.evaluation.diversity import RunningDiversity
+from ntire_sr.evaluation.calibration import LpipsPairs
 from ntire_sr.evaluation.lpips import Lpips, load_lpips
-from ntire_sr.evaluation.lr_psnr import official_crop
+from ntire_sr.evaluation.lr_psnr import LrMetrics, official_crop
 from ntire_sr.evaluation.matching import SampleGroup
-from ntire_sr.evaluation.perceptual import PerceptualErrors, shrink_map
-from ntire_sr.evaluation.pixels import PixelErrors, box_mean
-from ntire_sr.evaluation.realism import PATCH_FRECHET, OpenProxy, open_proxy
+from ntire_sr.evaluation.metrics import ImageMetric, Reference
+from ntire_sr.evaluation.perceptual import LpipsErrors
+from ntire_sr.evaluation.pixels import PixelMetrics
+from ntire_sr.evaluation.realism import RealismMetrics, open_proxy, proxy_called
 from ntire_sr.evaluation.records import ImageResult, ImageScore, key_of
 
 AHEAD = 2  # samples that are read while one is measured
@@ -52,11 +52,13 @@ class Scorer:
             path = find(ALEXNET, settings.lpips_weights)
             self.lpips = load_lpips(path, self.device)
             facts["lpips"] = sha256_file(path)
-        self.proxies: list[OpenProxy] = [
-            open_proxy(name, self.device, settings.niqe_model)
-            for name in settings.realism
-            if name != PATCH_FRECHET
+        described = [proxy_called(name) for name in settings.realism]
+        self.proxies = [
+            open_proxy(proxy.name, self.device, settings.niqe_model)
+            for proxy in described
+            if proxy.data_set is None
         ]
+        self.data_set_metrics = [proxy.data_set for proxy in described if proxy.data_set]
         facts["realism"] = sorted([*settings.realism, *(proxy.version for proxy in self.proxies)])
         self.facts = facts
 
@@ -74,62 +76,29 @@ class Scorer:
             return self._measure(group)
 
     def _measure(self, group: SampleGroup) -> ImageResult:
-        whole_hr = to_tensor(read_image(group.hr)).to(self.device)
-        hr = official_crop(whole_hr)
-        height, width = hr.shape[2:]
+        whole = to_tensor(read_image(group.hr)).to(self.device)
         several = len(group.samples) > 1
-        patches = PATCH_FRECHET in self.settings.realism
-        perceptual = PerceptualErrors(self.lpips, hr, several, patches) if self.lpips else None
-        pixels, boxes = PixelErrors(hr), RunningDiversity()
-        lr = _LrOfSamples(whole_hr, hr, self.settings.scale)
-        prepared = [(proxy, proxy.prepare(hr)) for proxy in self.proxies]
-        realism: dict[str, list[float | None]] = {proxy.name: [] for proxy in self.proxies}
+        reference = Reference(official_crop(whole), self.settings.scale, self.lpips, several, whole)
+        image_metrics = self._image_metrics(reference)
+        data_set_metrics = [metric.of_image(reference) for metric in self.data_set_metrics]
+        metrics = (*image_metrics, *data_set_metrics)
         for array in map_ahead(read_png, group.samples, AHEAD, AHEAD):
-            whole_sr = to_tensor(array).to(self.device)
-            sr = whole_sr[:, :, :height, :width]
-            if perceptual:
-                perceptual.update(sr)
-            boxes.update(box_mean(pixels.update(sr)))
-            lr.add(whole_sr, sr)
-            for proxy, known in prepared:
-                realism[proxy.name].append(proxy.measure(sr, known))
-        score = ImageScore(
-            index=group.index,
-            name=group.hr.name,
-            numbers=list(group.numbers),
-            lpips=perceptual.diversity.means if perceptual else [],
-            lpips_mosaics=perceptual.diversity.mosaics if perceptual else [],
-            lpips_pairs=perceptual.mean_pair_distance if perceptual else None,
-            mse=boxes.means,
-            mse_mosaics=boxes.mosaics,
-            pixel_distance=pixels.mean_distance,
-            pixel_pairs=pixels.mean_pair_distance if several else None,
-            lr_errors=lr.errors,
-            lr_errors_uncropped=lr.errors_uncropped,
-            realism=realism,
-            realism_hr={
-                proxy.name: proxy.measure(hr, known) for proxy, known in prepared if not proxy.needs_reference
-            },
-        )
-        tensors = perceptual.tensors() if perceptual else {}
-        if several:
-            tensors["deviation"] = shrink_map(pixels.deviation()[None, None])[0, 0].half().cpu()
+            sample = reference.sample(to_tensor(array).to(self.device))
+            for metric in metrics:
+                metric.update(sample)
+        figures: dict[str, Any] = {}
+        for metric in image_metrics:
+            figures |= metric.compute()
+        score = ImageScore(index=group.index, name=group.hr.name, numbers=list(group.numbers), **figures)
+        tensors = {name: value for metric in metrics for name, value in metric.tensors().items()}
         return ImageResult(score, {name: value.contiguous() for name, value in tensors.items()})
 
-
-class _LrOfSamples:
-    """LR errors of samples: officially, of the crop, and of the whole images where the crop takes pixels away."""
-
-    def __init__(self, whole_hr: Tensor, hr: Tensor, scale: int):
-        self.scale = scale
-        self.lr = downscale_8bit(hr, scale)
-        self.whole_lr = downscale_8bit(whole_hr, scale) if hr.shape != whole_hr.shape else None
-        self.errors: list[float] = []
-        self.errors_uncropped: list[float] = []
-
-    def add(self, whole_sr: Tensor, sr: Tensor) -> None:
-        self.errors.append(lr_squared_error(sr, self.lr, self.scale))
-        if self.whole_lr is not None and [lr_size(side, self.scale) for side in whole_sr.shape[2:]] == list(
-            self.whole_lr.shape[2:]
-        ):
-            self.errors_uncropped.append(lr_squared_error(whole_sr, self.whole_lr, self.scale))
+    def _image_metrics(self, reference: Reference) -> list[ImageMetric]:
+        metrics: list[ImageMetric] = [
+            PixelMetrics(reference), LrMetrics(reference), RealismMetrics(self.proxies, reference),
+        ]  # fmt: skip
+        if reference.lpips:
+            metrics.append(LpipsErrors(reference))
+            if reference.several:
+                metrics.append(LpipsPairs(reference))
+        return metrics

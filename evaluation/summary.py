@@ -13,10 +13,8 @@ import pandas as pd
 from ntire_sr.core.downscale import REQUIRED_DB
 from ntire_sr.core.files import atomic_write, make_folder, write_json
 from ntire_sr.evaluation.calibration import calibration_ratio
-from ntire_sr.evaluation.frechet import PatchStatistics, frechet_distance
 from ntire_sr.evaluation.lr_psnr import LrErrors
 from ntire_sr.evaluation.published import CAVEAT, Standing, standing
-from ntire_sr.evaluation.realism import PATCH_FRECHET
 from ntire_sr.evaluation.records import ImageScore
 
 OFFICIAL_COLUMNS = ("LPIPS_mean", "LRPSNR_worst", "LRPSNR_mean", "score")
@@ -31,7 +29,7 @@ class ScoreSummary:
     samples: int  # per image, as asked for
     scale: int
     realism: tuple[str, ...] = ()  # names of the proxies that were measured
-    patch_frechet: float = math.nan
+    data_set: dict[str, float] = field(default_factory=dict)  # of those of them that are of all images together
     missing: list[str] = field(default_factory=list)  # what was left out, in words
     missing_samples: int = 0
     missing_images: int = 0
@@ -130,8 +128,8 @@ class ScoreSummary:
         if not self.complete:
             summary |= {"samples_missing": self.missing_samples, "images_missing": self.missing_images}
         for name in self.realism:
-            if name == PATCH_FRECHET:
-                summary[name] = self.patch_frechet
+            if name in self.data_set:
+                summary[name] = self.data_set[name]
                 continue
             summary[name] = _mean(value for image in self.images for value in known_values(image.realism[name]))
             if name in self.images[0].realism_hr:
@@ -199,22 +197,6 @@ def _mean(values: Iterable[float]) -> float:
     """The mean as pandas takes it, and so the official tables: what is undefined does not count."""
     known = [value for value in values if not math.isnan(value)]
     return fmean(known) if known else math.nan
-
-
-def patch_distance(tensors: list[dict[str, Any]]) -> float:
-    """The Frechet distance of all images' patches from the sums kept with each; nan where there are none."""
-    sides = {"hr": None, "sr": None}
-    for kept in tensors:
-        for side in sides:
-            parts = {
-                name.split(".")[1]: value for name, value in kept.items() if name.startswith(f"{side}_patches.")
-            }
-            if parts:
-                found = PatchStatistics.from_tensors(parts)
-                sides[side] = found if sides[side] is None else sides[side] + found
-    if sides["hr"] is None or sides["sr"] is None:
-        return math.nan
-    return frechet_distance(sides["sr"], sides["hr"])
 
 
 def write_score(score: ScoreSummary, out: Path) -> None:

@@ -72,13 +72,13 @@ def test_the_way_of_processors_and_the_direct_convolutions_give_the_same_feature
 
 def test_known_features_are_left_as_they_are_and_differences_are_summed(lpips, photograph):
     image = to_tensor(photograph)
-    features = lpips.features(image)
+    features = lpips.features(image).vectors
     before = [layer.clone() for layer in features]
     sums = [torch.zeros_like(layer) for layer in features]
     others = [noisy(image, 0.1), noisy(image, 0.2)]
     for other in others:
         lpips.compare(features, other, sums)
-    expected = [lpips.features(other) for other in others]
+    expected = [lpips.features(other).vectors for other in others]
     for layer, total, known, one, two in zip(features, sums, before, *expected, strict=True):
         assert torch.equal(layer, known)
         assert torch.allclose(total, one + two - 2 * known, atol=1e-6)
@@ -87,9 +87,9 @@ def test_known_features_are_left_as_they_are_and_differences_are_summed(lpips, p
 def test_the_deepest_maps_are_those_of_the_fifth_convolution_before_normalisation(lpips, photograph):
     image = to_tensor(photograph)
     expected = list(lpips.layers(image))[-1]
-    one, other = [], []
-    lpips.compare(lpips.features(image, one), image, deepest=other)
-    assert torch.equal(one[0], expected) and torch.equal(other[0], expected)
+    features = lpips.features(image)
+    compared = lpips.compare(features.vectors, image)
+    assert torch.equal(features.deepest, expected) and torch.equal(compared.deepest, expected)
 
 
 def test_a_hand_made_trunk_gives_the_value_worked_out_by_hand():
