@@ -104,4 +104,5 @@ class ModelSpec:
     presets: Mapping[str, Mapping[str, Any]]  # preset -> values for the settings and for TrainConfig
     build: Callable[[int, Any], Any]  # (scale, settings) -> a Generator that is an nn.Module
     # None if there is nothing to train
+    architecture: type = NoSettings  # the part of the settings that `build` needs: a record that they extend
     trainer: Callable[[TrainConfig, Any, torch.device, ProcessGroup], Trainer] | None = None

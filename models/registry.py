@@ -15,6 +15,7 @@ from ntire_sr.core.files import atomic_write, failure_from_os_error, sha256_file
 from ntire_sr.core.settings import convert, make
 from ntire_sr.models import bicubic, srgan_training, stochastic_training
 from ntire_sr.models.interfaces import ModelSpec
+from ntire_sr.models.shipped import shipped_weights, with_trunk
 
 MODELS: dict[str, ModelSpec] = {
     model.name: model for model in (bicubic.MODEL, srgan_training.MODEL, stochastic_training.MODEL)
@@ -33,12 +34,6 @@ def model_spec(name: str) -> ModelSpec:
     return MODELS[name]
 
 
-def shipped_weights(model: str, scale: int) -> Path | None:
-    """Path of the weights that come with the package; None if there are none for this model and scale."""
-    path = Path(__file__).with_name(f"{model}_x{scale}.safetensors")
-    return path if path.is_file() else None
-
-
 @dataclass(frozen=True)
 class LoadedModel:
     """A generator that is ready to sample, and where its weights come from."""
@@ -50,6 +45,7 @@ class LoadedModel:
     weights: Path | None
     weights_sha256: str | None
     facts: dict[str, Any]  # about the training: step, steps, features, seed
+    hyper_parameters: dict[str, Any]  # the settings as the weights' file holds them
 
 
 def save_weights(
@@ -84,7 +80,7 @@ def load_generator(weights: str | Path, scale: int | None, device: torch.device)
         model, chosen = MODELS[str(weights)], scale or 4
         if model.trainer is None:
             generator = model.build(chosen, model.settings()).to(device).eval()
-            return LoadedModel(model, generator, chosen, model.settings(), None, None, {})
+            return LoadedModel(model, generator, chosen, model.settings(), None, None, {}, {})
         shipped = shipped_weights(model.name, chosen)
         if shipped is None:
             raise WrongUse(
@@ -124,12 +120,19 @@ def load_generator(weights: str | Path, scale: int | None, device: torch.device)
     generator.load_state_dict(tensors)
     generator = generator.to(device).eval().requires_grad_(False)
     return LoadedModel(
-        model, generator, trained, settings, path, sha256_file(path), json.loads(metadata["facts"])
+        model,
+        generator,
+        trained,
+        settings,
+        path,
+        sha256_file(path),
+        json.loads(metadata["facts"]),
+        json.loads(metadata["settings"]),
     )
 
 
 def read_weights(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-    """The metadata and tensors of a file that `save_weights` wrote, checked.
+    """The metadata and tensors of a file that `save_weights` wrote, checked; with the package's trunk if it is built on that.
 
     Raises:
         Failure: it cannot be read, is damaged, was not written by `save_weights`, or holds values that are
@@ -157,4 +160,4 @@ def read_weights(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
         raise Failure(f"the description inside {path} is damaged ({error})", remedy) from error
     if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
         raise Failure(f"{path} holds values that are not finite numbers", "use an earlier checkpoint's weights")
-    return metadata, tensors
+    return metadata, with_trunk(path, tensors, json.loads(metadata["facts"]).get("trunk_sha256"))

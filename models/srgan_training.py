@@ -197,5 +197,6 @@ MODEL = ModelSpec(
         },
     },
     build=SrganGenerator,
+    architecture=SrganArchitecture,
     trainer=SrganTrainer,
 )

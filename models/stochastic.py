@@ -11,25 +11,19 @@ and in sampling.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ntire_sr.core.errors import require
-from ntire_sr.core.seeding import normal
 from ntire_sr.models.interfaces import MOST_BLOCKS, MOST_CHANNELS
+from ntire_sr.models.modulation import SLOPE, Latents, ModulatedBlock, local_latents, upsampled
 from ntire_sr.models.projection import enlarge
 
-COARSE = 4  # side of a cell of the coarse latents, in LR pixels
-SLOPE = 0.2  # negative slope of leaky ReLUs
 DENSE_LAYERS = 4  # layers of a dense block before the one that fuses them
 DENSE_PER_GROUP = 3  # dense blocks in a residual-in-residual group
 RESIDUAL_SCALE = 0.2  # factor of the residuals of dense blocks and groups
-FIRST_NOISE = 0.05  # initial strength of each channel's noise
-MOST_SCALING = 0.5  # latents scale a channel by at most 1 plus or minus this in one block
 
 
 @dataclass(frozen=True)
@@ -42,20 +36,15 @@ class Architecture:
     blocks: int = 3  # decoder blocks at LR size
     fine_channels: int = 16  # channels of the decoder at full size
     latent_channels: int = 8  # channels of the latents at LR size, and of those at a quarter of it
+    rrdb: bool = (
+        False  # built on the trunk of a pretrained RRDBNet (see trunk and start_from), whose channels it has
+    )
     sample_wide: bool = False  # use one latent vector per sample instead of local latents, for comparison
 
     def __post_init__(self) -> None:
         for name in ("channels", "growth", "groups", "blocks", "fine_channels", "latent_channels"):
             value, most = getattr(self, name), MOST_BLOCKS if name in ("groups", "blocks") else MOST_CHANNELS
             require(1 <= value <= most, f"{name} {value} is out of range", f"1 to {most}")
-
-
-class Latents(NamedTuple):
-    """The random inputs of a sample, for the whole image."""
-
-    fine: Tensor  # (N, latent_channels, h, w)
-    coarse: Tensor  # of the same size, drawn per cell of COARSE x COARSE pixels and interpolated
-    noise: list[Tensor]  # (N, 1, H, W) for each block of the decoder, at its size
 
 
 class _DenseBlock(nn.Module):
@@ -85,44 +74,6 @@ class _RRDB(nn.Module):
         return x + RESIDUAL_SCALE * (self.blocks(x) - x)
 
 
-class _ModulatedBlock(nn.Module):
-    """A residual block whose hidden maps are scaled and shifted by latents and get noise of their own.
-
-    The scaling is bounded. The scalings of consecutive blocks multiply, so that without a bound the rare
-    places where all are large would leave the range that the network was trained on: gratings at strong edges.
-    """
-
-    def __init__(self, channels: int, latents: int):
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.modulation = nn.Conv2d(latents, 2 * channels, 1)
-        self.strength = nn.Parameter(torch.full((1, channels, 1, 1), FIRST_NOISE))
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        with torch.no_grad():  # a block starts near the identity
-            self.second.weight.mul_(0.1)
-
-    def forward(self, x: Tensor, latents: Tensor, noise: Tensor) -> Tensor:
-        weight, bias, channels = self.modulation.weight, self.modulation.bias, x.shape[1]
-        # few passes over memory, in place: at full size they cost as much as the convolutions
-        scale = functional.conv2d(
-            latents, weight[:channels] / MOST_SCALING, bias[:channels] / MOST_SCALING
-        ).tanh_()
-        middle = functional.conv2d(latents, weight[channels:], bias[channels:])  # the shift
-        kept = self.first(x)
-        middle = middle.add_(kept).addcmul_(kept, scale, value=MOST_SCALING).addcmul_(self.strength, noise)
-        return self.second(functional.leaky_relu_(middle, SLOPE)).add_(x)
-
-
-def _upsampled(x: Tensor) -> Tensor:
-    """Bilinear upsampling by 2, after which nothing tells where the old pixels lay if values change evenly.
-
-    After nearest-neighbour upsampling a convolution sees different neighbours at every second pixel, and
-    pixel shuffle has separate weights for each (Odena et al., "Deconvolution and Checkerboard Artifacts",
-    Distill 2016). Training turns that into stripes of one pixel, which the diversity terms reward.
-    """
-    return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-
-
 class _Upsampling(nn.Module):
     """Bilinear upsampling by 2 and a convolution."""
 
@@ -131,7 +82,7 @@ class _Upsampling(nn.Module):
         self.convolution = nn.Conv2d(channels, out_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.leaky_relu_(self.convolution(_upsampled(x)), SLOPE)
+        return functional.leaky_relu_(self.convolution(upsampled(x)), SLOPE)
 
 
 class StochasticGenerator(nn.Module):
@@ -152,14 +103,14 @@ class StochasticGenerator(nn.Module):
         self.foot = nn.Conv2d(a.channels, a.channels, 3, padding=1)
         width = 2 * a.latent_channels
         self.mixed = nn.Conv2d(width, width, 3, padding=1)
-        self.blocks = nn.ModuleList(_ModulatedBlock(a.channels, width) for _ in range(a.blocks))
+        self.blocks = nn.ModuleList(ModulatedBlock(a.channels, width) for _ in range(a.blocks))
         # the number of channels falls to that at full size in equal steps
         widths = [
             round(a.channels + (a.fine_channels - a.channels) * level / doublings)
             for level in range(doublings + 1)
         ]
         self.doublings = nn.ModuleList(_Upsampling(widths[i], widths[i + 1]) for i in range(doublings))
-        self.finer = nn.ModuleList(_ModulatedBlock(width_out, width) for width_out in widths[1:])
+        self.finer = nn.ModuleList(ModulatedBlock(width_out, width) for width_out in widths[1:])
         self.tail = nn.Conv2d(a.fine_channels, 3, 3, padding=1)
         with torch.no_grad():
             self.tail.weight.mul_(0.1)
@@ -181,20 +132,9 @@ class StochasticGenerator(nn.Module):
 
     def latents(self, lr: Tensor, random: Sequence[torch.Generator]) -> Latents:
         """Gaussian latents and noise of one sample per LR image."""
-        height, width = lr.shape[2:]
-        channels = self.architecture.latent_channels
-        draw = partial(normal, random, device=lr.device)
-        if self.architecture.sample_wide:
-            fine = draw(channels, 1, 1).expand(-1, -1, height, width)
-            coarse = draw(channels, 1, 1).expand(-1, -1, height, width)
-        else:
-            fine = draw(channels, height, width)
-            cells = draw(channels, -(-height // COARSE), -(-width // COARSE))
-            coarse = functional.interpolate(cells, scale_factor=COARSE, mode="bilinear", align_corners=False)
-            coarse = coarse[:, :, :height, :width]
-        sizes = [(height, width)] * len(self.blocks)
-        sizes += [(height << level, width << level) for level in range(1, len(self.doublings) + 1)]
-        return Latents(fine, coarse, [draw(1, *size) for size in sizes])
+        a = self.architecture
+        levels = [0] * len(self.blocks) + list(range(1, len(self.doublings) + 1))
+        return local_latents(lr, random, a.latent_channels, levels, a.sample_wide)
 
     def sample(self, trunk: Tensor, lr: Tensor, latents: Latents) -> Tensor:
         """SR images, (N, 3, scale * h, scale * w), about [0, 1], before projection."""
@@ -207,6 +147,6 @@ class StochasticGenerator(nn.Module):
             self.doublings, self.finer, latents.noise[len(self.blocks) :], strict=True
         ):
             maps = doubling(maps)
-            mixed = _upsampled(mixed)
+            mixed = upsampled(mixed)
             maps = block(maps, mixed, noise)
         return enlarge(lr, self.scale) + self.tail(maps)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,12 +40,24 @@ from ntire_sr.models.gan_state import GanState
 from ntire_sr.models.gradient_guard import GradientGuard
 from ntire_sr.models.interfaces import ModelSpec
 from ntire_sr.models.losses import adversarial_loss
+from ntire_sr.models.modulation import at_rest
 from ntire_sr.models.multi_sample import MultiSampleForward, draw_latents
+from ntire_sr.models.parent import Parent, distance
+from ntire_sr.models.projection import project
+from ntire_sr.models.rrdb import CHANNELS, GROWTH, read_rrdb
+from ntire_sr.models.shipped import TRUNK
 from ntire_sr.models.stochastic import Architecture, StochasticGenerator
+from ntire_sr.models.stochastic_rrdb import RrdbGenerator
 from ntire_sr.models.train_config import TrainConfig
 
 BALANCE_LIMIT = 1.0  # upper bound of the adversarial loss's weight
 CLIPPED = 1.0  # gradients are clipped to this norm
+
+RRDB_SIZES = {
+    "channels": CHANNELS,
+    "growth": GROWTH,
+    "fine_channels": CHANNELS,
+}  # of a network on an RRDBNet's trunk
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,7 @@ class StochasticSettings(Architecture):
     projection: bool = True  # project onto the LR image during training too; false projects only when sampling
     learning_rate: float = 5e-4  # initial learning rate of AdamW, with cosine decay to 0
     average: float = 0.999  # decay of the generator's EMA per step
+    trunk_frozen: bool = True  # keep the weights of a pretrained trunk as they are; false trains them, too
     precision: str = "auto"  # precision of the generator's convolutions: float32 or bfloat16; auto is bfloat16 on newer GPUs
     compile: bool = False  # compile the generator with torch.compile; costs minutes at the start (a GPU's gain is untested)
     features: str = "auto"  # network of the feature losses: filters, squeezenet1_1 or vgg19; auto is squeezenet1_1 if it can be had
@@ -135,14 +149,19 @@ class StochasticTrainer:
         if precision == "auto":
             precision = "bfloat16" if computes_bfloat16(device) else "float32"
         processes.assert_same(features=self.features_name, precision=precision)
-        self.settings = settings = replace(settings, features=self.features_name, precision=precision)
+        settings = replace(settings, features=self.features_name, precision=precision)
+        parent, blocks = read_rrdb(Path(config.trunk)) if config.trunk else (None, 0)
+        if parent:
+            require(config.scale == 4, f"trunk is of an x4 network, and scale is {config.scale}", "scale=4")
+            settings = replace(settings, rrdb=True, groups=blocks, **RRDB_SIZES)
+        self.settings = settings
         warning = check_gamma(settings.gamma, squared=not settings.norms)
         self.remarks = [warning] if warning else []
         phi_widths = [maps.shape[1] for maps in phi(torch.zeros(1, 3, config.patch, config.patch))]
         self.phi = phi.to(device)
         self.filters = FilterBank(colour=False).to(device)
         self.gan = GanState(
-            lambda: StochasticGenerator(config.scale, settings),
+            lambda: build_generator(config.scale, settings),
             lambda: UNetDiscriminator(settings.discriminator_channels, phi_widths),
             partial(torch.optim.AdamW, weight_decay=0.0),
             settings.learning_rate,
@@ -152,6 +171,13 @@ class StochasticTrainer:
             processes,
         )
         self.average = self.gan.average
+        self.parent: Parent | None = None
+        if parent:
+            self.parent = Parent(parent).to(device)
+            self.gan.load_matching({f"{TRUNK}{name}": value for name, value in parent.items()})
+        if settings.rrdb and settings.trunk_frozen:
+            # one module for both: the EMA of weights that do not change is these weights
+            self.average.rrdb = self.gan.generator.rrdb.requires_grad_(False)
         multi_sample = MultiSampleForward(
             self.gan.generator, settings.samples, settings.projection, half=precision == "bfloat16"
         )
@@ -164,11 +190,24 @@ class StochasticTrainer:
         """One step of both networks on a batch; returns the generator's terms by name, unweighted."""
         settings, gan = self.settings, self.gan
         gan.set_learning_rates()
-        drawn, lr_error = self._draw(lr, random)
+        if self.parent and gan.steps_done == 0:
+            self._fit_to_parent(lr)
+        learning_parent = self.parent is not None and not gan.has_passed(settings.warm_up)
+        drawn, lr_error = self._draw(lr, random, resting=learning_parent)
         # the losses are followed back to the samples only; their sum then goes through the generator once
         samples = drawn.detach().requires_grad_()
         terms: dict[str, Tensor] = {}
-        if not gan.has_passed(settings.warm_up):
+        if learning_parent:
+            assert self.parent
+            with torch.no_grad():
+                target = self.parent.draw(gan.generator.trunk(lr))
+                if settings.projection:
+                    target = project(target, lr, gan.generator.scale)
+                target = target.repeat(settings.samples, 1, 1, 1)
+                phi_target = self.phi(target)
+            terms["loss"] = distance(samples, target, self.phi(samples), phi_target)
+            (gradient,) = torch.autograd.grad(terms["loss"], samples)
+        elif not gan.has_passed(settings.warm_up):
             terms["loss"] = functional.l1_loss(samples, hr.repeat(settings.samples, 1, 1, 1))
             (gradient,) = torch.autograd.grad(terms["loss"], samples)
         else:
@@ -194,11 +233,27 @@ class StochasticTrainer:
         gan.finish_step()
         return losses
 
-    def _draw(self, lr: Tensor, random: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
-        """K samples of each LR image, (K * N, 3, H, W), and their LR error, see `MultiSampleForward`."""
+    def _draw(
+        self, lr: Tensor, random: Sequence[torch.Generator], resting: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """K samples of each LR image, (K * N, 3, H, W), and their LR error, see `MultiSampleForward`; with latents
+        at rest where `resting`."""
         latents = draw_latents(self.gan.generator, lr, random, self.settings.samples)
-        drawn: tuple[Tensor, Tensor] = self.multi_sample(lr, latents)
+        trunk = None
+        if self.settings.rrdb and self.settings.trunk_frozen:
+            half = self.settings.precision == "bfloat16"
+            with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+                trunk = self.gan.generator.trunk(lr)
+        drawn: tuple[Tensor, Tensor] = self.multi_sample(lr, at_rest(latents) if resting else latents, trunk)
         return drawn
+
+    def _fit_to_parent(self, lr: Tensor) -> None:
+        """Begin with a decoder that draws nearly what the parent draws; the same in all processes."""
+        assert self.parent
+        with torch.no_grad():
+            maps = self.gan.generator.trunk(torch.cat(self.processes.all_gather(lr)))
+        self.parent.fit(self.gan.generator, maps)
+        self.average.load_state_dict(self.gan.generator.state_dict())
 
     def _scores(
         self, samples: Tensor, phi_samples: list[Tensor], hr: Tensor, phi_hr: list[Tensor]
@@ -296,7 +351,10 @@ class StochasticTrainer:
         return self.gan.load_matching(weights)
 
     def weights(self) -> dict[str, Tensor]:
-        return self.gan.weights()
+        return {
+            name: compact(value) if name.startswith(TRUNK) else value
+            for name, value in self.gan.weights().items()
+        }
 
     def state_dict(self) -> dict[str, Any]:
         return self.gan.state_dict() | self.guard.state_dict()
@@ -306,6 +364,17 @@ class StochasticTrainer:
         self.guard.load_state_dict(state)
 
 
+def build_generator(scale: int, architecture: Architecture) -> StochasticGenerator | RrdbGenerator:
+    """The network that these sizes describe."""
+    return (RrdbGenerator if architecture.rrdb else StochasticGenerator)(scale, architecture)
+
+
+def compact(value: Tensor) -> Tensor:
+    """The tensor in 16 bits where that loses nothing, as of a frozen trunk that was published so."""
+    half = value.half()
+    return half if torch.equal(half.float(), value) else value
+
+
 MODEL = ModelSpec(
     name="stochastic",
     summary="dense-block trunk and modulated decoder with local latents, trained with energy scores",
@@ -313,6 +382,18 @@ MODEL = ModelSpec(
     settings=StochasticSettings,
     presets={
         "tiny": {"batch": 6, "patch": 96, "steps": 4800, "max_minutes": 120.0},
+        # from a decoder that draws well already: the package's (`start_from=package`), or `trunk`'s own
+        "pretrained": {
+            "batch": 4,
+            "patch": 96,
+            "steps": 4000,
+            "max_minutes": 120.0,
+            "learning_rate": 2e-4,
+            "adversarial": 2.0,
+            "warm_up": 0.0,
+            "adversarial_from": 0.03,
+            "discriminator_channels": 24,
+        },
         "small": {
             "channels": 64,
             "growth": 32,
@@ -344,6 +425,7 @@ MODEL = ModelSpec(
             "log_every": 100,
         },
     },
-    build=StochasticGenerator,
+    build=build_generator,
+    architecture=Architecture,
     trainer=StochasticTrainer,
 )

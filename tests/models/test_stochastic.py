@@ -16,15 +16,9 @@ from ntire_sr.models.discriminator import UNetDiscriminator
 from ntire_sr.models.features import FilterBank
 from ntire_sr.models.gradient_guard import EXPLODED, MOST_ROLLBACKS, RECENT, SKIPS_BEFORE_ROLLBACK
 from ntire_sr.models.losses import adversarial_loss
+from ntire_sr.models.modulation import FIRST_NOISE, MOST_SCALING, ModulatedBlock
 from ntire_sr.models.registry import MODELS
-from ntire_sr.models.stochastic import (
-    FIRST_NOISE,
-    MOST_SCALING,
-    Architecture,
-    StochasticGenerator,
-    _ModulatedBlock,
-    _Upsampling,
-)
+from ntire_sr.models.stochastic import Architecture, StochasticGenerator, _Upsampling
 from ntire_sr.models.stochastic_training import StochasticSettings, StochasticTrainer
 from ntire_sr.models.train_config import TrainConfig
 
@@ -109,7 +103,7 @@ def test_a_doubling_draws_no_stripes_or_checkerboard_of_its_own():
 
 
 def test_latents_scale_a_channel_within_bounds_however_large_they_are():
-    block = _ModulatedBlock(4, 2)
+    block = ModulatedBlock(4, 2)
     with torch.no_grad():
         block.first.bias.zero_()
         block.modulation.bias.zero_()

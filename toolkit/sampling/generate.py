@@ -3,7 +3,7 @@
 import platform
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -267,7 +267,7 @@ def _fresh_manifest(
         seed=request.seed,
         projection=request.projection,
         precision=precision,
-        hyper_parameters=asdict(loaded.settings) | (limits if request.projection else {}),
+        hyper_parameters=loaded.hyper_parameters | (limits if request.projection else {}),
     )
     tile = request.tile
     if tile is None:

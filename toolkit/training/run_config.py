@@ -1,5 +1,6 @@
 """What one training run is to do: checked settings, from presets, words and a run that goes on."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +11,8 @@ from ntire_sr.core.files import read_json
 from ntire_sr.core.layout import RunFolder
 from ntire_sr.core.settings import field_types, make
 from ntire_sr.models.interfaces import ModelSpec
-from ntire_sr.models.registry import model_spec
+from ntire_sr.models.registry import model_spec, read_weights
+from ntire_sr.models.shipped import shipped_weights
 from ntire_sr.models.train_config import TrainConfig
 
 # Fields that a resumed run may change. They leave what is computed alone, but for two: with other `steps`
@@ -31,7 +33,14 @@ CHANGEABLE_ON_RESUME = frozenset(
     }
 )
 
-PATHS = ("hr", "validation", "cache", "feature_weights", "start_from")  # settings that name files or folders
+PATHS = (
+    "hr",
+    "validation",
+    "cache",
+    "feature_weights",
+    "start_from",
+    "trunk",
+)  # settings that name files or folders
 
 
 @dataclass(frozen=True)
@@ -70,15 +79,34 @@ def make_run_config(values: Mapping[str, Any]) -> RunConfig:
     )
     merged = {**model.presets[preset], **values}
     for name in PATHS:  # whole, so that a run goes on from any folder
-        if merged.get(name) not in (None, "none", "", "auto"):
+        if merged.get(name) not in (None, "none", "", "auto", "package"):
             merged[name] = str(Path(str(merged[name])).resolve())
     run_names, model_names = field_types(TrainConfig), field_types(model.settings)
     for name in merged:
         known = (*run_names, *model_names)
         require(name in known, f"unknown setting {name!r}", suggestion(name, known))
     config = make(TrainConfig, {name: value for name, value in merged.items() if name in run_names})
+    sizes = field_types(model.architecture)
+    if config.start_from and not sizes.keys() <= merged.keys():
+        metadata, _ = read_weights(initial_weights(config.start_from, model.name, config.scale))
+        if metadata["model"] == model.name:
+            found = json.loads(metadata["settings"])
+            merged = {name: found[name] for name in sizes if name in found} | merged
     settings = make(model.settings, {name: value for name, value in merged.items() if name in model_names})
     return RunConfig(config, settings)
+
+
+def initial_weights(start_from: str, model: str, scale: int) -> Path:
+    """The file that the setting `start_from` names.
+
+    Raises:
+        WrongUse: there is none.
+    """
+    path = shipped_weights(model, scale) if start_from == "package" else Path(start_from)
+    if path is None:
+        raise WrongUse(f"start_from: no weights of {model} x{scale} come with the package", "start_from=FILE")
+    require(path.is_file(), f"start_from: there are no weights at {path}", "check the path")
+    return path
 
 
 def load_run_config(run: RunFolder) -> RunConfig:

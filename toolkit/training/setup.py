@@ -20,7 +20,7 @@ from ntire_sr.models.registry import read_weights
 from ntire_sr.models.train_config import TrainConfig
 from ntire_sr.training.checkpoints import load_checkpoint
 from ntire_sr.training.logger import RunLogger
-from ntire_sr.training.run_config import PATHS, RunConfig, flat
+from ntire_sr.training.run_config import PATHS, RunConfig, flat, initial_weights
 from ntire_sr.training.state import TrainState, restore
 from ntire_sr.training.status import saved_steps
 from ntire_sr.training.validation import IMAGES, Validator, open_validator
@@ -117,9 +117,7 @@ def _prepare_folder(run: RunFolder, resume: bool) -> None:
 
 def _initialise_from_weights(trainer: Trainer, config: TrainConfig, processes: ProcessGroup) -> dict[str, Any]:
     """Begin with the weights of another training; returns what the new weights say of it."""
-    path = Path(str(config.start_from))
-    if not path.is_file():
-        raise WrongUse(f"start_from: there are no weights at {path}", "check the path")
+    path = initial_weights(str(config.start_from), config.model, config.scale)
     digest = sha256_file(path)
     processes.assert_same(start_from=digest)
     metadata, tensors = read_weights(path)
