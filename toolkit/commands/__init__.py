@@ -1,1 +1,1 @@
-"""The `ntire-sr` command, a file per command or pair of commands."""
+"""The `ntire-sr` command: one file per command or pair of commands."""

@@ -1,8 +1,8 @@
-"""The `ntire-sr` command: options in, one call, results out.
+"""The `ntire-sr` command and its exit codes.
 
-Each command, in a file of this room, only reads its options, calls one module and prints. torch takes
+Each command, in a file of this package, only reads its options, calls one function and prints. torch takes
 seconds to import, so everything that needs it is imported inside the commands. Results go to standard
-output, progress and errors to standard error. Exit codes: 0 done, 1 it failed, 2 wrong use, 130 interrupted.
+output, progress and errors to standard error. Exit codes: 0 success, 1 failure, 2 wrong use, 130 interrupted.
 """
 
 import io
@@ -58,7 +58,7 @@ def main() -> None:
     except RuntimeError as error:
         from ntire_sr.core.device import is_out_of_memory
 
-        if not is_out_of_memory(error):  # anything else is a defect
+        if not is_out_of_memory(error):  # anything else is a bug
             raise
         code = _fail(str(Failure("out of memory", "a smaller batch, patch or network, smaller images, or more memory")), 1)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""`ntire-sr data check` and `ntire-sr downscale`: images before they are trained on."""
+"""`ntire-sr data check` and `ntire-sr downscale`: preparing images."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`ntire-sr demo` and `ntire-sr doctor`: does it work here?"""
+"""`ntire-sr demo` and `ntire-sr doctor`: trying out an installation."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`ntire-sr demo`: the four commands one after another on the embedded photographs."""
+"""`ntire-sr demo`: train, generate, score and package, on the embedded photographs."""
 
 import time
 from collections.abc import Callable
@@ -35,22 +35,26 @@ def demonstrate(
     say: Callable[[str], Any],
     console: Console,
 ) -> None:
-    """Train, generate, score and package in one run folder, going on where an earlier call stopped; and, to
-    compare, draw and score with the weights that come with the package.
+    """Train, generate, score and package in one run folder, resuming where an earlier call stopped. For
+    comparison, also draw and score with the weights that come with the package.
 
     Args:
         run: the run folder.
-        steps, max_minutes: of the training.
-        samples: per image.
+        steps: optimiser steps of the training.
+        max_minutes: time limit of the training in minutes.
+        samples: samples per image.
         device: auto, cpu or cuda.
         say: called with each line of the result.
-        console: for the tables.
+        console: console for the tables.
+
+    Raises:
+        Failure: a sample is under 45 dB.
     """
-    began = time.monotonic()
+    start = time.monotonic()
     folder, progress = RunFolder(run), TerminalProgress()
 
     missing = None
-    try:  # before minutes are spent
+    try:  # before minutes of training
         find(ALEXNET, progress=progress)
     except NotFound as error:
         missing = error
@@ -69,7 +73,7 @@ def demonstrate(
     chosen = choose_device(device)
     own = load_generator(folder.weights, None, chosen)
     shipped = load_generator(SHIPPED_MODEL, own.scale, chosen)
-    # both on the same photographs: neither has seen them
+    # both on the same photographs, which neither was trained on
     drawing = (
         ("the weights that were trained here", own, folder),
         ("the weights that come with the package", shipped, RunFolder(run / "shipped")),
@@ -94,7 +98,7 @@ def demonstrate(
     say("")
     for path, digest in packed.archives:
         say(f"archive: {path} ({packed.bytes / 1e6:.1f} MB, sha256 {digest})")
-    say(f"took {time.monotonic() - began:.0f} s")
+    say(f"took {time.monotonic() - start:.0f} s")
     if not all(found.score.passes for _, found in measured):
         raise Failure(
             "a sample of the demonstration is under 45 dB", "report this as a defect, with the manifest"
@@ -103,7 +107,7 @@ def demonstrate(
 
 def _draw(request: Request, loaded: LoadedModel, device: torch.device, progress: Progress) -> GenerateResult:
     earlier = load_manifest(request.out)
-    # samples of other weights, after a longer training or with a newer version, are of no use
+    # replace samples of other weights, as after a longer training or an update of the package
     stale = earlier is not None and earlier.settings.weights_sha256 != loaded.weights_sha256
     return generate(replace(request, overwrite=stale), loaded, device, progress)
 

@@ -1,4 +1,4 @@
-"""`ntire-sr doctor`: what this machine has."""
+"""`ntire-sr doctor`: versions, devices and pretrained files of this machine."""
 
 import importlib.metadata
 import os
@@ -14,7 +14,7 @@ PACKAGES = ("numpy", "opencv-python-headless", "scikit-image", "lpips", "pandas"
 
 
 def examine() -> dict[str, str]:
-    """Versions, devices, threads and where the pretrained files were found, as text by name."""
+    """Versions, devices, threads and paths of the pretrained files, as text by name."""
     facts = {
         "ntire-sr": __version__,
         "python": f"{platform.python_version()} on {platform.platform()}",

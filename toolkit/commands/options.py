@@ -1,4 +1,4 @@
-"""What several commands share: options, and standard output for tables."""
+"""Options that several commands share, and standard output for tables."""
 
 import sys
 from pathlib import Path
@@ -20,8 +20,8 @@ device_option = click.option("--device", type=DEVICE, default="auto", show_defau
 
 
 def stdout_console() -> "Console":
-    """Standard output for tables and paths."""
+    """A console on standard output for tables and paths."""
     from rich.console import Console
 
-    # a pipe has no width: tables and paths are not to be broken there
+    # a pipe has no width: there, wide tables and long paths must not be wrapped
     return Console() if sys.stdout.isatty() else Console(width=200)

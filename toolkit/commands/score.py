@@ -1,4 +1,4 @@
-"""`ntire-sr score`, and `ntire-sr fit-niqe`, which makes a model for it."""
+"""`ntire-sr score`, and `ntire-sr fit-niqe`, which fits a NIQE model for it."""
 
 import sys
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""What every room stands on: errors, settings, files, images, the downscale, processes."""
+"""The base that all other packages build on: errors, settings, files, images, the downscale, processes."""

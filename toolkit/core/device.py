@@ -1,4 +1,4 @@
-"""Where to compute, and how exactly."""
+"""The device to compute on, its precision and its memory."""
 
 import ctypes
 import os
@@ -12,10 +12,10 @@ from ntire_sr.core.errors import WrongUse
 
 
 def choose_device(name: str) -> torch.device:
-    """auto, cpu or cuda as a device; auto: the GPU where there is one.
+    """The torch device for the name `auto`, `cpu` or `cuda`; `auto` takes a GPU if there is one.
 
     Raises:
-        WrongUse: cuda was asked for and there is none.
+        WrongUse: the name is `cuda` and torch sees no GPU.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise WrongUse(
@@ -29,7 +29,8 @@ def choose_device(name: str) -> torch.device:
 
 @contextmanager
 def full_float32(device: torch.device) -> Iterator[None]:
-    """No autocast, and no TF32 or bfloat16 inside matrix products and convolutions, whatever the caller has set."""
+    """A context without autocast, and without TF32 or bfloat16 inside matrix products and convolutions,
+    whatever the caller has set."""
     precision, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
@@ -42,18 +43,18 @@ def full_float32(device: torch.device) -> Iterator[None]:
 
 
 def computes_bfloat16(device: torch.device) -> bool:
-    """Whether the device does so in hardware: GPUs from NVIDIA's Ampere on."""
+    """Whether the device computes bfloat16 in hardware, as NVIDIA's GPUs do from Ampere on."""
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def keep_freed_memory() -> bool:
-    """Have the C library keep large blocks that are freed for the next ones, for the rest of this process.
+    """Make the C library keep large freed blocks for later allocations, for the rest of this process.
 
-    glibc gives each block of 32 MB and more back to the system and fetches the next one anew, page by page:
-    for maps of full-size images that takes as long as half of the convolutions.
+    glibc returns each freed block of 32 MB and more to the system and fetches the next one anew, page by page:
+    for feature maps of full-size images that takes as long as half of the convolutions.
 
     Returns:
-        Whether there is such a library.
+        Whether the C library is glibc and took the setting.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -76,7 +77,7 @@ _OUT_OF_MEMORY = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this is how Python, torch or oneDNN say that memory ran out; a processor's is a RuntimeError."""
+    """Whether an error of Python, torch or oneDNN means that memory ran out; on a CPU it is a RuntimeError."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)

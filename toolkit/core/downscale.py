@@ -16,8 +16,8 @@ from ntire_sr.core.device import full_float32
 
 SCALES = (4, 8)
 CROP_MULTIPLE = 8  # the official script crops HR sides to multiples of this, in both tracks
-REQUIRED_DB = 45.0  # LR-PSNR that the challenge asks of every sample
-BLOCK = 8  # LR pixels that one matrix product of the 8-bit downscale makes
+REQUIRED_DB = 45.0  # LR-PSNR that the challenge requires of every sample
+BLOCK = 8  # LR pixels per matrix product of the 8-bit downscale, along an axis
 
 
 def lr_size(hr_px: int, scale: int) -> int:
@@ -55,7 +55,7 @@ def downscale_8bit(image: Tensor, scale: int) -> Tensor:
     """D exactly as the challenge computes it.
 
     At scales 4 and 8 all sums are exact in float32, in any order: the weights are multiples of 2^-12 and
-    2^-16, and 128 is taken off the pixels meanwhile, so that no partial sum has more than 24 bits.
+    2^-16, and 128 is subtracted from the pixels first, so that no partial sum has more than 24 bits.
 
     Args:
         image: (N, C, H, W), uint8.
@@ -72,7 +72,7 @@ def _downscale_8bit(image: Tensor, scale: int) -> Tensor:
     count, channels, *size = image.shape
     height, width = (lr_size(side, scale) for side in size)
     # Away from the border each LR pixel has the same weights, so a pass is one small matrix for BLOCK
-    # pixels that moves along the axis. Mirroring comes first; the last block may stand out.
+    # pixels that moves along the axis. Mirroring comes first; the last block may extend beyond the image.
     band = _band(scale).float().to(image.device)
     taps, step = band.shape[1], BLOCK * scale
     blocks = [-(-side // BLOCK) for side in (height, width)]
@@ -84,7 +84,7 @@ def _downscale_8bit(image: Tensor, scale: int) -> Tensor:
     pixels = image.permute(0, 2, 3, 1).contiguous().index_select(1, rows)
     across = torch.kron(band.T.contiguous(), torch.eye(channels).to(band))  # all channels of a pixel at once
     lr = image.new_empty(count, blocks[0], BLOCK, width, channels)
-    # on a processor block by block: what one needs stays in the cache
+    # on a CPU block by block, so that the data of one block stay in its cache
     at_once = 1 if image.device.type == "cpu" else blocks[0]
     for first in range(0, blocks[0], at_once):
         last = min(first + at_once, blocks[0])
@@ -99,7 +99,7 @@ def _downscale_8bit(image: Tensor, scale: int) -> Tensor:
 
 
 def psnr_db(mean_squared_error: float) -> float:
-    """Peak signal-to-noise ratio of 8-bit images in dB; `inf` where nothing differs.
+    """Peak signal-to-noise ratio of 8-bit images in dB; `inf` for an error of 0.
 
     >>> round(psnr_db(1.0), 2)
     48.13
@@ -120,7 +120,7 @@ def lr_squared_error(sr: Tensor, lr: Tensor, scale: int) -> float:
 def lr_psnr_db(sr: Tensor, lr: Tensor, scale: int) -> float:
     """LR-PSNR in dB of one 8-bit SR image against the LR image it must reduce to; higher is better.
 
-    The challenge asks for 45 dB or more. Shapes as in `lr_squared_error`.
+    The challenge requires 45 dB or more. Shapes as in `lr_squared_error`.
     """
     return psnr_db(lr_squared_error(sr, lr, scale))
 
@@ -134,7 +134,7 @@ def _cubic(x: Tensor) -> Tensor:
 
 
 def _first_tap(scale: int) -> int:
-    """Where the kernel of LR pixel 0 begins, in HR pixels; that of pixel k begins k * scale later."""
+    """First tap of LR pixel 0's kernel, in HR pixels; that of LR pixel k lies k * scale further on."""
     return math.floor((scale - 1) / 2 - 2 * scale)
 
 
@@ -149,7 +149,7 @@ def _weights(scale: int) -> Tensor:
 @lru_cache(maxsize=8)
 def reduction_matrix(size: int, scale: int) -> Tensor:
     """The matrix A of one linear pass of D: (ceil(size / scale), size), float64, rows summing to 1."""
-    with torch.inference_mode(False):  # what is kept must serve training too
+    with torch.inference_mode(False):  # the cached matrix must be usable in training, too
         rows = lr_size(size, scale)
         weights = _weights(scale)
         taps = _first_tap(scale) + scale * torch.arange(rows)[:, None] + torch.arange(len(weights))

@@ -1,4 +1,4 @@
-"""The errors a user can meet. Each says what was found, where, and what to do about it.
+"""The errors that a user can see. Each says what was found, where, and what to do about it.
 
 Anything else that escapes a command is a defect of this package and shows its traceback.
 """
@@ -27,13 +27,13 @@ class Failure(Exception):
 
 
 class WrongUse(Failure):
-    """The command was asked for something that cannot be: an unknown key, a folder without images."""
+    """A wrong option, setting or path, such as an unknown key or a folder without images."""
 
     exit_code = 2
 
 
 class Problems(Failure):
-    """Everything wrong with a folder, listed at once."""
+    """All problems of a folder in one error."""
 
     def __init__(self, what: str, problems: Sequence[str], remedy: str | None = None):
         self.problems = list(problems)
@@ -51,7 +51,7 @@ def plural(count: int, word: str) -> str:
 
 
 def printable(text: str) -> str:
-    """A text as a terminal may show it: what would steer it, or is no text at all, becomes an escape.
+    """A text that is safe to print on a terminal: control and other unprintable characters are escaped.
 
     >>> printable("a\\x1b[2Jb\\n")
     'a\\\\x1b[2Jb\\n'

@@ -1,4 +1,4 @@
-"""Files on disk: whole or absent, never half, and the digests that prove it."""
+"""Reading and writing files: atomic writes, temporary files of killed processes, JSON, SHA-256 digests."""
 
 import errno
 import hashlib
@@ -27,22 +27,26 @@ _REMEDIES = {
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
 
-FORGOTTEN_SECONDS = 24 * 3600  # after which a temporary file is nobody's any more
+FORGOTTEN_SECONDS = 24 * 3600  # age from which a temporary file belongs to no running process
 _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
-# the path itself is the mistake, whatever the state of the disk
+# errors of the path itself, whatever the state of the disk
 _WRONG_PATH = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 
 
 def failure_from_os_error(error: OSError, doing: str) -> Failure:
-    """The user's words for an operating-system error, with a remedy."""
+    """A `Failure` with a remedy for an operating-system error; a `WrongUse` where the path is the mistake."""
     remedy = _REMEDIES.get(error.errno or 0, "check the disk and the path, then run the same command again")
     kind = WrongUse if error.errno in _WRONG_PATH else Failure
     return kind(f"{doing}: {error.strerror or error}", remedy)
 
 
 def make_folder(folder: Path) -> Path:
-    """Create the folder and its parents; a clear error where that is not allowed."""
+    """Create the folder and its parents.
+
+    Raises:
+        Failure: it cannot be created, for example because of missing permissions.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -59,8 +63,8 @@ def atomic_file(path: Path, put: Callable[[Path, Path], None] = _rename) -> Iter
     """A temporary path beside `path` to write to, renamed to `path` only when everything worked.
 
     The data is flushed to the disk before the rename, so that after a power cut the file is either
-    the old one, the new one, or absent. Errors of the body pass through as they are. `put` may do
-    something else with (the written file, `path`) than to rename it.
+    the old one, the new one, or absent. Errors of the body pass through unchanged. `put` replaces the
+    rename: it is called with (the written file, `path`).
     """
     make_folder(path.parent)
     part = path.with_name(f".{path.name}.{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.part")
@@ -78,9 +82,9 @@ def atomic_file(path: Path, put: Callable[[Path, Path], None] = _rename) -> Iter
 
 
 def remove_stale_temp_files(folder: Path, name: str = "*") -> None:
-    """Remove the temporary files that killed processes left beside files of this name (a pattern).
+    """Remove the temporary files that killed processes left of files whose name matches the pattern `name`.
 
-    Those of processes that are alive on this machine stay, and so do young ones of other machines."""
+    Those of processes that are alive on this machine stay, and so do recent ones of other machines."""
     for part in folder.glob(f".{name}.*.part"):
         host, _, rest = part.name.split(".")[-2].partition("-")
         pid = rest.partition("-")[0]
@@ -91,20 +95,20 @@ def remove_stale_temp_files(folder: Path, name: str = "*") -> None:
 
 
 def _is_alive(pid: int) -> bool:
-    if os.name == "nt":  # there is no harmless signal
+    if os.name == "nt":  # Windows has no signal that only tests for a process
         return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # another user's process
         return True
     return True
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
-    """Write a small file atomically. Text is stored as UTF-8 with Unix line ends; what UTF-8 cannot hold
-    (half characters in file names) is written as an escape."""
+    """Write a small file atomically. Text is stored as UTF-8 with Unix line ends; lone surrogates, which
+    undecodable file names hold and UTF-8 cannot, are escaped."""
     with atomic_file(path) as part:
         try:
             part.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
@@ -113,7 +117,11 @@ def atomic_write(path: Path, content: bytes | str) -> None:
 
 
 def create_json(path: Path, value: Any) -> bool:
-    """`write_json`, unless there is such a file: of several processes one writes. Whether it was this one."""
+    """`write_json`, unless the file exists, so that only one of several processes writes it.
+
+    Returns:
+        Whether this process did.
+    """
     created = True
 
     def put(part: Path, path: Path) -> None:
@@ -122,7 +130,7 @@ def create_json(path: Path, value: Any) -> bool:
             os.link(part, path)
         except FileExistsError:
             created = False
-        except OSError:  # a disk without links
+        except OSError:  # a file system without hard links
             part.replace(path)
 
     with atomic_file(path, put) as part:
@@ -155,7 +163,11 @@ def json_safe(value: Any) -> Any:
 
 
 def read_json(path: Path, what: str) -> Any:
-    """Read a JSON file that this package wrote; a damaged one is named."""
+    """Read a JSON file that this package wrote; `what` it is stands in the error.
+
+    Raises:
+        Failure: it cannot be read or is not valid JSON.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -167,12 +179,12 @@ def read_json(path: Path, what: str) -> Any:
 
 
 def sha256_bytes(content: bytes) -> str:
-    """SHA-256 of some bytes, in hexadecimal."""
+    """SHA-256 of `content`, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
 def sha256_of_digests(digests: Mapping[str, str]) -> str:
-    """One SHA-256 of several files, by their names and their own."""
+    """One SHA-256 over the names and SHA-256 digests of several files."""
     return sha256_bytes("".join(f"{name} {digests[name]}\n" for name in sorted(digests)).encode())
 
 

@@ -20,13 +20,13 @@ from ntire_sr.core.files import atomic_write, failure_from_os_error, sha256_byte
 # usual 6 and the files are a few per cent larger.
 PNG_COMPRESSION = 1
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-MOST_PIXELS = Image.MAX_IMAGE_PIXELS or 1 << 27  # more are taken for an attack on the memory
+MOST_PIXELS = Image.MAX_IMAGE_PIXELS or 1 << 27  # larger images are refused as decompression bombs
 _COLOUR_TYPES = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
 
 
 @dataclass(frozen=True)
 class PngHeader:
-    """What the first 26 bytes of a PNG say."""
+    """Size and mode of a PNG, from its first 26 bytes."""
 
     width: int
     height: int
@@ -63,11 +63,11 @@ def _header(path: Path | str, content: bytes) -> PngHeader:
 
 
 def check_png(path: Path | str, content: bytes) -> PngHeader:
-    """Whether a PNG is whole, without decompressing it: all chunks are there and have their checksums.
+    """Check without decompressing it that a PNG is complete: all chunks are there and match their checksums.
 
     Args:
-        path: where it comes from, for the error.
-        content: of the file.
+        path: path of the file, for the error.
+        content: bytes of the file.
 
     Raises:
         Failure: it is no PNG, or truncated or damaged.
@@ -92,7 +92,7 @@ def read_png(path: Path) -> np.ndarray:
     """Read an 8-bit RGB PNG as (H, W, 3) uint8, about twice as fast as `read_image`.
 
     Raises:
-        Failure: it is missing, truncated, damaged or of another kind; the message names it.
+        Failure: it is missing, truncated, damaged or not 8-bit RGB; the message names it.
     """
     try:
         content = path.read_bytes()
@@ -102,7 +102,7 @@ def read_png(path: Path) -> np.ndarray:
 
 
 def decode_png(path: Path | str, content: bytes) -> np.ndarray:
-    """The content of an 8-bit RGB PNG as (H, W, 3) uint8; see `check_png` and `read_png`."""
+    """Decode the bytes of an 8-bit RGB PNG to (H, W, 3) uint8; see `check_png` and `read_png`."""
     header = check_png(path, content)
     if not header.is_8bit_rgb:
         raise Failure(f"{path} is {header.mode}, not 8-bit RGB", "make it again")
@@ -162,13 +162,13 @@ def decode_image(path: Path | str, content: bytes) -> np.ndarray:
     except MemoryError as error:
         raise Failure(f"{path} does not fit into memory", "cut it into parts") from error
     except Exception as error:
-        # on damaged files Pillow raises whatever its parsers stumble over: OSError, SyntaxError, TypeError ...
+        # on damaged files Pillow's parsers raise errors of many types: OSError, SyntaxError, TypeError ...
         raise Failure(f"{path} is truncated or damaged ({error})", "replace the file") from error
 
 
 def _to_rgb(path: Path | str, content: bytes, image: Image.Image) -> np.ndarray:
     refusal = None
-    # telephones put depth and gain maps behind the photograph: MPO, of which the first picture is meant
+    # phones store depth and gain maps behind the photograph, as MPO: its first frame is the photograph
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         refusal = "is animated", "save the frame you mean"
     elif image.format == "PNG" and _header(path, content).bit_depth == 16:
@@ -209,10 +209,10 @@ def to_8bit(image: Tensor) -> Tensor:
 
 def encode_png(image: np.ndarray) -> bytes:
     """(H, W, 3) uint8 RGB as the bytes of an 8-bit RGB PNG."""
-    done, encoded = cv2.imencode(
+    succeeded, encoded = cv2.imencode(
         ".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION]
     )
-    if not done:
+    if not succeeded:
         raise RuntimeError(f"OpenCV could not encode an image of shape {image.shape}")
     return encoded.tobytes()
 

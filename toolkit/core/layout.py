@@ -1,4 +1,4 @@
-"""Names on disk: the run folder, the challenge's file names, and which image belongs to which."""
+"""Paths and file names: the run folder, the challenge's file names, and pairs of HR and LR images."""
 
 import os
 import re
@@ -23,7 +23,7 @@ _SCALE_SUFFIX = re.compile(r"(?<=\d)x[2348]$")
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where each result of one run lies."""
+    """Paths of the results of one run."""
 
     path: Path
 
@@ -56,7 +56,7 @@ class RunFolder:
         return self.path / "validation" / "HR"
 
     def validation_lr(self, scale: int) -> Path:
-        """LR images of one scale; samples of another scale keep theirs."""
+        """Folder of the LR images of one scale; each scale has its own."""
         return self.path / "validation" / f"LRx{scale}"
 
     @property
@@ -74,7 +74,7 @@ class RunFolder:
 
 @dataclass(frozen=True, order=True)
 class SampleName:
-    """What `{index:06d}_sample{k:05d}.png` says: the image's index and the number of the sample."""
+    """The image index and sample number in a file name `{index:06d}_sample{k:05d}.png`."""
 
     index: int
     sample: int
@@ -84,7 +84,7 @@ class SampleName:
 
 
 def parse_sample_name(name: str) -> SampleName | None:
-    """The image and sample a file name stands for, or None where it is no sample's name.
+    """The image index and sample number in a file name; None if it is not the name of a sample.
 
     >>> parse_sample_name("000003_sample00007.png")
     SampleName(index=3, sample=7)
@@ -107,7 +107,7 @@ def image_key(path: Path) -> str:
 
 
 def same_image(one: Path, other: Path) -> bool:
-    """Whether two names stand for one image, an `x4` at the end of either aside.
+    """Whether two names stand for the same image; an `x4` at the end of either is ignored.
 
     >>> same_image(Path("HR/baboon.png"), Path("LR/baboonx4.png"))
     True
@@ -122,17 +122,17 @@ def list_images(folder: Path, what: str, recursive: bool = False) -> list[Path]:
     """The image files of a folder, ordered by their key, so that HR and LR folders agree.
 
     Args:
-        folder: where to look.
+        folder: folder to search.
         what: what the folder should hold, for the error ("LR", "HR", ...).
-        recursive: whether subfolders count.
+        recursive: whether to search subfolders, too.
 
     Raises:
         WrongUse: the folder is missing or holds no image.
         Problems: two files would be the same image (`0801.png` and `0801.jpg`).
     """
     if not folder.is_dir():
-        said = "is no folder" if folder.exists() else "does not exist"
-        raise WrongUse(f"the {what} folder {folder} {said}", "check the path")
+        problem = "is no folder" if folder.exists() else "does not exist"
+        raise WrongUse(f"the {what} folder {folder} {problem}", "check the path")
     found = [
         path
         for path in (folder.rglob("*") if recursive else folder.iterdir())
@@ -145,16 +145,16 @@ def list_images(folder: Path, what: str, recursive: bool = False) -> list[Path]:
         )
     found.sort(key=lambda path: (path.parent, image_key(path), path.name))
     if not recursive:
-        twins = [f"{a.name} and {b.name}" for a, b in pairwise(found) if image_key(a) == image_key(b)]
-        if twins:
-            raise Problems(f"{folder}: the same image twice", twins, "keep one file per image")
+        duplicates = [f"{a.name} and {b.name}" for a, b in pairwise(found) if image_key(a) == image_key(b)]
+        if duplicates:
+            raise Problems(f"{folder}: the same image twice", duplicates, "keep one file per image")
     return found
 
 
 def list_samples(folder: Path) -> tuple[dict[SampleName, Path], list[str]]:
-    """The samples of a folder by image and number, counted from 0, and the names that are none.
+    """The samples of a folder by image index and sample number, and the names of all other files.
 
-    Numbering from 801 or 901 on (the HR images' own numbers) is moved to 0.
+    Image indices count from 0: those that begin at 801 or 901, as DIV2K's numbers do, are shifted.
     """
     if folder.is_file():
         raise WrongUse(f"--sr {folder} is a file, not a folder of samples", "give the folder")
@@ -165,34 +165,34 @@ def list_samples(folder: Path) -> tuple[dict[SampleName, Path], list[str]]:
         for path in sorted(folder.iterdir())
         if path.name != MANIFEST and not (path.name.startswith(".") and parse_sample_name(path.name) is None)
     ]
-    named, strangers = number_samples([path.name for path in paths if path.is_file()])
-    strangers += [path.name for path in paths if not path.is_file()]
-    return {name: folder / file for name, file in named.items()}, strangers
+    named, unexpected = number_samples([path.name for path in paths if path.is_file()])
+    unexpected += [path.name for path in paths if not path.is_file()]
+    return {name: folder / file for name, file in named.items()}, unexpected
 
 
 def number_samples(names: Collection[str]) -> tuple[dict[SampleName, str], list[str]]:
-    """File names by the image and number they stand for, images counted from 0, and those that are none.
+    """File names by image index, shifted to count from 0, and sample number; and the names of other files.
 
     >>> number_samples(["000801_sample00000.png", "readme.txt"])
     ({SampleName(index=0, sample=0): '000801_sample00000.png'}, ['readme.txt'])
     """
     named: dict[SampleName, str] = {}
-    strangers: list[str] = []
+    unexpected: list[str] = []
     for file in names:
         name = parse_sample_name(file)
         if name is None:
-            strangers.append(file)
+            unexpected.append(file)
         elif name in named:
-            strangers.append(f"{file} (the same sample as {named[name]})")
+            unexpected.append(f"{file} (the same sample as {named[name]})")
         else:
             named[name] = file
     lowest = min((name.index for name in named), default=0)
     first = max(start for start in FIRST_INDICES if start <= lowest)
-    return {SampleName(name.index - first, name.sample): file for name, file in named.items()}, strangers
+    return {SampleName(name.index - first, name.sample): file for name, file in named.items()}, unexpected
 
 
 def relative_to(path: Path, folder: Path) -> str:
-    """`path` as seen from `folder`, with forward slashes; absolute where there is no way (Windows drives)."""
+    """`path` relative to `folder`, with forward slashes; absolute if they lie on different Windows drives."""
     try:
         return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
     except ValueError:

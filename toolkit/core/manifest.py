@@ -1,8 +1,8 @@
-"""The manifest of a folder of samples: what drew them, from what, and the digest of each file.
+"""The manifest of a folder of samples: model, settings, LR images, and the digest of each file.
 
-While samples are being drawn, `manifest.json` says what the folder is for, and a record per image in `.records`
-what has been drawn of it: several processes can write, each its own images, and a kill costs one sample at
-most. When all is there the records are folded into `manifest.json`.
+While samples are being drawn, `manifest.json` holds the settings and the list of LR images, and one record per
+image in `.records` holds its samples: several processes can write, each for its own images, and a kill loses
+one sample at most. Once all samples are there the records are merged into `manifest.json`.
 """
 
 import json
@@ -22,28 +22,28 @@ from ntire_sr.core.settings import field_types
 
 FORMAT = "ntire-sr manifest"
 VERSION = 3
-RECORDS = ".records"  # folder beside the samples; names with a dot are no samples
+RECORDS = ".records"  # folder beside the samples; names that begin with a dot are no samples
 MOST_TILE_PX = 10**6
 Record = TypeVar("Record")
 
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """What the pixels of a sample depend on, beside its LR image and its number. One set per folder."""
+    """All that a sample's pixels depend on besides its LR image and number; the same for a whole folder."""
 
     model: str
     deterministic: bool  # True: all samples of an image are equal
-    weights_sha256: str | None  # of the weights file; None: the model has no weights
+    weights_sha256: str | None  # digest of the weights file; None if the model has no weights
     scale: int
     seed: int
-    projection: bool  # False: samples were written as the network drew them
-    precision: str  # of the network: float32 or bfloat16; the projection is always float32
+    projection: bool  # False: samples are the network's output, only rounded to 8 bits
+    precision: str  # precision of the network, float32 or bfloat16; the projection is always float32
     hyper_parameters: dict[str, Any]  # the model's settings and the projection's limits
-    test_time_augmentation: bool = False  # flips or rotations averaged: never, as the challenge asks
+    test_time_augmentation: bool = False  # averaging over flips or rotations: never, as the challenge requires
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all of them; stands beside every sample, so that none of other settings gets among them."""
+        """SHA-256 of all settings. Every sample's record holds it, so that other settings are noticed."""
         return sha256_bytes(json.dumps(asdict(self), sort_keys=True).encode())
 
     def differences(self, other: "SamplingSettings") -> list[str]:
@@ -61,41 +61,41 @@ class SamplingSettings:
 class ImageRecord:
     """One LR image of the run."""
 
-    name: str  # of the LR file
-    lr_sha256: str  # of its decoded pixels
-    height: int  # of the LR image, in pixels
-    width: int
-    unreachable: bool = False  # True: no 8-bit image was found that reduces to it to 45 dB
+    name: str  # name of the LR file
+    lr_sha256: str  # digest of its decoded pixels
+    height: int  # height of the LR image in pixels
+    width: int  # width of the LR image in pixels
+    unreachable: bool = False  # True: no 8-bit HR image was found whose LR-PSNR reaches 45 dB
     reachable_db: float | None = None  # best LR-PSNR reached for an unreachable LR image
 
 
 @dataclass(frozen=True)
 class SampleRecord:
-    """One file of samples."""
+    """One sample, in one file."""
 
-    seed: int  # of this sample alone
-    settings_sha256: str  # of the settings that it was drawn with
-    sha256: str  # of the PNG file
-    lr_psnr_db: float  # of the 8-bit image against the LR file
-    rounds: int  # of the projection
-    tile: int  # LR pixels along the side of the tiles at most; 0: drawn at once
-    seconds: float  # to draw and project it; the trunk's time is shared out
+    seed: int  # the sample's own seed
+    settings_sha256: str  # digest of the settings that it was drawn with
+    sha256: str  # digest of the PNG file
+    lr_psnr_db: float  # LR-PSNR of the 8-bit image against the LR file, in dB
+    rounds: int  # number of rounds of the projection
+    tile: int  # largest side of the tiles in LR pixels; 0: the whole image at once
+    seconds: float  # time to draw and project it; the trunk's time is divided among the image's samples
 
 
 @dataclass
 class Manifest:
-    """The whole record; `images[i]` belongs to the files with index i."""
+    """The record of a whole folder; `images[i]` belongs to the files with index i."""
 
     settings: SamplingSettings
-    samples: int
+    samples: int  # samples per image
     lr: str  # folder of the LR images, relative to the manifest's where possible
-    weights: str | None = None  # the weights file, relative to the manifest's folder where possible
-    features: str | None = None  # what the weights' feature losses were computed on
-    trained_steps: int | None = None
-    tile: int = 0  # for the samples that are still to be drawn
-    tile_asked: int = 0  # what `tile` was before memory ran out
+    weights: str | None = None  # path of the weights file, relative to the manifest's folder where possible
+    features: str | None = None  # feature network of the losses that the weights were trained with
+    trained_steps: int | None = None  # training steps of the weights
+    tile: int = 0  # tile side for the samples that are still to be drawn, in LR pixels
+    tile_asked: int = 0  # the tile side before memory ran out
     device: str = "cpu"
-    threads: int = 1  # of torch; another number may change the last bits of a float
+    threads: int = 1  # number of torch's threads; another number may change the last bits of a float
     versions: dict[str, str] = field(default_factory=dict)
     images: list[ImageRecord] = field(default_factory=list)
     files: dict[str, SampleRecord] = field(default_factory=dict)
@@ -105,7 +105,7 @@ class Manifest:
         write_json(folder / MANIFEST, self._as_json())
 
     def create(self, folder: Path) -> bool:
-        """`save`, unless another process was first; whether it was this one."""
+        """`save`, unless another process was first. Returns whether this process wrote it."""
         return create_json(folder / MANIFEST, self._as_json())
 
     def _as_json(self) -> dict[str, Any]:
@@ -113,25 +113,25 @@ class Manifest:
         return content | {"files": {name: asdict(self.files[name]) for name in sorted(self.files)}}
 
     def save_record(self, folder: Path, index: int) -> None:
-        """Write what is known of one image into the folder's records, atomically."""
-        files = {n: asdict(r) for n, r in sorted(self.files.items()) if _image_of(n) == index}
+        """Write the record of one image and its samples into the folder `.records`, atomically."""
+        files = {n: asdict(r) for n, r in sorted(self.files.items()) if _image_index(n) == index}
         record = {"image": asdict(self.images[index]), "files": files}
         write_json(folder / RECORDS / f"{index:06d}.json", record)
 
     def take_records(self, folder: Path) -> list[Path]:
-        """Add what the folder's records say, and return their files; damaged ones are passed over, since
-        what they say can be drawn again."""
+        """Merge the records in the folder `.records` into this manifest, and return their files. Damaged
+        records are skipped, since their samples can be drawn again."""
         taken, digest = [], self.settings.digest
         for path in sorted((folder / RECORDS).glob("*.json")):
             try:
                 content = read_json(path, "record")
-                image = _typed(ImageRecord, content["image"])
-                files = {name: _sample(record) for name, record in content["files"].items()}
+                image = _checked_record(ImageRecord, content["image"])
+                files = {name: _sample_record(record) for name, record in content["files"].items()}
                 index = int(path.stem)
                 same = replace(image, unreachable=False, reachable_db=None)
                 if replace(self.images[index], unreachable=False, reachable_db=None) != same:
                     raise ValueError("it belongs to another image")
-                if any(_image_of(name) != index for name in files):
+                if any(_image_index(name) != index for name in files):
                     raise ValueError("it names another image's samples")
                 if any(record.settings_sha256 != digest for record in files.values()):
                     raise ValueError("it is of another run")
@@ -143,7 +143,7 @@ class Manifest:
         return taken
 
 
-def _image_of(name: str) -> int:
+def _image_index(name: str) -> int:
     parsed = parse_sample_name(name)
     if parsed is None:
         raise ValueError(f"{name} is no sample's name")
@@ -151,7 +151,7 @@ def _image_of(name: str) -> int:
 
 
 def load_manifest(folder: Path) -> Manifest | None:
-    """The manifest of a folder with its records, or None where it has none.
+    """The manifest of a folder, its records included; None if the folder has none.
 
     Raises:
         Failure: there is one, but it is damaged or of another version.
@@ -171,12 +171,12 @@ def load_manifest(folder: Path) -> Manifest | None:
         )
     try:
         kept = {f.name: content[f.name] for f in fields(Manifest)}
-        kept["settings"] = _typed(SamplingSettings, kept["settings"])
+        kept["settings"] = _checked_record(SamplingSettings, kept["settings"])
         if not isinstance(kept["images"], list):
             raise TypeError("images is no list")
-        kept["images"] = [_typed(ImageRecord, record) for record in kept["images"]]
-        kept["files"] = {name: _sample(record) for name, record in kept["files"].items()}
-        manifest = _typed(Manifest, kept)
+        kept["images"] = [_checked_record(ImageRecord, record) for record in kept["images"]]
+        kept["files"] = {name: _sample_record(record) for name, record in kept["files"].items()}
+        manifest = _checked_record(Manifest, kept)
         _check_ranges(manifest)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise Failure(f"{path} is damaged ({type(error).__name__}: {error})", remedy) from error
@@ -184,8 +184,8 @@ def load_manifest(folder: Path) -> Manifest | None:
     return manifest
 
 
-def _sample(values: dict[str, Any]) -> SampleRecord:
-    record = _typed(SampleRecord, {**values, "lr_psnr_db": float(values["lr_psnr_db"])})
+def _sample_record(values: dict[str, Any]) -> SampleRecord:
+    record = _checked_record(SampleRecord, {**values, "lr_psnr_db": float(values["lr_psnr_db"])})
     if math.isnan(record.lr_psnr_db):
         raise ValueError("lr_psnr_db is no number")
     if not 0 <= record.seconds < math.inf:
@@ -194,8 +194,8 @@ def _sample(values: dict[str, Any]) -> SampleRecord:
     return record
 
 
-def _typed(record: type[Record], values: dict[str, Any]) -> Record:
-    """A record from JSON values, each of the type that the record declares."""
+def _checked_record(record: type[Record], values: dict[str, Any]) -> Record:
+    """A record from JSON values; values of other types than the record declares raise an error."""
     kinds = field_types(record)
     checked = {}
     for name, value in values.items():
@@ -204,8 +204,8 @@ def _typed(record: type[Record], values: dict[str, Any]) -> Record:
         allowed = tuple(typing.get_origin(option) or option for option in options)
         if isinstance(value, int) and not isinstance(value, bool) and float in allowed and int not in allowed:
             value = float(value)
-        truth = isinstance(value, bool) and bool not in allowed  # which Python takes for a number
-        if truth or not isinstance(value, allowed):
+        is_bool = isinstance(value, bool) and bool not in allowed  # to Python a bool is an int
+        if is_bool or not isinstance(value, allowed):
             raise TypeError(f"{name} is {value!r}")
         if isinstance(value, str) and ("\0" in value or not _is_text(value)):
             raise ValueError(f"{name} is no text")
@@ -214,7 +214,7 @@ def _typed(record: type[Record], values: dict[str, Any]) -> Record:
 
 
 def _is_text(value: str) -> bool:
-    """Whether UTF-8 can hold it, half characters of file names aside (os.fsencode's)."""
+    """Whether UTF-8 can encode it; the lone surrogates of undecodable file names (os.fsdecode) are allowed."""
     try:
         value.encode(errors="surrogateescape")
     except UnicodeEncodeError:
@@ -235,7 +235,7 @@ def _check_ranges(manifest: Manifest) -> None:
         if not math.isfinite(image.reachable_db or 0):
             raise ValueError(f"reachable_db of {image.name} is {image.reachable_db}")
     for name in manifest.files:
-        if _image_of(name) >= len(manifest.images):
+        if _image_index(name) >= len(manifest.images):
             raise ValueError(f"{name} belongs to none of {len(manifest.images)} images")
 
 

@@ -1,10 +1,9 @@
-"""Pretrained feature networks: where their files are found, how they are fetched, and the proof that
-they are the right ones.
+"""Pretrained feature networks: finding, downloading and verifying their files.
 
-A file is looked for, in this order, at the path given as an option, at the path in an environment
+A file is searched for, in this order, at the path given as an option, at the path in an environment
 variable, in the user's cache folder, in torch's hub cache, and last on torchvision's download site.
-It is accepted where the start of its SHA-256 is the one in torchvision's file name, or where the
-tensors that are used have the known digest. Nothing is ever unpickled beyond plain tensors.
+It is accepted if its SHA-256 begins as in torchvision's file name, or if the tensors that are used have
+the known digest. Nothing but plain tensors is ever unpickled.
 """
 
 import hashlib
@@ -33,13 +32,13 @@ from ntire_sr.core.progress import SILENT, Progress
 
 DOWNLOAD_SITE = "https://download.pytorch.org/models"
 MIRROR_VARIABLE = "NTIRE_SR_MIRROR"  # an address to use in place of DOWNLOAD_SITE
-OFFLINE_VARIABLE = "NTIRE_SR_OFFLINE"  # set to anything but 0: never download
+OFFLINE_VARIABLE = "NTIRE_SR_OFFLINE"  # if set to anything but 0, nothing is downloaded
 TIMEOUT_SECONDS = 15
 LARGEST_DOWNLOAD = 1 << 30  # bytes; the largest file here has 0.55 GB
 
 
 class NotFound(Failure):
-    """A pretrained file is nowhere and could not be fetched."""
+    """A pretrained file is not on this machine and could not be downloaded."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +46,11 @@ class Pretrained:
     """A network whose weights torchvision publishes."""
 
     name: str
-    file_name: str  # torchvision's, with the start of the SHA-256 in it
+    file_name: str  # torchvision's name, which holds the start of the SHA-256
     purpose: str
-    variable: str  # environment variable with a path
-    option: str  # command-line option or setting with a path
-    tensors_sha256: str | None  # `tensors_digest` of all `features.*` tensors; None: not known to us
+    variable: str  # environment variable that gives a path
+    option: str  # command-line option or setting that gives a path
+    tensors_sha256: str | None  # `tensors_digest` of all `features.*` tensors; None if unknown
 
     @property
     def hash_prefix(self) -> str:
@@ -91,12 +90,12 @@ VGG19 = Pretrained(
 
 
 def cache_folder() -> Path:
-    """The user's cache folder of this program."""
+    """This program's folder in the user's cache folder."""
     return platformdirs.user_cache_path("ntire-sr")
 
 
 def places(network: Pretrained, given: str | Path | None = None) -> list[tuple[str, Path]]:
-    """Where the file of a network may lie, in the order of looking: (what the place is, path)."""
+    """Paths that are searched for the file of a network, in order: (kind of place, path)."""
     found = [(network.option, Path(given))] if given else []
     if os.environ.get(network.variable):
         found.append((network.variable, Path(os.environ[network.variable])))
@@ -108,11 +107,11 @@ def places(network: Pretrained, given: str | Path | None = None) -> list[tuple[s
 
 
 def locate(network: Pretrained, given: str | Path | None = None) -> tuple[str, Path] | None:
-    """The first place that holds the file, or None. Never downloads.
+    """The first of `places` that holds the file, or None. Never downloads.
 
     Raises:
-        Failure: a path that was given as option or variable does not exist; falling through to
-            another place would silently use other weights than the user asked for.
+        Failure: the path given by the option or variable is not a file; going on with another place
+            would silently use other weights than the user asked for.
     """
     for kind, path in places(network, given):
         if path.is_file():
@@ -123,18 +122,17 @@ def locate(network: Pretrained, given: str | Path | None = None) -> tuple[str, P
 
 
 def find(network: Pretrained, given: str | Path | None = None, progress: Progress = SILENT) -> Path:
-    """The file of a network, fetched into the cache folder where it is nowhere.
+    """The file of a network, downloaded into the cache folder if it is not on this machine.
 
     Raises:
-        NotFound: it is nowhere and cannot be fetched; the message says which file, where from and
-            where to put it.
+        NotFound: it cannot be downloaded; the message gives the file, its address and where to put it.
     """
     located = locate(network, given)
     return located[1] if located else download(network, progress)
 
 
 def download(network: Pretrained, progress: Progress = SILENT) -> Path:
-    """Fetch the file into the cache folder and check its SHA-256 prefix."""
+    """Download the file into the cache folder and check the start of its SHA-256."""
     target = cache_folder() / network.file_name
     remedy = f"fetch {network.address} elsewhere and put it at {target}, or name it with {network.variable}"
     what = f"the pretrained {network.name} ({network.purpose}) is not on this machine"
@@ -158,13 +156,13 @@ def download(network: Pretrained, progress: Progress = SILENT) -> Path:
                 )
     except NotFound:
         raise
-    except (OSError, Failure) as error:  # of the disk; those of the network are NotFound already
+    except (OSError, Failure) as error:  # errors of the disk; those of the network are NotFound already
         raise NotFound(f"{what} and cannot be kept: {error}", remedy) from error
     return target
 
 
 def _blocks(network: Pretrained, what: str, remedy: str) -> Iterator[tuple[int, bytes]]:
-    """(announced size or 0, block) of a download; everything that can go wrong with it is NotFound."""
+    """(announced size or 0, block) of a download; all its errors are raised as NotFound."""
     received = 0
     try:
         with urllib.request.urlopen(network.address, timeout=TIMEOUT_SECONDS) as response:
@@ -187,7 +185,7 @@ def load(network: Pretrained, path: Path) -> dict[str, Tensor]:
     """The verified `features.*` tensors of a network, float32, from a .safetensors or .pth file.
 
     Raises:
-        Failure: the file is unreadable, or is not this network's.
+        Failure: the file is unreadable, or holds another network.
     """
     tensors = {key: value.float() for key, value in read_tensors(path).items() if key.startswith("features.")}
     digest_fits = network.tensors_sha256 is not None and tensors_digest(tensors) == network.tensors_sha256
@@ -214,7 +212,8 @@ def read_tensors(path: Path, inside: Sequence[str] = ()) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about how a file was written; what matters is checked below
+            # warnings about how the file was written; its content is checked below
+            warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise failure_from_os_error(error, f"cannot read {path}") from error

@@ -1,6 +1,6 @@
-"""How far work has come: bars and messages on standard error, silent unless a command asks for them.
+"""Progress bars and messages on standard error, silent unless a command asks for them.
 
-Every function that works for long takes a `progress` and opens a task on it:
+Every long-running function takes a `progress` and opens a task on it:
 
     with progress.task("decode", total=len(paths)) as advance:
         for path in paths:
@@ -17,31 +17,32 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-SECONDS_BETWEEN_LINES = 30  # where standard error is no terminal
+SECONDS_BETWEEN_LINES = 30  # if standard error is no terminal
 
 
 class Advance(Protocol):
-    """Called when items are done."""
+    """A function to call when items are done."""
 
     def __call__(self, items: int = 1, note: str = "") -> None:
-        """`items` more are done; `note`, such as a speed, stands behind the bar."""
+        """Report that `items` more are done; `note`, such as a speed, is shown behind the bar."""
         ...
 
 
 class Progress(Protocol):
-    """Where a function says how far it is and what the user should know meanwhile."""
+    """Receives the progress and the messages of a function."""
 
     def task(self, name: str, total: int, done: int = 0) -> AbstractContextManager[Advance]:
-        """Work on `total` items, of which `done` are done already; gives a function to call after each."""
+        """A context for a task of `total` items, of which `done` are done already; gives a function to call
+        after each item."""
         ...
 
     def message(self, text: str) -> None:
-        """One line, said at once."""
+        """Print one line at once."""
         ...
 
 
 class Silent:
-    """Says nothing: what library functions do unless they are told otherwise.
+    """Prints nothing: the default of library functions.
 
     >>> with SILENT.task("decode", total=2) as advance:
     ...     advance()
@@ -64,10 +65,10 @@ SILENT = Silent()
 
 
 class TerminalProgress:
-    """Bars on standard error that vanish when done; where it is no terminal, a line every half minute.
+    """Bars on standard error that vanish when done, or a line every half minute if it is no terminal.
 
     Args:
-        console: where to; standard error if None.
+        console: console to print to; None means standard error.
     """
 
     def __init__(self, console: Console | None = None):
@@ -78,7 +79,7 @@ class TerminalProgress:
     def task(self, name: str, total: int, done: int = 0) -> Iterator[Advance]:
         """See `Progress`."""
         if not self.console.is_terminal:
-            yield self._in_lines(name, total, done)
+            yield self._advance_in_lines(name, total, done)
             return
         columns = (
             TextColumn("{task.description}"),
@@ -104,18 +105,18 @@ class TerminalProgress:
         """See `Progress`."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def _in_lines(self, name: str, total: int, done: int) -> Advance:
-        began = said = time.monotonic()
+    def _advance_in_lines(self, name: str, total: int, done: int) -> Advance:
+        start = printed = time.monotonic()
         first, count = done, done
 
         def advance(items: int = 1, note: str = "") -> None:
-            nonlocal said, count
+            nonlocal printed, count
             count += items
             now = time.monotonic()
-            if now - said >= SECONDS_BETWEEN_LINES and count > first:
-                said = now
-                left = (now - began) / (count - first) * (total - count)
-                behind = f", {note}" if note else ""
-                self.message(f"{name}: {count} of {total}{behind}, about {left:.0f} s left")
+            if now - printed >= SECONDS_BETWEEN_LINES and count > first:
+                printed = now
+                seconds_left = (now - start) / (count - first) * (total - count)
+                suffix = f", {note}" if note else ""
+                self.message(f"{name}: {count} of {total}{suffix}, about {seconds_left:.0f} s left")
 
         return advance

@@ -1,7 +1,7 @@
 """Typed, frozen settings: made from presets and KEY=VALUE words, checked, and saved beside the result.
 
-A settings record is a frozen dataclass whose fields are str, int, float, bool or an optional one of
-these. What a value must satisfy stands in its `__post_init__`, as calls of `require`.
+A settings record is a frozen dataclass whose fields are str, int, float or bool, or one of these or None.
+Its `__post_init__` checks the ranges of its values with calls of `require`.
 """
 
 import dataclasses
@@ -22,7 +22,10 @@ def field_types(record: type) -> dict[str, Any]:
 
 
 def parse_words(words: Sequence[str]) -> dict[str, str]:
-    """`["batch=4", "preset=tiny"]` as a dictionary; a word without `=` or given twice is refused."""
+    """`["batch=4", "preset=tiny"]` as a dictionary.
+
+    Raises:
+        WrongUse: a word has no `=`, or a key is given twice."""
     values: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
@@ -33,7 +36,10 @@ def parse_words(words: Sequence[str]) -> dict[str, str]:
 
 
 def convert(name: str, value: Any, kind: Any) -> Any:
-    """`value`, a text or a JSON value, as the declared type of the field `name`."""
+    """Convert `value`, a text or a JSON value, to `kind`, the declared type of the field `name`.
+
+    Raises:
+        WrongUse: it is no value of that type."""
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if type(None) in options and (value is None or value in ("none", "")):
         return None
@@ -56,7 +62,10 @@ def convert(name: str, value: Any, kind: Any) -> Any:
 
 
 def make(record: type[Settings], values: Mapping[str, Any]) -> Settings:
-    """A settings record from values by name; unknown names are refused with a suggestion."""
+    """A settings record from values by name.
+
+    Raises:
+        WrongUse: a name is unknown (a similar one is suggested), or a value has the wrong type or range."""
     kinds = field_types(record)
     for name in values:
         require(name in kinds, f"unknown setting {name!r}", suggestion(name, kinds))

@@ -1,4 +1,4 @@
-"""The same work on many image files, by a few threads."""
+"""Mapping a function over many image files with a few threads."""
 
 import os
 import warnings
@@ -11,7 +11,7 @@ from PIL import Image
 
 from ntire_sr.core.progress import SILENT, Progress
 
-THREADS = 4  # at most; decoding does not hold Python's lock
+THREADS = 4  # at most; decoding releases Python's global interpreter lock
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -44,15 +44,15 @@ def map_ahead(
 def map_in_threads(
     work: Callable[[Item], Value], items: Sequence[Item], name: str, progress: Progress = SILENT
 ) -> Iterator[Value]:
-    """`work(item)` of each item in turn, a few items ahead of what was asked for, as a task of this name.
+    """`work(item)` for each item in order, computed a few items ahead, as a progress task of this name.
 
-    What `work` raises is raised at its item. Close the iterator where it is not read to its end.
+    An error of `work` is raised when its item is reached. Close the iterator if it is not read to its end.
     """
     threads = min(THREADS, os.cpu_count() or 1)
     waiting: deque[Future[Value]] = deque()
     with warnings.catch_warnings(), progress.task(name, len(items)) as advance:
-        # Filters are the whole process's. Those that `read_image` sets and takes back, in any order among
-        # threads, are in force here all the time, and afterwards all are as before.
+        # Warning filters belong to the whole process, and threads set and restore those of `read_image` in any
+        # order. So they are set here for the whole time, and restored once at the end.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         pool = ThreadPoolExecutor(threads, "images")
         try:

@@ -1,1 +1,1 @@
-"""Photographs and what is cut from them: patches, caches, LR images, checks."""
+"""Training images: photographs, patches, the cache of decoded images, LR images, checks."""

@@ -1,13 +1,13 @@
-"""`ntire-sr data check`: what is in a folder of training images, and what must not be in it.
+"""`ntire-sr data check`: sizes, duplicates and forbidden images of a folder of training images.
 
-Two images look alike where their signatures correlate by ALIKE or more. A signature is what is left of
-the luma at 32 x 32 pixels: 255 low frequencies, weighted so that fine and coarse ones count the same.
+Two images look alike if the correlation of their signatures is ALIKE or more. A signature holds the 255 low
+frequencies of the luma at 32 x 32 pixels, weighted so that fine and coarse ones count the same.
 Measured on 364 photographs and pictures: after half size and JPEG quality 70, quarter size, eighth size,
 or JPEG quality 30 every image had 0.992 or more with itself; without the first 1 % of rows and columns
 two had less than 0.85, without 3 % at least six had less than 0.66; different pictures had 0.66 or less,
-except those of one scene (0.82 to 0.996). So: found are copies that were recompressed or resized, also
-mirrored or turned ones of validation images; not found are crops, and pictures without contrast unless
-they are equal.
+except those of one scene (0.82 to 0.996). So the check finds copies that were recompressed or resized, and
+of validation images also copies that were mirrored or turned. It does not find crops, nor copies of pictures
+without contrast unless their pixels are equal.
 """
 
 import re
@@ -33,10 +33,10 @@ from ntire_sr.data.image_cache import pixels_digest
 from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
 
 ALIKE = 0.85
-SIDE, LOW = 32, 16  # pixels of the small luma; frequencies of it that are compared, along an axis
+SIDE, LOW = 32, 16  # along an axis: pixels of the small luma, and its frequencies that are compared
 MEGAPIXELS = (0.25, 0.5, 1, 2, 4, 8)  # bounds of the histogram of sizes
-ROWS_AT_ONCE = 2048  # of the table of all pairs
-SHOWN = 10  # of each kind of finding in the printed table
+ROWS_AT_ONCE = 2048  # rows of the correlation matrix that are computed at once
+SHOWN = 10  # largest number of findings of each kind in the printed table
 
 _DIV2K = re.compile(r"(?:div2k\D*)?(\d{4})(?:x[2348][a-z]*)?(?:_s\d+)?", re.IGNORECASE)
 _PARTS = ((range(801, 901), "validation"), (range(901, 1001), "test"))
@@ -44,37 +44,37 @@ _PARTS = ((range(801, 901), "validation"), (range(901, 1001), "test"))
 
 @dataclass(frozen=True)
 class Findings:
-    """What a check found. Images are named relative to their folder."""
+    """The result of a check. Names of images are relative to their folder."""
 
-    hr: str
-    validation: str
-    patch: int  # side in pixels of the crop that images should have room for
-    images: int = 0  # that could be read
-    megapixels: float = 0.0
+    hr: str  # folder of training images
+    validation: str  # folder of validation images
+    patch: int  # side in pixels of a training crop
+    images: int = 0  # number of readable images
+    megapixels: float = 0.0  # of all readable images together
     smallest: str = ""  # name, width x height
-    sizes: dict[str, int] = field(default_factory=dict)  # megapixels in words -> images
-    too_small: list[str] = field(default_factory=list)  # no crop fits into them
-    same: list[tuple[str, str]] = field(default_factory=list)  # pairs within the folder, all pixels equal
-    alike: list[tuple[str, str, float]] = field(default_factory=list)  # pairs that look alike, correlation
+    sizes: dict[str, int] = field(default_factory=dict)  # range of megapixels in words -> number of images
+    too_small: list[str] = field(default_factory=list)  # images that are smaller than a crop
+    same: list[tuple[str, str]] = field(default_factory=list)  # pairs with equal pixels within the folder
+    # other pairs that look alike, with their correlation
+    alike: list[tuple[str, str, float]] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
-    forbidden: list[str] = field(default_factory=list)  # named as images of DIV2K validation or test
-    validated: list[tuple[str, str, float]] = field(
-        default_factory=list
-    )  # image, validation image, correlation
+    forbidden: list[str] = field(default_factory=list)  # named like images of DIV2K validation or test
+    # image, validation image, correlation
+    validated: list[tuple[str, str, float]] = field(default_factory=list)
 
     @property
     def passes(self) -> bool:
-        """Whether nothing is broken or forbidden."""
+        """Whether no image is unreadable or forbidden."""
         return not (self.unreadable or self.forbidden or self.validated)
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, for scripts."""
+        """All fields and `passes`, as values that JSON can hold."""
         return asdict(self) | {"passes": self.passes}
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What is kept of one image."""
+class _ImageInfo:
+    """Name, size, digest and signature of one image."""
 
     name: str
     height: int
@@ -84,13 +84,13 @@ class _Look:
 
 
 def check(hr: Path, validation: Path | None, patch: int, progress: Progress = SILENT) -> Findings:
-    """Look at all images of a folder.
+    """Check all images of a folder.
 
     Args:
         hr: folder of training images, searched with its subfolders.
-        validation: folder of images that must not be among them; None: the embedded ones.
-        patch: side of a crop in pixels.
-        progress: where it says how far it is.
+        validation: folder of images that must not be among them; None means the embedded photographs.
+        patch: side of a training crop in pixels.
+        progress: receives the progress.
 
     Raises:
         WrongUse: a folder is missing or holds no image.
@@ -103,31 +103,31 @@ def check(hr: Path, validation: Path | None, patch: int, progress: Progress = SI
         else embedded_photographs(VALIDATION_PHOTOGRAPHS)
     )
     names = [path.relative_to(hr).as_posix() for path in paths]
-    looks, unreadable = _look(paths, names, "look at", progress)
-    others, broken = _look(held_out, [path.name for path in held_out], "validation", progress)
+    images, unreadable = _inspect(paths, names, "check", progress)
+    others, broken = _inspect(held_out, [path.name for path in held_out], "validation", progress)
     if broken:
         raise Failure(f"validation images cannot be read: {'; '.join(broken)}", "replace or remove them")
-    same, alike = _within(looks)
-    least = min(looks, key=lambda look: min(look.height, look.width), default=None)
+    same, alike = _within(images)
+    smallest = min(images, key=lambda image: min(image.height, image.width), default=None)
     return Findings(
         hr=str(hr),
         validation=str(validation) if validation else "embedded validation photographs",
         patch=patch,
-        images=len(looks),
-        megapixels=round(sum(look.height * look.width for look in looks) / 1e6, 3),
-        smallest=f"{least.name}, {least.width} x {least.height}" if least else "",
-        sizes=histogram([look.height * look.width / 1e6 for look in looks]),
-        too_small=[look.name for look in looks if min(look.height, look.width) < patch],
+        images=len(images),
+        megapixels=round(sum(image.height * image.width for image in images) / 1e6, 3),
+        smallest=f"{smallest.name}, {smallest.width} x {smallest.height}" if smallest else "",
+        sizes=histogram([image.height * image.width / 1e6 for image in images]),
+        too_small=[image.name for image in images if min(image.height, image.width) < patch],
         same=same,
         alike=alike,
         unreadable=unreadable,
         forbidden=[f"{name} (DIV2K {part})" for name in names if (part := div2k_part(Path(name).stem))],
-        validated=_against(looks, others),
+        validated=_against(images, others),
     )
 
 
 def print_findings(findings: Findings, console: Console) -> None:
-    """The findings as a table: first what counts against the folder, at most SHOWN of each kind."""
+    """Print the findings as a table, the worst kinds first, at most SHOWN of each kind."""
     table = Table("", "images", "which")
     table.add_row(
         "readable", str(findings.images), f"{findings.megapixels:.1f} megapixels; smallest: {findings.smallest}"
@@ -153,12 +153,12 @@ def print_findings(findings: Findings, console: Console) -> None:
     console.print(verdict, highlight=False)
 
 
-def _pair(one: str, other: str, likeness: float | None = None) -> str:
-    return f"{one} = {other}" if likeness is None else f"{one} ~ {other} ({likeness:.3f})"
+def _pair(one: str, other: str, correlation: float | None = None) -> str:
+    return f"{one} = {other}" if correlation is None else f"{one} ~ {other} ({correlation:.3f})"
 
 
 def div2k_part(stem: str) -> str | None:
-    """`validation` or `test` where a file name without its suffix is one of DIV2K's, else None.
+    """`validation` or `test` if a file name without its suffix is an image of that part of DIV2K, else None.
 
     >>> div2k_part("0801"), div2k_part("0950x4"), div2k_part("DIV2K_0801x4m"), div2k_part("0800")
     ('validation', 'test', 'validation', None)
@@ -168,7 +168,7 @@ def div2k_part(stem: str) -> str | None:
 
 
 def histogram(megapixels: Sequence[float]) -> dict[str, int]:
-    """How many images have which size, in words; sizes that none has are left out.
+    """Number of images by range of sizes, in words; empty ranges are left out.
 
     >>> histogram([0.1, 0.7, 0.8, 9.0])
     {'under 0.25': 1, '0.5 to 1': 2, '8 or more': 1}
@@ -183,78 +183,80 @@ def histogram(megapixels: Sequence[float]) -> dict[str, int]:
 
 
 def signature(image: np.ndarray) -> np.ndarray:
-    """What an image looks like: (H, W, 3) uint8 to (LOW, LOW) float32 of length 1, or 0 without contrast.
+    """The signature of an image: (H, W, 3) uint8 to (LOW, LOW) float32 of norm 1, or all 0 without contrast.
 
-    Low frequencies of the luma's cosine transform, without the mean, times their distance from it, which
-    undoes the fall of a photograph's spectrum.
+    It holds the low frequencies of the luma's cosine transform without the mean, each multiplied by its
+    distance from the mean, which compensates the decay of a photograph's spectrum.
     """
     luma = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     spectrum = cv2.dct(cv2.resize(luma, (SIDE, SIDE), interpolation=cv2.INTER_AREA))[:LOW, :LOW]
     spectrum[0, 0] = 0
-    if np.linalg.norm(spectrum) < SIDE:  # less than one grey level in the mean square: only noise is left
+    if np.linalg.norm(spectrum) < SIDE:  # less than one grey level root mean square: only noise is left
         return np.zeros_like(spectrum)
     spectrum = spectrum * np.hypot(*np.indices(spectrum.shape, np.float32))
     return spectrum / np.linalg.norm(spectrum)
 
 
-def _look(
+def _inspect(
     paths: Sequence[Path], names: Sequence[str], what: str, progress: Progress
-) -> tuple[list[_Look], list[str]]:
-    """What the images look like, and what is wrong with those that cannot be read."""
+) -> tuple[list[_ImageInfo], list[str]]:
+    """Read the images: the information on each readable one, and a message for each of the others."""
 
-    def one(item: tuple[Path, str]) -> _Look | Failure:
+    def one(item: tuple[Path, str]) -> _ImageInfo | Failure:
         try:
             image = read_image(item[0])
         except Failure as failure:
             return failure
-        return _Look(item[1], *image.shape[:2], pixels_digest(image), signature(image))
+        return _ImageInfo(item[1], *image.shape[:2], pixels_digest(image), signature(image))
 
     with closing(map_in_threads(one, list(zip(paths, names, strict=True)), what, progress)) as found:
         results = list(found)
-    looks = [result for result in results if isinstance(result, _Look)]
-    return looks, [result.message for result in results if isinstance(result, Failure)]
+    images = [result for result in results if isinstance(result, _ImageInfo)]
+    return images, [result.message for result in results if isinstance(result, Failure)]
 
 
-def _table(looks: Sequence[_Look]) -> np.ndarray:
-    """(images, LOW * LOW): their signatures."""
-    return np.array([look.signature.ravel() for look in looks], np.float32).reshape(len(looks), LOW * LOW)
+def _signatures(images: Sequence[_ImageInfo]) -> np.ndarray:
+    """The signatures of the images, (images, LOW * LOW)."""
+    return np.array([image.signature.ravel() for image in images], np.float32).reshape(len(images), LOW * LOW)
 
 
 def _pairs(rows: np.ndarray, columns: np.ndarray) -> Iterator[tuple[int, int, float]]:
-    """(row, column, correlation) of all pairs that look alike."""
+    """(row, column, correlation) of all pairs of signatures whose correlation is ALIKE or more."""
     for first in range(0, len(rows), ROWS_AT_ONCE):
         correlation = rows[first : first + ROWS_AT_ONCE] @ columns.T
         for row, column in np.argwhere(correlation >= ALIKE):
             yield first + int(row), int(column), round(float(correlation[row, column]), 3)
 
 
-def _within(looks: Sequence[_Look]) -> tuple[list[tuple[str, str]], list[tuple[str, str, float]]]:
-    """Pairs of one folder: with equal pixels, and the others that look alike."""
-    first_of: dict[str, _Look] = {}
+def _within(images: Sequence[_ImageInfo]) -> tuple[list[tuple[str, str]], list[tuple[str, str, float]]]:
+    """The pairs of images of one folder that have equal pixels, and the other pairs that look alike."""
+    first_of: dict[str, _ImageInfo] = {}
     same = []
-    for look in looks:
-        if look.digest in first_of:
-            same.append((first_of[look.digest].name, look.name))
+    for image in images:
+        if image.digest in first_of:
+            same.append((first_of[image.digest].name, image.name))
         else:
-            first_of[look.digest] = look
+            first_of[image.digest] = image
     single = list(first_of.values())
-    table = _table(single)
-    alike = [(single[a].name, single[b].name, likeness) for a, b, likeness in _pairs(table, table) if a < b]
+    table = _signatures(single)
+    alike = [
+        (single[a].name, single[b].name, correlation) for a, b, correlation in _pairs(table, table) if a < b
+    ]
     return same, alike
 
 
-def _against(looks: Sequence[_Look], others: Sequence[_Look]) -> list[tuple[str, str, float]]:
-    """(image, validation image, correlation) of what is in both sets, in any of the eight positions."""
+def _against(images: Sequence[_ImageInfo], others: Sequence[_ImageInfo]) -> list[tuple[str, str, float]]:
+    """(image, validation image, correlation) of the images that are in both sets, mirrored or turned or not."""
     by_digest = {other.digest: other.name for other in others}
-    found = {(look.name, by_digest[look.digest]): 1.0 for look in looks if look.digest in by_digest}
-    rows = _table(looks)
-    odd = 1.0 - 2.0 * (np.arange(LOW, dtype=np.float32) % 2)  # mirroring changes the sign of odd frequencies
+    found = {(image.name, by_digest[image.digest]): 1.0 for image in images if image.digest in by_digest}
+    rows = _signatures(images)
+    odd = 1.0 - 2.0 * (np.arange(LOW, dtype=np.float32) % 2)  # mirroring flips the sign of odd frequencies
     for turn in range(8):
-        turned = _table(others).reshape(-1, LOW, LOW)
+        turned = _signatures(others).reshape(-1, LOW, LOW)
         turned = turned * odd[:, None] if turn & 1 else turned
         turned = turned * odd if turn & 2 else turned
         turned = turned.transpose(0, 2, 1) if turn & 4 else turned
-        for row, column, likeness in _pairs(rows, turned.reshape(-1, LOW * LOW)):
-            pair = looks[row].name, others[column].name
-            found[pair] = max(likeness, found.get(pair, 0.0))
-    return [(*pair, likeness) for pair, likeness in found.items()]
+        for row, column, correlation in _pairs(rows, turned.reshape(-1, LOW * LOW)):
+            pair = images[row].name, others[column].name
+            found[pair] = max(correlation, found.get(pair, 0.0))
+    return [(*pair, correlation) for pair, correlation in found.items()]

@@ -1,13 +1,13 @@
-"""Decoded training images: all pixels of a folder in one file that is mapped into memory, or in memory.
+"""Decoded training images: all pixels of a folder in one memory-mapped file, or in memory.
 
-Decoding takes most of a training's start, so it is done once. A cache is a folder that holds
+Decoding takes most of the time that a training needs to start, so it is done once. A cache is a folder of
 
     pixels-TOKEN.u8   the pixels of all images one after another, each (height, width, 3) uint8
-    index.json        which image lies where, from which file (size, time of change), and a checksum
-    lock              held by the process that makes the other two
+    index.json        the images with their offsets and files (size, time of change), and a checksum
+    lock              held by the process that writes the other two
 
-No file is ever changed under its name: new pixels get a new name, and the index, replaced as a whole,
-decides which name counts. So a kill at any moment leaves the cache as it was before.
+No file is ever changed in place: new pixels get a new name, and the index, replaced atomically, names the file
+that is valid. So a kill at any moment leaves the cache as it was before.
 """
 
 import hashlib
@@ -31,42 +31,42 @@ from ntire_sr.core.images import read_image
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.threads import map_in_threads
 
-CACHE_VARIABLE = "NTIRE_SR_CACHE"  # a folder to use in place of the one for images in the user's cache folder
-MEMORY_BYTES = 2 << 30  # of decoded images that are kept in memory where there is no cache on disk
+CACHE_VARIABLE = "NTIRE_SR_CACHE"  # a folder for caches, in place of the one in the user's cache folder
+MEMORY_BYTES = 2 << 30  # decoded images kept in memory if there is no cache on disk
 FORMAT = 1
-STALE_SECONDS = 86400  # after which nobody can still be writing a file, where there are no locks
+STALE_SECONDS = 86400  # age from which no process can still be writing a file, for file systems without locks
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One image of a cache: the file that it was decoded from, and where its pixels lie."""
+    """One image of a cache: the file that it was decoded from, and the position of its pixels."""
 
-    name: str  # of the file, relative to the folder, with forward slashes
-    size: int  # of the file, in bytes
-    mtime_ns: int  # when the file was last changed
-    height: int
+    name: str  # path of the file relative to the folder, with forward slashes
+    size: int  # size of the file in bytes
+    mtime_ns: int  # time of the file's last change
+    height: int  # in pixels
     width: int
-    sha256: str  # `pixels_digest`
-    offset: int = 0  # of the first pixel, in bytes
+    sha256: str  # `pixels_digest` of the image
+    offset: int = 0  # position of the first pixel in the cache's file, in bytes
 
     @property
     def bytes(self) -> int:
         return 3 * self.height * self.width
 
     def is_of(self, name: str, size: int, mtime_ns: int) -> bool:
-        """Whether the file still is the one that was decoded."""
+        """Whether this entry was decoded from a file of this name, size and time of change."""
         return (self.name, self.size, self.mtime_ns) == (name, size, mtime_ns)
 
 
 @dataclass(frozen=True)
 class Images:
-    """Decoded images by number; `read(number)` gives (height, width, 3) uint8 that may not be written to."""
+    """Decoded images by number; `read(number)` gives read-only (height, width, 3) uint8."""
 
     paths: list[Path]
     sizes: list[tuple[int, int]]  # (height, width)
     read: Callable[[int], np.ndarray]
-    digest: str  # of all pixels and their order, whatever the folder, the names and the kind of file
-    where: str  # they are kept, for the user
+    digest: str  # SHA-256 of all pixels in their order; independent of folder, names and file format
+    where: str  # where the images are kept, for the user
 
     @property
     def bytes(self) -> int:
@@ -74,7 +74,7 @@ class Images:
 
 
 def pixels_digest(image: np.ndarray) -> str:
-    """SHA-256 of an image's sides and pixels, in hexadecimal: equal for PNG and WebP files of one image."""
+    """SHA-256 of an image's size and pixels, in hexadecimal: equal for PNG and WebP files of the same image."""
     digest = hashlib.sha256(f"{image.shape[0]} x {image.shape[1]}\n".encode())
     digest.update(np.ascontiguousarray(image))
     return digest.hexdigest()
@@ -83,19 +83,19 @@ def pixels_digest(image: np.ndarray) -> str:
 def decoded(
     folder: Path | None, paths: Sequence[Path], cache: str | None = None, progress: Progress = SILENT
 ) -> Images:
-    """All images, decoded, every broken one named.
+    """Decode all images, or open them in the cache.
 
     Args:
-        folder: that holds the images; None: they lie anywhere, and are kept in memory.
-        paths: of the images, in the order in which they are numbered.
-        cache: folder for caches, each under the name of its image folder; `auto`: the one that the
-            variable NTIRE_SR_CACHE names, or the user's cache folder; None: keep the images in memory.
-        progress: where it says how far it is.
+        folder: folder that holds the images; None means that they lie anywhere and are kept in memory.
+        paths: paths of the images, in the order in which they are numbered.
+        cache: folder for caches, each under the name of its image folder; `auto` means the folder in
+            the variable NTIRE_SR_CACHE, or the user's cache folder; None keeps the images in memory.
+        progress: receives the progress and messages.
 
     Raises:
-        Problems: images cannot be read. What could be is in the cache, and is not decoded again.
-        Failure: the cache cannot be written to the folder that was asked for. Where nothing was asked
-            for (`auto`) the images are kept in memory and `Images.where` says why.
+        Problems: images cannot be read; all are named. The others are in the cache, and are not decoded again.
+        Failure: the cache cannot be written to the folder that was given. If none was given (`auto`) the
+            images are kept in memory instead, and `Images.where` says why.
     """
     if cache is None or folder is None:
         return _in_memory(folder, paths, progress, "")
@@ -111,14 +111,14 @@ def decoded(
 
 
 def cache_of(folder: Path, given: str | None = None) -> Path:
-    """Where the cache of an image folder lies: named after the folder's real path, below `given`."""
+    """The cache of an image folder, named after its real path, in `given` or the user's cache folder."""
     real = folder.resolve()
     name = f"{real.name}-{sha256_bytes(os.fsencode(real))[:16]}"
     return (Path(given) if given else pretrained.cache_folder() / "images") / name
 
 
 def _in_memory(folder: Path | None, paths: Sequence[Path], progress: Progress, reason: str) -> Images:
-    """The images in memory; those beyond MEMORY_BYTES are decoded again whenever they are asked for."""
+    """The images in memory; those beyond MEMORY_BYTES are decoded at each read. `where` ends with `reason`."""
     kept: list[np.ndarray | None] = []
     entries, problems, used = [], [], 0
     with closing(_decode(folder, paths, progress)) as decoding:
@@ -143,15 +143,15 @@ def _in_memory(folder: Path | None, paths: Sequence[Path], progress: Progress, r
 
 
 def _mapped(folder: Path, paths: Sequence[Path], home: Path, progress: Progress) -> Images:
-    """The images in the cache `home`, brought up to date where it is not."""
+    """The images in the cache `home`, which is updated if files have changed."""
     names = [path.relative_to(folder).as_posix() for path in paths]
     found, made = _load(home), 0
-    # gigabytes, if a process was killed after it had replaced the index
+    # pixels of an earlier state, possibly gigabytes: a process was killed after it had replaced the index
     crowded = len(list(home.glob("pixels-*"))) > 1 and os.access(home, os.W_OK)
     if found is None or crowded or not _is_current(found[0], paths, names):
         make_folder(home)
-        with _alone(home, progress) as locked:
-            found = _load(home)  # another process may just have made it
+        with _lock_cache(home, progress) as locked:
+            found = _load(home)  # another process may just have written it
             if found is None and (home / "index.json").exists():
                 progress.message(f"the cache {home} is damaged and is made again")
             if found is None or not _is_current(found[0], paths, names):
@@ -184,7 +184,7 @@ def _refuse(folder: Path | None, problems: list[str]) -> None:
 
 
 def _load(home: Path) -> tuple[list[Entry], np.ndarray] | None:
-    """The images and pixels of a cache; None where it is missing, damaged, truncated or of another version."""
+    """The entries and pixels of a cache; None if it is missing, damaged, truncated or of another version."""
     try:
         index = json.loads((home / "index.json").read_text(encoding="utf-8"))
         if index.pop("checksum") != _checksum(index) or index["format"] != FORMAT:
@@ -193,7 +193,7 @@ def _load(home: Path) -> tuple[list[Entry], np.ndarray] | None:
         flat = np.memmap(home / index["pixels"], np.uint8, "r")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    # sizes prove that the file is whole: it got its name only after all was written
+    # an equal size proves that the file is complete, since it is renamed only after all was written
     return (entries, flat.view(np.ndarray)) if len(flat) == sum(entry.bytes for entry in entries) else None
 
 
@@ -202,7 +202,7 @@ def _checksum(index: dict[str, object]) -> str:
 
 
 def _is_current(entries: list[Entry], paths: Sequence[Path], names: list[str]) -> bool:
-    """Whether the cache holds exactly these files, in this order, as they are now."""
+    """Whether the cache holds exactly these files in this order, all unchanged."""
     try:
         return len(entries) == len(paths) and all(
             entry.is_of(name, status.st_size, status.st_mtime_ns)
@@ -221,15 +221,15 @@ def _update(
     locked: bool,
     progress: Progress,
 ) -> tuple[tuple[list[Entry], np.ndarray], int]:
-    """Make the cache anew: pixels of unchanged files are copied, the others decoded.
+    """Write the cache anew: pixels of unchanged files are copied, those of the others decoded.
 
     Returns:
-        What `_load` would return, and how many images were decoded.
+        The result of `_load`, and the number of decoded images.
     """
     before = {entry.name: entry for entry in found[0]} if found else {}
     new: list[Path] = []
     for path, name in zip(paths, names, strict=True):
-        with suppress(OSError):  # decoding will say what is wrong
+        with suppress(OSError):  # decoding will raise the error
             status = path.stat()
             if name in before and before[name].is_of(name, status.st_size, status.st_mtime_ns):
                 continue
@@ -269,23 +269,23 @@ def _update(
 
 
 def _remove_others(home: Path, locked: bool) -> None:
-    """Remove the files of earlier states and of processes that were killed; without a lock one may be at work
-    right now, so that young ones stay."""
+    """Remove the files of earlier states and of killed processes. Without a lock another process may be writing
+    one right now, so recent files stay."""
     used = json.loads((home / "index.json").read_text(encoding="utf-8"))["pixels"]
     before_s = time.time() - (0 if locked else STALE_SECONDS)
     for path in home.iterdir():
         if path.name != used and path.name.startswith(("pixels-", ".pixels-", ".index.json.")):
-            with suppress(OSError):  # another training on Windows still reads it
+            with suppress(OSError):  # on Windows another training may still read it
                 if locked or path.stat().st_mtime < before_s:
                     path.unlink()
 
 
 @contextmanager
-def _alone(home: Path, progress: Progress) -> Iterator[bool]:
-    """Wait until no other process makes this cache; gives whether that is sure.
+def _lock_cache(home: Path, progress: Progress) -> Iterator[bool]:
+    """Wait for the lock of this cache and hold it; yields False if the file system does not support locks.
 
-    The system frees the lock however a process ends. Where the file system knows no locks, two processes
-    both make the cache, each with pixels of its own, and the index of the later one stays.
+    The operating system releases the lock however a process ends. Without locks two processes both write the
+    cache, each with a file of pixels of its own, and the index of the later one stays.
     """
     try:
         with open(home / "lock", "ab") as file:
@@ -301,7 +301,7 @@ def _alone(home: Path, progress: Progress) -> Iterator[bool]:
 
 
 def _lock(file: BinaryIO) -> bool | None:
-    """Whether the lock could be had; None where the file system knows none."""
+    """Take the lock without waiting: whether it was free, or None if the file system does not support locks."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -324,12 +324,12 @@ def _lock(file: BinaryIO) -> bool | None:
 def _decode(
     folder: Path | None, paths: Sequence[Path], progress: Progress
 ) -> Iterator[tuple[Entry, np.ndarray | Failure]]:
-    """(entry, pixels or what is wrong) of each file in turn."""
+    """(entry, pixels or error) of each file, in order."""
 
     def one(path: Path) -> tuple[Entry, np.ndarray | Failure]:
         name = path.relative_to(folder).as_posix() if folder else path.name
         try:
-            status = path.stat()  # before reading: a change meanwhile is then seen at the next start
+            status = path.stat()  # before reading, so that a change meanwhile is noticed at the next start
             image = read_image(path)
         except OSError as error:
             return Entry(name, 0, 0, 0, 0, ""), failure_from_os_error(error, f"cannot read {path}")

@@ -1,4 +1,4 @@
-"""LR images made from HR images, as the challenge makes them."""
+"""LR images from HR images, made with the challenge's downscale."""
 
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photograp
 
 
 def downscale_array(image: np.ndarray, scale: int, crop_multiple: int = CROP_MULTIPLE) -> np.ndarray:
-    """The LR image of an HR image whose sides are first cut to multiples: (H, W, 3) uint8 to (h, w, 3) uint8."""
+    """The LR image of an HR image, (H, W, 3) uint8 to (h, w, 3) uint8.
+
+    The sides of the HR image are first cropped to multiples of `crop_multiple`."""
     height, width = (side // crop_multiple * crop_multiple for side in image.shape[:2])
     return to_array(downscale_8bit(to_tensor(image[:height, :width]), scale))
 
@@ -25,20 +27,24 @@ def make_lr(hr: Path, out: Path, scale: int, crop_multiple: int = CROP_MULTIPLE)
         hr: folder of HR images.
         out: folder for the LR images; may hold earlier ones of the same images, and no other image.
         scale: 4 or 8.
-        crop_multiple: sides are first cut to multiples of this; 8 is what the challenge scores, 1
-            keeps the whole image, and its LR sides are rounded up.
+        crop_multiple: sides are first cropped to multiples of this; the challenge uses 8, and 1 keeps all
+            pixels and rounds the LR sides up.
 
     Returns:
         The number of images.
+
+    Raises:
+        WrongUse: `out` is the HR folder, or holds other images.
+        Problems: HR images cannot be read or are too small; the LR images of the others were written.
     """
     paths, problems = list_images(hr, "HR"), []
     if make_folder(out).resolve() == hr.resolve():
         raise WrongUse(f"--out is the HR folder {hr} itself", "choose another folder")
     targets = {path: out / f"{image_key(path)}.png" for path in paths}
-    there = {path for path in out.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
-    if strangers := sorted(path.name for path in there - set(targets.values())):
+    existing = {path for path in out.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
+    if unexpected := sorted(path.name for path in existing - set(targets.values())):
         raise WrongUse(
-            f"{out} holds images of other HR images ({strangers[0]}, {len(strangers)} in all)",
+            f"{out} holds images of other HR images ({unexpected[0]}, {len(unexpected)} in all)",
             "choose another --out",
         )
     for path, target in targets.items():
@@ -57,9 +63,9 @@ def make_lr(hr: Path, out: Path, scale: int, crop_multiple: int = CROP_MULTIPLE)
 
 
 def write_validation(run: RunFolder, scale: int) -> Path:
-    """Put the embedded validation photographs into the run folder, numbered as the challenge does.
+    """Write the embedded validation photographs and their LR images into the run folder, numbered from 801.
 
-    Files that are there with the right content are left alone.
+    Files that have the right content already are not written again.
 
     Returns:
         The folder of the LR images.

@@ -1,4 +1,4 @@
-"""Random crops of photographs, with their LR images, for training."""
+"""Random crops of HR images and their LR crops, for training."""
 
 import math
 from dataclasses import dataclass
@@ -16,36 +16,36 @@ from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.data.image_cache import decoded
 from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, embedded_photographs
 
-CANDIDATES = 4  # places of which a sharp crop is the best
-ENOUGH = 8  # times as many images as are left out
+CANDIDATES = 4  # random positions of which a sharp crop takes the sharpest
+ENOUGH = 8  # images are left out only of folders that hold at least this many times as many
 
 
 @dataclass(frozen=True)
 class PatchLocation:
-    """Where a crop lies: its image and top left corner, and which of its eight positions it is turned to."""
+    """The position of a crop: its image, its top left corner, and one of eight flips and rotations."""
 
     image: int
     top: int
     left: int
-    turn: int  # 1: upside down, 2: left and right swapped, 4: then transposed
+    turn: int  # sum of 1: flipped vertically, 2: flipped horizontally, 4: then transposed
 
 
 class PatchDataset:
-    """HR photographs as a source of random crops; a crop depends on (seed, step) and the images alone.
+    """A folder of HR images as a source of random crops. The crops depend on (seed, step) and the images alone.
 
     Args:
-        folder: of HR images, searched with its subfolders; None: the embedded photographs.
+        folder: folder of HR images, searched with its subfolders; None means the embedded photographs.
         patch: side of a crop in HR pixels.
-        scale: of the LR crops, made from the HR crops with the challenge's 8-bit downscale.
-        cache: where decoded images are kept, see `ntire_sr.data.image_cache.decoded`; None: in memory.
-        sharp: share of the crops that are the sharpest of CANDIDATES places, 0 to 1.
-        leave_out: images, evenly spread over the folder, that no crop comes from; no image is left out where the folder
-            holds fewer than ENOUGH times as many.
-        progress: where it says how far decoding is.
+        scale: scale factor of the LR crops, which the challenge's 8-bit downscale makes from the HR crops.
+        cache: folder for decoded images, see `ntire_sr.data.image_cache.decoded`; None keeps them in memory.
+        sharp: share of the crops that are the sharpest of CANDIDATES random positions, 0 to 1.
+        leave_out: number of images, evenly spread over the folder, that no crop is taken from; no image is left
+            out if the folder holds fewer than ENOUGH times as many.
+        progress: receives the progress of decoding.
 
     Raises:
         Problems: images cannot be read; all are named.
-        WrongUse: there is no image, or none has room for a crop.
+        WrongUse: there is no image, or all are smaller than a crop.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class PatchDataset:
             list_images(folder, "HR", recursive=True) if folder else embedded_photographs(TRAINING_PHOTOGRAPHS)
         )
         self.patch, self.scale, self.sharp = patch, scale, sharp
-        # every file that is new is decoded once here, so that a broken one is found now and not in the night
+        # every new file is decoded once here, so that a broken one is found before the training, not during it
         self.images = decoded(folder, paths, cache, progress)
         self._fitting = [number for number, size in enumerate(self.images.sizes) if min(size) >= patch]
         if not self._fitting:
@@ -86,12 +86,16 @@ class PatchDataset:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all images' pixels in their order: equal digests and settings give equal batches,
-        whatever the folder is called and however the files are stored."""
+        """SHA-256 of all images' pixels in their order. Equal digests and settings give equal batches,
+        whatever the names of folder and files and the file format."""
         return self.images.digest
 
     def keep_on(self, device: torch.device) -> bool:
-        """Copy all images to a device, where crops are then cut, if they take at most half of its free memory."""
+        """Copy all images to a device, where crops are then taken, if they fit into half of its free memory.
+
+        Returns:
+            Whether they fit.
+        """
         if device.type == "cuda" and 2 * self.images.bytes > torch.cuda.mem_get_info(device)[0]:
             return False
         self._starts = np.cumsum([0] + [height * width for height, width in self.images.sizes])
@@ -102,9 +106,9 @@ class PatchDataset:
         return True
 
     def places(self, size: int, seed: int, step: int, share: tuple[int, int] = (0, 1)) -> list[PatchLocation]:
-        """The places of one batch's crops; with `share` (rank, count) those of one of several processes.
+        """The positions of one batch's crops; `share` (rank, world size) selects one process's part of them.
 
-        The shares of all processes, one after another, are the batch of a single process.
+        The parts of all processes, in the order of their ranks, are the batch of a single process.
         """
         random = np.random.default_rng((seed, step))
         found = []
@@ -120,26 +124,28 @@ class PatchDataset:
         rank, count = share
         mine = found[size * rank // count : size * (rank + 1) // count]
         return [
-            max(places, key=lambda place: sharpness(self._crop(place))) if len(places) > 1 else places[0]
+            max(places, key=lambda location: sharpness(self._crop(location))) if len(places) > 1 else places[0]
             for places in mine
         ]
 
     def prepare(
         self, size: int, seed: int, step: int, share: tuple[int, int] = (0, 1), pinned: bool = False
     ) -> Tensor:
-        """The part of a batch that the processor makes, for `finish`; may run in another thread. In `pinned`
-        memory it goes to a GPU while that computes.
+        """The part of a batch that the CPU makes, for `finish`; may run in another thread. `pinned` puts it
+        into pinned memory, from which it is copied to a GPU while that computes.
 
         Returns:
-            The HR crops, (size, patch, patch, 3) uint8; or, where the images are kept on a device, how to
-            walk through them, (size, 3) int64: the first pixel, the way to the next row, and to the next column.
+            The HR crops, (size, patch, patch, 3) uint8; or, if the images are kept on a device, for each crop
+            (size, 3) int64: index of its first pixel, stride of its rows, stride of its columns.
         """
         places = self.places(size, seed, step, share)
         if self._resident is not None:
-            return torch.tensor([self._walk(place) for place in places], dtype=torch.int64).reshape(-1, 3)
+            return torch.tensor([self._strides(location) for location in places], dtype=torch.int64).reshape(
+                -1, 3
+            )
         crops = np.empty((len(places), self.patch, self.patch, 3), np.uint8)
-        for crop, place in zip(crops, places, strict=True):
-            crop[:] = _turned(self._crop(place), place.turn)
+        for crop, location in zip(crops, places, strict=True):
+            crop[:] = _turned(self._crop(location), location.turn)
         prepared = torch.from_numpy(crops)
         return prepared.pin_memory() if pinned else prepared
 
@@ -160,33 +166,37 @@ class PatchDataset:
         """(lr, hr) of `size` random crops, flipped and transposed at random, in [0, 1].
 
         Shapes: (size, 3, patch / scale, patch / scale) and (size, 3, patch, patch); with `share`
-        (rank, count) only this rank's part of the batch, see `places`.
+        (rank, world size) only this rank's part of the batch, see `places`.
         """
         return self.finish(self.prepare(size, seed, step, share), device)
 
-    def _crop(self, place: PatchLocation) -> np.ndarray:
-        rows, columns = slice(place.top, place.top + self.patch), slice(place.left, place.left + self.patch)
-        return self.images.read(place.image)[rows, columns]
+    def _crop(self, location: PatchLocation) -> np.ndarray:
+        rows, columns = (
+            slice(location.top, location.top + self.patch),
+            slice(location.left, location.left + self.patch),
+        )
+        return self.images.read(location.image)[rows, columns]
 
-    def _walk(self, place: PatchLocation) -> tuple[int, int, int]:
-        """What `_turned` does, as a walk through the pixels of all images."""
-        width, last = self.images.sizes[place.image][1], self.patch - 1
-        top, down = (place.top + last, -width) if place.turn & 1 else (place.top, width)
-        left, right = (place.left + last, -1) if place.turn & 2 else (place.left, 1)
-        start = int(self._starts[place.image]) + top * width + left
-        return (start, right, down) if place.turn & 4 else (start, down, right)
+    def _strides(self, location: PatchLocation) -> tuple[int, int, int]:
+        """Index of a crop's first pixel among the pixels of all images, stride of its rows and of its columns.
+        Negative and swapped strides do what `_turned` does."""
+        width, last = self.images.sizes[location.image][1], self.patch - 1
+        top, down = (location.top + last, -width) if location.turn & 1 else (location.top, width)
+        left, right = (location.left + last, -1) if location.turn & 2 else (location.left, 1)
+        start = int(self._starts[location.image]) + top * width + left
+        return (start, right, down) if location.turn & 4 else (start, down, right)
 
 
 def _turned(crop: np.ndarray, turn: int) -> np.ndarray:
-    """(P, P, 3) in one of its eight positions, see `PatchLocation`."""
+    """A crop (P, P, 3), flipped and transposed by the `turn` of a `PatchLocation`."""
     crop = crop[::-1] if turn & 1 else crop
     crop = crop[:, ::-1] if turn & 2 else crop
     return crop.transpose(1, 0, 2) if turn & 4 else crop
 
 
 def sharpness(crop: np.ndarray) -> int:
-    """Sum of squared second differences of the green channel, (H, W, 3) uint8; exact, so that every
-    machine finds the same place the sharpest.
+    """Sum of squared second differences of the green channel, (H, W, 3) uint8. Computed in integers, so
+    that every machine takes the same crop for the sharpest.
 
     >>> sharpness(np.full((8, 8, 3), 7, np.uint8)), sharpness(np.eye(3, dtype=np.uint8)[:, :, None].repeat(3, 2))
     (0, 12)

@@ -1,18 +1,20 @@
-"""Photographs that need no download: those inside scikit-image's wheel."""
+"""The embedded photographs: those inside scikit-image's wheel, which need no download."""
 
 import importlib.util
 from pathlib import Path
 
 from ntire_sr.core.errors import Failure
 
-# Colour photographs inside scikit-image's wheel. Both halves of the stereo pair show one scene, so
-# they stay on one side; nothing is in both lists.
+# Both halves of the stereo pair show the same scene, so they are in the same list; no photograph is in both.
 TRAINING_PHOTOGRAPHS = ("astronaut.png", "motorcycle_left.png", "motorcycle_right.png", "rocket.jpg")
 VALIDATION_PHOTOGRAPHS = ("chelsea.png", "coffee.png")
 
 
 def embedded_photographs(names: tuple[str, ...]) -> list[Path]:
-    """Paths of photographs inside the installed scikit-image, found without importing it."""
+    """Paths of photographs inside the installed scikit-image, found without importing it.
+
+    Raises:
+        Failure: scikit-image lacks some of them."""
     found = importlib.util.find_spec("skimage")
     folders = [Path(folder) / "data" for folder in (found.submodule_search_locations or [])] if found else []
     paths = [next((folder / name for folder in folders if (folder / name).is_file()), None) for name in names]

@@ -1,4 +1,4 @@
-"""The next batches, prepared by a background thread while the loop computes."""
+"""Prefetching: a background thread prepares the next batches while the training loop computes."""
 
 import threading
 import time
@@ -10,19 +10,19 @@ from typing import Generic, TypeVar
 Prepared = TypeVar("Prepared")
 Ready = TypeVar("Ready")
 
-AHEAD = 2  # batches that are prepared before they are asked for
+AHEAD = 2  # number of batches that are prepared in advance
 
 
 class Prefetch(Generic[Prepared, Ready]):
-    """The batches of consecutive steps: a context that is iterated over.
+    """An iterator over the batches of consecutive steps, to be used as a context.
 
-    `prepare` runs in the background thread, so it must not touch what the loop changes, a GPU or torch's
-    global settings; `finish` runs in the loop's thread. Both get what depends on the step alone, so a
-    reader that begins at a later step gives what the earlier one would have given.
+    `prepare` runs in the background thread, so it must not use a GPU, torch's global settings or anything
+    that the loop changes; `finish` runs in the loop's thread. A batch depends on its step alone, so a run
+    that starts at a later step gets the same batches.
 
     Args:
-        prepare: step -> the part of the batch that is made ahead.
-        finish: that part -> the batch.
+        prepare: function from a step to the part of its batch that is made in advance.
+        finish: function from that part to the batch.
         first: the first step.
         end: the step after the last one.
 
@@ -35,7 +35,7 @@ class Prefetch(Generic[Prepared, Ready]):
     def __init__(
         self, prepare: Callable[[int], Prepared], finish: Callable[[Prepared], Ready], first: int, end: int
     ):
-        self.waited_seconds = 0.0  # that the loop spent in here, waiting and finishing
+        self.waited_seconds = 0.0  # time that the loop has spent in here, waiting and finishing
         self._prepare, self._finish = prepare, finish
         self._steps = range(first, end)
         self._done: SimpleQueue[Prepared | BaseException] = SimpleQueue()
@@ -61,17 +61,17 @@ class Prefetch(Generic[Prepared, Ready]):
                 return
             try:
                 self._done.put(self._prepare(step))
-            except BaseException as error:  # raised in the loop, at the step that it belongs to
+            except BaseException as error:  # raised in the loop, at its step
                 self._done.put(error)
                 return
 
     def __iter__(self) -> Iterator[Ready]:
         for _ in self._steps:
-            asked = time.monotonic()
+            start = time.monotonic()
             prepared = self._done.get()
             if isinstance(prepared, BaseException):
                 raise prepared
             self._room.release()
             ready = self._finish(prepared)
-            self.waited_seconds += time.monotonic() - asked
+            self.waited_seconds += time.monotonic() - start
             yield ready

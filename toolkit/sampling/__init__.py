@@ -1,1 +1,1 @@
-"""From LR images to folders of samples."""
+"""Sampling: from LR images to folders of samples."""

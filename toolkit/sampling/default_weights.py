@@ -1,4 +1,4 @@
-"""Which weights draw where the user names none."""
+"""The weights that are used if the user gives none."""
 
 from ntire_sr.core.layout import RunFolder
 from ntire_sr.models.registry import SHIPPED_MODEL
@@ -9,10 +9,11 @@ def default_weights(run: RunFolder, state: str) -> tuple[str, str | None]:
 
     Args:
         run: the run folder.
-        state: of its training, see `ntire_sr.training.status.run_state`.
+        state: state of its training, see `ntire_sr.training.status.run_state`.
 
     Returns:
-        A path or a model's name for `load_generator`, and a note for the user where the run is not finished.
+        A path or a model's name for `load_generator`, and a note for the user, or None if the run is finished
+        or absent.
     """
     if state == "finished":
         return str(run.weights), None

@@ -1,4 +1,4 @@
-"""`ntire-sr generate`: samples of every LR image of a folder, each LR-exact, with a manifest."""
+"""`ntire-sr generate`: samples of every LR image of a folder, projected onto it, with a manifest."""
 
 import platform
 import time
@@ -32,32 +32,36 @@ SMALLEST_LR_PX = 4
 
 @dataclass(frozen=True)
 class Request:
-    """What to draw and where to."""
+    """The samples to draw, and the folder for them."""
 
-    lr: Path
-    out: Path
-    samples: int | None = None  # per image; None: DEFAULT_SAMPLES, or with `only` as many as the folder has
+    lr: Path  # folder of LR images
+    out: Path  # folder for the samples
+    samples: int | None = (
+        None  # per image; None means DEFAULT_SAMPLES, or with `only` as many as the folder has
+    )
     seed: int = 0
-    projection: bool = True  # False: write what the network drew, whatever its LR-PSNR
-    allow_unreachable: bool = False  # True: also write samples of LR images that no image reduces to
+    projection: bool = True  # False: write the network's output, whatever its LR-PSNR
+    allow_unreachable: bool = False  # True: also write samples of LR images that no 8-bit HR image reduces to
     overwrite: bool = False  # True: replace samples of other settings instead of refusing
-    only: frozenset[SampleName] = frozenset()  # draw these again, and nothing else; empty: draw all
-    tile: int | None = None  # LR pixels along the side of a tile; 0: no tiles; None: the folder's, or chosen
-    precision: str = "auto"  # of the network: float32, bfloat16; auto: bfloat16 on GPUs that compute in it
+    only: frozenset[SampleName] = frozenset()  # draw only these, again; empty means all that are missing
+    tile: int | None = None  # side of a tile in LR pixels; 0: no tiles; None: the folder's, or by the device
+    precision: str = (
+        "auto"  # precision of the network: float32, bfloat16; auto: bfloat16 on GPUs that support it
+    )
 
 
 @dataclass
 class GenerateResult:
-    """What a call of `generate` did."""
+    """The result of a call of `generate`."""
 
     manifest: Manifest
-    written: int = 0
-    kept: int = 0
-    complete: bool = False  # every sample of the folder is there, whoever drew it
+    written: int = 0  # samples that were drawn and written
+    kept: int = 0  # samples that were there already
+    complete: bool = False  # whether every sample of the folder is there, whichever process drew it
 
     @property
     def unreachable(self) -> list[str]:
-        """The LR images of the folder that no 8-bit image reduces to, in words."""
+        """The LR images of the folder that no 8-bit HR image reduces to, with the best LR-PSNR, in words."""
         return [
             f"{image.name} (best: {image.reachable_db:.1f} dB)"
             for image in self.manifest.images
@@ -66,13 +70,16 @@ class GenerateResult:
 
     @property
     def worst_db(self) -> float:
-        """Lowest LR-PSNR of all samples in the folder, in dB; inf without any."""
+        """Lowest LR-PSNR of all samples in the folder, in dB; inf if there is none."""
         return min((record.lr_psnr_db for record in self.manifest.files.values()), default=float("inf"))
 
 
 def read_lr_folder(folder: Path, scale: int) -> list[tuple[Path, ImageRecord]]:
-    """Every LR image of a folder, read once, so that all broken ones, and those whose SR images nobody could
-    read, are named before work begins."""
+    """Read every LR image of a folder once, so that all problems are known before the first sample is drawn.
+
+    Raises:
+        Problems: images are broken, or too small, or their SR images would be too large to be read again.
+    """
     found, problems = [], []
     for path in list_images(folder, "LR"):
         try:
@@ -101,19 +108,20 @@ def generate(
 ) -> GenerateResult:
     """Draw the samples that are missing in `request.out`.
 
-    A sample that is there, with the digest that the manifest holds for it, is kept. Files appear
-    under their names only when whole. Started by `torchrun`, processes share the images out among
-    themselves; each goes its own way, so one that has died can be started again at any time.
+    A sample whose file has the digest in the manifest is kept. Files are written atomically. Started by
+    `torchrun`, the processes divide the images among themselves; none waits for another, so one that has died
+    can be started again at any time.
 
     Args:
-        request: what to draw.
+        request: the samples to draw.
         loaded: the generator, on `device`.
-        progress: where it says how far this process is with its images.
+        device: the device to compute on.
+        progress: receives the progress of this process's images.
 
     Raises:
         WrongUse: the folder holds samples of other settings.
-        Problems: broken LR images (nothing is drawn), or, at the end, samples that missed 45 dB and
-            LR images that no 8-bit image reduces to (these were not written, the others were).
+        Problems: LR images are broken (nothing is drawn); or, at the end, samples are under 45 dB or no 8-bit
+            HR image reduces to an LR image (these samples were not written, the others were).
     """
     require(
         not (request.only and request.overwrite),
@@ -136,7 +144,7 @@ def generate(
     more = request.samples is not None or not request.only
     folder = open_samples(request.out, fresh, request.overwrite, request.tile, more)
     drawn = GenerateResult(folder.manifest)
-    wanted = _wanted(request, folder.manifest, len(images))
+    wanted = _samples_to_draw(request, folder.manifest, len(images))
     if device.type == "cpu":
         keep_freed_memory()
     half = folder.manifest.settings.precision == "bfloat16"
@@ -162,10 +170,10 @@ def generate(
                     drawn.written += 1
                 advance()
                 left -= 1
-            advance(left)  # of an LR image that turned out to be unreachable
+            advance(left)  # the LR image turned out to be unreachable, and its other samples are not drawn
     drawn.complete = folder.fold(request.allow_unreachable)
     drawn.manifest = folder.manifest
-    # one of several processes does not fail for these, which would stop the others, but who completes the folder
+    # of several processes only the one that completes the folder fails for these: a failure stops the others
     if not request.allow_unreachable and (count == 1 or drawn.complete):
         problems += [
             f"{image.name}: no 8-bit image reduces to it; the best reaches {image.reachable_db:.1f} dB of {REQUIRED_DB:.0f}"
@@ -191,20 +199,21 @@ def _draw_image(
     folder: SampleFolder,
     writer: Writer,
 ) -> Iterator[str | None]:
-    """Draw some samples of one image and hand them to the writer; for each, what kept it from being written,
-    or None. Ends where no 8-bit image reduces to the LR image, which is marked then."""
+    """Draw samples of one image and pass them to the writer; yields for each None, or why it was not written.
+
+    Ends early if no 8-bit HR image reduces to the LR image, which is then marked as unreachable."""
     record = folder.manifest.images[index]
-    began = time.monotonic()
+    start = time.monotonic()
     unit = to_unit(lr)
     trunk = sampler.trunk(unit)
-    shared_seconds = (time.monotonic() - began) / len(names)
+    shared_seconds = (time.monotonic() - start) / len(names)
     for name in names:
-        began = time.monotonic()
+        start = time.monotonic()
         seed = sample_seed(request.seed, record.lr_sha256, name.sample)
         sr = sampler.sample(unit, trunk, seed)
-        if sampler.tile != folder.manifest.tile:  # memory ran out: all that follow are drawn like this one
+        if sampler.tile != folder.manifest.tile:  # memory ran out: use the smaller tiles for all later samples
             folder.use_tile(sampler.tile)
-        result = _finished(sr, lr, sampler, request.projection)
+        result = _project_and_round(sr, lr, sampler, request.projection)
         if request.projection and result.lr_psnr_db < REQUIRED_DB:
             if not record.unreachable:
                 reachable, best = is_reachable(lr, sampler.scale)
@@ -224,20 +233,20 @@ def _draw_image(
             SampleRecord(
                 seed=seed,
                 settings_sha256=folder.manifest.settings.digest,
-                sha256="",  # known when it is written
+                sha256="",  # set when the file is written
                 lr_psnr_db=result.lr_psnr_db
                 if result.lr_psnr_db == float("inf")
                 else round(result.lr_psnr_db, 4),
                 rounds=result.rounds,
                 tile=sampler.tile,
-                seconds=round(time.monotonic() - began + shared_seconds, 4),
+                seconds=round(time.monotonic() - start + shared_seconds, 4),
             ),
         )
         yield None
 
 
-def _finished(sr: Tensor, lr: Tensor, sampler: Sampler, projection: bool) -> Consistent:
-    """The 8-bit image of what the network drew. Projection needs the whole image, about 200 bytes a pixel."""
+def _project_and_round(sr: Tensor, lr: Tensor, sampler: Sampler, projection: bool) -> Consistent:
+    """The network's output as an 8-bit image, projected or not. Projection takes about 200 bytes a pixel."""
     try:
         if projection:
             return make_consistent(sr, lr, sampler.scale)
@@ -254,7 +263,7 @@ def _finished(sr: Tensor, lr: Tensor, sampler: Sampler, projection: bool) -> Con
 def _fresh_manifest(
     request: Request, loaded: LoadedModel, images: list[ImageRecord], device: torch.device
 ) -> Manifest:
-    """The manifest of what is asked for, without files."""
+    """The manifest for a request, without files."""
     precision = request.precision
     if precision == "auto":
         precision = "bfloat16" if computes_bfloat16(device) else "float32"
@@ -274,7 +283,7 @@ def _fresh_manifest(
         tile = AUTO_TILE_PX if device.type == "cpu" else 0
     return Manifest(
         settings=settings,
-        # a sample beyond makes the others up to it belong to a new folder, too
+        # a sample of `only` with a higher number gives a new folder all samples up to it
         samples=max(
             request.samples or (1 if request.only else DEFAULT_SAMPLES),
             *(name.sample + 1 for name in request.only),
@@ -293,14 +302,17 @@ def _fresh_manifest(
             "python": platform.python_version(),
             "torch": torch.__version__,
             "numpy": np.__version__,
-            "opencv": cv2.__version__,  # its encoder decides on the bytes of the PNGs
+            "opencv": cv2.__version__,  # its encoder determines the bytes of the PNGs
         },
         images=images,
     )
 
 
-def _wanted(request: Request, manifest: Manifest, images: int) -> dict[int, list[SampleName]]:
-    """The samples to look at, by image."""
+def _samples_to_draw(request: Request, manifest: Manifest, images: int) -> dict[int, list[SampleName]]:
+    """The samples that should be in the folder afterwards, by image; with `only` just those.
+
+    Raises:
+        WrongUse: `only` names a sample that the folder does not have."""
     if not request.only:
         return {index: [SampleName(index, k) for k in range(manifest.samples)] for index in range(images)}
     outside = [str(name) for name in sorted(request.only) if name.index >= images]
@@ -322,7 +334,7 @@ def _wanted(request: Request, manifest: Manifest, images: int) -> dict[int, list
 
 
 def parse_tile(word: str) -> int | None:
-    """`auto` as none, or the side of a tile in LR pixels, 0 for none at all."""
+    """The side of a tile in LR pixels, 0 for no tiles; None for `auto`."""
     if word == "auto":
         return None
     require(word.isdecimal() and len(word) < 7, f"--tile {word} is no size", "auto, 0, or a number such as 128")
@@ -330,7 +342,7 @@ def parse_tile(word: str) -> int | None:
 
 
 def parse_only(words: Collection[str]) -> frozenset[SampleName]:
-    """`000003_sample00007` or the file's whole name, as the names of samples."""
+    """Names of samples from words such as `000003_sample00007` or `000003_sample00007.png`."""
     names = set()
     for word in words:
         name = parse_sample_name(word if word.endswith(".png") else f"{word}.png")

@@ -1,4 +1,4 @@
-"""A folder of samples while it is being filled: by one process or several, killed at any moment, or filled further."""
+"""A folder of samples while it is being written, by one process or several that may be killed at any moment."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -16,11 +16,11 @@ from ntire_sr.core.images import write_png
 from ntire_sr.core.layout import MANIFEST, SampleName, parse_sample_name
 from ntire_sr.core.manifest import RECORDS, ImageRecord, Manifest, SampleRecord, load_manifest
 
-AHEAD = 2  # samples that wait to be written, at most; each is an image in memory
+AHEAD = 2  # largest number of samples that wait to be written; each is an image in memory
 
 
 class SampleFolder:
-    """The folder, and its manifest as this process knows it.
+    """A folder of samples, and its manifest as this process knows it.
 
     Args:
         path: the folder.
@@ -31,28 +31,31 @@ class SampleFolder:
         self.path, self.manifest = path, manifest
 
     def is_whole(self, name: SampleName) -> bool:
-        """Whether the sample is on disk with the digest that the manifest holds."""
+        """Whether the sample's file exists and has the digest in the manifest."""
         record, path = self.manifest.files.get(str(name)), self.path / str(name)
         return record is not None and path.is_file() and sha256_file(path) == record.sha256
 
     def keep(self, name: SampleName, record: SampleRecord) -> None:
-        """Put a sample that has been written on record."""
+        """Save the record of a sample that has been written."""
         self.manifest.files[str(name)] = record
         self.manifest.save_record(self.path, name.index)
 
     def mark(self, index: int, image: ImageRecord) -> None:
-        """Put what was found out of an LR image on record."""
+        """Save the record of an LR image, after it was found to be unreachable."""
         self.manifest.images[index] = image
         self.manifest.save_record(self.path, index)
 
     def fold(self, unreachable: bool) -> bool:
-        """Once every sample is on record, by whatever process: write all into the manifest. Whether it is.
+        """Merge all records into the manifest if every sample is recorded, by whichever process.
 
-        Two processes may come here at once: both write the same, and a record that the other has folded
-        meanwhile is not missed, since then the other's manifest is whole.
+        Two processes may do this at once: both write the same, and a record that the other has merged and
+        removed meanwhile is not lost, since the other's manifest is then complete.
 
         Args:
-            unreachable: whether LR images that no 8-bit image reduces to get samples, too.
+            unreachable: whether LR images that no 8-bit HR image reduces to get samples, too.
+
+        Returns:
+            Whether every sample is recorded.
         """
         current = load_manifest(self.path)
         if current is None:
@@ -65,16 +68,16 @@ class SampleFolder:
         return complete
 
     def _write_manifest(self) -> None:
-        """Write the manifest, records included, and remove these."""
+        """Write the manifest with all records merged, and remove their files."""
         taken = self.manifest.take_records(self.path)
         self.manifest.save(self.path)
         for path in taken:
             path.unlink(missing_ok=True)
-        with suppress(OSError):  # there is none, or another process has just written into it
+        with suppress(OSError):  # it does not exist, or another process has just written into it
             (self.path / RECORDS).rmdir()
 
     def use_tile(self, tile: int) -> None:
-        """Have all samples that follow drawn in smaller tiles, by whatever process begins anew, too."""
+        """Record a smaller tile for all samples still to be drawn, also by processes that start later."""
         self.manifest.tile = tile
         current = load_manifest(self.path)
         if current is not None:
@@ -83,16 +86,16 @@ class SampleFolder:
 
 
 class Writer:
-    """Encodes and writes samples in the background while the next ones are drawn: a context.
+    """A context that encodes and writes samples in the background while the next ones are drawn.
 
-    Leaving it waits for what is under way; after an error it is dropped. Errors of the disk are raised
-    at the next call. One thread writes, so that records and files follow one another in their order.
+    Leaving it waits for all pending writes, or after an error drops those that have not begun. Errors of the
+    disk are raised at the next call. A single thread writes, so files and records are written in order.
     """
 
     def __init__(self, folder: SampleFolder):
         self._folder = folder
         self._pool = ThreadPoolExecutor(1, "write")
-        self._under_way: deque[Future[None]] = deque()
+        self._pending: deque[Future[None]] = deque()
 
     def __enter__(self) -> "Writer":
         return self
@@ -107,57 +110,58 @@ class Writer:
             self._pool.shutdown(cancel_futures=True)
 
     def write(self, name: SampleName, image: np.ndarray, record: SampleRecord) -> None:
-        """Write (H, W, 3) uint8 as PNG and put it on record, with its digest."""
+        """Write (H, W, 3) uint8 as PNG in the background and save its record with its digest."""
 
         def work() -> None:
             digest = write_png(self._folder.path / str(name), image)
             self._folder.keep(name, replace(record, sha256=digest))
 
-        self._put(work)
+        self._submit(work)
 
     def mark(self, index: int, image: ImageRecord) -> None:
-        """Put what was found out of an LR image on record."""
-        self._put(lambda: self._folder.mark(index, image))
+        """Save the record of an LR image in the background, see `SampleFolder.mark`."""
+        self._submit(lambda: self._folder.mark(index, image))
 
-    def _put(self, work: Callable[[], None]) -> None:
+    def _submit(self, work: Callable[[], None]) -> None:
         self._wait_for_all_but(AHEAD - 1)
-        self._under_way.append(self._pool.submit(work))
+        self._pending.append(self._pool.submit(work))
 
     def _wait_for_all_but(self, count: int) -> None:
-        while len(self._under_way) > count:
-            self._under_way.popleft().result()
+        while len(self._pending) > count:
+            self._pending.popleft().result()
 
 
 def open_samples(path: Path, fresh: Manifest, overwrite: bool, tile: int | None, more: bool) -> SampleFolder:
-    """The folder with its manifest where that belongs to the same run, else with a new one.
+    """Open a folder with its manifest, or with a new one if it has none or other samples are to be overwritten.
 
     Args:
         path: the folder; created.
-        fresh: the manifest of what is asked for, without files.
+        fresh: the manifest for the request, without files.
         overwrite: replace samples of other settings.
-        tile: what was asked for; None: the folder's own where it has one.
-        more: whether a folder of fewer samples per image is to have as many as `fresh`.
+        tile: side of a tile that was asked for; None accepts the folder's.
+        more: whether a folder with fewer samples per image is extended to the number in `fresh`.
 
     Raises:
-        WrongUse: the folder holds samples of another run, and `overwrite` is false; what differs is said.
-        Failure: its manifest is damaged or no file, and `overwrite` is false.
+        WrongUse: the folder holds samples of another run, and `overwrite` is false; the error lists what
+            differs.
+        Failure: its manifest is damaged or is no file, and `overwrite` is false.
     """
-    found = _readable(path) if overwrite else load_manifest(path)
+    found = _load_if_readable(path) if overwrite else load_manifest(path)
     differences = _differences(path, found, fresh, tile)
     if differences and not overwrite:
-        raise _another_run(path, differences)
+        raise _another_run_error(path, differences)
     if found is None or differences:
         if overwrite:
             _clear(path)
         make_folder(path)
-        # from now on the folder says what its samples are, also when this call is killed
+        # from now on the folder holds the settings of its samples, even if this call is killed
         if fresh.create(path):
             return SampleFolder(path, fresh)
         found = load_manifest(path)  # another process was first
         if found is None:
             raise Failure(f"{path / MANIFEST} vanished while it was being read", "run the same command again")
         if differences := _differences(path, found, fresh, tile):
-            raise _another_run(path, differences)
+            raise _another_run_error(path, differences)
     if more and found.samples < fresh.samples:
         found.samples = fresh.samples
         found.save(path)
@@ -166,7 +170,7 @@ def open_samples(path: Path, fresh: Manifest, overwrite: bool, tile: int | None,
     return SampleFolder(path, found)
 
 
-def _another_run(path: Path, differences: list[str]) -> WrongUse:
+def _another_run_error(path: Path, differences: list[str]) -> WrongUse:
     return WrongUse(
         f"{path} holds samples of another run: " + "; ".join(differences),
         "choose another --out, or replace them with --overwrite",
@@ -205,8 +209,8 @@ def _clear(path: Path) -> None:
     remove_stale_temp_files(path)
 
 
-def _readable(path: Path) -> Manifest | None:
-    """The manifest of a folder that is to be replaced; None where it is damaged."""
+def _load_if_readable(path: Path) -> Manifest | None:
+    """The manifest of a folder that is to be overwritten; None if it has none or a damaged one."""
     try:
         return load_manifest(path)
     except Failure:

@@ -1,4 +1,4 @@
-"""One LR image to its samples: the trunk once, each sample from a seed of its own, in tiles where memory asks for it."""
+"""Samples of one LR image before projection: one trunk, a seed per sample, and tiles if memory is short."""
 
 import math
 from collections.abc import Callable
@@ -13,18 +13,18 @@ from ntire_sr.core.seeding import seeded
 from ntire_sr.models.registry import LoadedModel
 from ntire_sr.sampling.tiles import in_tiles
 
-AUTO_TILE_PX = 256  # LR pixels, on a processor; a GPU begins with the whole image
+AUTO_TILE_PX = 256  # LR pixels; default on a CPU, while a GPU begins with the whole image
 SMALLEST_TILE_PX = 16
 
 
 class Sampler:
-    """Draws samples before projection.
+    """Draws samples with a generator, without projection.
 
     Args:
-        loaded: the generator.
-        device: where it is.
-        half: compute the network in bfloat16.
-        tile: LR pixels along the side of a tile at most; 0: an image at once. Becomes smaller when memory
+        loaded: the generator, on `device`.
+        device: the device to compute on.
+        half: whether to compute the network in bfloat16.
+        tile: largest side of a tile in LR pixels; 0 means the whole image at once. It is halved whenever memory
             runs out.
     """
 
@@ -34,9 +34,10 @@ class Sampler:
 
     @torch.inference_mode()
     def trunk(self, lr: Tensor) -> Tensor:
-        """What all samples of an LR image share: (1, 3, h, w) in [0, 1] to (1, C, k * h, k * w).
+        """The trunk's features, which all samples share: (1, 3, h, w) in [0, 1] to (1, C, k * h, k * w).
 
-        Its maps are smaller than a sample's by the scale, so its tiles are longer by that."""
+        These maps are smaller than a sample by the scale, so the tiles may be larger by the scale.
+        """
 
         def compute(tile: int) -> Tensor:
             return in_tiles(self.generator.trunk, self.generator.trunk_reach, tile * self.scale, lr)
@@ -49,14 +50,14 @@ class Sampler:
 
         Args:
             lr: (1, 3, h, w) in [0, 1].
-            trunk: of it.
-            seed: of its latents, which are drawn for the whole image, whatever the tiles.
+            trunk: the trunk's features of this LR image, from `trunk`.
+            seed: seed of the latents, which are drawn for the whole image, whatever the tiles.
 
         Returns:
-            (1, 3, scale * h, scale * w) float32, about [0, 1].
+            (1, 3, scale * h, scale * w) float32, about in [0, 1].
 
         Raises:
-            Failure: the network draws values that are no numbers, or not even a small tile fits into memory.
+            Failure: the output holds NaN or infinite values, or not even a small tile fits into memory.
         """
         latents = self.generator.latents(lr, [seeded(seed)])
 
@@ -70,13 +71,13 @@ class Sampler:
             raise Failure("the network drew values that are no numbers", "use weights of an earlier checkpoint")
         return sr
 
-    def _fitting(self, lr: Tensor, compute: Callable[[int], Tensor], longer: int) -> Tensor:
-        """`compute(tile)`, with tiles of half the size as often as memory runs out.
+    def _fitting(self, lr: Tensor, compute: Callable[[int], Tensor], factor: int) -> Tensor:
+        """`compute(tile)`, repeated with tiles of half the side whenever memory runs out.
 
         Args:
-            lr: the image.
-            compute: what is drawn in tiles of `longer * tile` LR pixels.
-            longer: that factor; what did not fit at once is not tried at once again.
+            lr: the LR image.
+            compute: function of the tile side; it computes in tiles of `factor * tile` LR pixels.
+            factor: ratio of the tiles' side to `tile`; a side that did not fit into memory is not tried again.
         """
         while True:
             try:
@@ -89,16 +90,16 @@ class Sampler:
                 if not is_out_of_memory(error):
                     raise
                 longest = max(lr.shape[2:])
-                side = min(self.tile * longer or longest, longest)
-                if math.ceil(side / longer) <= SMALLEST_TILE_PX:
+                side = min(self.tile * factor or longest, longest)
+                if math.ceil(side / factor) <= SMALLEST_TILE_PX:
                     raise too_large(lr, self.device, f", even in tiles of {side}") from error
-            self.tile = math.ceil(side / (2 * longer))
+            self.tile = math.ceil(side / (2 * factor))
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
 
 def too_large(lr: Tensor, device: torch.device, how: str = "") -> Failure:
-    """The error for an LR image (N, 3, h, w) that cannot be drawn for want of memory."""
+    """The error for an LR image (N, 3, h, w) whose samples do not fit into memory."""
     return Failure(
         f"{lr.shape[3]} x {lr.shape[2]} pixels do not fit into the memory of {device}{how}",
         "--device cpu, a machine with more memory, or smaller LR images",

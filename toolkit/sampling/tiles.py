@@ -1,4 +1,4 @@
-"""Large images in parts: each part is computed with as much around it as it depends on, so that no seam shows."""
+"""Large images in tiles: each tile is computed with all pixels around it that it depends on, without seams."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,20 +18,20 @@ class Tile:
     width: int
 
     def grown(self, reach: int, height: int, width: int) -> "Tile":
-        """With `reach` pixels more on each side, as far as an image of (height, width) goes."""
+        """The tile with `reach` more pixels on each side, cut off at the borders of a (height, width) image."""
         top, left = max(0, self.top - reach), max(0, self.left - reach)
         bottom = min(height, self.top + self.height + reach)
         right = min(width, self.left + self.width + reach)
         return Tile(top, left, bottom - top, right - left)
 
     def slices(self, factor: int) -> tuple[slice, slice]:
-        """Rows and columns of a map that is `factor` times as large as the LR image."""
+        """The tile's rows and columns in a map that is `factor` times as large as the LR image."""
         rows = slice(self.top * factor, (self.top + self.height) * factor)
         return rows, slice(self.left * factor, (self.left + self.width) * factor)
 
 
 def tiles_of(height: int, width: int, side: int) -> Iterator[Tile]:
-    """Tiles of nearly equal size that cover an LR image, none longer than `side`; 0: the whole.
+    """Tiles of nearly equal size that cover an LR image, with sides of at most `side`; 0 means the whole image.
 
     >>> [(tile.top, tile.left, tile.height, tile.width) for tile in tiles_of(5, 3, 3)]
     [(0, 0, 2, 3), (2, 0, 3, 3)]
@@ -48,13 +48,13 @@ def _parts(length: int, side: int) -> list[tuple[int, int]]:
 
 
 def cut(maps: Any, tile: Tile, height: int) -> Any:
-    """A tile of everything in `maps`: a tensor (N, C, k * h, k * w) of any k >= 1, none, or lists and tuples
-    of such.
+    """A tile of each map in `maps`.
 
     Args:
-        maps: of the whole image.
-        tile: the part.
-        height: h of the whole LR image.
+        maps: maps of the whole image: a tensor (N, C, k * h, k * w) for any k >= 1, None, or lists and tuples
+            of these.
+        tile: the tile.
+        height: height h of the whole LR image in pixels.
     """
     if maps is None:
         return None
@@ -62,20 +62,23 @@ def cut(maps: Any, tile: Tile, height: int) -> Any:
         rows, columns = tile.slices(maps.shape[2] // height)
         return maps[:, :, rows, columns]
     parts = [cut(each, tile, height) for each in maps]
-    # a named tuple takes its fields one by one
+    # the constructor of a named tuple takes its fields as separate arguments
     return type(maps)(*parts) if hasattr(maps, "_fields") else type(maps)(parts)
 
 
 def in_tiles(compute: Callable[..., Tensor], reach: int, side: int, lr: Tensor, *maps: Any) -> Tensor:
-    """`compute(lr, *maps)` of an LR image (N, 3, h, w), tile by tile.
+    """`compute(lr, *maps)` for an LR image (N, 3, h, w), tile by tile.
 
     Args:
-        compute: gives (N, C, k * h, k * w); each of its pixels depends on no more than `reach` LR pixels
-            around it.
-        reach: these.
-        side: of a tile at most, in LR pixels; 0: the whole image at once.
+        compute: function that returns (N, C, k * h, k * w), each pixel of which depends only on LR pixels
+            within `reach` of it.
+        reach: radius of the receptive field in LR pixels.
+        side: largest side of a tile in LR pixels; 0 means the whole image at once.
         lr: the LR image.
-        maps: what else `compute` takes, see `cut`.
+        maps: further arguments of `compute`, see `cut`.
+
+    Returns:
+        (N, C, k * h, k * w), equal to `compute` of the whole image up to rounding.
     """
     height, width = lr.shape[2:]
     if not side or side >= max(height, width):
@@ -91,5 +94,5 @@ def in_tiles(compute: Callable[..., Tensor], reach: int, side: int, lr: Tensor, 
         rows, columns = tile.slices(factor)
         inside = inner.slices(factor)
         whole[:, :, rows, columns] = part[:, :, inside[0], inside[1]]
-    assert whole is not None  # an image has a pixel
+    assert whole is not None  # every image has at least one tile
     return whole

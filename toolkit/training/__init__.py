@@ -1,1 +1,1 @@
-"""The training loop and all that it keeps."""
+"""Training: the loop, its configuration, log, validation, checkpoints and status."""

@@ -1,4 +1,4 @@
-"""Training states on disk: written whole, the last two kept, read without unpickling."""
+"""Checkpoints of a training: written atomically, the last two kept, loaded with `weights_only`."""
 
 import io
 import pickle
@@ -16,7 +16,7 @@ KEEP = 2
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Write a training state atomically and drop all but the last two.
+    """Write a training state as a checkpoint, atomically, and remove all checkpoints but the last two.
 
     Raises:
         Failure: the disk is full or not writable; the earlier checkpoints stay.
@@ -31,15 +31,16 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
 
 
 def load_checkpoint(folder: Path) -> tuple[int, dict[str, Any], list[str]] | None:
-    """The newest readable training state: (step, state, what was passed over), or None without any.
+    """The newest readable training state: (step, state, messages about damaged newer ones); None if there is no
+    checkpoint.
 
     Raises:
-        Failure: there are checkpoints and none can be read.
+        Failure: there are checkpoints, but none can be read.
     """
-    passed: list[str] = []
+    damaged: list[str] = []
     for step, path in saved_steps(folder):
         try:
-            return step, torch.load(path, map_location="cpu", weights_only=True), passed
+            return step, torch.load(path, map_location="cpu", weights_only=True), damaged
         except OSError as error:
             raise failure_from_os_error(error, f"cannot read {path}") from error
         except (
@@ -50,11 +51,11 @@ def load_checkpoint(folder: Path) -> tuple[int, dict[str, Any], list[str]] | Non
             KeyError,
             zipfile.BadZipFile,
         ) as error:
-            passed.append(
+            damaged.append(
                 f"{path} is damaged ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
             )
-    if passed:
+    if damaged:
         raise Failure(
-            "no checkpoint can be read: " + "; ".join(passed), "start again in a new folder with --run"
+            "no checkpoint can be read: " + "; ".join(damaged), "start again in a new folder with --run"
         )
     return None

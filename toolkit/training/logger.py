@@ -1,4 +1,4 @@
-"""What a training leaves to be read: `log.jsonl`, previews, and TensorBoard's files where they are wanted."""
+"""The log of a training: `log.jsonl`, previews, and TensorBoard's event files if they are enabled."""
 
 import json
 from collections.abc import Mapping
@@ -13,16 +13,16 @@ from ntire_sr.training.validation import ValidationResult
 
 
 class RunLogger:
-    """Everything that is written about the steps of a run.
+    """Writes log lines, remarks and previews into a run folder.
 
     Args:
-        run: its folder.
-        progress: where remarks are said aloud.
-        tensorboard: also write for TensorBoard, into the run folder.
-        step: the run goes on after this one; what was written of later ones is dropped.
+        run: the run folder.
+        progress: receives the remarks as messages.
+        tensorboard: whether to write TensorBoard's event files as well.
+        step: the step that the run resumes from; entries of later steps are removed.
 
     Raises:
-        WrongUse: TensorBoard is wanted and not installed.
+        WrongUse: `tensorboard` is true and TensorBoard is not installed.
     """
 
     def __init__(self, run: RunFolder, progress: Progress, tensorboard: bool, step: int):
@@ -42,7 +42,7 @@ class RunLogger:
                 path.unlink(missing_ok=True)
 
     def log(self, values: Mapping[str, Any]) -> None:
-        """One line of the log; `values["step"]` says which step it is of.
+        """Append one line to the log; `values["step"]` is its step.
 
         Raises:
             Failure: it cannot be written.
@@ -60,19 +60,19 @@ class RunLogger:
                 if isinstance(value, (int, float)) and name != "step":
                     self._board.add_scalar(name, value, values["step"])
 
-    def log_preview(self, step: int, look: ValidationResult) -> None:
-        """The preview of a look at the validation photographs."""
-        atomic_write(make_folder(self.run.previews) / f"{step:09d}.png", look.png())
+    def log_preview(self, step: int, validated: ValidationResult) -> None:
+        """Write the preview of a validation."""
+        atomic_write(make_folder(self.run.previews) / f"{step:09d}.png", validated.png())
         if self._board:
-            self._board.add_image("preview", look.preview, step, dataformats="HWC")
+            self._board.add_image("preview", validated.preview, step, dataformats="HWC")
 
     def log_remark(self, step: int, text: str) -> None:
-        """A remark on the run, aloud and in the log."""
+        """Show a remark on the run as a message and write it to the log."""
         self.progress.message(f"step {step}: {text}")
         self.log({"step": step, "remark": text})
 
     def flush(self) -> None:
-        """Before a checkpoint: what is older than one is never written again."""
+        """Flush TensorBoard's events. To be called before a checkpoint, whose steps are never logged again."""
         if self._board:
             self._board.flush()
 
@@ -82,7 +82,7 @@ class RunLogger:
 
 
 def _trim(path: Path, step: int) -> None:
-    """Drop the lines after `step`: a resumed run writes them again. Half a line at the end goes too."""
+    """Remove the lines after `step`, which a resumed run writes again, and an incomplete line at the end."""
     if not path.exists():
         return
     kept = []

@@ -1,4 +1,4 @@
-"""`ntire-sr train`: one linear loop for every model of the registry."""
+"""`ntire-sr train`: one linear training loop for every model of the registry."""
 
 import math
 import time
@@ -19,12 +19,12 @@ from ntire_sr.training.stopping import StopRule
 
 @dataclass(frozen=True)
 class TrainResult:
-    """How a call of `train` ended."""
+    """The result of a call of `train`."""
 
-    steps_done: int
-    steps: int
+    steps_done: int  # steps of the run so far
+    steps: int  # steps of the whole run
     stop_reason: str  # finished, time, or the name of a signal
-    weights: Path
+    weights: Path  # the weights file
 
 
 def train(
@@ -32,22 +32,22 @@ def train(
 ) -> TrainResult | None:
     """Train until the last step, the time limit or a signal; always ends with a checkpoint and weights.
 
-    What a step computes depends on (settings, seed, step, state) alone, so a run that was killed and
-    resumed goes on from its last checkpoint to the same result, bit for bit on the CPU. Started by
-    `torchrun`, the processes share every batch; the main one writes.
+    A step depends on (settings, seed, step, state) alone, so a run that was killed and resumed from its last
+    checkpoint ends with the same result, on the CPU bit for bit. Started by `torchrun`, the processes divide
+    every batch among themselves, and the main process writes all files.
 
     Args:
-        run_config: from `make_run_config`, or `resume_run_config` for a run that goes on.
-        run: folder of the run; created.
-        resume: go on where the folder holds a checkpoint.
-        progress: where it says how far it is.
+        run_config: from `make_run_config`, or from `resume_run_config` for a run that is resumed.
+        run: the run folder; created if it does not exist.
+        resume: resume from the folder's last checkpoint, if there is one.
+        progress: receives the progress and messages.
 
     Returns:
-        How it ended; None in all processes but the main one.
+        The result on the main process, None on the others.
 
     Raises:
         WrongUse: the folder holds a run and `resume` is false.
-        Failure: the disk is full, images are broken, or the loss is no number any more.
+        Failure: the disk is full, images are broken, or the loss is NaN or infinite.
     """
     processes = ProcessGroup()
     stop = StopRule(run_config.config.max_minutes, processes)
@@ -61,7 +61,7 @@ def train(
 
 
 def _loop(setup: Setup, state: TrainState, stop: StopRule) -> str:
-    """Steps, log, validation and checkpoints; returns why it ended."""
+    """Run the steps with log, validation and checkpoints; returns the reason of the stop."""
     config, processes, patches = setup.run_config.config, setup.processes, setup.patches
     rank, world_size = processes.rank, processes.world_size
     mine = range(config.batch * rank // world_size, config.batch * (rank + 1) // world_size)
@@ -78,7 +78,9 @@ def _loop(setup: Setup, state: TrainState, stop: StopRule) -> str:
         for lr, hr in batches:
             random = [seeded(config.seed, state.step, index, device=setup.device) for index in mine]
             losses = setup.trainer.step(lr, hr, random)
-            if not math.isfinite(losses["loss"]) and "skipped" not in losses:  # a model that skips says so
+            if (
+                not math.isfinite(losses["loss"]) and "skipped" not in losses
+            ):  # a trainer that skips a step reports it
                 raise diverged(state.step, f"the loss is {losses['loss']}")
             state.step += 1
             seconds = time.monotonic() - first_time
@@ -89,7 +91,7 @@ def _loop(setup: Setup, state: TrainState, stop: StopRule) -> str:
                 _save(setup, state)
             if stop_reason := stop.reason():
                 break
-        # a signal during this last save waits for it, too
+        # still inside `stop`, so that a signal cannot interrupt this last save
         unsaved = state.saved_at != state.step or (processes.is_main and not setup.run.weights.is_file())
         if processes.any(unsaved):
             _save(setup, state)
@@ -99,7 +101,7 @@ def _loop(setup: Setup, state: TrainState, stop: StopRule) -> str:
 def _log(
     setup: Setup, state: TrainState, losses: dict[str, float], images_per_second: float, loader_share: float
 ) -> None:
-    """Remarks, the log's line and a validation, whichever this step has; in the main process alone."""
+    """Write this step's remarks, log line and validation, if it has any, on the main process."""
     config, logger, step = setup.run_config.config, setup.logger, state.step
     if logger is None:
         return
@@ -122,7 +124,7 @@ def _log(
 
 
 def _save(setup: Setup, state: TrainState) -> None:
-    """Weights and a checkpoint, written by the main process while the others wait."""
+    """Save weights and a checkpoint on the main process while the others wait."""
 
     def write() -> None:
         if setup.logger:

@@ -1,42 +1,42 @@
-"""What the numbers of a training mean, in words: noise that is ignored, a discriminator that has gone."""
+"""Monitoring of losses: warnings when the noise is ignored or the discriminator has collapsed or won."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-MEMORY = 0.99  # per step, of the running means
-SETTLED = 200  # values before a mean is trusted
+MEMORY = 0.99  # decay per step of the running means
+SETTLED = 200  # number of values before a running mean is used
 
 
 @dataclass
 class _WatchedLoss:
-    """A running mean, and what to say when it leaves its range."""
+    """The running mean of a logged value, with a warning for each side of its range."""
 
-    name: str  # of the logged value
-    low: float
-    high: float
-    below: str
-    above: str
+    name: str  # name of the logged value
+    low: float  # lower end of the range
+    high: float  # upper end of the range
+    below: str  # warning for a mean below the range
+    above: str  # warning for a mean above the range
     mean: float = 0.0
-    count: int = 0
-    said: str = ""
+    count: int = 0  # number of values in the mean
+    warned: str = ""  # the warning that was given last, empty if the mean is back in its range
 
     def update(self, value: float) -> str | None:
-        """The sentence, where the mean has just left its range."""
-        if not math.isfinite(value):  # of a step that was skipped
+        """Add a value; returns a warning if the mean has just left its range."""
+        if not math.isfinite(value):  # the step was skipped
             return None
         self.count += 1
         self.mean += (value - self.mean) * max(1 - MEMORY, 1 / self.count)
         text = self.below if self.mean < self.low else self.above if self.mean > self.high else ""
-        if self.count < SETTLED or text == self.said:
+        if self.count < SETTLED or text == self.warned:
             return None
-        self.said = text
+        self.warned = text
         return text.format(value=self.mean) if text else None
 
 
 class LossMonitor:
-    """Listens to every step's losses and says once what is going wrong, and again if it comes back."""
+    """Watches the losses of every step and warns once when one leaves its range, and again if it recurs."""
 
     def __init__(self) -> None:
         self._watched = [
@@ -61,14 +61,14 @@ class LossMonitor:
         ]
 
     def state_dict(self) -> list[list[Any]]:
-        """What a run that goes on needs, to say what it would have said."""
-        return [[watched.mean, watched.count, watched.said] for watched in self._watched]
+        """The running means and warnings, so that a resumed run warns as an uninterrupted one would."""
+        return [[watched.mean, watched.count, watched.warned] for watched in self._watched]
 
     def load_state_dict(self, state: list[list[Any]]) -> None:
-        for watched, (mean, count, said) in zip(self._watched, state, strict=True):
-            watched.mean, watched.count, watched.said = mean, count, said
+        for watched, (mean, count, warned) in zip(self._watched, state, strict=True):
+            watched.mean, watched.count, watched.warned = mean, count, warned
 
     def update(self, losses: Mapping[str, float]) -> list[str]:
-        """What there is to say after a step with these losses."""
-        said = [watched.update(losses[watched.name]) for watched in self._watched if watched.name in losses]
-        return [text for text in said if text]
+        """Add the losses of a step; returns the warnings that they cause."""
+        warnings = [watched.update(losses[watched.name]) for watched in self._watched if watched.name in losses]
+        return [text for text in warnings if text]

@@ -1,4 +1,4 @@
-"""What one training run is to do: checked settings, from presets, words and a run that goes on."""
+"""The configuration of a training run: checked settings, from presets, words and a run that is resumed."""
 
 import json
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from ntire_sr.models.registry import model_spec, read_weights
 from ntire_sr.models.shipped import shipped_weights
 from ntire_sr.models.train_config import TrainConfig
 
-# Fields that a resumed run may change. They leave what is computed alone, but for two: with other `steps`
-# the schedules end at the new last step, so the run is not the one that had been planned so long from its
-# start; and every kind of `device` rounds in its own way and draws noise of its own.
+# Settings that a resumed run may change. They do not change the result, with two exceptions: the schedules end
+# at the last step, so a run with other `steps` differs from one that had them from the start; and every kind of
+# `device` rounds differently and draws other noise.
 CHANGEABLE_ON_RESUME = frozenset(
     {
         "steps",
@@ -33,14 +33,8 @@ CHANGEABLE_ON_RESUME = frozenset(
     }
 )
 
-PATHS = (
-    "hr",
-    "validation",
-    "cache",
-    "feature_weights",
-    "start_from",
-    "trunk",
-)  # settings that name files or folders
+# settings that are paths of files or folders
+PATHS = ("hr", "validation", "cache", "feature_weights", "start_from", "trunk")
 
 
 @dataclass(frozen=True)
@@ -59,11 +53,11 @@ class RunConfig:
 
 
 def make_run_config(values: Mapping[str, Any]) -> RunConfig:
-    """A configuration from values by name, on top of a preset.
+    """A configuration from a preset and values by name, which replace those of the preset.
 
     Args:
-        values: settings of the run and of its model, as texts or typed values; `model` and `preset`
-            decide what the rest may be.
+        values: settings of the run and of its model, as texts or typed values; which names are allowed
+            depends on `model`, and the other values on `preset`.
 
     Raises:
         WrongUse: an unknown name (with a suggestion), or a value out of range.
@@ -78,7 +72,7 @@ def make_run_config(values: Mapping[str, Any]) -> RunConfig:
         preset in model.presets, f"unknown preset {preset!r} of {model.name}", suggestion(preset, model.presets)
     )
     merged = {**model.presets[preset], **values}
-    for name in PATHS:  # whole, so that a run goes on from any folder
+    for name in PATHS:  # absolute, so that a run can be resumed from any folder
         if merged.get(name) not in (None, "none", "", "auto", "package"):
             merged[name] = str(Path(str(merged[name])).resolve())
     run_names, model_names = field_types(TrainConfig), field_types(model.settings)
@@ -110,7 +104,10 @@ def initial_weights(start_from: str, model: str, scale: int) -> Path:
 
 
 def load_run_config(run: RunFolder) -> RunConfig:
-    """The configuration that a run folder was started with."""
+    """The configuration in a run folder.
+
+    Raises:
+        Failure: it is missing or damaged."""
     saved = read_json(run.config, "configuration")
     try:
         return make_run_config({**{k: v for k, v in saved.items() if k != "settings"}, **saved["settings"]})
@@ -119,10 +116,10 @@ def load_run_config(run: RunFolder) -> RunConfig:
 
 
 def resume_run_config(run: RunFolder, values: Mapping[str, Any]) -> RunConfig:
-    """The configuration of a run that goes on: its own, with what `values` may change of it.
+    """The configuration of a run that is resumed: its own, with the changes in `values`.
 
     Raises:
-        WrongUse: `values` ask for something that would make it another run.
+        WrongUse: `values` change a setting that is not in CHANGEABLE_ON_RESUME.
     """
     run_config = load_run_config(run)
     given = make_run_config({**flat(run_config), **values})
@@ -137,5 +134,5 @@ def resume_run_config(run: RunFolder, values: Mapping[str, Any]) -> RunConfig:
 
 
 def flat(run_config: RunConfig) -> dict[str, Any]:
-    """All settings of a plan by name."""
+    """All settings of a run and its model by name."""
     return asdict(run_config.config) | asdict(run_config.settings)

@@ -1,4 +1,4 @@
-"""Everything that a training opens before its first step."""
+"""Setting up a training: everything that is opened before its first step."""
 
 import os
 from dataclasses import dataclass, replace
@@ -28,23 +28,23 @@ from ntire_sr.training.validation import IMAGES, Validator, open_validator
 
 @dataclass(frozen=True)
 class Setup:
-    """What a training works with; nothing of it is replaced while it runs."""
+    """The parts of a training that are not replaced while it runs."""
 
-    run_config: RunConfig  # with what was left open (`auto`) decided
+    run_config: RunConfig  # with `auto` replaced by what was chosen for it
     run: RunFolder
     device: torch.device
     processes: ProcessGroup
     patches: PatchDataset
     trainer: Trainer
-    validator: Validator | None  # None in all processes but the main one, or where none is wanted
-    logger: RunLogger | None  # None in all processes but the main one
+    validator: Validator | None  # None on all processes but the main one, and with `validation=none`
+    logger: RunLogger | None  # None on all processes but the main one
     progress: Progress
 
 
 def set_up(
     run_config: RunConfig, run: RunFolder, resume: bool, processes: ProcessGroup, progress: Progress
 ) -> tuple[Setup, TrainState]:
-    """Open images, networks, validation and log, and find what an earlier call left.
+    """Open images, networks, validation and log, and load the last checkpoint if the run is resumed.
 
     Raises:
         WrongUse: the folder holds a run and `resume` is false, or settings do not fit the processes.
@@ -68,9 +68,9 @@ def set_up(
     on_device = config.keep_on_device and device.type == "cuda" and patches.keep_on(device)
     assert run_config.model.trainer is not None
     trainer: Trainer = run_config.model.trainer(config, run_config.settings, device, processes)
-    # what `auto` stands for is decided once, so that a resumed run cannot decide otherwise
+    # the choice for `auto` is saved, so that a resumed run cannot choose otherwise
     run_config = replace(run_config, settings=trainer.settings)
-    # machines share the run's folder, and yet a file that one has just written may be new to another
+    # machines share the run folder, but a file that one has just written may not yet be visible to another
     found = processes.broadcast_from_main(lambda: load_checkpoint(run.checkpoints) if resume else None)
     state = TrainState()
     if found:
@@ -78,7 +78,7 @@ def set_up(
         for text in passed_over:
             progress.message(f"passed over: {text}")
         state = restore(step, content, trainer, run_config, run, patches.digest)
-        progress.message(f"going on after step {step}")
+        progress.message(f"resuming after step {step}")
     elif config.start_from:
         state.origin = _initialise_from_weights(trainer, config, processes)
     validator = processes.on_main(lambda: open_validator(config.validation, patches, config.scale, device))
@@ -116,7 +116,7 @@ def _prepare_folder(run: RunFolder, resume: bool) -> None:
 
 
 def _initialise_from_weights(trainer: Trainer, config: TrainConfig, processes: ProcessGroup) -> dict[str, Any]:
-    """Begin with the weights of another training; returns what the new weights say of it."""
+    """Initialise from the weights of another training; returns their digest for the new weights' metadata."""
     path = initial_weights(str(config.start_from), config.model, config.scale)
     digest = sha256_file(path)
     processes.assert_same(start_from=digest)
@@ -134,7 +134,7 @@ def _initialise_from_weights(trainer: Trainer, config: TrainConfig, processes: P
 
 
 def _describe(setup: Setup) -> None:
-    """Say what is about to be trained, on what, and what the user should know of it."""
+    """Show the model, device and images of a new run, the remarks of its trainer, and warnings."""
     config, trainer, patches = setup.run_config.config, setup.trainer, setup.patches
     count = setup.processes.world_size
     shared = f", each batch shared by {count} processes" if count > 1 else ""
@@ -145,7 +145,7 @@ def _describe(setup: Setup) -> None:
         f"feature losses compare: {trainer.features_name}",
     ]
     if setup.validator:
-        lines.append(f"looking every {config.validate_every} steps at {setup.validator.described}")
+        lines.append(f"validating every {config.validate_every} steps on {setup.validator.described}")
     if patches.too_small:
         lines.append(f"left out: {len(patches.too_small)} images smaller than {config.patch} pixels")
     lines += trainer.remarks

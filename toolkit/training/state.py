@@ -1,4 +1,4 @@
-"""What changes while a training runs, and how it is saved and restored."""
+"""The state of a training run: what changes with its steps, and how it is saved and restored."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -16,11 +16,11 @@ from ntire_sr.training.run_config import CHANGEABLE_ON_RESUME, RunConfig, flat
 
 @dataclass
 class TrainState:
-    """The state of a run beside that of its trainer."""
+    """The state of a run besides that of its trainer."""
 
-    step: int = 0  # steps that are done
-    saved_at: int = -1  # the step of the last checkpoint; -1 without any
-    origin: dict[str, Any] = field(default_factory=dict)  # where the initial weights come from
+    step: int = 0  # number of steps done
+    saved_at: int = -1  # step of the last checkpoint; -1 if there is none
+    origin: dict[str, Any] = field(default_factory=dict)  # metadata about the weights that the run started from
     metrics: dict[str, Any] = field(default_factory=dict)  # figures of the last validation
     monitor: LossMonitor = field(default_factory=LossMonitor)
 
@@ -28,11 +28,13 @@ class TrainState:
 def save(state: TrainState, trainer: Trainer, run_config: RunConfig, run: RunFolder, data_sha256: str) -> None:
     """Write weights and a checkpoint.
 
-    The weights come first: whoever finds a checkpoint finds weights that are at least as new.
+    The weights are written first, so that they are never older than the last checkpoint.
 
     Args:
-        state, trainer, run_config: what is saved.
-        run: its folder.
+        state: the run's state.
+        trainer: the trainer, with its weights and its state.
+        run_config: the run's configuration.
+        run: the run folder.
         data_sha256: digest of the training images.
     """
     config = run_config.config
@@ -64,10 +66,10 @@ def restore(
     run: RunFolder,
     data_sha256: str,
 ) -> TrainState:
-    """The state that `save` wrote after `step`, and the trainer's, put back.
+    """Restore the state that `save` wrote after `step`: the trainer's in place, the run's as the return value.
 
     Raises:
-        WrongUse: it belongs to a run of other settings, or of other images; what differs is named.
+        WrongUse: it belongs to a run with other settings or images; the error names what differs.
         Failure: it was written by another version of the program.
     """
     remedy = "start another run with --run, or give the settings that this one was started with"
@@ -75,12 +77,12 @@ def restore(
     parts = {"training", "watch", "data_sha256", "metrics", "origin"}
     if not isinstance(before, dict) or not isinstance(before.get("settings"), dict) or parts - content.keys():
         raise Failure(f"the checkpoints in {run.checkpoints} are not of this version of the program", remedy)
-    # a setting that is newer than the checkpoint had its default then
-    was = {**asdict(TrainConfig()), **asdict(run_config.model.settings()), **before, **before["settings"]}
-    differing = [name for name, value in flat(run_config).items() if was.get(name) != value]
+    # a setting that did not exist yet when the checkpoint was written counts as its default
+    earlier = {**asdict(TrainConfig()), **asdict(run_config.model.settings()), **before, **before["settings"]}
+    differing = [name for name, value in flat(run_config).items() if earlier.get(name) != value]
     differing = [name for name in differing if name not in CHANGEABLE_ON_RESUME and name != "preset"]
     if differing:
-        listed = ", ".join(f"{name}={was.get(name)}" for name in differing)
+        listed = ", ".join(f"{name}={earlier.get(name)}" for name in differing)
         raise WrongUse(f"the checkpoints in {run.checkpoints} belong to a run with {listed}", remedy)
     if content["data_sha256"] != data_sha256:
         where = run_config.config.hr or "embedded in scikit-image"

@@ -1,4 +1,4 @@
-"""How far a run has come, read from its folder alone: loads without torch."""
+"""The status of a run, read from its folder alone and without torch."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ def saved_steps(folder: Path) -> list[tuple[int, Path]]:
 
 
 def run_state(run: RunFolder) -> str:
-    """finished, absent, or how far a run has come, in words."""
+    """`finished`, `absent`, or the number of steps that are done, as in "250 of 700 steps"."""
     if not run.config.is_file():
         return "absent"
     steps = read_json(run.config, "configuration").get("steps")
@@ -32,6 +32,6 @@ def run_state(run: RunFolder) -> str:
 
 
 def is_finished(run: RunFolder, steps: int) -> bool:
-    """Whether the run's newest checkpoint is of its last step, `steps`, and its weights are there."""
+    """Whether the run's newest checkpoint is that of its last step, `steps`, and its weights exist."""
     saved = saved_steps(run.checkpoints)
     return bool(saved) and saved[0][0] >= steps and run.weights.is_file()

@@ -1,4 +1,4 @@
-"""When a training ends before its last step: a signal, or its time limit."""
+"""The rule that stops a training before its last step: a signal, or the time limit."""
 
 import signal
 import time
@@ -9,10 +9,10 @@ from ntire_sr.core.distributed import ProcessGroup
 
 
 class StopRule:
-    """A context in which the first SIGTERM or Ctrl-C is noted instead of obeyed; a second one interrupts at once.
+    """A context in which the first SIGTERM or Ctrl-C only sets the reason to stop; a second interrupts at once.
 
     Args:
-        max_minutes: time limit, counted from now on; 0 means none.
+        max_minutes: time limit in minutes from now on; 0 means no limit.
         processes: all of them stop as soon as one has a reason.
     """
 
@@ -23,7 +23,9 @@ class StopRule:
         self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> "StopRule":
-        with suppress(ValueError):  # not in the main thread: the caller handles signals
+        with suppress(
+            ValueError
+        ):  # outside the main thread Python allows no handlers: the caller handles signals
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._handlers[number] = signal.signal(number, self._note)
         return self
@@ -38,9 +40,9 @@ class StopRule:
         self._caught = signal.Signals(number).name
 
     def reason(self) -> str | None:
-        """`time` or a signal's name where any process has to stop, else None; the same in all processes."""
-        late = self._until is not None and time.monotonic() >= self._until
-        here = self._caught or ("time" if late else "")
+        """`time` or a signal's name if any process has to stop, else None; the same on all processes."""
+        time_is_up = self._until is not None and time.monotonic() >= self._until
+        here = self._caught or ("time" if time_is_up else "")
         if not self._processes.any(bool(here)):
             return None
         return next(each for each in self._processes.all_gather(here) if each)

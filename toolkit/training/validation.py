@@ -1,4 +1,4 @@
-"""What a generator in training draws of photographs that it does not train on: figures, and pictures."""
+"""Validation during training: metrics and a preview of samples of photographs that are not trained on."""
 
 import math
 from dataclasses import dataclass
@@ -25,33 +25,33 @@ from ntire_sr.evaluation.pixels import PixelErrors, box_mean
 from ntire_sr.models.interfaces import Generator
 from ntire_sr.models.projection import make_consistent, project
 
-IMAGES = 6  # photographs that are looked at
-SAMPLES = 4  # of each
-SIDE = 192  # HR pixels of the crop from each one's middle, at most
-SHOWN = 4  # of them on the preview
-LOUDER = 6  # times the standard deviation on the preview, so that it can be seen
+IMAGES = 6  # number of validation photographs
+SAMPLES = 4  # samples per photograph
+SIDE = 192  # largest side of the centre crop of each photograph, in HR pixels
+SHOWN = 4  # number of photographs in the preview
+GAIN = 6  # factor on the standard deviation in the preview, so that it is visible
 
 
 @dataclass(frozen=True)
 class ValidationResult:
-    """What one look found."""
+    """The result of one validation."""
 
-    figures: dict[str, float]
-    preview: np.ndarray  # (H, W, 3) uint8: a row per photograph, see `Validator.look`
+    figures: dict[str, float]  # metrics by name, see `Validator.run`
+    preview: np.ndarray  # (H, W, 3) uint8: a row per photograph, see `Validator.run`
 
     def png(self) -> bytes:
         return encode_png(self.preview)
 
 
 class Validator:
-    """The middles of some photographs, and what is drawn of them. Always with the same latents, so that
-    looks differ by the weights alone.
+    """Measures samples of centre crops of some photographs. The latents are always the same, so that
+    validations differ by the weights alone.
 
     Args:
-        hr: crops (1, 3, H, W), uint8.
-        described: which they are, for the user.
-        scale: of the generator.
-        device: where to compute.
+        hr: HR crops (1, 3, H, W), uint8.
+        described: description of the photographs, for the user.
+        scale: scale factor of the generator.
+        device: the device to compute on.
     """
 
     def __init__(self, hr: list[Tensor], described: str, scale: int, device: torch.device):
@@ -59,21 +59,21 @@ class Validator:
         self.hr = [crop.to(device) for crop in hr]
         self.lr = [downscale_8bit(crop, scale) for crop in self.hr]
         self.lpips: Lpips | None = None
-        if locate(ALEXNET):  # else the diversity of pixels has to do: nothing is fetched for a look
+        if locate(ALEXNET):  # else only pixel metrics are computed: validation does not download anything
             self.lpips = load_lpips(device=device)
         else:
             self.described += f"; without LPIPS, since {ALEXNET.file_name} is not here"
 
     @torch.inference_mode()
     def run(self, generator: Generator) -> ValidationResult:
-        """Draw SAMPLES of each crop and measure them.
+        """Draw SAMPLES samples of each crop and measure them.
 
         Returns:
-            The figures, as `ntire-sr score` measures them: `val_lpips` (lower is
-            better), `val_s_4` (diversity in per cent, of LPIPS), `val_r` (spread, 1 is calibrated), the
-            same of pixels, and LR-PSNR in dB: of what the network drew, of that projected and not yet
-            rounded, and of the worst sample as it would be written. And the preview: per row the LR
-            crop, two samples, LOUDER times the standard deviation of all samples, and the HR crop.
+            The metrics, as `ntire-sr score` measures them: `val_lpips` (lower is better), `val_s_4`
+            (LPIPS diversity in per cent), `val_r` (calibration ratio of the spread, 1 is calibrated), diversity
+            and ratio of the pixels, and LR-PSNR in dB: of the network's output, of its projection before
+            rounding, and of the worst sample as it would be written. And the preview, with in each row the LR
+            crop, two samples, GAIN times the standard deviation of all samples, and the HR crop.
         """
         errors: dict[str, list[float]] = {"network": [], "unrounded": []}
         found: dict[str, list[float]] = {}
@@ -125,8 +125,8 @@ class Validator:
 
 
 def _row(lr: Tensor, samples: list[Tensor], hr: Tensor, scale: int) -> np.ndarray:
-    """One row of a preview, SIDE pixels high: (SIDE, 5 * SIDE, 3) uint8, smaller crops in black."""
-    spread = torch.stack([to_unit(sample) for sample in samples]).std(0) * LOUDER
+    """One row of a preview: (SIDE, 5 * SIDE, 3) uint8, with crops smaller than SIDE padded with black."""
+    spread = torch.stack([to_unit(sample) for sample in samples]).std(0) * GAIN
     large = lr.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     row = np.zeros((SIDE, 5 * SIDE, 3), np.uint8)
     for index, image in enumerate((large, samples[0], samples[1], to_8bit(spread), hr)):
@@ -136,21 +136,24 @@ def _row(lr: Tensor, samples: list[Tensor], hr: Tensor, scale: int) -> np.ndarra
 
 
 def open_validator(
-    choice: str | None, photographs: PatchDataset, scale: int, device: torch.device
+    choice: str | None, patches: PatchDataset, scale: int, device: torch.device
 ) -> Validator | None:
-    """What the setting `validation` asks for.
+    """The validator for the setting `validation`, or None if there is to be no validation.
 
     Args:
-        choice: a folder; `auto`: the photographs that were left out of training, or the embedded ones where
-            none were; None: nothing.
+        choice: the setting: a folder; `auto` for the photographs that are left out of training, or the
+            embedded ones if none are; None for no validation.
+        patches: the training images.
+        scale: scale factor of the generator.
+        device: the device to compute on.
 
     Raises:
         WrongUse: the folder is missing, or its images are too small.
     """
     if choice is None:
         return None
-    if choice == "auto" and photographs.left_out:
-        images = [photographs.images.read(number) for number in photographs.left_out]
+    if choice == "auto" and patches.left_out:
+        images = [patches.images.read(number) for number in patches.left_out]
         described = f"{len(images)} photographs that are left out of training"
     elif choice == "auto":
         images = [read_image(path) for path in embedded_photographs(VALIDATION_PHOTOGRAPHS)]
@@ -160,14 +163,14 @@ def open_validator(
         every = max(1.0, len(paths) / IMAGES)
         images = [read_image(paths[int(index * every)]) for index in range(min(IMAGES, len(paths)))]
         described = f"{len(images)} photographs of {choice}"
-    hr = [_middle(image) for image in images if min(image.shape[:2]) >= 8 * scale]
+    hr = [_centre_crop(image) for image in images if min(image.shape[:2]) >= 8 * scale]
     if not hr:
         raise WrongUse(f"no image in {choice} has {8 * scale} x {8 * scale} pixels", "validation=none")
     return Validator(hr, described, scale, device)
 
 
-def _middle(image: np.ndarray) -> Tensor:
-    """The middle of an image, (1, 3, H, W) uint8 with sides of at most SIDE, multiples of CROP_MULTIPLE."""
+def _centre_crop(image: np.ndarray) -> Tensor:
+    """The centre crop of an image: (1, 3, H, W) uint8, sides multiples of CROP_MULTIPLE and at most SIDE."""
     height, width = (min(SIDE, side // CROP_MULTIPLE * CROP_MULTIPLE) for side in image.shape[:2])
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
     return to_tensor(image[top : top + height, left : left + width].copy())
