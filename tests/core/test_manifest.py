@@ -1,13 +1,14 @@
 """Manifests that were damaged or edited by hand."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from ntire_sr.core.errors import Failure
 from ntire_sr.core.files import write_json
-from ntire_sr.core.manifest import load_manifest
+from ntire_sr.core.manifest import SamplingSettings, load_manifest
 from ntire_sr.models.registry import load_generator
 from ntire_sr.sampling.generate import Request, generate
 
@@ -25,6 +26,24 @@ def test_a_manifest_comes_back_as_it_was_saved(folder):
     manifest.save(folder)
     assert (folder / "manifest.json").read_text() == before
     assert load_manifest(folder.parent) is None
+
+
+def test_hyper_parameters_are_compared_only_where_the_model_is_the_same():
+    ours = SamplingSettings("srgan", False, "a1", 4, 0, True, "float32", {"blocks": 4, "channels": 32})
+    assert ours.differences(ours) == []
+    trained_longer = replace(ours, weights_sha256="b2", hyper_parameters={"blocks": 4, "channels": 64})
+    assert ours.differences(trained_longer) == [
+        "weights_sha256: a1 there, b2 asked for",
+        "channels: 32 there, 64 asked for",
+    ]
+    another_model = replace(
+        ours, model="bicubic", deterministic=True, weights_sha256=None, seed=7, hyper_parameters={"growth": 16}
+    )
+    assert ours.differences(another_model) == [
+        "model: srgan there, bicubic asked for",
+        "weights_sha256: a1 there, None asked for",
+        "seed: 0 there, 7 asked for",
+    ]
 
 
 NAME = "000000_sample00000.png"

@@ -47,12 +47,16 @@ class SamplingSettings:
         return sha256_bytes(json.dumps(asdict(self), sort_keys=True).encode())
 
     def differences(self, other: "SamplingSettings") -> list[str]:
-        """What differs between two sets, in words."""
-        mine, theirs = (
-            {name: value for name, value in asdict(each).items() if name != "hyper_parameters"}
-            | each.hyper_parameters
-            for each in (self, other)
-        )
+        """The settings that differ between a folder's (`self`) and those asked for (`other`), in words.
+
+        Hyper-parameters are compared only where the model is the same: another model has others.
+        """
+        mine, theirs = asdict(self), asdict(other)
+        hyper_parameters = [settings.pop("hyper_parameters") for settings in (mine, theirs)]
+        if self.model == other.model:
+            mine, theirs = mine | hyper_parameters[0], theirs | hyper_parameters[1]
+        else:
+            del mine["deterministic"], theirs["deterministic"]  # a fact of the model
         names = [name for name in mine | theirs if mine.get(name) != theirs.get(name)]
         return [f"{name}: {mine.get(name)} there, {theirs.get(name)} asked for" for name in names]
 
