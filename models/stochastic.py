@@ -36,9 +36,7 @@ class Architecture:
     blocks: int = 3  # decoder blocks at LR size
     fine_channels: int = 16  # channels of the decoder at full size
     latent_channels: int = 8  # channels of the latents at LR size, and of those at a quarter of it
-    rrdb: bool = (
-        False  # built on the trunk of a pretrained RRDBNet (see trunk and start_from), whose channels it has
-    )
+    rrdb: bool = False  # whether the trunk is a pretrained RRDBNet's, see trunk and start_from
     sample_wide: bool = False  # use one latent vector per sample instead of local latents, for comparison
 
     def __post_init__(self) -> None:

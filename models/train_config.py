@@ -10,31 +10,18 @@ from ntire_sr.core.errors import require
 class TrainConfig:
     """What one training run does, whatever the model; the model's own settings come beside it."""
 
-    model: str = "srgan"  # name of a model, see `ntire-sr train --help`
+    # fmt: off
+    model: str = "srgan"  # name of the model: srgan or stochastic
     preset: str = "tiny"  # a named set of values for this record and the model's, applied before all others
     scale: int = 4  # HR pixels per LR pixel along an axis: 4 or 8
-    hr: str | None = (
-        None  # folder of HR images, searched with its subfolders; without it, the embedded photographs
-    )
-    cache: str | None = (
-        "auto"  # folder for decoded images; auto is the user's cache folder, none keeps them in memory
-    )
-    keep_on_device: bool = (
-        True  # whether a GPU holds all decoded images in its memory, if they fill at most half of it
-    )
-    validation: str | None = (
-        "auto"  # folder of HR images to validate on; auto leaves some out of training, none skips validation
-    )
+    hr: str | None = None  # folder of HR images, searched with its subfolders; without it, the embedded photographs
+    cache: str | None = "auto"  # folder for decoded images; auto is the user's cache folder, none keeps them in memory
+    keep_on_device: bool = True  # whether a GPU holds all decoded images in its memory, if they fill at most half of it
+    validation: str | None = "auto"  # folder of HR images to validate on; auto leaves some out of training, none skips validation
     validate_every: int = 250  # steps between validations
-    start_from: str | None = (
-        None  # weights file of the same model to initialise from, or package for those that come with ntire-sr; sizes of the network that are not given are the file's, and tensors that do not fit are left out
-    )
-    trunk: str | None = (
-        None  # file of a pretrained x4 RRDBNet (ESRGAN, BSRGAN, Real-ESRGAN) to build the network on, for models that can
-    )
-    sharp: float = (
-        0.0  # share of crops that are the sharpest of 4 candidates; 0 means all crops are uniformly random
-    )
+    start_from: str | None = None  # weights file of the same model to initialise from, or package for those that come with ntire-sr; sizes of the network that are not given are the file's, and tensors that do not fit are left out
+    trunk: str | None = None  # file of a pretrained x4 RRDBNet (ESRGAN, BSRGAN, Real-ESRGAN) to build the network on, for models that can
+    sharp: float = 0.0  # share of crops that are the sharpest of 4 candidates; 0 means all crops are uniformly random
     seed: int = 0  # random seed for the initial weights, the crops and the noise
     device: str = "auto"  # auto, cpu or cuda
     steps: int = 700  # total number of optimiser steps
@@ -44,9 +31,8 @@ class TrainConfig:
     checkpoint_every: int = 100  # steps between checkpoints
     log_every: int = 10  # steps between lines of the log
     tensorboard: bool = False  # also write log and previews for TensorBoard, with the extra [tensorboard]
-    feature_weights: str | None = (
-        None  # weights file of the pretrained network for feature losses; looked up if not given
-    )
+    feature_weights: str | None = None  # weights file of the pretrained network for feature losses; looked up if not given
+    # fmt: on
 
     def __post_init__(self) -> None:
         require(self.scale in SCALES, f"scale {self.scale} is not offered", "4 or 8")

@@ -169,7 +169,14 @@ from pathlib import Path
 from ntire_sr.data import image_cache as cache
 from ntire_sr.core.layout import list_images
 read = cache.read_image
-cache.read_image = lambda path: (time.sleep(float(sys.argv[3])), print("decoding", flush=True), read(path))[2]
+
+def slowly(path):
+    time.sleep(float(sys.argv[3]))
+    sys.stdout.write("decoding\\n")  # in one piece, since several threads write
+    sys.stdout.flush()
+    return read(path)
+
+cache.read_image = slowly
 folder = Path(sys.argv[1])
 print("digest", cache.decoded(folder, list_images(folder, "HR", recursive=True), sys.argv[2]).digest)
 """
