@@ -81,6 +81,11 @@ def make_run_config(values: Mapping[str, Any]) -> RunConfig:
         require(name in known, f"unknown setting {name!r}", suggestion(name, known))
     config = make(TrainConfig, {name: value for name, value in merged.items() if name in run_names})
     sizes = field_types(model.architecture)
+    require(
+        not config.trunk or "rrdb" in sizes,
+        f"trunk: {model.name} is not built on a pretrained trunk",
+        "--model stochastic, or leave trunk out",
+    )
     if config.start_from and not sizes.keys() <= merged.keys():
         metadata, _ = read_weights(initial_weights(config.start_from, model.name, config.scale))
         if metadata["model"] == model.name:

@@ -1,0 +1,203 @@
+"""`stochastic` on a pretrained trunk: it begins as its parent, leaves the trunk alone, and its files are whole."""
+
+import json
+
+import pytest
+import torch
+from conftest import TINIEST, shared_path
+from safetensors.torch import save_file
+
+from ntire_sr.core.distributed import ProcessGroup
+from ntire_sr.core.downscale import downscale_8bit
+from ntire_sr.core.errors import Failure, WrongUse
+from ntire_sr.core.images import to_tensor, to_unit
+from ntire_sr.core.layout import RunFolder
+from ntire_sr.core.pretrained import tensors_digest
+from ntire_sr.core.seeding import seeded
+from ntire_sr.models import shipped
+from ntire_sr.models.modulation import at_rest
+from ntire_sr.models.parent import Parent
+from ntire_sr.models.registry import load_generator, read_weights, save_weights
+from ntire_sr.models.rrdb import RrdbTrunk, expected_shapes, read_rrdb
+from ntire_sr.models.stochastic_rrdb import RrdbGenerator
+from ntire_sr.models.stochastic_settings import RRDB_SIZES, StochasticSettings
+from ntire_sr.models.stochastic_training import StochasticTrainer
+from ntire_sr.models.train_config import TrainConfig
+from ntire_sr.sampling.tiles import in_tiles
+from ntire_sr.training.loop import train
+from ntire_sr.training.run_config import make_run_config, resume_run_config
+
+SIZES = {**RRDB_SIZES, "rrdb": True, "groups": 1, "blocks": 1, "latent_channels": 2}
+TINY = {
+    **{key: value for key, value in TINIEST.items() if key != "channels"},
+    "model": "stochastic",
+    "latent_channels": 2,
+    "warm_up": 0.0,
+}
+
+
+@pytest.fixture(scope="module")
+def parent_file(tmp_path_factory):
+    """An RRDBNet of one block that averages: random, but near the identity, as trained ones are."""
+    generator = torch.Generator().manual_seed(3)
+    tensors = {
+        name: torch.randn(shape, generator=generator) * 0.03 if len(shape) > 1 else torch.zeros(shape)
+        for name, shape in expected_shapes(1).items()
+    }
+    path = tmp_path_factory.mktemp("parent") / "rrdb.safetensors"
+    # 16-bit weights, as networks are published
+    save_file({name: value.half().float() for name, value in tensors.items()}, path)
+    return path
+
+
+def lr_images(photograph, side: int = 16) -> torch.Tensor:
+    crops = [
+        photograph[top : top + 4 * side, left : left + 4 * side] for top, left in ((0, 0), (20, 40), (30, 60))
+    ]
+    return torch.cat([to_unit(downscale_8bit(to_tensor(crop.copy()), 4)) for crop in crops])
+
+
+def trainer(path, photograph, **changes) -> StochasticTrainer:
+    settings = StochasticSettings(
+        blocks=1, latent_channels=2, discriminator_channels=4, features="filters", **{"warm_up": 0.0, **changes}
+    )
+    config = TrainConfig(model="stochastic", steps=20, patch=64, trunk=str(path))
+    return StochasticTrainer(config, settings, torch.device("cpu"), ProcessGroup())
+
+
+def test_with_latents_at_rest_what_stands_beside_the_parents_layers_changes_nothing(photograph):
+    made = RrdbGenerator(4, StochasticSettings(**SIZES))
+    lr = lr_images(photograph)
+    latents = at_rest(made.latents(lr, [seeded(1)] * 3))
+    with torch.no_grad():
+        before = made.sample(made.trunk(lr), lr, latents)
+        for module in (*made.modulations, made.full_modulation, *made.blocks, *made.finer):
+            module.modulation.weight.mul_(3)
+            module.strength.mul_(5)
+        for block in (*made.blocks, *made.finer):
+            block.first.weight.mul_(2)
+        assert torch.equal(made.sample(made.trunk(lr), lr, latents), before)
+        other = made.sample(made.trunk(lr), lr, made.latents(lr, [seeded(1)] * 3))
+    assert not torch.equal(other, before)
+
+
+def test_a_fitted_decoder_draws_nearly_what_the_published_parent_draws(photograph):
+    path = shared_path("weights/rrdb_x4_realsr_df2k.safetensors")
+    tensors, blocks = read_rrdb(path)
+    parent = Parent(tensors)
+    trunk = RrdbTrunk(blocks)
+    trunk.load_state_dict({name: tensors[name].float() for name in trunk.state_dict()})
+    made = RrdbGenerator(4, StochasticSettings(**SIZES))
+    lr = lr_images(photograph, side=17)
+    with torch.no_grad():
+        maps = trunk(lr)
+        target = parent.draw(maps)
+        # bilinear doubling with the parent's own weights breaks them
+        for layer, name in zip((*made.doublings, made.full, made.tail), parent.decoder._modules, strict=True):
+            layer.load_state_dict(getattr(parent.decoder, name).state_dict())
+        latents = at_rest(made.latents(lr, [seeded(1)] * 3))
+        unfitted = (made.sample(maps, lr, latents) - target).abs().mean().item()
+        parent.fit(made, maps)
+        fitted = (made.sample(maps, lr, latents) - target).abs().mean().item()
+    assert fitted * 255 < 5 and fitted < 0.75 * unfitted  # measured: 4.4 and 6.7 grey levels
+
+
+def test_a_warm_up_goes_on_to_learn_the_parents_image(parent_file, photograph):
+    made = trainer(parent_file, photograph, warm_up=1.0, learning_rate=1e-3)
+    hr = torch.cat([to_unit(to_tensor(photograph[top : top + 64, :64].copy())) for top in (0, 32)])
+    lr = to_unit(downscale_8bit((hr * 255).to(torch.uint8), 4))
+    losses = [made.step(lr, hr, [seeded(step, crop) for crop in range(2)])["loss"] for step in range(12)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_frozen_trunk_stays_as_it_is_and_another_one_learns(parent_file, photograph):
+    hr = to_unit(to_tensor(photograph[:64, :64].copy()))
+    lr = to_unit(downscale_8bit(to_tensor(photograph[:64, :64].copy()), 4))
+    published, _ = read_rrdb(parent_file)
+    for frozen in (True, False):
+        made = trainer(parent_file, photograph, trunk_frozen=frozen, adversarial_from=0.0)
+        for step in range(2):
+            made.step(lr, hr, [seeded(step)])
+        found = made.weights()
+        same = [
+            torch.equal(found[f"rrdb.{name}"].float(), published[name]) for name in RrdbTrunk(1).state_dict()
+        ]
+        assert all(same) if frozen else not any(same[::2])
+        assert found["rrdb.conv_first.weight"].dtype == (torch.float16 if frozen else torch.float32)
+        assert found["doublings.0.weight"].dtype == torch.float32
+
+
+def test_a_run_on_a_frozen_trunk_resumes_to_the_same_bits_and_its_weights_are_whole(parent_file, tmp_path):
+    values = {**TINY, "trunk": str(parent_file), "steps": 3, "warm_up": 0.4, "checkpoint_every": 1}
+    straight, parts = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "parts")
+    train(make_run_config(values), straight)
+    train(make_run_config({**values, "max_minutes": 1e-9}), parts)
+    assert train(resume_run_config(parts, {"max_minutes": 0}), parts, resume=True).stop_reason == "finished"
+    one, other = read_weights(straight.weights), read_weights(parts.weights)
+    assert one[0] == other[0] and one[1].keys() == other[1].keys()
+    assert all(torch.equal(value, other[1][name]) for name, value in one[1].items())
+    loaded = load_generator(straight.weights, None, torch.device("cpu"))
+    assert isinstance(loaded.generator, RrdbGenerator) and loaded.generator.trunk_reach == 17
+    # another training begins with them, trunk and sizes included, though the trunk's file is not named
+    begun = make_run_config({**TINY, "start_from": str(straight.weights), "steps": 1})
+    assert begun.settings.rrdb and begun.settings.groups == 1
+    train(begun, RunFolder(tmp_path / "begun"))
+    _, tensors = read_weights(RunFolder(tmp_path / "begun").weights)
+    published, _ = read_rrdb(parent_file)
+    assert torch.equal(tensors["rrdb.conv_body.weight"].float(), published["conv_body.weight"])
+
+
+def test_trunks_that_do_not_fit_are_refused(parent_file, tmp_path):
+    with pytest.raises(WrongUse, match="srgan is not built on a pretrained trunk"):
+        make_run_config({"trunk": str(parent_file)})
+    with pytest.raises(WrongUse, match="x4 network"):
+        train(make_run_config({**TINY, "trunk": str(parent_file), "scale": 8}), RunFolder(tmp_path / "run"))
+
+
+def test_a_decoders_file_is_completed_by_the_trunk_of_the_package(parent_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    shipped.trunk_tensors.cache_clear()
+    settings = StochasticSettings(**SIZES)
+    state = RrdbGenerator(4, settings).state_dict()
+    whole = {name: value.contiguous() for name, value in state.items()}
+    trunk = {name.removeprefix("rrdb."): value for name, value in whole.items() if name.startswith("rrdb.")}
+    decoder = {name: value for name, value in whole.items() if not name.startswith("rrdb.")}
+    names = sorted(trunk)
+    save_file({name: trunk[name] for name in names[:5]}, tmp_path / "rrdb_trunk_1of2.safetensors")
+    save_file({name: trunk[name] for name in names[5:]}, tmp_path / "rrdb_trunk_2of2.safetensors")
+    digest = tensors_digest({f"rrdb.{name}": value for name, value in trunk.items()})
+    path = tmp_path / "decoder.safetensors"
+    save_weights(path, "stochastic", 4, settings, decoder, {"step": 1, "trunk_sha256": digest})
+    found = load_generator(path, None, torch.device("cpu")).generator.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in whole.items())
+    save_weights(path, "stochastic", 4, settings, decoder, {"step": 1, "trunk_sha256": "0" * 64})
+    with pytest.raises(Failure, match="needs the trunk with SHA-256 000000000000"):
+        load_generator(path, None, torch.device("cpu"))
+    shipped.trunk_tensors.cache_clear()
+
+
+def test_tiles_of_the_packages_trunk_change_no_map_noticeably(photograph):
+    """Its convolutions reach 347 LR pixels; what lies beyond TRUNK_REACH must not show in 8 bits."""
+    path = shared_path("weights/rrdb_x4_realsr_df2k.safetensors")
+    tensors, blocks = read_rrdb(path)
+    made = RrdbGenerator(4, StochasticSettings(**{**SIZES, "groups": blocks})).eval()
+    made.rrdb.load_state_dict({name: tensors[name].float() for name in made.rrdb.state_dict()})
+    parent = Parent(tensors)
+    lr = to_unit(
+        to_tensor(photograph[:16, :120].copy())
+    )  # as if it were an LR image: long, so that tiles matter
+    with torch.no_grad():
+        whole = made.trunk(lr)
+        tiled = in_tiles(made.trunk, made.trunk_reach, 20, lr)
+        drawn, again = parent.draw(whole), parent.draw(tiled)
+    assert made.trunk_reach == 48
+    assert (drawn - again).abs().max() * 255 < 1
+
+
+def test_settings_in_weights_say_what_the_network_is(parent_file, tmp_path):
+    run = RunFolder(tmp_path)
+    train(make_run_config({**TINY, "trunk": str(parent_file), "steps": 1}), run)
+    metadata, _ = read_weights(run.weights)
+    settings = json.loads(metadata["settings"])
+    assert settings["rrdb"] and settings["groups"] == 1 and settings["channels"] == 64
+    assert str(parent_file) not in json.dumps(metadata)  # no path of the machine that trained it
