@@ -24,6 +24,7 @@ from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.files import atomic_write, make_folder, read_json, write_json
 from ntire_sr.core.images import read_image, write_png
 from ntire_sr.core.layout import RunFolder, SampleName, list_images
+from ntire_sr.core.progress import SILENT
 from ntire_sr.core.seeding import seeded
 from ntire_sr.data.lr_images import make_lr, write_validation
 from ntire_sr.data.patches import PatchDataset
@@ -95,7 +96,7 @@ def steps_in(seconds: float, settings: dict[str, Any], training: Path) -> int:
     run_config = make_run_config({**settings, "hr": str(training), "steps": TIMED_STEPS, "device": "cpu"})
     config = run_config.config
     photographs = PatchDataset(training, config.patch, config.scale, config.cache)
-    made = run_config.model.trainer(config, run_config.settings, torch.device("cpu"), ProcessGroup())
+    made = run_config.model.trainer(config, run_config.settings, torch.device("cpu"), ProcessGroup(), SILENT)
     began = 0.0
     for step in range(TIMED_STEPS + 1):
         if step == 1:  # the first one fills caches

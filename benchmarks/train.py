@@ -27,6 +27,7 @@ from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.downscale import downscale, downscale_8bit
 from ntire_sr.core.images import read_image, to_tensor, to_unit
 from ntire_sr.core.layout import list_images
+from ntire_sr.core.progress import SILENT
 from ntire_sr.core.seeding import seeded
 from ntire_sr.data.patches import PatchDataset
 from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, embedded_photographs
@@ -92,7 +93,9 @@ class Plain:
 
     def __init__(self, run_config: RunConfig, device: torch.device, paths: list[Path]):
         assert run_config.model.trainer is not None
-        self.made = run_config.model.trainer(run_config.config, run_config.settings, device, ProcessGroup())
+        self.made = run_config.model.trainer(
+            run_config.config, run_config.settings, device, ProcessGroup(), SILENT
+        )
         assert isinstance(self.made, StochasticTrainer)
         for network in (self.made.gan.generator, self.made.gan.discriminator, self.made.phi):
             network.to(memory_format=torch.contiguous_format)
@@ -163,7 +166,9 @@ class Ours:
 
     def __init__(self, run_config: RunConfig, device: torch.device, photographs: PatchDataset):
         assert run_config.model.trainer is not None
-        self.made = run_config.model.trainer(run_config.config, run_config.settings, device, ProcessGroup())
+        self.made = run_config.model.trainer(
+            run_config.config, run_config.settings, device, ProcessGroup(), SILENT
+        )
         assert isinstance(self.made, StochasticTrainer)
         self.config, self.device, self.photographs = run_config.config, device, photographs
         self.loader_share = 0.0

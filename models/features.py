@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from ntire_sr.core import pretrained
 from ntire_sr.core.errors import Failure, require, suggestion
+from ntire_sr.core.progress import SILENT, Progress
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -180,13 +181,16 @@ def classifier(name: str, path: Path) -> nn.Module:
     return features.eval().requires_grad_(False)
 
 
-def build_features(choice: str, path: str | None = None) -> tuple[nn.Module, str, str | None]:
+def build_features(
+    choice: str, path: str | None = None, progress: Progress = SILENT
+) -> tuple[nn.Module, str, str | None]:
     """The extractor that the setting `features` asks for.
 
     Args:
         choice: `filters`, the name of a network, or `auto`, which is SqueezeNet if its file is found or can
             be downloaded, else the filters.
         path: file of the network's weights; None looks it up.
+        progress: where a download says how far it is.
 
     Returns:
         The frozen extractor, its name in a manifest, and the reason if `auto` fell back to the filters,
@@ -197,7 +201,7 @@ def build_features(choice: str, path: str | None = None) -> tuple[nn.Module, str
         return FilterBank(), "filters", None
     name = "squeezenet1_1" if choice == "auto" else choice
     try:
-        found = pretrained.find(NETWORKS[name][0], path)
+        found = pretrained.find(NETWORKS[name][0], path, progress)
     except pretrained.NotFound as error:
         if choice != "auto":
             raise

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.errors import Failure
+from ntire_sr.core.progress import Progress
 from ntire_sr.models.train_config import TrainConfig
 
 MOST_CHANNELS, MOST_BLOCKS = 4096, 256  # limits far above any use, at which a network is still built quickly
@@ -103,6 +104,6 @@ class ModelSpec:
     settings: type  # a settings record, see ntire_sr.core.settings
     presets: Mapping[str, Mapping[str, Any]]  # preset -> values for the settings and for TrainConfig
     build: Callable[[int, Any], Any]  # (scale, settings) -> a Generator that is an nn.Module
-    # None if there is nothing to train
     architecture: type = NoSettings  # the part of the settings that `build` needs: a record that they extend
-    trainer: Callable[[TrainConfig, Any, torch.device, ProcessGroup], Trainer] | None = None
+    # None if there is nothing to train
+    trainer: Callable[[TrainConfig, Any, torch.device, ProcessGroup, Progress], Trainer] | None = None

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.errors import require, suggestion
+from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.models.energy import spread_ratio
 from ntire_sr.models.features import build_features
 from ntire_sr.models.gan_state import GanState
@@ -76,14 +77,20 @@ class SrganTrainer:
         settings: of the model.
         device: where to compute.
         processes: the processes that share each batch; gradients and losses are those of all of them.
+        progress: where a download says how far it is.
     """
 
     def __init__(
-        self, config: TrainConfig, settings: SrganSettings, device: torch.device, processes: ProcessGroup
+        self,
+        config: TrainConfig,
+        settings: SrganSettings,
+        device: torch.device,
+        processes: ProcessGroup,
+        progress: Progress = SILENT,
     ):
         self.processes = processes
         phi, self.features_name, self.features_reason = build_features(
-            settings.features, config.feature_weights
+            settings.features, config.feature_weights, progress
         )
         processes.assert_same(features=self.features_name)
         self.settings = settings = replace(settings, features=self.features_name)

@@ -19,6 +19,7 @@ from torch.nn import functional
 from ntire_sr.core.device import computes_bfloat16
 from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.errors import require
+from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.models.discriminator import UNetDiscriminator
 from ntire_sr.models.energy import (
     balanced_weight,
@@ -63,14 +64,20 @@ class StochasticTrainer:
         settings: of the model.
         device: where to compute.
         processes: the processes that share each batch; gradients and losses are those of all of them.
+        progress: where a download says how far it is.
     """
 
     def __init__(
-        self, config: TrainConfig, settings: StochasticSettings, device: torch.device, processes: ProcessGroup
+        self,
+        config: TrainConfig,
+        settings: StochasticSettings,
+        device: torch.device,
+        processes: ProcessGroup,
+        progress: Progress = SILENT,
     ):
         self.device, self.processes = device, processes
         phi, self.features_name, self.features_reason = build_features(
-            settings.features, config.feature_weights
+            settings.features, config.feature_weights, progress
         )
         precision = settings.precision
         if precision == "auto":

@@ -67,7 +67,7 @@ def set_up(
     processes.assert_same(**same, images=patches.digest)
     on_device = config.keep_on_device and device.type == "cuda" and patches.keep_on(device)
     assert run_config.model.trainer is not None
-    trainer: Trainer = run_config.model.trainer(config, run_config.settings, device, processes)
+    trainer: Trainer = run_config.model.trainer(config, run_config.settings, device, processes, progress)
     # the choice for `auto` is saved, so that a resumed run cannot choose otherwise
     run_config = replace(run_config, settings=trainer.settings)
     # machines share the run folder, but a file that one has just written may not yet be visible to another
