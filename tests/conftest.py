@@ -1,11 +1,17 @@
 """What all tests share: no network, no leftovers of the user's machine, and where shared files lie."""
 
 import os
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+# Before torch is imported, and for the processes that tests start. The networks here are so small, and so many
+# processes run at once, that more threads only wait for each other; those of a test that wants more sleep meanwhile.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 try:
     import ntire_sr.commands.cli
@@ -126,16 +132,22 @@ def lr_folder(tmp_path: Path, photograph: np.ndarray) -> Path:
     return tmp_path / "LR"
 
 
+@pytest.fixture(scope="session")
+def first_trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the run folder lies that `trained` copies."""
+    return tmp_path_factory.mktemp("once") / "trained"
+
+
 @pytest.fixture
-def trained(tmp_path: Path) -> Path:
-    """The run folder of a training of two steps on the embedded photographs."""
+def trained(tmp_path: Path, first_trained: Path) -> Path:
+    """The run folder of a training of two steps on the embedded photographs: a copy that tests may change."""
     from ntire_sr.core.layout import RunFolder
     from ntire_sr.training.loop import train
     from ntire_sr.training.run_config import make_run_config
 
-    run = RunFolder(tmp_path / "trained")
-    train(make_run_config(TINIEST), run)
-    return run.path
+    if not first_trained.exists():
+        train(make_run_config(TINIEST), RunFolder(first_trained))
+    return shutil.copytree(first_trained, tmp_path / "trained")
 
 
 # the smallest training that goes through every line of the loop
