@@ -6,6 +6,8 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,15 @@ def srgan(trained):
     return load_generator(trained / "weights.safetensors", None, CPU)
 
 
+@pytest.fixture
+def in_one_thread() -> Iterator[None]:
+    """This process computes as those with `ONE_THREAD` do."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def words(lr: Path, trained: Path, out: Path, samples: int) -> list[str]:
     given = ["--lr", lr, "--weights", trained / "weights.safetensors", "--out", out, "--samples", samples]
     return ["ntire_sr", "generate", *map(str, given)]
@@ -50,9 +61,11 @@ def files(folder: Path) -> dict[str, str]:
     return found
 
 
-def test_two_processes_draw_the_files_of_one(lr_folder, trained, tmp_path):
+def test_two_processes_draw_the_files_of_one(
+    lr_folder, trained, tmp_path, ntire_sr_command, in_one_thread, monkeypatch
+):
     alone, shared = tmp_path / "alone", tmp_path / "shared"
-    subprocess.run([sys.executable, "-m", *words(lr_folder, trained, alone, 3)], check=True, env=ONE_THREAD)
+    assert ntire_sr_command(*words(lr_folder, trained, alone, 3)[1:]).code == 0
     launcher = [
         sys.executable,
         "-m",
@@ -70,34 +83,39 @@ def test_two_processes_draw_the_files_of_one(lr_folder, trained, tmp_path):
     assert "3 samples written, 0 kept by process 1 of 2" in done.stdout
     assert "3 samples written, 0 kept by process 2 of 2" in done.stdout
     assert files(shared) == files(alone)
-    done = subprocess.run(
-        [*launcher, *words(lr_folder, trained, shared, 3), "--overwrite"], capture_output=True, text=True
-    )
-    assert done.returncode != 0 and "--overwrite by several processes" in done.stderr
+    for number in (0, 1):  # each refuses it before it does anything; torchrun would only start them
+        be_process(number, monkeypatch)
+        refused = ntire_sr_command(*words(lr_folder, trained, shared, 3)[1:], "--overwrite")
+        assert refused.code != 0 and "--overwrite by several processes" in refused.err
+    assert files(shared) == files(alone)
 
 
-def test_an_unreachable_image_of_one_process_does_not_stop_the_other(lr_folder, trained, tmp_path, photograph):
+def be_process(number: int, monkeypatch) -> None:
+    """From now on this process is one of two that torchrun started."""
+    for name, value in (("RANK", str(number)), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "localhost")):
+        monkeypatch.setenv(name, value)
+
+
+def test_an_unreachable_image_of_one_process_does_not_stop_the_other(
+    lr_folder, trained, tmp_path, photograph, ntire_sr_command, monkeypatch
+):
     checkerboard = np.indices((24, 32)).sum(0) % 2 * 255
     write_png(lr_folder / "0800.png", np.repeat(checkerboard[..., None], 3, 2).astype(np.uint8))
     for number in range(803, 807):
         write_png(lr_folder / f"{number:04d}.png", np.ascontiguousarray(photograph[number - 803 :][:24, :32]))
     out, said = tmp_path / "SR", []
     for number in (0, 1):  # process 0 has the checkerboard and goes first
-        environment = ONE_THREAD | {"RANK": str(number), "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}
-        done = subprocess.run(
-            [sys.executable, "-m", *words(lr_folder, trained, out, 2)],
-            capture_output=True,
-            text=True,
-            env=environment,
-        )
-        said.append(done)
-    assert said[0].returncode == 0, said[0].stderr
-    assert said[1].returncode == 1 and "0800.png: no 8-bit image reduces to it" in said[1].stderr
+        be_process(number, monkeypatch)
+        said.append(ntire_sr_command(*words(lr_folder, trained, out, 2)[1:]))
+    assert said[0].code == 0, said[0].err
+    assert said[1].code == 1 and "0800.png: no 8-bit image reduces to it" in said[1].err
     assert len(list(out.glob("*.png"))) == 2 * 6
 
 
-def test_a_process_that_dies_is_replaced_by_calling_again(lr_folder, trained, tmp_path, srgan, monkeypatch):
-    threads = torch.get_num_threads()
+def test_a_process_that_dies_is_replaced_by_calling_again(
+    lr_folder, trained, tmp_path, srgan, monkeypatch, in_one_thread
+):
+    torch.set_num_threads(2)  # the tests' one would show nothing
     straight, shared = tmp_path / "straight", tmp_path / "shared"
     generate(Request(lr_folder, straight, samples=2), srgan, CPU)
     monkeypatch.setenv("MASTER_ADDR", "here")
@@ -110,17 +128,15 @@ def test_a_process_that_dies_is_replaced_by_calling_again(lr_folder, trained, tm
     monkeypatch.delenv("MASTER_ADDR")
     drawn = generate(Request(lr_folder, shared, samples=2), srgan, CPU)
     assert (drawn.written, drawn.kept, drawn.complete) == (2, 2, True)
-    assert torch.get_num_threads() == threads
+    assert torch.get_num_threads() == 2
     assert files(shared) == files(straight)
 
 
-def campaign(lr_folder: Path, trained: Path, tmp_path: Path, kills: int, seed: int) -> int:
+def campaign(lr_folder: Path, trained: Path, tmp_path: Path, ntire_sr_command, kills: int, seed: int) -> int:
     """Draw to the end through kills at random moments; how many struck a process at work."""
     chance = random.Random(seed)
     straight, killed = tmp_path / "straight", tmp_path / "killed"
-    subprocess.run(
-        [sys.executable, "-m", *words(lr_folder, trained, straight, 100)], check=True, env=ONE_THREAD
-    )
+    assert ntire_sr_command(*words(lr_folder, trained, straight, 100)[1:]).code == 0
     command = [sys.executable, "-m", *words(lr_folder, trained, killed, 100)]
     struck = 0
     for number in range(kills):
@@ -132,7 +148,8 @@ def campaign(lr_folder: Path, trained: Path, tmp_path: Path, kills: int, seed: i
             and time.monotonic() < deadline
         ):  # fmt: skip
             time.sleep(0.001)
-        time.sleep(chance.uniform(0, 0.05) if number % 4 else chance.uniform(0, 4))
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(chance.uniform(0, 0.05) if number % 4 else chance.uniform(0, 4))
         at_work = process.poll() is None
         process.kill()
         error = process.communicate()[1]
@@ -147,16 +164,18 @@ def campaign(lr_folder: Path, trained: Path, tmp_path: Path, kills: int, seed: i
     return struck
 
 
-def test_kills_at_random_moments_leave_the_files_of_an_undisturbed_call(lr_folder, trained, tmp_path):
-    assert campaign(lr_folder, trained, tmp_path, 4, 1) >= 2
+def test_kills_at_random_moments_leave_the_files_of_an_undisturbed_call(
+    lr_folder, trained, tmp_path, ntire_sr_command, in_one_thread
+):
+    assert campaign(lr_folder, trained, tmp_path, ntire_sr_command, 4, 1) >= 2
 
 
 @pytest.mark.torture
 @pytest.mark.parametrize("seed", range(4))
 def test_many_kills_at_random_moments_leave_the_files_of_an_undisturbed_call(
-    lr_folder, trained, tmp_path, seed
+    lr_folder, trained, tmp_path, ntire_sr_command, in_one_thread, seed
 ):
-    assert campaign(lr_folder, trained, tmp_path, 12, 100 + seed) >= 6
+    assert campaign(lr_folder, trained, tmp_path, ntire_sr_command, 12, 100 + seed) >= 6
 
 
 def test_tiles_change_no_sample_by_more_than_a_level_and_the_folder_keeps_them(lr_folder, srgan, tmp_path):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ def campaign(lr: Path, folder: Path, kills: int, seed: int) -> int:
             if any(path.suffix == ".part" for path in killed.iterdir()):  # an archive is being written
                 break
             time.sleep(0.0005)
-        time.sleep(chance.uniform(0, 0.05) if number % 2 else chance.uniform(0, 6))
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(chance.uniform(0, 0.05) if number % 2 else chance.uniform(0, 6))
         at_work = process.poll() is None
         process.kill()
         error = process.communicate()[1]

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 import torch
@@ -48,7 +49,8 @@ def campaign(model: str, kills: int, seed: int, folder) -> int:
                 time.sleep(0.002)
             time.sleep(chance.uniform(0, 0.05))
         else:
-            time.sleep(chance.uniform(0, 5))
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(chance.uniform(0, 5))
         at_work = process.poll() is None
         process.kill()
         error = process.communicate()[1]
