@@ -262,9 +262,12 @@ def test_help_takes_less_than_half_a_second_and_never_imports_torch():
     assert result.stdout.endswith("False False\n")
     took = []
     for _ in range(5):
-        began = time.perf_counter()
+        began, before = time.perf_counter(), os.times()
         subprocess.run([sys.executable, "-m", "ntire_sr", "--help"], capture_output=True, check=True)
-        took.append(time.perf_counter() - began)
+        after = os.times()
+        # of the processor, where the system counts it for children: other tests run beside this one
+        busy = after.children_user + after.children_system - before.children_user - before.children_system
+        took.append(busy or time.perf_counter() - began)
     assert min(took) < 0.5
 
 

@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from ntire_sr.core.errors import Problems, WrongUse
 from ntire_sr.core.images import write_png
@@ -93,7 +95,16 @@ def test_a_file_that_cannot_be_decompressed_is_named_and_the_others_figures_are_
     assert seen == [0]
 
 
-def test_several_processes_give_the_same_tables(folders, tmp_path, alexnet):
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """This process has two threads, as two workers have together."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_several_processes_give_the_same_tables(folders, tmp_path, alexnet, two_threads):
     measure(folders.hr, folders.sr, tmp_path / "one", **AWAY)
     measure(folders.hr, folders.sr, tmp_path / "two", jobs=2, **AWAY)
     assert tables(tmp_path / "one") == tables(tmp_path / "two")
@@ -205,6 +216,8 @@ def children_of(process: subprocess.Popen) -> list[int]:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
 def test_workers_end_with_the_command_and_only_it_speaks(folders, tmp_path, ending):
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as under nohup: the command would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, *command(folders, tmp_path / "out", "--jobs", "2")],
         stderr=subprocess.PIPE, text=True, start_new_session=True,
