@@ -14,7 +14,7 @@ demo: $(STAMP)
 	$(BIN)/ntire-sr demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 torture: $(STAMP)
 	$(BIN)/python -m pytest -m torture
