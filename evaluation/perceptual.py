@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ntire_sr.evaluation.calibration import LpipsPairs
 from ntire_sr.evaluation.diversity import RunningDiversity
-from ntire_sr.evaluation.lpips import Lpips
 from ntire_sr.evaluation.metrics import Reference, Sample
 
 MAP_PX = 640  # long side of the maps that are kept for the report
@@ -42,40 +40,6 @@ class LpipsErrors:
         stack = torch.stack(self._small)
         # the report has fewer colours than a byte has values
         return {"lpips": stack.mean(0).half(), "best": stack.argmin(0).clamp(max=255).byte()}
-
-
-class PerceptualErrors:
-    """`LpipsErrors` and, where pairs are wanted, `LpipsPairs` of plain images, for `training`'s validation.
-
-    Args:
-        lpips: the network.
-        hr: (1, 3, H, W), uint8.
-        pairs: whether distances between samples are wanted.
-        patches: must be False: the patches' statistics are a metric of their own, `frechet.PatchFrechet`.
-    """
-
-    def __init__(self, lpips: Lpips, hr: Tensor, pairs: bool, patches: bool = False):
-        assert not patches
-        self.reference = Reference(hr, 1, lpips, pairs)
-        self.errors = LpipsErrors(self.reference)
-        self.pairs = LpipsPairs(self.reference) if pairs else None
-
-    def update(self, sr: Tensor) -> None:
-        """Count in one more sample, (1, 3, H, W) uint8."""
-        sample = self.reference.sample(sr)
-        self.errors.update(sample)
-        if self.pairs:
-            self.pairs.update(sample)
-
-    @property
-    def diversity(self) -> RunningDiversity:
-        """LPIPS of each sample and S_n."""
-        return self.errors.diversity
-
-    @property
-    def mean_pair_distance(self) -> float | None:
-        """Mean LPIPS over all pairs of samples; None where pairs were not wanted."""
-        return self.pairs.mean_pair_distance if self.pairs else None
 
 
 def shrink_map(whole: Tensor) -> Tensor:

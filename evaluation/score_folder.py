@@ -33,7 +33,7 @@ class FolderScore:
     lpips_missing: str | None  # why LPIPS was not measured, where it was not
 
 
-def measure(
+def score_folder(
     hr: Path,
     sr: Path,
     out: Path,

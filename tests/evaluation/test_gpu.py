@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ntire_sr.evaluation.score_folder import measure
+from ntire_sr.evaluation.score_folder import score_folder
 from ntire_sr.evaluation.scorer import Scorer
 
 
@@ -15,7 +15,7 @@ def gpu() -> None:
 
 def compared(folder, tmp_path, device: str, alexnet):
     names = ("niqe", "log-spectral", "patch-frechet")
-    return measure(
+    return score_folder(
         folder / "HR", folder / "SR", tmp_path / device, lpips_weights=alexnet, device=device, realism=names
     ).score.summary()
 

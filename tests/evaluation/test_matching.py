@@ -7,7 +7,7 @@ import pytest
 from ntire_sr.core.errors import Problems
 from ntire_sr.core.images import write_png
 from ntire_sr.evaluation.matching import match_samples
-from ntire_sr.evaluation.score_folder import measure
+from ntire_sr.evaluation.score_folder import score_folder
 
 
 def problems_of(folders, **options) -> Problems:
@@ -120,15 +120,15 @@ def test_what_is_missing_can_be_left_out_and_every_output_says_so(folders, tmp_p
 
 def test_leaving_out_changes_nothing_of_the_other_images_and_counts_what_is_there(folders, tmp_path):
     options = {"samples": 3, "device": "cpu", "without_lpips": "away"}
-    whole = measure(folders.hr, folders.sr, tmp_path / "whole", **options).score
+    whole = score_folder(folders.hr, folders.sr, tmp_path / "whole", **options).score
     (folders.sr / "000001_sample00001.png").unlink()
-    part = measure(folders.hr, folders.sr, tmp_path / "part", skip_missing=True, **options).score
+    part = score_folder(folders.hr, folders.sr, tmp_path / "part", skip_missing=True, **options).score
     assert part.images[0] == whole.images[0]
     assert part.images[1].numbers == [0, 2]
     assert part.images[1].lr_errors == [whole.images[1].lr_errors[0], whole.images[1].lr_errors[2]]
     for k in (0, 2):
         (folders.sr / f"000001_sample0000{k}.png").unlink()
-    without = measure(folders.hr, folders.sr, tmp_path / "without", skip_missing=True, **options).score
+    without = score_folder(folders.hr, folders.sr, tmp_path / "without", skip_missing=True, **options).score
     assert [image.name for image in without.images] == ["0801.png"]
     assert (without.missing_images, without.missing_samples) == (1, 3)
     for k in range(3):
@@ -137,7 +137,7 @@ def test_leaving_out_changes_nothing_of_the_other_images_and_counts_what_is_ther
         )
         (folders.sr / f"000000_sample0000{k}.png").unlink()
     (folders.hr / "0802.png").write_bytes((folders.hr / "0801.png").read_bytes())
-    measure(folders.hr, folders.sr, tmp_path / "second", skip_missing=True, **options)
+    score_folder(folders.hr, folders.sr, tmp_path / "second", skip_missing=True, **options)
     # rows keep the index of their image
     assert list(pd.read_csv(tmp_path / "second" / "measure.csv", index_col=0).index) == [1]
 

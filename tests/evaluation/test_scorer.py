@@ -14,7 +14,7 @@ from ntire_sr.core.images import write_png
 from ntire_sr.core.layout import SampleName
 from ntire_sr.evaluation.lr_psnr import LrErrors, official_crop
 from ntire_sr.evaluation.perceptual import MAP_PX, shrink_map
-from ntire_sr.evaluation.score_folder import measure
+from ntire_sr.evaluation.score_folder import score_folder
 
 AWAY = {"device": "cpu", "without_lpips": "the trunk is away"}
 
@@ -22,7 +22,9 @@ AWAY = {"device": "cpu", "without_lpips": "the trunk is away"}
 @pytest.mark.parametrize("scale", [4, 8])
 def test_the_tables_equal_those_of_the_official_scripts(golden, alexnet, tmp_path, scale):
     folder = golden / f"x{scale}"
-    measure(folder.joinpath("HR"), folder / "SR", tmp_path, scale=scale, device="cpu", lpips_weights=alexnet)
+    score_folder(
+        folder.joinpath("HR"), folder / "SR", tmp_path, scale=scale, device="cpu", lpips_weights=alexnet
+    )
     for name in ("measure.csv", "measure_mean.csv", "measure_full.csv"):
         expected, found = (pd.read_csv(place / name, index_col=0) for place in (folder, tmp_path))
         assert list(found.columns) == list(expected.columns)
@@ -49,7 +51,7 @@ def test_the_official_crop_takes_multiples_of_8_from_the_top_left():
 
 
 def test_where_the_crop_takes_pixels_away_both_figures_are_reported(folders, tmp_path):
-    score = measure(folders.hr, folders.sr, tmp_path / "out", samples=3, **AWAY).score
+    score = score_folder(folders.hr, folders.sr, tmp_path / "out", samples=3, **AWAY).score
     assert score.images[0].lr_errors_uncropped == []
     assert len(score.images[1].lr_errors_uncropped) == 3
     assert score.images[1].lr_errors_uncropped != score.images[1].lr_errors
@@ -57,7 +59,7 @@ def test_where_the_crop_takes_pixels_away_both_figures_are_reported(folders, tmp
 
 
 def test_without_lpips_its_columns_are_empty_and_the_rest_is_measured(folders, tmp_path):
-    measure(folders.hr, folders.sr, tmp_path / "out", samples=3, **AWAY)
+    score_folder(folders.hr, folders.sr, tmp_path / "out", samples=3, **AWAY)
     table = pd.read_csv(tmp_path / "out" / "measure.csv", index_col=0)
     assert table.LPIPS_mean.isna().all() and table.score.isna().all()
     assert table.LRPSNR_worst.notna().all()
@@ -71,7 +73,7 @@ def test_without_lpips_its_columns_are_empty_and_the_rest_is_measured(folders, t
 
 def test_the_summary_holds_mean_best_and_worst_lpips_worked_out_from_the_samples(golden, alexnet, tmp_path):
     folder = golden / "x4"
-    score = measure(folder / "HR", folder / "SR", tmp_path, lpips_weights=alexnet, device="cpu").score
+    score = score_folder(folder / "HR", folder / "SR", tmp_path, lpips_weights=alexnet, device="cpu").score
     summary, images = score.summary(), score.images
     assert summary["LPIPS_mean"] == pytest.approx(np.mean([image.lpips for image in images]))
     assert summary["LPIPS_best_sample"] == pytest.approx(np.mean([min(image.lpips) for image in images]))
@@ -85,12 +87,12 @@ def test_the_summary_holds_mean_best_and_worst_lpips_worked_out_from_the_samples
 
 def test_a_missing_trunk_is_an_error_that_names_the_way_out(folders, tmp_path):
     with pytest.raises(Failure, match="score --without-lpips"):
-        measure(folders.hr, folders.sr, tmp_path / "out", samples=3)
+        score_folder(folders.hr, folders.sr, tmp_path / "out", samples=3)
     assert not (tmp_path / "out").exists()
 
 
 def test_samples_numbered_as_the_hr_images_score_the_same(folders, tmp_path):
-    plain = measure(folders.hr, folders.sr, tmp_path / "plain", samples=3, **AWAY).score.summary()
+    plain = score_folder(folders.hr, folders.sr, tmp_path / "plain", samples=3, **AWAY).score.summary()
     for first in (801, 901):
         moved = tmp_path / f"moved{first}"
         moved.mkdir()
@@ -98,7 +100,7 @@ def test_samples_numbered_as_the_hr_images_score_the_same(folders, tmp_path):
             for k in range(3):
                 name = SampleName(index + first, k)
                 shutil.copy(folders.sr / str(SampleName(index, k)), moved / str(name))
-        found = measure(folders.hr, moved, tmp_path / f"out{first}", samples=3, **AWAY).score.summary()
+        found = score_folder(folders.hr, moved, tmp_path / f"out{first}", samples=3, **AWAY).score.summary()
         assert found == plain
 
 
@@ -107,7 +109,7 @@ def test_a_single_sample_per_image_is_named_without_its_number(folders, tmp_path
     single.mkdir()
     for index in range(2):
         shutil.copy(folders.sr / str(SampleName(index, 0)), single / f"{index:06d}.png")
-    score = measure(folders.hr, single, tmp_path / "out", samples=1, **AWAY).score
+    score = score_folder(folders.hr, single, tmp_path / "out", samples=1, **AWAY).score
     assert score.summary()["MSE_score"] == 0
     assert math.isnan(score.summary()["r_pixels"])
     assert (tmp_path / "out" / "report.html").exists()
@@ -118,7 +120,7 @@ def test_proxies_are_measured_for_every_sample_and_the_hr_image_where_that_means
 ):
     folder = golden / "x4"
     names = ("niqe", "log-spectral", "patch-frechet")
-    score = measure(
+    score = score_folder(
         folder / "HR", folder / "SR", tmp_path, lpips_weights=alexnet, realism=names, device="cpu", samples=3
     ).score
     summary = score.summary()
@@ -131,9 +133,9 @@ def test_proxies_are_measured_for_every_sample_and_the_hr_image_where_that_means
 
 def test_an_unknown_proxy_and_one_without_its_network_are_refused_before_anything_is_read(folders, tmp_path):
     with pytest.raises(WrongUse, match=r"unknown proxy 'niqq'(.|\n)*try: niqe"):
-        measure(folders.hr, folders.sr, tmp_path / "out", realism=("niqq",), **AWAY)
+        score_folder(folders.hr, folders.sr, tmp_path / "out", realism=("niqq",), **AWAY)
     with pytest.raises(WrongUse, match="measured on the features of LPIPS"):
-        measure(folders.hr, folders.sr, tmp_path / "out", realism=("patch-frechet",), **AWAY)
+        score_folder(folders.hr, folders.sr, tmp_path / "out", realism=("patch-frechet",), **AWAY)
     assert not (tmp_path / "out").exists()
 
 
@@ -144,13 +146,13 @@ def test_hundreds_of_samples_are_scored_and_pictured(tmp_path, photograph):
         sample = small.copy()
         sample[k % 32, k // 32] ^= 9
         write_png(tmp_path / "SR" / str(SampleName(0, k)), sample)
-    score = measure(tmp_path / "HR", tmp_path / "SR", tmp_path / "out", samples=260, **AWAY).score
+    score = score_folder(tmp_path / "HR", tmp_path / "SR", tmp_path / "out", samples=260, **AWAY).score
     assert len(score.mse_curve) == 260
 
 
 def test_an_image_whose_score_is_undefined_is_said_to_be_left_out(folders, tmp_path):
     shutil.copy(folders.hr / "0801.png", folders.sr / str(SampleName(0, 1)))
-    measured = measure(folders.hr, folders.sr, tmp_path / "out", samples=3, **AWAY)
+    measured = score_folder(folders.hr, folders.sr, tmp_path / "out", samples=3, **AWAY)
     assert math.isfinite(measured.score.summary()["MSE_score"])
     page = measured.report.read_text(encoding="utf-8")
     assert "A sample equals its HR image in 1 image: S_n is undefined there" in page
@@ -165,7 +167,7 @@ def test_the_small_maps_are_means_over_areas_of_at_most_640_pixels():
 
 
 def test_the_report_is_one_page_with_pictures_that_needs_no_other_file(folders, tmp_path):
-    measured = measure(folders.hr, folders.sr, tmp_path / "out", samples=3, **AWAY)
+    measured = score_folder(folders.hr, folders.sr, tmp_path / "out", samples=3, **AWAY)
     page = measured.report.read_text(encoding="utf-8")
     assert "LPIPS was not measured: the trunk is away" in page
     assert ">nan<" not in page

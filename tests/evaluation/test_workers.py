@@ -16,7 +16,7 @@ import torch
 from ntire_sr.core.errors import Problems, WrongUse
 from ntire_sr.core.images import write_png
 from ntire_sr.evaluation import workers
-from ntire_sr.evaluation.score_folder import measure
+from ntire_sr.evaluation.score_folder import score_folder
 
 TABLES = ("measure.csv", "measure_mean.csv", "measure_full.csv", "measure_full_mean.csv", "score.json")
 AWAY = {"samples": 3, "device": "cpu", "without_lpips": "away", "with_report": False}
@@ -41,28 +41,28 @@ def watched(monkeypatch) -> list[int]:
 
 def test_a_second_call_measures_nothing_again_and_gives_the_same_tables(folders, tmp_path, monkeypatch):
     seen = watched(monkeypatch)
-    measure(folders.hr, folders.sr, tmp_path / "out", **AWAY)
+    score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
     before = tables(tmp_path / "out")
-    again = measure(folders.hr, folders.sr, tmp_path / "out", **AWAY)
+    again = score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
     assert seen == [0, 1] and again.kept == 2
     assert tables(tmp_path / "out") == before
 
 
 def test_only_what_has_changed_is_measured_again(folders, tmp_path, monkeypatch, photograph):
-    measure(folders.hr, folders.sr, tmp_path / "out", **AWAY)
+    score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
     changed = photograph.copy()
     changed[:8] ^= 7
     write_png(folders.sr / "000000_sample00002.png", changed)
     seen = watched(monkeypatch)
-    found = measure(folders.hr, folders.sr, tmp_path / "out", **AWAY)
-    fresh = measure(folders.hr, folders.sr, tmp_path / "fresh", **AWAY)
+    found = score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
+    fresh = score_folder(folders.hr, folders.sr, tmp_path / "fresh", **AWAY)
     assert seen == [0, 0, 1] and found.score == fresh.score
-    measure(folders.hr, folders.sr, tmp_path / "out", **{**AWAY, "realism": ("log-spectral",)})
+    score_folder(folders.hr, folders.sr, tmp_path / "out", **{**AWAY, "realism": ("log-spectral",)})
     assert seen == [0, 0, 1, 0, 1]
 
 
 def test_damaged_records_are_measured_again(folders, tmp_path, monkeypatch):
-    measure(folders.hr, folders.sr, tmp_path / "out", **AWAY)
+    score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
     before = tables(tmp_path / "out")
     images = tmp_path / "out" / "records"
     (images / "000000.json").write_text('{"version": 1, "key": 3')
@@ -70,7 +70,7 @@ def test_damaged_records_are_measured_again(folders, tmp_path, monkeypatch):
     content[-1] ^= 1
     (images / "000001.safetensors").write_bytes(content)
     seen = watched(monkeypatch)
-    measure(folders.hr, folders.sr, tmp_path / "out", **AWAY)
+    score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
     assert seen == [0, 1] and tables(tmp_path / "out") == before
 
 
@@ -87,11 +87,11 @@ def test_a_file_that_cannot_be_decompressed_is_named_and_the_others_figures_are_
     end = b"IEND"
     path.write_bytes(head + chunks + struct.pack(">I", 0) + end + struct.pack(">I", zlib.crc32(end)))
     with pytest.raises(Problems, match=r"000000_sample00001\.png is truncated or damaged"):
-        measure(folders.hr, folders.sr, tmp_path / "out", **AWAY)
+        score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
     assert not (tmp_path / "out" / "measure.csv").exists()
     path.write_bytes(content)
     seen = watched(monkeypatch)
-    assert measure(folders.hr, folders.sr, tmp_path / "out", **AWAY).kept == 1
+    assert score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY).kept == 1
     assert seen == [0]
 
 
@@ -105,14 +105,14 @@ def two_threads() -> Iterator[None]:
 
 
 def test_several_processes_give_the_same_tables(folders, tmp_path, alexnet, two_threads):
-    measure(folders.hr, folders.sr, tmp_path / "one", **AWAY)
-    measure(folders.hr, folders.sr, tmp_path / "two", jobs=2, **AWAY)
+    score_folder(folders.hr, folders.sr, tmp_path / "one", **AWAY)
+    score_folder(folders.hr, folders.sr, tmp_path / "two", jobs=2, **AWAY)
     assert tables(tmp_path / "one") == tables(tmp_path / "two")
     # matrix products of other thread counts end in other last bits
     found = []
     for jobs in (1, 2):
         out = tmp_path / f"lpips{jobs}"
-        measure(
+        score_folder(
             folders.hr, folders.sr, out, **{**AWAY, "without_lpips": None}, lpips_weights=alexnet, jobs=jobs
         )
         found.append(pd.read_csv(out / "measure_full.csv", index_col=0))
@@ -126,7 +126,7 @@ def command(folders, out, *more: str) -> list[str]:
 
 @pytest.mark.filterwarnings("default")
 def test_torchrun_spreads_the_images_and_the_first_process_writes_the_same_tables(folders, tmp_path):
-    measure(folders.hr, folders.sr, tmp_path / "one", **AWAY)
+    score_folder(folders.hr, folders.sr, tmp_path / "one", **AWAY)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     words = command(folders, tmp_path / "two")
     result = subprocess.run([*torchrun, *words], capture_output=True, text=True, timeout=240)
@@ -141,7 +141,7 @@ def test_torchrun_spreads_the_images_and_the_first_process_writes_the_same_table
 
 
 def test_a_scoring_that_is_killed_goes_on_where_it_stopped_and_counts_nothing_twice(folders, tmp_path):
-    measure(folders.hr, folders.sr, tmp_path / "whole", **AWAY)
+    score_folder(folders.hr, folders.sr, tmp_path / "whole", **AWAY)
     out = tmp_path / "killed"
     process = subprocess.Popen(
         [sys.executable, *command(folders, out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -153,7 +153,7 @@ def test_a_scoring_that_is_killed_goes_on_where_it_stopped_and_counts_nothing_tw
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert first.exists()
-    measure(folders.hr, folders.sr, out, **AWAY)
+    score_folder(folders.hr, folders.sr, out, **AWAY)
     assert tables(out) == tables(tmp_path / "whole")
 
 
@@ -184,22 +184,22 @@ def test_other_files_beside_the_records_are_left_alone(folders, tmp_path):
     records.mkdir(parents=True)
     for name in ("0801.json", "000009.json", "000009.safetensors", "notes.json"):
         (records / name).write_text('{"mine": true}')
-    measure(folders.hr, folders.sr, tmp_path / "out", **AWAY)
+    score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
     assert {"0801.json", "000009.json", "000009.safetensors", "notes.json"} <= {
         path.name for path in records.iterdir()
     }
 
 
 def test_a_report_of_other_figures_does_not_stay(folders, tmp_path):
-    measure(folders.hr, folders.sr, tmp_path / "out", **{**AWAY, "with_report": True})
+    score_folder(folders.hr, folders.sr, tmp_path / "out", **{**AWAY, "with_report": True})
     assert (tmp_path / "out" / "report.html").exists()
-    measure(folders.hr, folders.sr, tmp_path / "out", **{**AWAY, "samples": 2})
+    score_folder(folders.hr, folders.sr, tmp_path / "out", **{**AWAY, "samples": 2})
     assert not (tmp_path / "out" / "report.html").exists()
 
 
 def test_the_results_may_not_go_where_the_samples_are(folders):
     with pytest.raises(WrongUse, match="lies in the folder of samples"):
-        measure(folders.hr, folders.sr, folders.sr / "score", **AWAY)
+        score_folder(folders.hr, folders.sr, folders.sr / "score", **AWAY)
 
 
 def children_of(process: subprocess.Popen) -> list[int]:
@@ -243,11 +243,11 @@ def test_workers_end_with_the_command_and_only_it_speaks(folders, tmp_path, endi
 
 
 def test_records_of_images_that_are_gone_are_removed_and_not_counted(folders, tmp_path):
-    measure(folders.hr, folders.sr, tmp_path / "out", **AWAY)
+    score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
     (folders.hr / "0802.png").unlink()
     for k in range(3):
         (folders.sr / f"000001_sample0000{k}.png").unlink()
-    score = measure(folders.hr, folders.sr, tmp_path / "out", **AWAY).score
+    score = score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY).score
     assert len(score.images) == 1
     assert sorted(path.name for path in (tmp_path / "out" / "records").iterdir()) == [
         "000000.json",

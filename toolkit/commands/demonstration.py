@@ -17,7 +17,7 @@ from ntire_sr.core.pretrained import ALEXNET, NotFound, find
 from ntire_sr.core.progress import Progress, TerminalProgress
 from ntire_sr.data.lr_images import write_validation
 from ntire_sr.evaluation.report import print_table
-from ntire_sr.evaluation.score_folder import FolderScore, measure
+from ntire_sr.evaluation.score_folder import FolderScore, score_folder
 from ntire_sr.models.registry import SHIPPED_MODEL, LoadedModel, load_generator
 from ntire_sr.sampling.generate import GenerateResult, Request, generate
 from ntire_sr.submission.package import PackageRequest, pack
@@ -113,7 +113,7 @@ def _draw(request: Request, loaded: LoadedModel, device: torch.device, progress:
 
 
 def _score(hr: Path, place: RunFolder, device: str, missing: NotFound | None, progress: Progress) -> FolderScore:
-    found = measure(
+    found = score_folder(
         hr,
         place.samples,
         place.score,

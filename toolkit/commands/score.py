@@ -39,10 +39,10 @@ def score(hr: Path | None, sr: Path | None, out: Path | None, run: Path, scale: 
     from ntire_sr.core.files import json_safe
     from ntire_sr.core.progress import TerminalProgress
     from ntire_sr.evaluation.report import print_table
-    from ntire_sr.evaluation.score_folder import measure
+    from ntire_sr.evaluation.score_folder import score_folder
 
     folder = RunFolder(run)
-    measured = measure(
+    measured = score_folder(
         hr=hr or folder.validation_hr, sr=sr or folder.samples, out=out or folder.score, scale=int(scale) if scale else None,
         without_lpips="--without-lpips was given" if without_lpips else None, progress=TerminalProgress(), **options,
     )  # fmt: skip

@@ -5,6 +5,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import TypeVar
 
 from PIL import Image
@@ -25,8 +26,8 @@ def map_ahead(
     What `work` raises is raised at its item. Close the iterator where it is not read to its end.
     """
     with warnings.catch_warnings():
-        # Filters are the whole process's. Those that `read_image` sets and takes back, in any order among
-        # threads, are in force here all the time, and afterwards all are as before.
+        # Warning filters belong to the whole process, and threads set and restore those of `read_image` in any
+        # order. So they are set here for the whole time, and restored once at the end.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         waiting: deque[Future[Value]] = deque()
         pool = ThreadPoolExecutor(threads, "images")
@@ -49,20 +50,10 @@ def map_in_threads(
     An error of `work` is raised when its item is reached. Close the iterator if it is not read to its end.
     """
     threads = min(THREADS, os.cpu_count() or 1)
-    waiting: deque[Future[Value]] = deque()
-    with warnings.catch_warnings(), progress.task(name, len(items)) as advance:
-        # Warning filters belong to the whole process, and threads set and restore those of `read_image` in any
-        # order. So they are set here for the whole time, and restored once at the end.
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        pool = ThreadPoolExecutor(threads, "images")
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > 2 * threads:
-                    yield waiting.popleft().result()
-                    advance()
-            while waiting:
-                yield waiting.popleft().result()
-                advance()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with (
+        progress.task(name, len(items)) as advance,
+        closing(map_ahead(work, items, threads, 2 * threads)) as values,
+    ):
+        for value in values:
+            yield value
+            advance()

@@ -17,11 +17,12 @@ from ntire_sr.core.pretrained import ALEXNET, locate
 from ntire_sr.core.seeding import seeded
 from ntire_sr.data.patches import PatchDataset
 from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
-from ntire_sr.evaluation.calibration import calibration_ratio
-from ntire_sr.evaluation.diversity import RunningDiversity
+from ntire_sr.evaluation.calibration import LpipsPairs, calibration_ratio
+from ntire_sr.evaluation.diversity import diversity_scores
 from ntire_sr.evaluation.lpips import Lpips, load_lpips
-from ntire_sr.evaluation.perceptual import PerceptualErrors
-from ntire_sr.evaluation.pixels import PixelErrors, box_mean
+from ntire_sr.evaluation.metrics import Reference
+from ntire_sr.evaluation.perceptual import LpipsErrors
+from ntire_sr.evaluation.pixels import PixelMetrics
 from ntire_sr.models.interfaces import Generator
 from ntire_sr.models.projection import make_consistent, project
 
@@ -87,8 +88,9 @@ class Validator:
             for number, (hr, lr) in enumerate(zip(self.hr, self.lr, strict=True)):
                 unit = to_unit(lr)
                 trunk = generator.trunk(unit)
-                pixels, boxes = PixelErrors(hr), RunningDiversity()
-                perceptual = PerceptualErrors(self.lpips, hr, pairs=True, patches=False) if self.lpips else None
+                reference = Reference(hr, self.scale, self.lpips)
+                kinds = (PixelMetrics, LpipsErrors, LpipsPairs) if self.lpips else (PixelMetrics,)
+                metrics = [kind(reference) for kind in kinds]
                 samples = []
                 for index in range(SAMPLES):
                     drawn = generator.sample(trunk, unit, generator.latents(unit, [seeded(number, index)]))
@@ -97,18 +99,22 @@ class Validator:
                         errors[name].append(error.square().mean().item())
                     written = make_consistent(drawn, lr, self.scale)
                     worst = min(worst, written.lr_psnr_db)
-                    boxes.update(box_mean(pixels.update(written.image)))
-                    if perceptual:
-                        perceptual.update(written.image)
+                    sample = reference.sample(written.image)
+                    for metric in metrics:
+                        metric.update(sample)
                     samples.append(written.image)
+                score = {name: value for metric in metrics for name, value in metric.compute().items()}
                 note(
-                    s_mse=boxes.scores[-1],
-                    pixel_pairs=pixels.mean_pair_distance,
-                    pixel_distance=pixels.mean_distance,
+                    s_mse=diversity_scores(score["mse"], score["mse_mosaics"])[-1],
+                    pixel_pairs=score["pixel_pairs"],
+                    pixel_distance=score["pixel_distance"],
                 )
-                if perceptual:
-                    scores, pairs = perceptual.diversity, perceptual.mean_pair_distance
-                    note(lpips=float(np.mean(scores.means)), s=scores.scores[-1], pairs=pairs or 0.0)
+                if self.lpips:
+                    note(
+                        lpips=float(np.mean(score["lpips"])),
+                        s=diversity_scores(score["lpips"], score["lpips_mosaics"])[-1],
+                        pairs=score["lpips_pairs"],
+                    )
                 if number < SHOWN:
                     rows.append(_row(lr, samples, hr, self.scale))
         figures: dict[str, float] = {}
