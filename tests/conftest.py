@@ -122,6 +122,20 @@ def photograph() -> np.ndarray:
 
 
 @pytest.fixture
+def small_validation(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The middles of the embedded validation photographs in their place: the package's network takes its time."""
+    folder = tmp_path_factory.mktemp("validation")
+    for path in embedded_photographs(VALIDATION_PHOTOGRAPHS):
+        image = read_image(path)
+        top, left = image.shape[0] // 2 - 48, image.shape[1] // 2 - 64
+        write_png(folder / f"{path.stem}.png", np.ascontiguousarray(image[top : top + 96, left : left + 128]))
+    monkeypatch.setattr(
+        "ntire_sr.data.lr_images.embedded_photographs",
+        lambda names: [folder / f"{Path(name).stem}.png" for name in names],
+    )
+
+
+@pytest.fixture
 def lr_folder(tmp_path: Path, photograph: np.ndarray) -> Path:
     """Two LR photographs of different sizes, x4."""
     from ntire_sr.data.lr_images import make_lr

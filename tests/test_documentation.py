@@ -171,7 +171,9 @@ def table_rows(page: Path) -> Iterator[tuple[str, str]]:
                 yield label, says
 
 
-def test_the_commands_of_readme_and_quickstart_run_in_an_empty_folder(tmp_path, monkeypatch, ntire_sr_command):
+def test_the_commands_of_readme_and_quickstart_run_in_an_empty_folder(
+    tmp_path, monkeypatch, small_validation, ntire_sr_command
+):
     monkeypatch.chdir(tmp_path)
     lines = commands(README, "First samples", "Score any folder", "The four commands")
     names = [line.split()[1] for line in lines]

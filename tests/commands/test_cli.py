@@ -20,7 +20,7 @@ from ntire_sr.models.registry import shipped_weights
 
 
 @pytest.fixture
-def in_empty_folder(tmp_path, monkeypatch):
+def in_empty_folder(tmp_path, monkeypatch, small_validation):
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
