@@ -15,7 +15,7 @@ from ntire_sr.core.files import atomic_write, failure_from_os_error, sha256_file
 from ntire_sr.core.settings import convert, make
 from ntire_sr.models import bicubic, srgan_training, stochastic_training
 from ntire_sr.models.interfaces import ModelSpec
-from ntire_sr.models.shipped import shipped_weights, with_trunk
+from ntire_sr.models.shipped import TRUNK, shipped_weights, with_trunk
 
 MODELS: dict[str, ModelSpec] = {
     model.name: model for model in (bicubic.MODEL, srgan_training.MODEL, stochastic_training.MODEL)
@@ -129,6 +129,13 @@ def load_generator(weights: str | Path, scale: int | None, device: torch.device)
         json.loads(metadata["facts"]),
         json.loads(metadata["settings"]),
     )
+
+
+def needs_trunk(path: Path) -> bool:
+    """Whether a weights file leaves its trunk to the package, see `shipped.with_trunk`."""
+    with safe_open(path, framework="pt") as file:
+        facts, names = json.loads((file.metadata() or {}).get("facts", "{}")), file.keys()
+        return "trunk_sha256" in facts and not any(name.startswith(TRUNK) for name in names)
 
 
 def read_weights(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:

@@ -176,11 +176,12 @@ def _external(facts: dict[str, Any]) -> str | None:
     features = facts.get("features")
     if features is None:
         return None
-    return {
+    losses = {
         "filters": "none: feature losses compare a fixed bank of filters",
         "squeezenet1_1": "SqueezeNet 1.1 (ImageNet) in the losses of the training",
         "vgg19": "VGG-19 (ImageNet) in the losses of the training",
     }.get(str(features), str(features))
+    return f"trunk of {facts['trunk']}; {losses}" if facts.get("trunk") else losses
 
 
 def blanks(known: Known) -> list[str]:

@@ -19,7 +19,8 @@ from ntire_sr.core.package_files import package_files
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.seeding import seeded
 from ntire_sr.core.sources import file_source
-from ntire_sr.models.registry import LoadedModel, load_generator, read_weights
+from ntire_sr.models.registry import LoadedModel, load_generator, needs_trunk, read_weights
+from ntire_sr.models.shipped import trunk_files
 from ntire_sr.submission import factsheet
 from ntire_sr.submission.archive import (
     Member,
@@ -306,11 +307,11 @@ def _code_members(
         "score.json": origin.score,
     }
     found = {name: path for name, path in named.items() if path}
+    # of the package's weights only the trunk goes with them, if they need it: those used stand above
+    needed = set(trunk_files()) if origin.weights and needs_trunk(origin.weights) else set()
     for name, path in package_files():
-        weights = (
-            name.startswith("ntire_sr/models/") and path.suffix == ".safetensors"
-        )  # those used stand above
-        if not weights:
+        weights = name.startswith("ntire_sr/models/") and path.suffix == ".safetensors"
+        if not weights or path in needed:
             found[f"code/{name}"] = path
     return members + [Member(name, file_source(path, name)) for name, path in found.items()]
 

@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -138,7 +140,31 @@ def test_weights_of_the_package_are_found_wherever_the_samples_were_drawn(lr_fol
     manifest.weights = "/another/machine/stochastic_x4.safetensors"
     manifest.save(tmp_path / "SR")
     assert verify([tmp_path / "SR"], regenerate=1).passes
-    assert not pack(PackageRequest(tmp_path / "SR", tmp_path / "out.zip")).warnings
+    packed = pack(PackageRequest(tmp_path / "SR", tmp_path / "out.zip"))
+    assert not packed.warnings
+    # what is handed in draws the samples again by itself: their decoder, the trunk that it needs, and the code
+    with zipfile.ZipFile(packed.code[0]) as archive:
+        assert "trunk of RealSR" in archive.read("factsheet.md").decode()
+        archive.extractall(tmp_path / "handed in")
+    words = [
+        "generate",
+        "--weights",
+        "weights.safetensors",
+        "--lr",
+        lr_folder,
+        "--samples",
+        "2",
+        "--out",
+        "again",
+    ]
+    subprocess.run(
+        [sys.executable, "-m", "ntire_sr", *map(str, words)],
+        cwd=tmp_path / "handed in",
+        env=os.environ | {"PYTHONPATH": "code"},
+        check=True,
+    )
+    for path in (tmp_path / "SR").glob("*.png"):
+        assert path.read_bytes() == (tmp_path / "handed in" / "again" / path.name).read_bytes()
 
 
 def test_the_fact_sheet_takes_no_figures_of_other_samples(samples, trained, tmp_path):

@@ -1,5 +1,6 @@
 """Setting up a training: everything that is opened before its first step."""
 
+import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,6 +82,8 @@ def set_up(
         progress.message(f"resuming after step {step}")
     elif config.start_from:
         state.origin = _initialise_from_weights(trainer, config, processes)
+    elif config.trunk:
+        state.origin = {"trunk": f"{Path(config.trunk).name}, SHA-256 {sha256_file(Path(config.trunk))}"}
     validator = processes.on_main(lambda: open_validator(config.validation, patches, config.scale, device))
     logger = processes.on_main(lambda: RunLogger(run, progress, config.tensorboard, state.step))
     setup = Setup(run_config, run, device, processes, patches, trainer, validator, logger, progress)
@@ -116,7 +119,7 @@ def _prepare_folder(run: RunFolder, resume: bool) -> None:
 
 
 def _initialise_from_weights(trainer: Trainer, config: TrainConfig, processes: ProcessGroup) -> dict[str, Any]:
-    """Initialise from the weights of another training; returns their digest for the new weights' metadata."""
+    """Initialise from the weights of another training; returns what the new ones say of their origin."""
     path = initial_weights(str(config.start_from), config.model, config.scale)
     digest = sha256_file(path)
     processes.assert_same(start_from=digest)
@@ -130,7 +133,8 @@ def _initialise_from_weights(trainer: Trainer, config: TrainConfig, processes: P
     if not taken:
         raise WrongUse(f"start_from: no tensor of {path} fits this network", "leave start_from out")
     trainer.remarks.append(f"begun with {taken} of the {len(tensors)} tensors of {path}")
-    return {"start_from_sha256": digest}
+    trunk = json.loads(metadata["facts"]).get("trunk")
+    return {"start_from_sha256": digest} | ({"trunk": trunk} if trunk else {})
 
 
 def _describe(setup: Setup) -> None:
