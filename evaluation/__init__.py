@@ -1,1 +1,1 @@
-"""What the challenge measures: LPIPS, LR-PSNR, diversity."""
+"""Metrics of the challenge (LPIPS, LR-PSNR, diversity) and further ones, with their tables and report."""

@@ -1,10 +1,11 @@
-"""The challenge's diversity score, computed sample by sample for every number of samples.
+"""Diversity score of the challenge, computed sample by sample for every number of samples.
 
 With d_k(p) the distance of sample k to the HR image at location p, the score of n samples is
 
     S_n = 100 (min_k mean_p d_k - mean_p min_k d_k) / min_k mean_p d_k
 
-in per cent, higher is better: how much nearer the best mosaic of samples is than the best sample.
+in per cent, higher is better: how much nearer to the HR image the best mosaic, which takes the nearest
+sample at each location, is than the best single sample.
 (NTIRE 2021 "Learning the Super-Resolution Space", Lugmayr et al., section 3.3.)
 """
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 
 class RunningDiversity:
-    """S_1 ... S_n over samples that are seen once and not kept.
+    """S_1 ... S_n from samples that are added one by one and not kept.
 
     >>> maps = torch.tensor([[1.0, 3.0], [3.0, 1.0]])
     >>> seen = RunningDiversity()
@@ -31,7 +32,7 @@ class RunningDiversity:
         self._lowest: Tensor | None = None
 
     def update(self, distance: Tensor) -> None:
-        """Count in one more sample's map; all maps of an image have one shape."""
+        """Add the distance map of one more sample; all maps of an image have the same shape."""
         self.means.append(distance.mean().item())
         if self._lowest is None:
             self._lowest = distance.clone()
@@ -41,12 +42,12 @@ class RunningDiversity:
 
     @property
     def scores(self) -> list[float]:
-        """S_n in per cent of the first 1, 2, ... samples; see `diversity_scores`."""
+        """S_1 ... S_n in per cent; see `diversity_scores`."""
         return diversity_scores(self.means, self.mosaics)
 
 
 def diversity_scores(means: list[float], mosaics: list[float]) -> list[float]:
-    """S_1 ... S_n in per cent: 0 for one sample, nan from the first sample on that equals the HR image.
+    """S_1 ... S_n in per cent: 0 for one sample, nan from the first sample that equals the HR image on.
 
     Args:
         means: mean distance of each sample.

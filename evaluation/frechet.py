@@ -2,13 +2,13 @@
 
 Each location of a feature map describes one patch. Gaussians are fitted to the patches of the SR and of
 the HR images, and their distance (Dowson and Landau, "The Frechet distance between multivariate normal
-distributions", 1982) tells how unlike the two kinds of patches are, wherever they lie:
+distributions", 1982) tells how much the two distributions of patches differ, whatever the patches' locations:
 
     |m - n|^2 + tr(C + D - 2 (C D)^(1/2))
 
 As in Heusel et al., "GANs trained by a two time-scale update rule", NeurIPS 2017, but with the rectified
-outputs of AlexNet's fifth convolution, which LPIPS computes anyway, in place of Inception's.
-Numbers are not comparable with published FIDs, only with one another.
+outputs of AlexNet's fifth convolution, which LPIPS computes anyway, in place of Inception's features.
+Values are comparable with one another, but not with published FIDs.
 """
 
 import math
@@ -22,7 +22,7 @@ from ntire_sr.evaluation.metrics import Reference, Sample
 
 
 class PatchStatistics:
-    """Count, sum and outer sum of patches that are seen once and not kept.
+    """Count, sum and sum of outer products of patch features that are added batch by batch and not kept.
 
     >>> seen = PatchStatistics(2)
     >>> seen.update(torch.tensor([[1.0, 3.0], [0.0, 0.0]]).view(1, 2, 1, 2))
@@ -31,7 +31,7 @@ class PatchStatistics:
 
     Args:
         channels: C of the feature maps.
-        device: where sums are kept; features are moved there.
+        device: device of the sums; features are moved there.
     """
 
     def __init__(self, channels: int, device: str | torch.device = "cpu"):
@@ -40,7 +40,7 @@ class PatchStatistics:
         self.outer = torch.zeros(channels, channels, dtype=torch.float64, device=device)
 
     def update(self, features: Tensor) -> None:
-        """Count in the patches of feature maps (N, C, H, W), any range, not normalised."""
+        """Add the patches of feature maps (N, C, H, W), of any range and not normalised."""
         patches = features.movedim(1, 3).flatten(0, 2).to(self.sum)
         self.count += len(patches)
         self.sum = self.sum + patches.sum(0)
@@ -56,26 +56,26 @@ class PatchStatistics:
 
     @property
     def mean(self) -> Tensor:
-        """(C,), float64."""
+        """Mean of the patches: (C,), float64."""
         return self.sum / self.count
 
     @property
     def covariance(self) -> Tensor:
-        """(C, C), float64, divided by one less than the count; of 2 patches or more."""
+        """Unbiased covariance of the patches: (C, C), float64; it needs 2 patches or more."""
         return (self.outer - self.count * torch.outer(self.mean, self.mean)) / (self.count - 1)
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """For saving: count (), sum (C,) and outer (C, C), on the CPU."""
+        """Tensors to save: count (), sum (C,) and outer (C, C), on the CPU."""
         return {"count": torch.tensor(self.count), "sum": self.sum.cpu(), "outer": self.outer.cpu()}
 
     @classmethod
     def from_tensors(
         cls, tensors: Mapping[str, Tensor], device: str | torch.device = "cpu"
     ) -> "PatchStatistics":
-        """What `to_tensors` gave.
+        """Statistics from the tensors that `to_tensors` returned.
 
         Raises:
-            Failure: tensors are missing, too many, or of other shapes.
+            Failure: tensors are missing, unexpected, or of other shapes.
         """
         shapes = {name: tuple(value.shape) for name, value in tensors.items()}
         channels = math.prod(shapes.get("sum", ()))
@@ -88,10 +88,10 @@ class PatchStatistics:
 
 
 class PatchFrechet:
-    """The Frechet distance of all samples' patches from all HR images': a `DataSetMetric`.
+    """Frechet distance between the patches of all samples and those of all HR images: a `DataSetMetric`.
 
     Args:
-        hr, sr: of the patches seen so far.
+        hr, sr: statistics of the HR images' and of the samples' patches so far.
     """
 
     needs_lpips = True
@@ -101,7 +101,7 @@ class PatchFrechet:
 
     @classmethod
     def of_image(cls, reference: Reference) -> "PatchFrechet":
-        """With the patches of one HR image and of no sample yet."""
+        """A metric with the patches of one HR image and no samples yet."""
         assert reference.lpips
         deepest = reference.lpips.features.deepest
         made = cls(*(PatchStatistics(deepest.shape[1], deepest.device) for _ in ("hr", "sr")))
@@ -109,11 +109,11 @@ class PatchFrechet:
         return made
 
     def update(self, sample: Sample) -> None:
-        """Count in the patches of one more sample."""
+        """Add the patches of one more sample."""
         self.sr.update(sample.lpips.deepest)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Both sides' `PatchStatistics`: `hr_patches.count`, ..., `sr_patches.outer`."""
+        """The `PatchStatistics` of both sides, named `hr_patches.count`, ..., `sr_patches.outer`."""
         sides = (("hr", self.hr), ("sr", self.sr))
         return {
             f"{side}_patches.{part}": value
@@ -123,7 +123,7 @@ class PatchFrechet:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "PatchFrechet":
-        """What `tensors` gave, among others.
+        """A metric from the tensors that `tensors` returned; other tensors are ignored.
 
         Raises:
             Failure: some are missing, or of other shapes.
@@ -135,18 +135,18 @@ class PatchFrechet:
         return cls(*map(PatchStatistics.from_tensors, sides))
 
     def merge(self, other: "PatchFrechet") -> None:
-        """Count in the patches that another one has seen."""
+        """Add the patches of another metric."""
         self.hr, self.sr = self.hr + other.hr, self.sr + other.sr
 
     def compute(self) -> float:
-        """See `frechet_distance`."""
+        """The distance; see `frechet_distance`."""
         return frechet_distance(self.sr, self.hr)
 
 
 def frechet_distance(one: PatchStatistics, other: PatchStatistics) -> float:
-    """Squared Frechet distance of the two Gaussians, 0 or more, lower is closer; in squared units of the features.
+    """Squared Frechet distance of two Gaussians, in squared units of the features; 0 or more, lower is closer.
 
-    nan where a side has fewer than 2 patches. Fewer patches than channels are allowed.
+    The result is nan if a side has fewer than 2 patches. Fewer patches than channels are allowed.
     """
     if min(one.count, other.count) < 2:
         return math.nan
@@ -161,6 +161,6 @@ def frechet_distance(one: PatchStatistics, other: PatchStatistics) -> float:
 
 
 def _factor(covariance: Tensor) -> Tensor:
-    """A with A A^T = covariance, from its eigenvectors; rounding's negative eigenvalues are taken as 0."""
+    """A with A A^T = covariance, from its eigenvectors; negative ones, due to rounding, count as 0."""
     values, vectors = torch.linalg.eigh((covariance + covariance.T) / 2)
     return vectors * values.clamp(min=0).sqrt()

@@ -1,7 +1,7 @@
-"""The pictures of one image for the report: LR, HR and samples, and maps of how the samples differ.
+"""The report's pictures of one image: LR, HR and samples, and maps of how the samples differ.
 
 Pictures are JPEG and maps are PNG, both as data URLs, so that the page needs no other file. Whole
-images are reduced and never enlarged; the detail is cut out and never scaled, because only unscaled
+images are downscaled and never enlarged; the detail is cropped and never resampled, because only unscaled
 pixels show whether an image looks real.
 """
 
@@ -19,18 +19,18 @@ from ntire_sr.core.downscale import CROP_MULTIPLE, downscale_8bit
 from ntire_sr.core.images import read_image, to_array, to_tensor
 from ntire_sr.core.layout import parse_sample_name
 
-LONGEST_PX = 640  # of a whole image
-DETAIL_PX = 256
-SMALLEST_PX = 32  # what a budget may shrink a whole image to
+LONGEST_PX = 640  # longest side of a whole image
+DETAIL_PX = 256  # side of the detail
+SMALLEST_PX = 32  # longest side below which the budget may not shrink a whole image
 SHOWN_SAMPLES = 10
-QUALITY = 90  # JPEG, of whole images
+QUALITY = 90  # JPEG quality of whole images
 DETAIL_QUALITY = 92
-SHRINK = 0.9
-LEVELS = 32  # colours of a sequential map: fewer compress better, more are not told apart
-DEVIATION_TOPS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)  # grey levels
+SHRINK = 0.9  # factor per step of fitting pictures into the budget
+LEVELS = 32  # colours of a sequential map: fewer compress better, more cannot be told apart
+DEVIATION_TOPS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)  # upper ends of colour scales, grey levels
 LPIPS_TOPS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 # One colour per pictured sample: nine of P. Tol's "muted" scheme, which colour-blind readers can tell
-# apart too, and an orange; the last one is shared by all further samples.
+# apart, too, and an orange. All further samples share the last colour.
 PALETTE = (
     *("#332288", "#88ccee", "#44aa99", "#117733", "#ddcc77", "#999933", "#cc6677", "#882255", "#aa4499"),
     *("#ee7733", "#a0a0a0"),
@@ -39,33 +39,33 @@ PALETTE = (
 
 @dataclass(frozen=True)
 class Maps:
-    """What the scorer saw of all samples of one image, (h, w) each, the long side 640 px or less.
+    """The scorer's maps over all samples of one image, (h, w) each, the long side 640 px or less.
 
-    A map covers the HR image cropped to multiples of 8 at the top left. All are finite.
+    A map covers the HR image cropped to multiples of 8 at the top left. All values are finite.
     """
 
     deviation: np.ndarray | None  # float, grey levels: standard deviation over samples, mean over RGB
-    best: np.ndarray | None  # uint8, position in the list of samples of the one with the lowest LPIPS there
+    best: np.ndarray | None  # uint8, position in the list of samples of the one with the lowest local LPIPS
     lpips: np.ndarray | None  # float, mean over samples of the LPIPS map; lower is better
 
 
 @dataclass(frozen=True)
 class _Picture:
-    """One picture before it is encoded: (H, W, 3) uint8, or (H, W) uint8 numbers of `colours`."""
+    """One picture before it is encoded: (H, W, 3) uint8, or (H, W) uint8 indices into `colours`."""
 
     key: str
     label: str
     caption: str
     whole: np.ndarray
     detail: np.ndarray
-    pixelated: bool = False  # shown without smoothing at every size
-    colours: tuple[str, ...] | None = None  # "#rrggbb"; None: a picture of three channels
+    pixelated: bool = False  # enlarged without interpolation
+    colours: tuple[str, ...] | None = None  # "#rrggbb"; None for a picture of three channels
     legend: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class _Place:
-    """A part of the cropped HR image, in its pixels."""
+    """A rectangle of the cropped HR image, in its pixels."""
 
     left: int
     top: int
@@ -73,7 +73,7 @@ class _Place:
     height: int
 
     def cut(self, image: np.ndarray, crop: tuple[int, int]) -> np.ndarray:
-        """This part of an image that shows the crop of (height, width) at any size."""
+        """Crop this rectangle from an image that shows the HR crop of (height, width) at any resolution."""
         rows, columns = (
             slice(int(start * have / whole), max(1, round((start + side) * have / whole)))
             for start, side, have, whole in (
@@ -87,29 +87,29 @@ class _Place:
 def picture_image(
     hr: Path, samples: list[Path], scale: int, maps: Maps, budget_bytes: int, name: str
 ) -> dict[str, Any]:
-    """Everything that the report shows of one image, ready for JSON. Every file is read once.
+    """All that the report shows of one image, ready for JSON. Each file is read once.
 
     Args:
         hr: the HR image.
         samples: its samples; the first 10 are pictured.
-        scale: reduction factor of the LR image.
-        maps: over all samples.
-        budget_bytes: of all pictures together as they stand in the page, in base64; they shrink until they fit.
-        name: of the image, as readers know it.
+        scale: HR pixels per LR pixel along an axis.
+        maps: maps over all samples.
+        budget_bytes: upper limit for all pictures together in base64; they shrink until they fit.
+        name: name of the image as the report shows it.
 
     Returns:
-        name, scale; width, height: of the cropped HR image, px; shown: [width, height] of its whole
+        name, scale; width, height: size of the cropped HR image, px; shown: [width, height] of its whole
         picture, px; detail: left, top, width, height of the detail in the HR image, px; notes: sentences
-        on what is not shown; pictures: a list of
+        on what is not shown; pictures: a list of dictionaries with the keys
 
-            key       "lr", "hr", "0", "1", ... by the sample's number, "deviation", "best", "lpips"
+            key       "lr", "hr", a sample's number "0", "1", ..., "deviation", "best" or "lpips"
             label     a word or two
             caption   a sentence
             whole     data URL of the whole image
-            detail    data URL of the detail, unscaled (of LR and maps: their pixels that lie there)
-            pixelated whether it is shown without smoothing at every size
-            legend    None for photographs; for sequential maps {"low", "high": texts, "colours": from low
-                      to high}; for `best` {"samples": [{"label", "colour", "share": text in %}]}
+            detail    data URL of the detail, unscaled (LR and maps: their own pixels in that area)
+            pixelated whether it is enlarged without interpolation
+            legend    None for photographs; for sequential maps {"low", "high": texts, "colours": list from
+                      low to high}; for `best` {"samples": [{"label", "colour", "share": text in %}]}
 
     Raises:
         Failure: a file cannot be read.
@@ -154,7 +154,7 @@ def picture_image(
 
 
 def _number(position: int, path: Path) -> int:
-    """The number that a sample's file name gives it, or else its position."""
+    """The sample number in a file name, or the position if the name has none."""
     parsed = parse_sample_name(path.name)
     return parsed.sample if parsed else position
 
@@ -175,7 +175,7 @@ def _notes(maps: Maps, samples: int) -> list[str]:
 
 
 def _detail_place(deviation: np.ndarray | None, crop: tuple[int, int], scale: int) -> _Place:
-    """Where the mean deviation is largest, or the centre, on the grid of LR pixels."""
+    """The detail: where the mean deviation is largest, or the centre without it, on the grid of LR pixels."""
     sides = [min(DETAIL_PX, side) for side in crop]
     starts = [(side - part) / 2 for side, part in zip(crop, sides, strict=True)]
     if deviation is not None:
@@ -195,7 +195,7 @@ def _detail_place(deviation: np.ndarray | None, crop: tuple[int, int], scale: in
 
 
 def _map_pictures(maps: Maps, numbers: list[int], place: _Place, crop: tuple[int, int]) -> list[_Picture]:
-    """The maps that there are, as numbers of colours."""
+    """Pictures of those maps that are not None, as indices of colours."""
     pictures = []
 
     def sequential(
@@ -250,13 +250,13 @@ def _shares(chosen: np.ndarray, numbers: list[int]) -> list[dict[str, str]]:
 
 
 def _top(values: np.ndarray, tops: tuple[float, ...]) -> float:
-    """The smallest of the tops that nearly all values stay under: few tops keep images comparable."""
+    """The smallest of `tops` that 99 % of the values do not exceed: few tops keep images comparable."""
     wanted = float(np.percentile(values, 99))
     return next((top for top in tops if wanted <= top), tops[-1])
 
 
 def colour_levels(values: np.ndarray, top: float) -> np.ndarray:
-    """Numbers of colours, 0 to LEVELS - 1, for values of 0 to `top`; what is beyond gets the last.
+    """Indices of colours, 0 to LEVELS - 1, for values of 0 to `top`; larger values get the last one.
 
     >>> colour_levels(np.array([0.0, 4.0, 8.0, 99.0]), top=8.0).tolist()
     [0, 16, 31, 31]
@@ -266,7 +266,7 @@ def colour_levels(values: np.ndarray, top: float) -> np.ndarray:
 
 def _ramp(colours: int) -> tuple[str, ...]:
     """LEVELS colours of one of OpenCV's sequential colour maps, from low to high."""
-    steps = np.linspace(0, 255, LEVELS).round().astype(np.uint8)[:, None]  # as a picture one pixel wide
+    steps = np.linspace(0, 255, LEVELS).round().astype(np.uint8)[:, None]  # an image one pixel wide
     return tuple(
         f"#{red:02x}{green:02x}{blue:02x}"
         for blue, green, red in cv2.applyColorMap(steps, colours).reshape(-1, 3)
@@ -274,7 +274,7 @@ def _ramp(colours: int) -> tuple[str, ...]:
 
 
 def _reduced(image: np.ndarray, longest_px: int, smooth: bool = True) -> np.ndarray:
-    """The image with no side longer than this, averaged over areas; smaller images stay as they are."""
+    """The image downscaled to a longest side of `longest_px`; smaller images stay as they are."""
     factor = longest_px / max(image.shape[:2])
     if factor >= 1:
         return np.ascontiguousarray(image)
@@ -285,7 +285,7 @@ def _reduced(image: np.ndarray, longest_px: int, smooth: bool = True) -> np.ndar
 def _within_budget(
     pictures: list[_Picture], place: _Place, scale: int, budget_bytes: int
 ) -> tuple[list[dict[str, Any]], list[int], _Place]:
-    """Encode; where that is too much, reduce the whole images step by step and then the detail as well."""
+    """Encode; while that exceeds the budget, shrink the whole images step by step, then also the detail."""
     longest, part = float(LONGEST_PX), 1.0
     while longest >= SMALLEST_PX:
         inner = _middle(place, part, scale)
@@ -300,7 +300,7 @@ def _within_budget(
 
 
 def _middle(place: _Place, part: float, scale: int) -> _Place:
-    """The middle of a place, with sides of `part` of it, on the grid of LR pixels."""
+    """The middle of a rectangle, with its sides times `part`, on the grid of LR pixels."""
     if part == 1:
         return place
     width, height = (max(scale, int(side * part / scale) * scale) for side in (place.width, place.height))
@@ -312,7 +312,7 @@ def _middle(place: _Place, part: float, scale: int) -> _Place:
 
 
 def _encode(picture: _Picture, longest_px: int, place: _Place, inner: _Place) -> dict[str, Any]:
-    """The picture as it stands in the page; its detail covers `place` and is cut to `inner`."""
+    """The picture as the page takes it; its detail covers `place` and is cropped to `inner`."""
     whole = _reduced(picture.whole, longest_px, smooth=picture.colours is None)
     within = _Place(inner.left - place.left, inner.top - place.top, inner.width, inner.height)
     detail = within.cut(picture.detail, (place.height, place.width))
@@ -332,8 +332,8 @@ def _encode(picture: _Picture, longest_px: int, place: _Place, inner: _Place) ->
 
 
 def _jpeg(image: np.ndarray, quality: int) -> str:
-    """(H, W, 3) uint8 as a data URL, without the usual reduction of colour."""
-    # by OpenCV: Pillow's buffer for optimised files is too small for pictures that are mostly noise
+    """(H, W, 3) uint8 as a data URL, without chroma subsampling."""
+    # with OpenCV: Pillow's buffer for optimised files is too small for pictures that are mostly noise
     options = {
         cv2.IMWRITE_JPEG_QUALITY: quality,
         cv2.IMWRITE_JPEG_OPTIMIZE: 1,
@@ -347,7 +347,7 @@ def _jpeg(image: np.ndarray, quality: int) -> str:
 
 
 def _png(levels: np.ndarray, colours: tuple[str, ...]) -> str:
-    """(H, W) uint8 numbers of colours as a data URL of a PNG with a palette."""
+    """(H, W) uint8 indices of colours as a data URL of a PNG with a palette."""
     image = Image.fromarray(levels)
     image.putpalette(bytes.fromhex("".join(colour[1:] for colour in colours)))
     content = io.BytesIO()

@@ -1,10 +1,10 @@
-"""Image quality metrics of the library piq, by name; optional: pip install 'ntire-sr[iqa]'.
+"""Image quality metrics of the library piq, by name. They are optional: pip install 'ntire-sr[iqa]'.
 
 piq 0.8 (Apache-2.0) rather than pyiqa, which has more and newer networks but is licensed for noncommercial
 use only (PolyForm Noncommercial 1.0.0) and brings two dozen packages, while piq asks for torchvision alone.
 
-Twelve metrics are formulas and work at once. The others fetch weights when they are first used, into torch's
-hub cache; `NTIRE_SR_OFFLINE` forbids that.
+Twelve metrics are formulas and need no weights. The others fetch weights into torch's hub cache when they
+are first used; `NTIRE_SR_OFFLINE` forbids that.
 """
 
 import importlib
@@ -29,22 +29,22 @@ _PROBE_PX = 256  # side of the image on which a metric with weights is tried whe
 
 @dataclass(frozen=True)
 class IqaMetric:
-    """A metric that is ready to use."""
+    """A loaded metric."""
 
     name: str
     direction: Direction  # which values are better
-    needs_reference: bool  # without need, the HR image may be None
+    needs_reference: bool  # False: the HR image may be None
     call: Callable[[Tensor, Tensor | None], float]  # (sr, hr), each (1, 3, H, W) uint8 on any device
 
 
 @dataclass(frozen=True)
 class _Offered:
-    """A metric as piq offers it."""
+    """A metric of piq before it is loaded."""
 
-    attribute: str  # of the module piq: a function of images, or with weights a class
+    attribute: str  # name in the module piq
     direction: Direction
     needs_reference: bool = True
-    is_class: bool = False
+    is_class: bool = False  # True: a class, to be instantiated once; False: a function of images
     weights: tuple[str, ...] = ()  # files that piq fetches
 
 
@@ -71,11 +71,11 @@ METRICS = {
 
 
 def load_metric(name: str, device: str | torch.device = "cpu") -> IqaMetric:
-    """A metric of piq.
+    """Load a metric of piq.
 
     Args:
         name: a key of `METRICS`.
-        device: where it is computed; images are moved there.
+        device: device to compute on; images are moved there.
 
     Raises:
         WrongUse: there is no metric of this name.
@@ -92,7 +92,7 @@ def load_metric(name: str, device: str | torch.device = "cpu") -> IqaMetric:
             warnings.simplefilter("ignore")  # about arguments of torchvision that piq still uses
             compute = found().to(device).eval() if offered.is_class else found
             metric = _ready(name, offered, compute, torch.device(device))
-            if offered.weights:  # some are fetched at the first use only
+            if offered.weights:  # some are fetched only at the first call
                 probe = torch.arange(_PROBE_PX**2 * 3).view(1, 3, _PROBE_PX, _PROBE_PX) % 251
                 metric.call(probe.byte(), probe.byte())
     except Exception as error:
@@ -110,7 +110,7 @@ def load_metric(name: str, device: str | torch.device = "cpu") -> IqaMetric:
 def _import_piq() -> ModuleType:
     try:
         return importlib.import_module("piq")
-    except Exception as error:  # a torchvision that does not fit raises whatever it stumbles over
+    except Exception as error:  # an incompatible torchvision raises errors of various types
         if isinstance(error, ModuleNotFoundError) and error.name == "piq":
             raise Failure(
                 "the library piq, which computes further quality metrics, is not installed",
@@ -123,7 +123,7 @@ def _import_piq() -> ModuleType:
 
 
 def _refuse_download(name: str, weights: tuple[str, ...]) -> None:
-    """Raise where files would have to be fetched and that is forbidden."""
+    """Raise NotFound if weights are not cached and downloads are forbidden."""
     if os.environ.get(OFFLINE_VARIABLE, "0") in ("", "0"):
         return
     folders = (Path(torch.hub.get_dir()) / "checkpoints", Path.home() / ".cache" / "clip")
@@ -136,7 +136,7 @@ def _refuse_download(name: str, weights: tuple[str, ...]) -> None:
 
 
 def _ready(name: str, offered: _Offered, compute: Callable[..., Tensor], device: torch.device) -> IqaMetric:
-    """The metric as a function of two 8-bit images; for piq they lie in [0, 1]."""
+    """The metric as a function of 8-bit images, which are converted to piq's range [0, 1]."""
 
     @torch.inference_mode()
     def call(sr: Tensor, hr: Tensor | None) -> float:

@@ -1,9 +1,9 @@
-"""LPIPS maps as the challenge takes them: AlexNet, version 0.1, spatial.
+"""LPIPS maps as the challenge computes them: AlexNet, version 0.1, spatial.
 
 Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018.
-Numbers equal those of the `lpips` package to float32's precision. What makes it fast: the features of
-the HR image are computed once for all samples; no gradients; on a processor, convolutions with fewer
-multiplications (see `winograd`), and everything behind them in pieces that stay in its cache.
+Values equal those of the `lpips` package within float32's precision. It is faster because the features of
+the HR image are computed once for all samples, without gradients, and because on a CPU the convolutions
+need fewer multiplications (see `winograd`) and all that follows them runs in chunks that fit its cache.
 """
 
 from collections.abc import Iterator
@@ -24,30 +24,30 @@ SCALE = (0.458, 0.448, 0.450)
 SMALLEST_NORM = 1e-10  # added to the length of a feature vector before division, as the lpips package does
 # AlexNet needs this many pixels for its second pooling to have an output.
 SMALLEST_PX = 31
-CACHED_FLOATS = 1 << 17  # of a piece that is worked on at once on a processor
-PIECE_ROWS = 32  # of an image, likewise
+CACHED_FLOATS = 1 << 17  # numbers per chunk of feature vectors on a CPU, so that it fits the cache
+PIECE_ROWS = 32  # rows per chunk of an image, for the same reason
 
 
 class Features(NamedTuple):
-    """An image as the network sees it."""
+    """Features of an image."""
 
-    vectors: list[Tensor]  # of length 1, of all locations: five layers (h * w, C)
+    vectors: list[Tensor]  # vectors of length 1 at all locations: five layers (h * w, C)
     deepest: Tensor  # (1, 256, h, w): the last layer's maps, not normalised
 
 
 class Comparison(NamedTuple):
-    """An image beside another one whose features are known."""
+    """An image compared with another one whose features are known."""
 
     coarse: list[Tensor]  # five maps (1, 1, h, w) whose enlarged sum is the LPIPS map
     deepest: Tensor  # (1, 256, h, w): the last layer's maps, not normalised
 
 
 class Lpips(nn.Module):
-    """LPIPS(alex) from its two sets of weights.
+    """LPIPS with AlexNet, from its two sets of weights.
 
     Args:
         trunk: `features.{0,3,6,8,10}.{weight,bias}` of torchvision's AlexNet.
-        linear: five layers (1, C, 1, 1), not negative.
+        linear: weights of the five linear layers, (1, C, 1, 1) each, not negative.
     """
 
     def __init__(self, trunk: dict[str, Tensor], linear: list[Tensor]):
@@ -72,15 +72,15 @@ class Lpips(nn.Module):
         self.register_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1))
         self.eval().requires_grad_(False)
         self.to(memory_format=torch.channels_last)
-        # tiles of 6 would be a tenth faster, and S_n of small images twice as far from the official digits;
-        # a plain list, since these stay on the processor
+        # Tiles of 6 would be a tenth faster, but S_n of small images would be twice as far from the official
+        # digits. This is a plain list, not a ModuleList, because these convolutions stay on the CPU.
         self.on_processor = [WinogradConvolution(layer, 4) for layer in self.convolutions[1:]]
 
     def normalised(self, image: Tensor) -> Tensor:
-        """What AlexNet expects: (1, 3, H, W) uint8 to float32, channels_last."""
+        """The normalised input of AlexNet: (1, 3, H, W) uint8 to float32, channels_last."""
         pixels = image[0].permute(1, 2, 0).contiguous()
         height, width = pixels.shape[:2]
-        # (x * 2 / 255 - 1 - shift) / scale; rows of R G B R G B, so that the channels' constants are one row too
+        # (x * 2 / 255 - 1 - shift) / scale, on rows R G B R G B ... with the channels' constants as rows, too
         scale = torch.tensor([2 / 255 / scale for scale in SCALE], device=image.device).repeat(width)
         shift = torch.tensor([(-1 - a) / b for a, b in zip(SHIFT, SCALE, strict=True)], device=image.device)
         shift = shift.repeat(width)
@@ -92,7 +92,7 @@ class Lpips(nn.Module):
         return result.view(1, height, width, 3).permute(0, 3, 1, 2)
 
     def layers(self, image: Tensor) -> Iterator[Tensor]:
-        """The outputs of AlexNet's five convolutions behind their ReLU, one after another.
+        """The outputs of AlexNet's five convolutions after their ReLU, one after another.
 
         Args:
             image: (1, 3, H, W), uint8, H and W at least 31.
@@ -126,13 +126,13 @@ class Lpips(nn.Module):
         image: Tensor,
         sums: list[Tensor] | None = None,
     ) -> Comparison:
-        """The distances of an image to one whose features are known, layer by layer.
+        """Distances of an image to one whose features are known, layer by layer.
 
         Args:
             features: vectors of the other image, of the same size.
             image: (1, 3, H, W), uint8.
-            sums: like `features`; the differences of the features are added to them, here where they are
-                still in the processor's cache.
+            sums: tensors of the shapes of `features`, to which the differences of the features are added, here
+                while they are still in the CPU's cache.
         """
         found = []
         for index, maps in enumerate(self.layers(image)):
@@ -159,28 +159,28 @@ class Lpips(nn.Module):
 
     @torch.inference_mode()
     def forward(self, one: Tensor, other: Tensor) -> Tensor:
-        """LPIPS map of two images: each (1, 3, H, W) uint8 -> (1, 1, H, W), 0 or more, lower is closer."""
+        """LPIPS map of two images: (1, 3, H, W) uint8 each -> (1, 1, H, W), 0 or more, lower is closer."""
         reference = LpipsReference(self, one, pairs=False)
         return reference.map_of(reference.compare(other))
 
 
 class LpipsReference:
-    """An HR image whose features are computed once, to compare samples with.
+    """An HR image whose features are computed once and compared with those of all samples.
 
     Args:
         lpips: the network.
         hr: (1, 3, H, W), uint8.
-        pairs: whether distances between samples will be wanted, which takes the memory of the features again.
+        pairs: whether distances between samples are needed, too, which takes the memory of the features again.
     """
 
     def __init__(self, lpips: Lpips, hr: Tensor, pairs: bool):
         self.lpips, self.size = lpips, (hr.shape[2], hr.shape[3])
         self.features = lpips.features(hr)
-        # of the differences of all samples' features from these
+        # sums over all samples of the differences of their features from these
         self.sums = [torch.zeros_like(layer) for layer in self.features.vectors] if pairs else None
 
     def compare(self, sr: Tensor) -> Comparison:
-        """A sample, (1, 3, H, W) uint8, beside the HR image; each sample once."""
+        """Compare a sample, (1, 3, H, W) uint8, with the HR image; once per sample, as it adds to `sums`."""
         return self.lpips.compare(self.features.vectors, sr, self.sums)
 
     def map_of(self, comparison: Comparison) -> Tensor:
@@ -204,7 +204,7 @@ def enlarged(coarse: list[Tensor], size: tuple[int, int]) -> Tensor:
 
 
 def _vectors(maps: Tensor) -> Tensor:
-    """(1, C, h, w), channels_last, as (h * w, C) without a copy where that is possible."""
+    """(1, C, h, w), channels_last, as (h * w, C), without a copy where possible."""
     return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
 
 
@@ -213,16 +213,17 @@ def _length(vectors: Tensor) -> Tensor:
 
 
 def _pieces(values: Tensor, channels: int | None = None) -> tuple[Tensor, ...]:
-    """Rows in pieces that stay in a processor's cache; the whole on other devices."""
+    """Rows in chunks that fit the cache of a CPU; all rows in one chunk on other devices."""
     at_once = CACHED_FLOATS // (channels or values.shape[1]) if values.device.type == "cpu" else len(values)
     return values.split(at_once)
 
 
 def load_lpips(given: str | Path | None = None, device: str | torch.device = "cpu") -> Lpips:
-    """LPIPS with the trunk found as `ntire_sr.core.pretrained` describes.
+    """Load LPIPS, with the trunk's weights from `given` or found as `ntire_sr.core.pretrained` describes.
 
     Raises:
-        NotFound: there is no trunk and it cannot be fetched.
+        NotFound: the trunk's weights are missing and cannot be fetched.
+        Failure: their file lacks a tensor of AlexNet.
     """
     path = pretrained.find(pretrained.ALEXNET, given)
     tensors = pretrained.load(pretrained.ALEXNET, path)

@@ -1,4 +1,4 @@
-"""LR-PSNR as the official script takes it, and figures beside it that stay finite.
+"""LR-PSNR as the official script computes it, and a mean of it that stays finite.
 
 The script crops HR to multiples of 8 (in both tracks), the SR image to the same window, and compares
 their 8-bit downscales. It never reads an LR file.
@@ -21,7 +21,7 @@ from ntire_sr.evaluation.metrics import Reference, Sample
 
 
 def official_crop(hr: Tensor) -> Tensor:
-    """The top-left window whose sides are multiples of 8: (1, 3, H, W) -> (1, 3, H // 8 * 8, W // 8 * 8)."""
+    """The top-left crop with sides that are multiples of 8: (1, 3, H, W) -> (1, 3, H // 8 * 8, W // 8 * 8)."""
     height, width = hr.shape[2:]
     return hr[:, :, : height // CROP_MULTIPLE * CROP_MULTIPLE, : width // CROP_MULTIPLE * CROP_MULTIPLE]
 
@@ -39,12 +39,12 @@ class LrErrors:
 
     @property
     def mean_db(self) -> float:
-        """Mean of the samples' LR-PSNR: `inf` as soon as one sample is exact, as officially."""
+        """Mean LR-PSNR of the samples in dB; `inf` if a sample is exact, as in the official script."""
         return sum(psnr_db(value) for value in self.values) / len(self.values)
 
     @property
     def of_mean_error_db(self) -> float:
-        """LR-PSNR of the mean error: finite unless every sample is exact."""
+        """LR-PSNR of the mean error in dB, finite unless every sample is exact."""
         return psnr_db(sum(self.values) / len(self.values))
 
     @property
@@ -54,11 +54,11 @@ class LrErrors:
 
 
 class LrMetrics:
-    """Squared LR errors of samples: officially, of the crop, and of the whole images where the crop takes
-    pixels away. An `ImageMetric`.
+    """Squared LR errors of samples: of the official crop, and of the whole images if the crop removes
+    pixels. An `ImageMetric`.
 
     Args:
-        reference: the HR image, cropped officially.
+        reference: the HR image with its official crop.
     """
 
     def __init__(self, reference: Reference):
@@ -69,7 +69,7 @@ class LrMetrics:
         self.errors_uncropped: list[float] = []
 
     def update(self, sample: Sample) -> None:
-        """Count in one more sample."""
+        """Add one more sample."""
         self.errors.append(lr_squared_error(sample.sr, self.lr, self.scale))
         if self.whole_lr is not None and [lr_size(side, self.scale) for side in sample.whole.shape[2:]] == list(
             self.whole_lr.shape[2:]
@@ -81,5 +81,5 @@ class LrMetrics:
         return {"lr_errors": self.errors, "lr_errors_uncropped": self.errors_uncropped}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Nothing is kept."""
+        """No tensors are kept."""
         return {}

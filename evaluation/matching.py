@@ -1,4 +1,4 @@
-"""Which samples belong to which HR image, and everything that is wrong with a folder, at once."""
+"""Matching samples with their HR images, with all problems of the folders in one error."""
 
 from collections import Counter
 from contextlib import closing
@@ -41,30 +41,30 @@ REMEDIES = (
 
 
 class _Line(NamedTuple):
-    """Problems of one kind in the user's words."""
+    """Problems of one kind, as a line of the error message."""
 
     kind: Kind
-    count: int  # of files
+    count: int  # affected files
     text: str
 
 
 @dataclass(frozen=True)
 class SampleGroup:
-    """An HR image and its samples, in order; the files were read and found whole."""
+    """An HR image and its samples, in order; all files were read and can be decoded."""
 
     index: int  # from 0, in the order of the HR images
     hr: Path
-    numbers: tuple[int, ...]  # of the samples
+    numbers: tuple[int, ...]  # sample numbers
     samples: tuple[Path, ...]
     digests: tuple[str, ...]  # SHA-256 of the HR file and of each sample
 
 
 @dataclass(frozen=True)
 class MatchedSamples:
-    """What is to be scored."""
+    """The images to score, and what is missing."""
 
     images: list[SampleGroup]
-    missing: list[str]  # what is not there, in words; only where that is allowed
+    missing: list[str]  # descriptions of missing samples; empty unless missing samples are allowed
     missing_samples: int
     missing_images: int  # HR images without any sample
 
@@ -82,16 +82,17 @@ def match_samples(
     """Each HR image with its samples in order.
 
     Args:
-        hr, sr: the folders.
-        samples: number per image; where there are more, the first count, as in the official script.
+        hr, sr: folders of the HR images and of the samples.
+        samples: samples per image; of more, the first ones count, as in the official script.
         scale: HR pixels per LR pixel along an axis.
-        manifest: of the folder of samples, where it has one.
-        skip_missing: go on with the samples that are there.
-        progress: where it says how many files are read.
-        smallest_px: sides that the cropped HR images must have, for LPIPS.
+        manifest: manifest of the samples; None if they have none.
+        skip_missing: accept missing samples and go on with those that exist.
+        progress: reports how many files have been read.
+        smallest_px: smallest allowed side of the cropped HR images, as LPIPS requires.
 
     Raises:
-        Problems: every missing, additional, misnamed, unreadable, wrong-sized or wrongly coded file.
+        Problems: files are missing, unexpected, misnamed, unreadable, of a wrong size or not 8-bit RGB; all are
+            listed.
     """
     paths = list_images(hr, "HR")
     found, strangers = list_samples(sr)
@@ -143,7 +144,7 @@ def _missing(problem: Problem, samples: int) -> _Line:
 
 
 def _name_lines(names: list[Problem], images: int, samples: int, skip_missing: bool) -> list[_Line]:
-    """What of the names is wrong for a scoring, where samples beyond those that count are allowed."""
+    """Problems of the names that prevent scoring; samples beyond those that count are allowed."""
     lines = [
         _Line(problem.kind, 1, f"{problem.subject} is no sample's name")
         for problem in of_kind(names, Kind.WRONGLY_NAMED)
@@ -155,7 +156,7 @@ def _name_lines(names: list[Problem], images: int, samples: int, skip_missing: b
         lines.append(_Line(Kind.UNEXPECTED, len(beyond), text))
     too_high = {"index": bool(beyond), "sample number": any(name.sample >= samples for name in unexpected)}
     for problem in of_kind(names, Kind.WRONGLY_NUMBERED):
-        # where samples may be missing, the first ones may be
+        # where missing samples are allowed, the missing ones may be the first
         if too_high[problem.subject] or not skip_missing:
             starts = "0 (or from the HR images' 801 or 901)" if problem.subject == "index" else "0"
             text = f"the lowest {problem.subject} is {problem.found}; the challenge counts from {starts}"
@@ -167,8 +168,8 @@ def _name_lines(names: list[Problem], images: int, samples: int, skip_missing: b
 
 
 def _file_lines(hr: FileFacts, samples: list[FileFacts], scale: int, smallest_px: int) -> list[_Line]:
-    """What is wrong with one HR image and its samples: a sample may have any size from the official crop's to
-    that of the enlarged LR image."""
+    """Problems of one HR image and its samples. A sample may have any size from the official crop's to
+    that of the LR image times the scale."""
     name, size = Path(hr.name).name, f"{hr.width} x {hr.height}"
     sizes, asked = None, ""
     lines: list[_Line] = []
@@ -197,7 +198,7 @@ def _file_lines(hr: FileFacts, samples: list[FileFacts], scale: int, smallest_px
 
 
 def _counts(lines: list[_Line]) -> str:
-    """ "3 missing, 1 unreadable" """
+    """Files per kind of problem, such as "3 missing, 1 unreadable"."""
     counts: Counter[str] = Counter()
     for line in lines:
         counts[line.kind.value] += line.count

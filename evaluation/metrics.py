@@ -1,8 +1,9 @@
-"""The interfaces of everything that is measured, in torchmetrics' words: `update`, `compute`, `merge`.
+"""The interfaces of metrics, with torchmetrics' method names: `update`, `compute`, `merge`.
 
-A metric of an image is made for one HR image and shown each of its samples once; its figures stand in that
-image's record. A metric of a data set has one figure for all images together: it is made and shown samples
-alike, and what it has summed up of an image is kept with the image's record, to be merged with the others'.
+An image metric is made for one HR image and updated once with each of its samples; its values are saved in
+that image's record. A data set metric has one value for all images together. It, too, is made for one HR
+image and updated with its samples; its state is saved in the image's record and merged with the states of
+the other images.
 """
 
 import math
@@ -16,14 +17,14 @@ from ntire_sr.evaluation.lpips import Comparison, Lpips, LpipsReference
 
 
 class Reference:
-    """An HR image, and what is computed of it once for all of its samples and metrics.
+    """An HR image, and what all of its samples and metrics need of it, computed once.
 
     Args:
-        hr: (1, 3, H, W), uint8: the window at the top left that is scored.
+        hr: (1, 3, H, W), uint8: the top-left crop that is scored.
         scale: HR pixels per LR pixel along an axis.
-        lpips: the network; None: metrics of LPIPS' features are not measured.
-        several: whether there will be several samples, whose distances from one another are wanted.
-        whole: (1, 3, H', W'), uint8: the image that `hr` is a window of; None: `hr` itself.
+        lpips: the LPIPS network; None if no metric needs its features.
+        several: whether there are several samples, so that distances between samples are measured.
+        whole: (1, 3, H', W'), uint8: the image that `hr` is a crop of; None for `hr` itself.
     """
 
     def __init__(
@@ -39,20 +40,20 @@ class Reference:
         self.lpips = LpipsReference(lpips, hr, several) if lpips else None
 
     def sample(self, whole: Tensor) -> "Sample":
-        """One of its samples as metrics see it: (1, 3, H'', W''), uint8, not smaller than `hr`."""
+        """Prepare one of its samples for metrics: (1, 3, H'', W''), uint8, not smaller than `hr`."""
         return Sample(self, whole)
 
 
 class Sample:
-    """A sample beside its HR image. The network of LPIPS runs once, for all metrics that look at it."""
+    """A sample with its HR image. The LPIPS network runs at most once, for all metrics that need it."""
 
     def __init__(self, reference: Reference, whole: Tensor):
         self.reference, self.whole = reference, whole
-        self.sr = whole[:, :, : reference.hr.shape[2], : reference.hr.shape[3]]  # of the size of `hr`
+        self.sr = whole[:, :, : reference.hr.shape[2], : reference.hr.shape[3]]  # cropped to the size of `hr`
 
     @cached_property
     def lpips(self) -> Comparison:
-        """Its distances from the HR image in LPIPS' features."""
+        """Comparison with the HR image in LPIPS' features."""
         assert self.reference.lpips, "a metric of LPIPS' features is measured without the network"
         return self.reference.lpips.compare(self.sr)
 
@@ -61,43 +62,43 @@ class ImageMetric(Protocol):
     """A metric of the samples of one image, made from its `Reference`."""
 
     def update(self, sample: Sample) -> None:
-        """Count in one more sample."""
+        """Add one more sample."""
 
     def compute(self) -> dict[str, Any]:
-        """The figures of all samples so far, by the fields of `records.ImageScore`."""
+        """The values over all samples so far, by field of `records.ImageScore`."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """What is kept beside the figures, such as small maps, by name."""
+        """Tensors to save with the values, such as small maps, by name."""
 
 
 class DataSetMetric(Protocol):
     """A metric of all images of a data set together."""
 
-    needs_lpips: bool  # True: it cannot be measured without that network
+    needs_lpips: bool  # whether it needs the LPIPS network
 
     @classmethod
     def of_image(cls, reference: Reference) -> "DataSetMetric":
-        """The metric that has seen this HR image and no sample yet."""
+        """A metric for this HR image, without samples yet."""
 
     def update(self, sample: Sample) -> None:
-        """Count in one more sample of this image."""
+        """Add one more sample of this image."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """The state, by names that no other metric uses, for the image's record."""
+        """The state for the image's record, by names that no other metric uses."""
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "DataSetMetric":
-        """The metric with the state that an image's record holds, among other tensors."""
+        """A metric from the state in an image's record; other tensors there are ignored."""
 
     def merge(self, other: Any) -> None:
-        """Count in what another one of this class has seen."""
+        """Add the state of another metric of this class."""
 
     def compute(self) -> float:
-        """The figure of everything seen; nan where it is undefined."""
+        """The value over all images and samples so far; nan if it is undefined."""
 
 
 def compute_merged(metric: type[DataSetMetric], records: Iterable[Mapping[str, Tensor]]) -> float:
-    """A data set's figure from the tensors of all images' records, in their order; nan without any."""
+    """A data set metric's value from the tensors of all images' records, in their order; nan without any."""
     merged: DataSetMetric | None = None
     for tensors in records:
         one = metric.from_tensors(tensors)

@@ -1,4 +1,4 @@
-"""NIQE: how far the local statistics of an image are from those of good photographs.
+"""NIQE: the distance between local statistics of an image and those of good photographs.
 
 Mittal, Soundararajan and Bovik, "Making a 'completely blind' image quality analyzer", IEEE Signal
 Processing Letters 20(3), 2013. No reference is needed; lower is better, photographs have about 2 to 5.
@@ -7,11 +7,11 @@ Conventions are those of super-resolution papers: BT.601 luma between 16 and 235
 96 x 96 without overlap, from the top left; border pixels repeated. With the published model of pristine
 photographs, `baboon` of Set14 has 5.7296, as the authors' MATLAB release is reported to give.
 
-What it does not see: light JPEG compression lowers it (mean of the 24 Kodak photographs 2.60; at quality 90
+Limits: light JPEG compression lowers NIQE (mean of the 24 Kodak photographs 2.60; at quality 90
 2.32, at quality 50 2.65), and single images may prefer a little blur, so trust means over many images.
 
-One difference is deliberate: where an image is flat, a pixel less its local mean is exactly 0 here. In the
-release it is a rounding error of either sign, on which the count of negative values then depends.
+One difference is deliberate: where an image is flat, a pixel minus its local mean is exactly 0 here. In the
+release it is a rounding error of either sign, on which the number of negative values then depends.
 """
 
 import math
@@ -31,38 +31,38 @@ from ntire_sr.core.files import atomic_write, failure_from_os_error, sha256_byte
 from ntire_sr.core.images import read_image, to_tensor
 from ntire_sr.core.progress import SILENT, Progress
 
-BLOCK = 96  # side of a block in pixels; at the second scale a block has half of it
+BLOCK = 96  # side of a block in pixels; half of it at the second scale
 FEATURES = 36  # 18 at each of two scales
 SHARP_SHARE = 0.75  # blocks sharper than this share of the image's sharpest one make the pristine model
 PRISTINE_FILE = Path(__file__).with_name("niqe_pristine.safetensors")
 
-_LUMA = (65_481, 128_553, 24_966)  # thousandths of a level for R, G and B of 1; `luma` adds the offset of 16
-_SIGMA = 7 / 6  # of the Gaussian window of 7 x 7, in pixels
+_LUMA = (65_481, 128_553, 24_966)  # weights of R, G and B; `luma` divides by 255,000 and adds the offset 16
+_SIGMA = 7 / 6  # standard deviation of the 7 x 7 Gaussian window, in pixels
 _NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))  # (rows, columns) to the second pixel of a product
-# Differences from the local mean under this many grey levels are rounding errors of a flat place.
+# Differences from the local mean under this many grey levels are rounding errors in flat regions.
 _FLAT = 1e-9
 
 
 @dataclass(frozen=True)
 class Pristine:
-    """The Gaussian that block features of good photographs follow, and where it comes from."""
+    """The Gaussian fitted to block features of good photographs, and which photographs those were."""
 
     mean: Tensor  # (36,), float64
     covariance: Tensor  # (36, 36), float64
-    photographs: int = 0  # photographs that gave blocks; 0: not known
+    photographs: int = 0  # photographs with sharp blocks; 0 if unknown
     blocks: int = 0  # sharp blocks of all photographs
-    sha256: str = ""  # over the sorted SHA-256 of the photographs' files, one a line
+    sha256: str = ""  # SHA-256 of the photographs' sorted file digests, one a line
     description: str = ""  # which photographs, and their licence
 
 
 def luma(image: Tensor) -> Tensor:
-    """Rounded BT.601 luma: (1, 3, H, W) uint8 RGB -> (1, 1, H, W), float64, whole numbers 16 to 235."""
-    red, green, blue = (image[:, i : i + 1].int() * _LUMA[i] for i in range(3))  # whole numbers: exact
+    """Rounded BT.601 luma: (1, 3, H, W) uint8 RGB -> (1, 1, H, W), float64, integers from 16 to 235."""
+    red, green, blue = (image[:, i : i + 1].int() * _LUMA[i] for i in range(3))  # integers: exact
     return (red + green + blue).double().div_(255_000).add_(16).round_()
 
 
 def block_features(image: Tensor) -> Tensor:
-    """The 36 features of every whole block, row by row of blocks.
+    """The 36 features of every complete block, in row-major order of the blocks.
 
     Args:
         image: (1, 3, H, W), uint8 RGB.
@@ -77,27 +77,29 @@ def block_features(image: Tensor) -> Tensor:
 def niqe(image: Tensor, pristine: Pristine) -> float:
     """NIQE of an image, 0 or more, lower is better.
 
-    nan where it is not defined: a side under 96 pixels, or no block that is not flat. It is no error, so
-    that one small image does not end the evaluation of a folder.
+    It is nan if a side has less than 96 pixels or all blocks are flat. This is not an error, so that one
+    small image does not stop the evaluation of a folder.
 
     Args:
         image: (1, 3, H, W), uint8 RGB.
-        pristine: `load_pristine()`, or a model of your own photographs.
+        pristine: the model from `load_pristine()`, or one that was fitted to your own photographs.
     """
     return distance(block_features(image), pristine)
 
 
 def distance(features: Tensor, pristine: Pristine) -> float:
-    """Distance of an image's Gaussian to the pristine one (eq. 10 of the paper): with means m, p and covariances C, P
+    """Distance of an image's Gaussian to the pristine one (eq. 10 of the paper).
+
+    With means m, p and covariances C, P it is
 
         sqrt((m - p)^T ((C + P) / 2)^+ (m - p))
 
-    A feature's mean leaves nan values out; the covariance leaves out blocks with any. A single block has
-    covariance 0.
+    The mean of a feature ignores nan values; the covariance ignores blocks with a nan feature, and is 0 for a
+    single block.
 
     Args:
         features: (blocks, F).
-        pristine: of F features.
+        pristine: a model of F features.
     """
     features = features.double().cpu()
     whole = features[~features.isnan().any(1)]
@@ -110,11 +112,11 @@ def distance(features: Tensor, pristine: Pristine) -> float:
 
 
 def _features_and_sharpness(grey: Tensor) -> tuple[Tensor, Tensor]:
-    """(blocks, 36) features and (blocks,) mean local deviation, from luma (1, 1, H, W)."""
+    """Features (blocks, 36) and mean local deviation (blocks,) from luma (1, 1, H, W)."""
     height, width = (side // BLOCK * BLOCK for side in grey.shape[2:])
     if height == 0 or width == 0:
         return grey.new_zeros(0, FEATURES), grey.new_zeros(0)
-    # what follows does not depend on a constant, and smaller numbers have smaller rounding errors
+    # features do not depend on a constant offset, and smaller numbers have smaller rounding errors
     grey = grey[0, 0, :height, :width] - 128
     first, sharpness = _one_scale(grey, BLOCK)
     second, _ = _one_scale(_half(grey), BLOCK // 2)
@@ -122,10 +124,10 @@ def _features_and_sharpness(grey: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _one_scale(grey: Tensor, side: int) -> tuple[Tensor, Tensor]:
-    """(blocks, 18) and (blocks,) of an image (H, W) whose sides are multiples of the block's."""
+    """Features (blocks, 18) and sharpness (blocks,) of an image (H, W) with multiples of `side` as sides."""
     padded = torch.nn.functional.pad(grey[None, None], (3, 3, 3, 3), mode="replicate")[0, 0]
     moments, sharpness = [], []
-    # one row of blocks at a time stays in the processor's cache
+    # one row of blocks at a time, which fits the CPU's cache
     for top in range(0, grey.shape[0], side):
         normalised, deviation = _mscn(padded[top : top + side + 6])
         blocks = normalised.unflatten(1, (-1, side)).movedim(1, 0).contiguous()
@@ -136,8 +138,8 @@ def _one_scale(grey: Tensor, side: int) -> tuple[Tensor, Tensor]:
 
 
 def _half(grey: Tensor) -> Tensor:
-    """The linear bicubic reduction by 2 of `ntire_sr.core.downscale`, not rounded: (H, W) even -> (H / 2, W / 2)."""
-    taps = reduction_matrix(16, 2)[4, 5:13].tolist()  # of a row far from the border
+    """The bicubic downscale by 2 of `ntire_sr.core.downscale`, not rounded: (H, W), even -> (H / 2, W / 2)."""
+    taps = reduction_matrix(16, 2)[4, 5:13].tolist()  # weights of a row far from the border
     height, width = grey.shape
     padded = grey[mirrored(height, 3, 3).to(grey.device)][:, mirrored(width, 3, 3).to(grey.device)]
     rows = []
@@ -156,7 +158,7 @@ def _mscn(padded: Tensor) -> tuple[Tensor, Tensor]:
         padded: (H + 6, W + 6), grey levels.
 
     Returns:
-        Two of (H, W); the second in grey levels.
+        Coefficients and deviation, (H, W) each; the deviation in grey levels.
     """
     mean = _smooth(padded)
     deviation = (_smooth(padded.square()) - mean.square()).abs_().sqrt_()
@@ -173,7 +175,7 @@ def _smooth(padded: Tensor) -> Tensor:
 
 
 def _filter(image: Tensor, taps: list[float], axis: int, stride: int = 1) -> Tensor:
-    """Symmetric filter along an axis of (H, W), without padding: every `stride`-th output."""
+    """Every `stride`-th output of a symmetric filter along an axis of (H, W), without padding."""
     size = (image.shape[axis] - len(taps)) // stride + 1
     part = [slice(i, i + (size - 1) * stride + 1, stride) for i in range(len(taps))]
     shifted = [image[index] if axis == 0 else image[:, index] for index in part]
@@ -187,8 +189,8 @@ def _filter(image: Tensor, taps: list[float], axis: int, stride: int = 1) -> Ten
 def _features(moments: Tensor) -> Tensor:
     """The 18 features of one scale from moments (blocks, 5, 5) of the coefficients and of four products.
 
-    Shape and mean scale of the coefficients, then of the products with each of four neighbours (which
-    wrap around inside the block) shape, mean, left and right scale.
+    They are shape and mean scale of the coefficients, then shape, mean, left and right scale of the products
+    with each of four neighbours, which wrap around inside the block.
     """
     shape, left, right = _parameters(moments)
     mean = (right - left) * torch.exp(torch.lgamma(2 / shape) - torch.lgamma(1 / shape))
@@ -199,7 +201,7 @@ def _features(moments: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _shapes() -> tuple[Tensor, Tensor]:
-    """Shapes .2 to 10 in steps of .001, and the ratio E|x|^2 / E x^2 of each, which grows with it."""
+    """Shapes 0.2 to 10 in steps of 0.001, and their ratios (E|x|)^2 / E x^2, which grow with the shape."""
     with torch.inference_mode(False):
         shape = torch.arange(200, 10001, dtype=torch.float64) / 1000
         log_ratio = 2 * torch.lgamma(2 / shape) - torch.lgamma(1 / shape) - torch.lgamma(3 / shape)
@@ -207,21 +209,21 @@ def _shapes() -> tuple[Tensor, Tensor]:
 
 
 def asymmetric_gaussian(samples: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Asymmetric generalised Gaussians fitted by moments (Lasmar, Stitou and Berthoumieu, ICIP 2009).
+    """Fit asymmetric generalised Gaussians by moments (Lasmar, Stitou and Berthoumieu, ICIP 2009).
 
     Args:
-        samples: (N, ...), each of the N sets on its own.
+        samples: (N, ...): N sets, to each of which a Gaussian is fitted.
 
     Returns:
-        Shape (2 is Gaussian, 1 Laplacian), left and right scale, (N,) each. nan for sets without a
-        negative or without a positive value.
+        Shape (2 is Gaussian, 1 Laplacian), left and right scale, (N,) each. They are nan for sets
+        without negative or without positive values.
     """
     return _parameters(_moments(samples))
 
 
 def _moments(samples: Tensor) -> Tensor:
-    """Of each of N sets (N, ...): count and sum of squares of its negative and of its positive values,
-    and the mean magnitude over all, divided by its root mean square and squared: (N, 5)."""
+    """Moments (N, 5) of N sets (N, ...): number and sum of squares of the negative values, the same of the
+    positive values, and the squared ratio of mean magnitude and root mean square over all values."""
     flat = samples.flatten(1)
     positive, negative = flat.clamp(min=0), flat.clamp(max=0)
     left_square, right_square = negative.square().sum(1), positive.square().sum(1)
@@ -231,7 +233,7 @@ def _moments(samples: Tensor) -> Tensor:
 
 
 def _parameters(moments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Shape, left and right scale of moments (..., 5): (...) each."""
+    """Shape, left and right scale, (...) each, from moments (..., 5)."""
     left_count, left_square, right_count, right_square, ratio = moments.unbind(-1)
     left, right = (left_square / left_count).sqrt(), (right_square / right_count).sqrt()
     skew = left / right
@@ -250,19 +252,19 @@ def fit(
     sharp_share: float = SHARP_SHARE,
     progress: Progress = SILENT,
 ) -> Pristine:
-    """The pristine model of photographs, from their sharp blocks (section II.D of the paper).
+    """Fit a pristine model to the sharp blocks of photographs (section II.D of the paper).
 
-    Images with a side under 96 pixels give no block and are not counted.
+    Images with a side under 96 pixels have no block and are not counted.
 
     Args:
         images: paths of image files.
-        description: kept with the model: which photographs, and their licence.
+        description: which photographs, and their licence; saved with the model.
         sharp_share: a block counts when its sharpness is above this share of the image's maximum.
-        progress: where it says how many images are read.
+        progress: reports how many images have been read.
 
     Raises:
-        Problems: images that cannot be read, all of them.
-        WrongUse: there are fewer sharp blocks than features.
+        Problems: images cannot be read; all of them are listed.
+        WrongUse: there are not more sharp blocks than features.
     """
     found: list[Tensor] = []
     digests: list[str] = []
@@ -301,7 +303,7 @@ def fit(
 
 
 def save_pristine(path: Path, pristine: Pristine) -> None:
-    """Write a model as safetensors, atomically."""
+    """Write a model to a safetensors file, atomically."""
     facts = {
         "block": str(BLOCK),
         "photographs": str(pristine.photographs),
@@ -314,10 +316,10 @@ def save_pristine(path: Path, pristine: Pristine) -> None:
 
 
 def load_pristine(path: Path = PRISTINE_FILE) -> Pristine:
-    """Read a model that `save_pristine` wrote; without a path, the one that comes with this package.
+    """Read a model that `save_pristine` wrote; by default the one that comes with this package.
 
     Raises:
-        Failure: the file cannot be read, or holds something else.
+        Failure: the file cannot be read, or is not such a model.
     """
     remedy = "make it again with ntire-sr fit-niqe"
     try:

@@ -1,4 +1,4 @@
-"""The report's page: one HTML file with its style, script and pictures inside, which asks for nothing else."""
+"""The HTML page of the report: one file with style, script and pictures inside, which loads nothing else."""
 
 import base64
 import hashlib
@@ -11,32 +11,32 @@ from markupsafe import Markup
 from ntire_sr import __version__
 from ntire_sr.core.files import json_safe
 
-# a drawing of 340 x 190 units, in which the rules fill this rectangle; the curve keeps off its sides
+# plot area in a drawing of 340 x 190 units; the curve keeps `margin` from its left and right sides
 CHART = {"left": 40.0, "right": 330.0, "top": 22.0, "bottom": 156.0, "margin": 16.0}
 
 
 def render(page: dict[str, Any]) -> str:
-    """The whole page, as text for a file.
+    """The whole page as HTML text.
 
     Args:
-        page: what it shows. All texts are plain; the template escapes them.
+        page: its content. All texts are plain; the template escapes them.
 
-            title        of the page, "24 images x 10 samples, scale 4"
-            drawn_by     a line on the model, or None
-            passes       whether the challenge's demand is met; `verdict` says so in a sentence
+            title        title of the page, such as "24 images x 10 samples, scale 4"
+            drawn_by     a line about the model, or None
+            passes       whether the challenge's requirement is met; `verdict` says so in a sentence
             notes        warnings: sentences on what is missing
             summary      [[what, value, unit and direction], ...], values as text
-            curves       [{label, unit, direction, values: [of n = 1, 2, ...; None where undefined]}]
-            calibration  [{label, value: text, says: what it means}]
+            curves       [{label, unit, direction, values: [a value per n = 1, 2, ...; None if undefined]}]
+            calibration  [{label, value: text, says: its meaning in words}]
             published    {caveat, columns: [text], rows: [{cells: [text], ours, under: bool}]}, or None;
-                         `under` marks teams that stayed under the LR-PSNR asked for
-            columns      of the table of images: [{key, label, lower_is_better, digits}]; the optional
-                         `required` is the least allowed value, what is under it is marked
-            images       [{name, values: {key: number, None or "inf"}, pictured: place in gallery or None}]
-            gallery      entries of `gallery.picture_image`
+                         `under` marks teams under the required LR-PSNR
+            columns      columns of the table of images: [{key, label, lower_is_better, digits}]; the optional
+                         `required` is the least allowed value, and lower values are marked
+            images       [{name, values: {key: number, None or "inf"}, pictured: index in `gallery` or None}]
+            gallery      results of `gallery.picture_image`
     """
     folder = Path(__file__).parent
-    # read as text, so that line ends are \n everywhere: the browser compares the script with its digest
+    # read as text, so that line ends are always \n, as in the script that the browser compares with its digest
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
     page = json_safe(page)
     environment = jinja2.Environment(
@@ -56,7 +56,7 @@ def render(page: dict[str, Any]) -> str:
 
 
 def chart(values: list[float | None]) -> dict[str, Any]:
-    """Where the points and the marks of a curve over n = 1, 2, ... stand in its drawing.
+    """Positions of the points and axis ticks of a curve over n = 1, 2, ... in its drawing.
 
     >>> drawn = chart([0.0, 5.0, None, 10.0])
     >>> [(point["n"], point["x"], point["y"], point["text"]) for point in drawn["points"]]
@@ -91,10 +91,10 @@ def _is_finite(value: float | str | None) -> bool:
 
 
 def _round_range(values: list[float]) -> tuple[float, float, float]:
-    """A range of two to five round steps around the values: (low, high, step)."""
+    """(low, high, step) of an axis: a range around the values, two to five round steps long."""
     low, high = min(values, default=0.0), max(values, default=1.0)
     if 0.0 <= low < high / 2:
-        low = 0.0  # where zero is near, the axis starts there
+        low = 0.0  # start the axis at zero if the values are near it
     if low == high:
         low, high = low - 0.5, high + 0.5
     for exponent in range(-6, 9):

@@ -1,4 +1,4 @@
-"""LPIPS of the samples of one image, streamed: of each sample, of the best mosaic, and small maps."""
+"""LPIPS of each sample of one image and of their best mosaic, and small maps; samples are not kept."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from torch.nn import functional
 from ntire_sr.evaluation.diversity import RunningDiversity
 from ntire_sr.evaluation.metrics import Reference, Sample
 
-MAP_PX = 640  # long side of the maps that are kept for the report
+MAP_PX = 640  # longest side of the maps that are kept for the report
 
 
 class LpipsErrors:
-    """LPIPS of samples that are seen once and not kept: an `ImageMetric`.
+    """LPIPS of samples that are added one by one and not kept: an `ImageMetric`.
 
     Args:
-        reference: the HR image, with LPIPS.
+        reference: the HR image, made with an LPIPS network.
     """
 
     def __init__(self, reference: Reference):
@@ -24,7 +24,7 @@ class LpipsErrors:
         self._small: list[Tensor] = []
 
     def update(self, sample: Sample) -> None:
-        """Count in one more sample."""
+        """Add one more sample."""
         assert sample.reference.lpips
         whole = sample.reference.lpips.map_of(sample.lpips)
         self.diversity.update(whole)
@@ -35,15 +35,15 @@ class LpipsErrors:
         return {"lpips": self.diversity.means, "lpips_mosaics": self.diversity.mosaics}
 
     def tensors(self) -> dict[str, Tensor]:
-        """`lpips` (h, w), mean over samples; `best` (h, w), position of the nearest sample, 255 for all from
-        there on."""
+        """`lpips` (h, w): mean over samples; `best` (h, w): position of the sample with the lowest LPIPS there,
+        at most 255."""
         stack = torch.stack(self._small)
-        # the report has fewer colours than a byte has values
+        # a byte is enough: the report has far fewer colours
         return {"lpips": stack.mean(0).half(), "best": stack.argmin(0).clamp(max=255).byte()}
 
 
 def shrink_map(whole: Tensor) -> Tensor:
-    """(1, 1, H, W) averaged over areas so that the long side is at most MAP_PX."""
+    """A map (1, 1, H, W) averaged over areas, so that its longest side is at most MAP_PX."""
     height, width = whole.shape[2:]
     factor = max(height, width) / MAP_PX
     if factor <= 1:

@@ -1,6 +1,6 @@
-"""Squared pixel errors of the samples of one image, streamed: the 2022 script's maps and the spread.
+"""Squared pixel errors of the samples of one image, as in the 2022 script, and the samples' spread.
 
-Everything is done in strips of rows that stay in a processor's cache.
+Samples are not kept. All computations run in strips of rows that fit a CPU's cache.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from ntire_sr.evaluation.metrics import Reference, Sample
 from ntire_sr.evaluation.perceptual import shrink_map
 
 WINDOW = 16  # side in pixels of the box that the 2022 script averages squared errors over
-STRIP_ROWS = 64
+STRIP_ROWS = 64  # rows per strip
 
 
 class PixelMetrics:
@@ -28,12 +28,12 @@ class PixelMetrics:
         self.errors, self.diversity = PixelErrors(reference.hr), RunningDiversity()
 
     def update(self, sample: Sample) -> None:
-        """Count in one more sample."""
+        """Add one more sample."""
         self.diversity.update(box_mean(self.errors.update(sample.sr)))
 
     def compute(self) -> dict[str, Any]:
-        """In squared grey levels, lower is better: `mse` on boxes of each sample, `mse_mosaics`,
-        `pixel_distance` from the HR image, and `pixel_pairs` between samples, None for one sample."""
+        """Values in squared grey levels: `mse` over boxes of each sample and `mse_mosaics`, lower is better;
+        mean `pixel_distance` from the HR image; mean `pixel_pairs` between samples, None for one sample."""
         return {
             "mse": self.diversity.means,
             "mse_mosaics": self.diversity.mosaics,
@@ -42,14 +42,14 @@ class PixelMetrics:
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """`deviation` (h, w) over several samples, in grey levels."""
+        """`deviation` (h, w) over the samples, in grey levels; nothing for one sample."""
         if self.errors.count < 2:
             return {}
         return {"deviation": shrink_map(self.errors.deviation()[None, None])[0, 0].half().cpu()}
 
 
 class PixelErrors:
-    """What is known of the pixel errors of samples that are seen once and not kept.
+    """Running sums of the pixel errors of samples that are added one by one and not kept.
 
     Args:
         hr: (1, 3, H, W), uint8.
@@ -60,16 +60,16 @@ class PixelErrors:
         height, width = hr.shape[2:]
         self.count = 0
         self.total = torch.zeros(height, width * 3, device=hr.device)  # sum of differences, R G B R G B ...
-        self.squares = torch.zeros(height, width, device=hr.device)  # sum of squares, mean of RGB
+        self.squares = torch.zeros(height, width, device=hr.device)  # sum of squares, mean over RGB
 
     def update(self, sr: Tensor) -> Tensor:
-        """Count in one more sample.
+        """Add one more sample.
 
         Args:
             sr: (1, 3, H, W), uint8.
 
         Returns:
-            The squared error of each pixel, mean of RGB: (H, W) in squared grey levels.
+            The squared error of each pixel, mean over RGB: (H, W), in squared grey levels.
         """
         self.count += 1
         error = torch.empty_like(self.squares)
@@ -93,17 +93,17 @@ class PixelErrors:
     def mean_pair_distance(self) -> float:
         """Mean over all pairs of samples, and pixels, of (SR_i - SR_j)^2; nan for one sample.
 
-        Of all pairs without looking at any: sum over pairs |x_i - x_j|^2 = n sum |x_i|^2 - |sum x_i|^2.
+        Running sums are enough: sum over pairs |x_i - x_j|^2 = n sum |x_i|^2 - |sum x_i|^2.
         """
         return float("nan") if self.count < 2 else 2 * self._variance().mean(dtype=torch.float64).item()
 
     def _variance(self) -> Tensor:
-        """Unbiased variance over samples, mean of RGB: (H, W)."""
+        """Unbiased variance over samples, mean over RGB: (H, W)."""
         mean_square = self.total.square().view(*self.squares.shape, 3).mean(2) / self.count
         return (self.squares - mean_square).clamp_(min=0) / (self.count - 1)
 
     def deviation(self) -> Tensor:
-        """Standard deviation over samples, root of the mean over RGB of the variance: (H, W) in grey levels."""
+        """Standard deviation over samples, from the variance's mean over RGB: (H, W), in grey levels."""
         return self._variance().sqrt()
 
 
@@ -113,15 +113,15 @@ def _rows(image: Tensor) -> Tensor:
 
 
 def box_mean(error: Tensor) -> Tensor:
-    """The mean over boxes of 16 x 16, as the 2022 script takes it.
+    """The mean over boxes of 16 x 16 pixels, as the 2022 script computes it.
 
     Args:
         error: (H, W).
 
     Returns:
-        (H + 15, W + 15), 'full' convolution with zeros outside. Sums of 2, 4, 8, 16 neighbours are made
-        from one another, along one axis and then along the other.
+        (H + 15, W + 15), the 'full' convolution with zeros outside.
     """
+    # sums of 2, 4, 8 and 16 neighbours are made from one another, along one axis and then along the other
     margin = WINDOW - 1
     padded = functional.pad(error, (margin,) * 4)
     found = error.new_empty(error.shape[0] + margin, error.shape[1] + margin)

@@ -1,8 +1,8 @@
-"""The published results of the 2021 challenge, and where a score would stand among them.
+"""Published results of the 2021 challenge, and the place of a score among them.
 
 Lugmayr et al., "NTIRE 2021 Learning the Super-Resolution Space Challenge", CVPR workshops 2021,
-tables 1 and 2. They were measured on the challenge's own test images, which differ from other sets in
-difficulty: a row measured elsewhere shows an order of magnitude and no rank.
+tables 1 and 2. They were measured on the challenge's own test images, which differ from other data sets in
+difficulty: a row that was measured on other images shows an order of magnitude, not a rank.
 """
 
 import math
@@ -18,17 +18,17 @@ CAVEAT = (
 
 @dataclass(frozen=True)
 class Entry:
-    """One row. MOR is the mean rank in the study with people, lower is better; None: not in the study."""
+    """One row. MOR is the mean opinion rank of the user study, lower is better; None for entries not in it."""
 
     team: str
     lpips: float
     lr_psnr_db: float
-    diversity: float | None  # S_10 of LPIPS in per cent; None: it has no samples, and no rank
+    diversity: float | None  # S_10 of LPIPS in per cent; None without samples, and thus without a rank
     mor: float | None = None
 
     @property
     def under(self) -> bool:
-        """Whether it misses the 45 dB that the challenge asks for."""
+        """Whether it is under the 45 dB that the challenge requires."""
         return self.lr_psnr_db < REQUIRED_DB
 
 
@@ -69,33 +69,33 @@ RESULTS_2021 = {
 
 @dataclass(frozen=True)
 class Row:
-    """An entry and its processes among those that have samples."""
+    """An entry and its ranks among the entries that have samples."""
 
     entry: Entry
-    by_diversity: int | None  # 1: the highest S_10
-    by_lpips: int | None  # 1: the lowest
+    by_diversity: int | None  # rank by S_10, 1 is the highest; None without samples
+    by_lpips: int | None  # rank by LPIPS, 1 is the lowest
 
 
 @dataclass(frozen=True)
 class Standing:
-    """The published table with one row more, highest S_10 first."""
+    """The published table with one more row, highest S_10 first."""
 
     ours: Row
     rows: tuple[Row, ...]
 
     @property
     def ranked(self) -> int:
-        """Number of entries that have processes."""
+        """Number of entries that have ranks."""
         return sum(row.by_diversity is not None for row in self.rows)
 
 
 def standing(scale: int, lpips: float, lr_psnr_db: float, diversity: float) -> Standing:
-    """Where a score would stand in the 2021 table of its track.
+    """The place of a score in the 2021 table of its track.
 
     Args:
         scale: 4 or 8.
         lpips: mean LPIPS, lower is better.
-        lr_psnr_db: of the mean LR error or the official mean, in dB.
+        lr_psnr_db: LR-PSNR of the mean LR error, or the official mean, in dB.
         diversity: S_10 of LPIPS in per cent, higher is better.
     """
     ours = Entry("this score", lpips, lr_psnr_db, diversity)

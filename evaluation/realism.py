@@ -1,8 +1,8 @@
-"""Proxies of photo-realism by name. None replaces the challenge's judgement by people.
+"""Proxies of photo-realism by name. None of them replaces the challenge's study with human raters.
 
-An image can be near the HR image and look wrong, or look right and be another one: `niqe` and
-`patch-frechet` ask whether it looks like a photograph, `log-spectral` whether it has the HR image's
-share of fine detail, and `iqa:NAME` is any metric of the library in `iqa`.
+An image can be near the HR image and look wrong, or differ from it and look right. `niqe` and
+`patch-frechet` measure whether it looks like a photograph, `log-spectral` measures whether it has as much
+fine detail as the HR image, and `iqa:NAME` is any metric of `iqa`.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,18 +28,18 @@ NIQE, LOG_SPECTRAL = "niqe", "log-spectral"
 
 @dataclass(frozen=True)
 class Proxy:
-    """What a proxy says, and which values are better."""
+    """Description of a proxy: name, label, unit and direction."""
 
     name: str
     label: str
     unit: str
     direction: str  # "lower" or "higher" values are better
-    needs_reference: bool  # False: the HR image has a value of its own
-    data_set: type[DataSetMetric] | None = None  # what measures whole sets of images; None: each is measured
+    needs_reference: bool  # False: the HR image has a value, too
+    data_set: type[DataSetMetric] | None = None  # metric of a whole data set; None: each image is measured
 
     @property
     def says(self) -> str:
-        """Unit and direction, for tables."""
+        """Unit and direction in words, for tables."""
         return f"{self.unit}, {self.direction} is better" if self.unit else f"{self.direction} is better"
 
 
@@ -53,10 +53,10 @@ PROXIES = {
 
 
 def proxy_called(name: str) -> Proxy:
-    """The description of a proxy.
+    """The description of the proxy with this name.
 
     Raises:
-        WrongUse: there is none of this name.
+        WrongUse: there is no such proxy.
     """
     if name.startswith(IQA_PREFIX) and name.removeprefix(IQA_PREFIX) in METRICS:
         metric = name.removeprefix(IQA_PREFIX)
@@ -74,18 +74,18 @@ class OpenProxy:
 
     name: str
     needs_reference: bool
-    version: str  # of whatever its figures depend on beside the images
-    prepare: Callable[[Tensor], Any]  # HR image -> what `measure` needs of it, once per image
-    measure: Callable[[Tensor, Any], float]  # (image, prepared) -> figure; images (1, 3, H, W) uint8
+    version: str  # version of its library or model, which its values depend on
+    prepare: Callable[[Tensor], Any]  # HR image -> `prepared` for `measure`, called once per image
+    measure: Callable[[Tensor, Any], float]  # (image, prepared) -> value; images are (1, 3, H, W) uint8
 
 
 def open_proxy(name: str, device: torch.device, niqe_model: Path | None = None) -> OpenProxy:
-    """A proxy of single images.
+    """Load a proxy that measures single images.
 
     Args:
-        name: see `proxy_called`; not one that has a `data_set` metric.
-        device: where to compute.
-        niqe_model: pristine model for NIQE; None: the one that comes with the package.
+        name: see `proxy_called`; proxies with a `data_set` metric are not allowed.
+        device: device to compute on.
+        niqe_model: pristine model for NIQE; None for the one that comes with the package.
 
     Raises:
         Failure: a library or a file is missing.
@@ -104,10 +104,10 @@ def open_proxy(name: str, device: torch.device, niqe_model: Path | None = None) 
 
 
 class RealismMetrics:
-    """Proxies of single images, of each sample and of the HR image: an `ImageMetric`.
+    """Proxies of each sample and of the HR image, for proxies that measure single images: an `ImageMetric`.
 
     Args:
-        proxies: which.
+        proxies: the proxies to measure.
         reference: the HR image.
     """
 
@@ -122,7 +122,7 @@ class RealismMetrics:
             self.values[proxy.name].append(proxy.measure(sample.sr, known))
 
     def compute(self) -> dict[str, Any]:
-        """`realism`: values of all samples by name; `realism_hr`: of the HR image, where it has one."""
+        """`realism`: values of all samples by name; `realism_hr`: values of the HR image, if defined."""
         of_hr = {
             proxy.name: proxy.measure(self.hr, known)
             for proxy, known in self.prepared
@@ -131,5 +131,5 @@ class RealismMetrics:
         return {"realism": self.values, "realism_hr": of_hr}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Nothing is kept."""
+        """No tensors are kept."""
         return {}

@@ -1,4 +1,4 @@
-"""What is kept of one scored image: raw figures, small maps, and what they were measured on."""
+"""Records of scored images: raw values, small maps, and a digest of the files and settings behind them."""
 
 import json
 import math
@@ -18,30 +18,30 @@ from ntire_sr.evaluation.diversity import diversity_scores
 from ntire_sr.evaluation.lr_psnr import LrErrors
 
 _NAME = re.compile(r"\d{6}\.json")
-VERSION = 1  # of the arithmetic: records of another version are measured again
+VERSION = 1  # version of the computation: images with records of another version are measured again
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageScore:
-    """The figures of one image, each of some `metrics.ImageMetric`. Lists have an entry per sample; those of
-    LPIPS are empty without it."""
+    """The values of one image, as `metrics.ImageMetric`s compute them. Lists have an entry per sample; those
+    of LPIPS are empty if it was not measured."""
 
     index: int  # from 0, in the order of the HR images
-    name: str  # of the HR file
-    numbers: list[int]  # of the samples that were counted
+    name: str  # name of the HR file
+    numbers: list[int]  # numbers of the samples that were measured
     lpips: list[float] = field(default_factory=list)  # mean LPIPS of each sample, lower is better
     lpips_mosaics: list[float] = field(
         default_factory=list
-    )  # of the best mosaic of the first 1, 2, ... samples
-    lpips_pairs: float | None = None  # mean over all pairs of samples; None for a single one
-    mse: list[float]  # on 16 x 16 boxes, in squared grey levels, lower is better
-    mse_mosaics: list[float]
+    )  # mean LPIPS of the best mosaic of the first 1, 2, ... samples
+    lpips_pairs: float | None = None  # mean over all pairs of samples; None for one sample
+    mse: list[float]  # over 16 x 16 boxes, in squared grey levels, lower is better
+    mse_mosaics: list[float]  # the same of the best mosaic of the first 1, 2, ... samples
     pixel_distance: float  # mean (SR - HR)^2 in squared grey levels
-    pixel_pairs: float | None  # mean over all pairs of samples of (SR_i - SR_j)^2
-    lr_errors: list[float]  # squared LR errors; official: HR and SR cropped to multiples of 8
-    lr_errors_uncropped: list[float]  # of the whole images; empty where the crop takes nothing away
-    realism: dict[str, list[float | None]] = field(default_factory=dict)  # by name, of each sample
-    realism_hr: dict[str, float | None] = field(default_factory=dict)  # of the HR image, without reference
+    pixel_pairs: float | None  # mean (SR_i - SR_j)^2 over all pairs of samples; None for one sample
+    lr_errors: list[float]  # squared LR errors of HR and SR cropped to multiples of 8, as officially
+    lr_errors_uncropped: list[float]  # squared LR errors without the crop; empty if it removes nothing
+    realism: dict[str, list[float | None]] = field(default_factory=dict)  # values of each sample, by proxy
+    realism_hr: dict[str, float | None] = field(default_factory=dict)  # values of the HR image, by proxy
 
     @property
     def lr(self) -> LrErrors:
@@ -54,7 +54,7 @@ class ImageScore:
 
     @property
     def lpips_scores(self) -> list[float]:
-        """S_1 ... S_n in per cent of LPIPS, higher is better."""
+        """S_1 ... S_n of LPIPS in per cent, higher is better."""
         return diversity_scores(self.lpips, self.lpips_mosaics)
 
     @property
@@ -63,7 +63,7 @@ class ImageScore:
 
     @property
     def mse_scores(self) -> list[float]:
-        """S_1 ... S_n in per cent of MSE, higher is better."""
+        """S_1 ... S_n of MSE in per cent, higher is better."""
         return diversity_scores(self.mse, self.mse_mosaics)
 
     @property
@@ -78,7 +78,7 @@ class ImageScore:
 
     @property
     def official_full(self) -> dict[str, float]:
-        """A row of `measure_full.csv`: four figures of LPIPS and of MSE for every number of samples."""
+        """A row of `measure_full.csv`: four values of LPIPS and of MSE for every number of samples."""
         row: dict[str, float] = {}
         for n in range(1, len(self.numbers) + 1):
             for name, means, mosaics in (
@@ -97,34 +97,34 @@ class ImageScore:
 
 @dataclass(frozen=True)
 class ImageResult:
-    """One image's figures and the tensors kept with them: small maps, sums of features."""
+    """One image's values and the tensors saved with them, such as small maps and sums of features."""
 
     score: ImageScore
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Records:
-    """The records of the images of one scoring, a pair of files each, in `OUT/records`.
+    """The records of the images of one scoring in `OUT/records`, two files per image.
 
-    A record counts only for the very files and settings that it was measured with, so that a scoring that
-    was interrupted, or is spread over processes, goes on from what is there.
+    A record is valid only for the files and settings that it was measured with, so that an interrupted
+    scoring can be resumed and several processes can share one.
 
     Args:
-        folder: where they lie.
+        folder: folder of the records.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
 
     def save(self, measured: ImageResult, key: str) -> None:
-        """Write the tensors, then the figures: a record with figures is whole."""
+        """Write the tensors first and the values last, so that a record with values is complete."""
         content = save(measured.tensors)
         atomic_write(self._tensors(measured.score.index), content)
         record = {"version": VERSION, "key": key, "tensors_sha256": sha256_bytes(content)}
         write_json(self._figures(measured.score.index), {**record, **asdict(measured.score)})
 
     def load(self, index: int, key: str) -> ImageResult | None:
-        """The record of an image, or None where there is none, or it is of other files, or damaged."""
+        """The record of an image; None if it is missing, damaged or of other files or settings."""
         try:
             content = read_json(self._figures(index), "record")
             tensors = load_file(self._tensors(index))
@@ -136,7 +136,7 @@ class Records:
             return None
 
     def discard_others(self, indices: set[int]) -> None:
-        """Remove records of images that no longer belong to the scoring, and nothing else."""
+        """Remove the records of images whose index is not among `indices`; other files stay."""
         for path in self.folder.glob("*.json"):
             if _NAME.fullmatch(path.name) and int(path.stem) not in indices and _is_record(path):
                 path.unlink(missing_ok=True)
@@ -158,5 +158,5 @@ def _is_record(path: Path) -> bool:
 
 
 def key_of(facts: dict[str, Any]) -> str:
-    """A digest of everything that a record depends on."""
+    """A digest of all facts that a record depends on."""
     return sha256_bytes(json.dumps(facts, sort_keys=True).encode())

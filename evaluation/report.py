@@ -1,4 +1,4 @@
-"""The score for people: tables in the terminal and one HTML page with pictures."""
+"""The score for human readers: tables in the terminal and one HTML page with pictures."""
 
 import math
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from ntire_sr.evaluation.records import ImageScore, Records
 from ntire_sr.evaluation.summary import ScoreSummary, known_values
 
 PICTURED_IMAGES = 10
-PAGE_BYTES = 18_000_000  # of all pictures of PICTURED_IMAGES images
+PAGE_BYTES = 18_000_000  # upper limit for all pictures of PICTURED_IMAGES images
 
 
 def rows(score: ScoreSummary) -> list[tuple[str, str, str]]:
-    """(what, value, direction and unit) of every figure that the summary holds."""
+    """(label, value, direction and unit) of every value in the summary."""
     summary, n = score.summary(), score.samples
 
     def figure(name: str, digits: int) -> str:
@@ -73,7 +73,7 @@ def rows(score: ScoreSummary) -> list[tuple[str, str, str]]:
 
 
 def verdict(score: ScoreSummary) -> str:
-    """Pass or fail at 45 dB, in a sentence."""
+    """A sentence that says whether all samples have 45 dB or more."""
     among = "" if score.complete else " that is there"
     if score.passes:
         return f"PASS: every sample{among} has {REQUIRED_DB:.0f} dB or more"
@@ -82,12 +82,12 @@ def verdict(score: ScoreSummary) -> str:
 
 
 def title(score: ScoreSummary) -> str:
-    """What was scored, in a line."""
+    """A line with the number of images and samples and the scale."""
     return f"{plural(len(score.images), 'image')} x {plural(score.samples, 'sample')}, scale {score.scale}"
 
 
 def notes(score: ScoreSummary, lpips_missing: str | None) -> list[str]:
-    """What a reader must know before believing the figures: sentences."""
+    """Sentences with what a reader must know before trusting the values."""
     found = []
     if not score.complete:
         total = (len(score.images) + score.missing_images) * score.samples
@@ -107,7 +107,7 @@ def notes(score: ScoreSummary, lpips_missing: str | None) -> list[str]:
 
 
 def print_table(score: ScoreSummary, console: Console, lpips_missing: str | None = None) -> None:
-    """The summary and the place among the published results, in the terminal."""
+    """Print the summary and the place among the published results to the terminal."""
     table = Table(title=title(score))
     for heading in ("measure", "value", ""):
         table.add_column(heading, justify="right" if heading == "value" else "left")
@@ -156,7 +156,7 @@ def _published(score: ScoreSummary) -> tuple[list[str], list[tuple[list[str], Ro
 
 
 def drawn_by(manifest: Manifest | None) -> str | None:
-    """What drew the samples, in a line, where that is known."""
+    """A line about the model and settings that drew the samples; None without a manifest."""
     if manifest is None:
         return None
     settings = manifest.settings
@@ -173,7 +173,7 @@ def drawn_by(manifest: Manifest | None) -> str | None:
 
 
 def worst_first(images: Sequence[ImageScore]) -> list[ImageScore]:
-    """By mean LPIPS, or by squared error where LPIPS was not measured."""
+    """Images sorted by mean LPIPS, or by squared error if LPIPS was not measured, the worst first."""
     return sorted(images, key=lambda image: image.lpips_mean if image.lpips else image.mse_mean, reverse=True)
 
 
@@ -188,12 +188,12 @@ def write_report(
     """Write one HTML page that needs no other file.
 
     Args:
-        path: of the page.
-        score: what was measured.
-        pairs: HR images with their samples, by the image's index.
-        maps: of the images to picture, by index, in the order in which they are to appear.
-        manifest: of the folder of samples, where it has one.
-        lpips_missing: why LPIPS was not measured, where it was not.
+        path: path of the page.
+        score: the measured values.
+        pairs: HR images with their samples, by index of the image.
+        maps: maps of the images to show, by index of the image, in the order of the page.
+        manifest: manifest of the samples; None if they have none.
+        lpips_missing: why LPIPS was not measured; None if it was.
     """
     place = {index: position for position, index in enumerate(maps)}
     budget = PAGE_BYTES // PICTURED_IMAGES
@@ -302,7 +302,7 @@ def _published_page(score: ScoreSummary) -> dict[str, Any] | None:
     return {
         "caveat": CAVEAT,
         "columns": columns,
-        # the page has its own mark for what is under 45 dB
+        # the page marks entries under 45 dB in its own way
         "rows": [
             {"cells": [cell.rstrip("*") for cell in cells], "ours": row == place.ours, "under": row.entry.under}
             for cells, row in lines
@@ -311,7 +311,7 @@ def _published_page(score: ScoreSummary) -> dict[str, Any] | None:
 
 
 def maps_of(records: Records, keys: dict[int, str], images: Sequence[ImageScore]) -> dict[int, Maps]:
-    """The maps kept with some images' records, by index, in their order."""
+    """The maps in the records of some images, by index of the image, in the order of `images`."""
     found = {}
     for image in images:
         kept = records.load(image.index, keys[image.index])

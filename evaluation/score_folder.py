@@ -1,4 +1,4 @@
-"""One scoring from folders to files: what the `score` command and the demonstration call."""
+"""Scoring of a folder of samples, from its files to the tables and the report."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +24,13 @@ from ntire_sr.evaluation.workers import measure_all
 
 @dataclass(frozen=True)
 class FolderScore:
-    """A score and where it was written."""
+    """A score and the folder that it was written to."""
 
     score: ScoreSummary
     out: Path
     report: Path | None
-    kept: int  # images whose figures an earlier run had measured
-    lpips_missing: str | None  # why LPIPS was not measured, where it was not
+    kept: int  # images that an earlier run had measured
+    lpips_missing: str | None  # why LPIPS was not measured; None if it was
 
 
 def score_folder(
@@ -52,26 +52,30 @@ def score_folder(
     """Score a folder of samples and write the tables and the report.
 
     Images that an earlier, interrupted call has measured are not measured again, as long as files and
-    settings are the same. Under `torchrun` each process measures its share, and the first one writes.
+    settings are the same. Under `torchrun` each process measures a share of the images, and the main one
+    writes the results.
 
     Args:
         hr, sr, out: folders of HR images, of samples, and for the results.
-        scale, samples: as asked for; None: the manifest's, or 4 and 10.
+        scale: HR pixels per LR pixel along an axis; None for the manifest's, or 4 without a manifest.
+        samples: samples per image; None for the manifest's number, or 10 without a manifest.
         device: auto, cpu or cuda.
-        lpips_weights: AlexNet's file; None: looked up.
-        without_lpips: measure LR-PSNR and the diversity of MSE only, for this reason; None: LPIPS too.
-        realism: names of proxies, see ntire_sr.evaluation.realism.
-        niqe_model: pristine model for NIQE; None: the one in the package.
-        skip_missing: go on with the samples that are there.
-        jobs: processes on this machine.
+        lpips_weights: file of AlexNet's weights; None to search for it.
+        without_lpips: why LPIPS is not measured, only LR-PSNR and the diversity of MSE; None to measure it.
+        realism: names of proxies, see `ntire_sr.evaluation.realism`.
+        niqe_model: pristine model for NIQE; None for the one in the package.
+        skip_missing: accept missing samples and go on with those that exist.
+        jobs: number of worker processes on this machine.
         with_report: whether to write the HTML page.
-        progress: where it says how far it is.
+        progress: reports how many files were checked and images measured.
 
     Returns:
-        The score; None in all processes but the first.
+        The score; None in all processes but the main one.
 
     Raises:
-        Problems: everything that is wrong with the folders.
+        Problems: all problems of the folders.
+        WrongUse: a setting contradicts the manifest or another setting.
+        Failure: AlexNet's weights are missing, or images could not be measured.
     """
     processes = ProcessGroup()
     manifest = load_manifest(sr)
@@ -93,7 +97,7 @@ def score_folder(
     )
 
     def look() -> None:
-        # before the networks are loaded, and these before the files are read: what is missing is said at once
+        # quick checks, before networks are loaded and all files are read, so that errors appear at once
         list_images(hr, "HR")
         list_samples(sr)
         _check_lpips(settings, progress)
@@ -117,7 +121,7 @@ def score_folder(
     records = Records(make_folder(out / "records"))
     keys = {group.index: scorer.key(group) for group in groups.images}
     known = {group.index for group in groups.images if records.load(group.index, keys[group.index])}
-    kept = processes.broadcast_from_main(lambda: known)  # all processes must agree on what is left
+    kept = processes.broadcast_from_main(lambda: known)  # all processes must agree on the images that are left
     left = processes.shard([group for group in groups.images if group.index not in kept])
     problems = measure_all(left, scorer, records, jobs, progress)
     everything = [problem for part in processes.all_gather(problems) for problem in part]
@@ -145,7 +149,7 @@ def score_folder(
 
 
 def _check_realism(settings: Settings) -> None:
-    """Whether every proxy can be measured, before minutes are spent."""
+    """Refuse proxies that cannot be measured with these settings, before any image is measured."""
     for proxy in [proxy_called(name) for name in settings.realism]:
         require(
             settings.lpips or proxy.data_set is None or not proxy.data_set.needs_lpips,

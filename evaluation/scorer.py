@@ -1,4 +1,4 @@
-"""One image's figures, measured sample by sample: each is read once, and none is kept."""
+"""Measuring all values of one image, sample by sample: each file is read once, and no sample is kept."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,26 +21,26 @@ from ntire_sr.evaluation.pixels import PixelMetrics
 from ntire_sr.evaluation.realism import RealismMetrics, open_proxy, proxy_called
 from ntire_sr.evaluation.records import ImageResult, ImageScore, key_of
 
-AHEAD = 2  # samples that are read while one is measured
+AHEAD = 2  # samples that are read ahead while one is measured
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a scoring depends on beside the files."""
+    """Settings of a scoring, on which its values depend beside the files."""
 
     scale: int
     device: str = "cpu"  # auto, cpu or cuda
-    lpips_weights: Path | None = None  # AlexNet's file; None: looked up
-    lpips: bool = True
+    lpips_weights: Path | None = None  # file of AlexNet's weights; None to search for it
+    lpips: bool = True  # whether to measure LPIPS
     realism: tuple[str, ...] = ()  # names of proxies
-    niqe_model: Path | None = None  # none: the one in the package
+    niqe_model: Path | None = None  # None for the one in the package
 
 
 class Scorer:
     """Measures images one after another, with networks that are loaded once.
 
     Raises:
-        NotFound: LPIPS is asked for and AlexNet is not there.
+        NotFound: LPIPS is to be measured and AlexNet's weights are missing.
     """
 
     def __init__(self, settings: Settings):
@@ -63,11 +63,11 @@ class Scorer:
         self.facts = facts
 
     def key(self, group: SampleGroup) -> str:
-        """A digest of what the record of an image depends on."""
+        """A digest of all files and settings that the record of an image depends on."""
         return key_of({**self.facts, "name": group.hr.name, "numbers": group.numbers, "files": group.digests})
 
     def measure(self, group: SampleGroup) -> ImageResult:
-        """All figures of one image.
+        """All values of one image.
 
         Raises:
             Failure: a file cannot be decoded.

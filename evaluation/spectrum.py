@@ -1,12 +1,12 @@
-"""Log-spectral distance: whether an SR image has as much detail of each size as the HR image.
+"""Log-spectral distance: how far the amount of detail at each frequency differs from the HR image's.
 
-Luma is windowed, its power spectrum averaged over rings of equal frequency, and the rings compared in dB.
-0 dB for the HR image itself; lower is better. Where the details lie does not count, so a sample is not
-punished for differing from the HR image in texture, but for being smoother or noisier than it.
+Luma is windowed, its power spectrum is averaged over rings of equal frequency, and the rings are compared in
+dB. The distance is 0 dB for the HR image itself; lower is better. The location of details does not matter, so
+a sample is not penalised for a texture that differs from the HR image's, but for being smoother or noisier.
 
-The band is 1/128 to 1/2 cycle per pixel in 63 rings: from waves of 128 pixels, under which an image holds
-only its large shapes, to the finest that rows and columns can hold. Samples that agree with the LR image
-differ from one another mainly above 1 / (2 scale).
+The band is 1/128 to 1/2 cycle per pixel in 63 rings: from wavelengths of 128 pixels, beyond which there are
+only large shapes, to the Nyquist frequency of rows and columns. Samples that agree with the LR image differ
+from one another mainly above 1 / (2 scale).
 """
 
 import math
@@ -15,24 +15,24 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-RINGS = 64  # of 1/128 cycle per pixel each; the first, with the mean brightness, is left out
-# Power, in squared grey levels, that rounding three independent channels to 8 bits gives to luma; what lies
-# under it cannot be told from rounding, and is taken to be equal to it.
+RINGS = 64  # rings of 1/128 cycle per pixel each; the first, with the mean brightness, is left out
+# Power of luma, in squared grey levels, that results from rounding three independent channels to 8 bits. Lower
+# power cannot be told from rounding, and is raised to this value.
 FLOOR = (0.299**2 + 0.587**2 + 0.114**2) / 12
 
 
 def prepare(image: Tensor) -> Tensor:
     """The radially averaged power spectrum of an image's luma.
 
-    The mean is taken off and a Hann window laid over the image, so that opposite borders, which do not
-    fit together, add no power. White noise of deviation s has s**2 at each frequency.
+    The mean is subtracted and a Hann window applied, so that the jumps between opposite borders add no power.
+    White noise of standard deviation s has s**2 at each frequency.
 
     Args:
         image: (1, 3, H, W), uint8 RGB.
 
     Returns:
-        (63,), float64, in dB of squared grey levels; nan for rings that hold no frequency of an image of this
-        size (only sides under 128 pixels leave any out).
+        (63,), float64, in dB of squared grey levels; nan for rings without a frequency of an image of this
+        size, which happens only with sides under 128 pixels.
     """
     height, width = image.shape[2:]
     weights = torch.tensor((0.299, 0.587, 0.114), device=image.device)
@@ -50,13 +50,13 @@ def prepare(image: Tensor) -> Tensor:
 
 
 def log_spectral_distance(sr: Tensor, prepared: Tensor) -> float:
-    """Root mean square difference in dB over the rings; 0 for the HR image itself, lower is better.
+    """Root mean square difference over the rings in dB; 0 for the HR image itself, lower is better.
 
-    nan where an image is too small to have any frequency in the band.
+    It is nan if the image is too small to have a frequency in the band.
 
     Args:
         sr: (1, 3, H, W), uint8 RGB, of the HR image's size.
-        prepared: of the HR image, from `prepare`.
+        prepared: result of `prepare` for the HR image.
     """
     difference = prepare(sr) - prepared
     known = difference[~difference.isnan()]
@@ -64,7 +64,7 @@ def log_spectral_distance(sr: Tensor, prepared: Tensor) -> float:
 
 
 def _copies(width: int) -> Tensor:
-    """How often each column of a half spectrum stands in the whole one: (width // 2 + 1,)."""
+    """How often each column of a half spectrum occurs in the full one: (width // 2 + 1,)."""
     copies = torch.full((width // 2 + 1,), 2.0)
     copies[0] = 1
     if width % 2 == 0:
@@ -74,7 +74,7 @@ def _copies(width: int) -> Tensor:
 
 @lru_cache(maxsize=2)  # all samples of an image have one size
 def _rings(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The ring of every place of the half spectrum, row by row, and the frequencies in each ring.
+    """The ring index of each entry of the half spectrum, row by row, and the number of frequencies per ring.
 
     Corners beyond 1/2 cycle per pixel are in a last ring of their own.
     """

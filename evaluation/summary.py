@@ -1,4 +1,4 @@
-"""All images' figures together: the official tables, figures beside them, one file for scripts."""
+"""The score of all images: the official tables, further values, and one JSON file for scripts."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -18,22 +18,22 @@ from ntire_sr.evaluation.published import CAVEAT, Standing, standing
 from ntire_sr.evaluation.records import ImageScore
 
 OFFICIAL_COLUMNS = ("LPIPS_mean", "LRPSNR_worst", "LRPSNR_mean", "score")
-CHALLENGE_SAMPLES = 10  # per image, on which the published table is ranked
+CHALLENGE_SAMPLES = 10  # samples per image, on which the published table is ranked
 
 
 @dataclass(frozen=True)
 class ScoreSummary:
-    """The whole measurement."""
+    """The score of a folder of samples."""
 
     images: list[ImageScore]
-    samples: int  # per image, as asked for
+    samples: int  # requested samples per image
     scale: int
     realism: tuple[str, ...] = ()  # names of the proxies that were measured
-    data_set: dict[str, float] = field(default_factory=dict)  # of those of them that are of all images together
-    missing: list[str] = field(default_factory=list)  # what was left out, in words
+    data_set: dict[str, float] = field(default_factory=dict)  # values of proxies of the whole data set
+    missing: list[str] = field(default_factory=list)  # descriptions of the samples that were left out
     missing_samples: int = 0
     missing_images: int = 0
-    samples_sha256: str = ""  # of all sample files, see `files.sha256_of_digests`
+    samples_sha256: str = ""  # over all sample files, see `files.sha256_of_digests`
 
     @property
     def complete(self) -> bool:
@@ -45,25 +45,25 @@ class ScoreSummary:
 
     @property
     def counted(self) -> int:
-        """Samples that were measured."""
+        """Number of samples that were measured."""
         return sum(len(image.numbers) for image in self.images)
 
     @property
     def under_required(self) -> int:
-        """Samples under 45 dB, officially measured."""
+        """Number of samples under 45 dB, measured as officially."""
         return sum(image.lr.under_required for image in self.images)
 
     @property
     def passes(self) -> bool:
-        """Whether every single sample has 45 dB or more, officially measured."""
+        """Whether every single sample has 45 dB or more, measured as officially."""
         return self.under_required == 0
 
     def table(self) -> pd.DataFrame:
-        """`measure.csv`: a row per image. Where samples were left out, a column says how many counted."""
+        """`measure.csv`: a row per image. If samples are missing, a column holds how many were measured."""
         return self._framed([image.official for image in self.images])
 
     def full_table(self) -> pd.DataFrame:
-        """`measure_full.csv`: for every number of samples."""
+        """`measure_full.csv`: a row per image, with values for every number of samples."""
         return self._framed([image.official_full for image in self.images])
 
     def _framed(self, rows: list[dict[str, float]]) -> pd.DataFrame:
@@ -71,7 +71,7 @@ class ScoreSummary:
         return table if self.complete else table.assign(samples=[len(image.numbers) for image in self.images])
 
     def curve(self, scores: Callable[[ImageScore], list[float]]) -> list[float]:
-        """S_1 ... S_N: the mean over the images that have that many samples; nan where there is none."""
+        """S_1 ... S_N, each the mean over the images that have so many samples; nan without any."""
         lists = [scores(image) for image in self.images]
         return [_mean(values[n] for values in lists if len(values) > n) for n in range(self.samples)]
 
@@ -85,11 +85,11 @@ class ScoreSummary:
 
     @property
     def standing(self) -> Standing | None:
-        """The place in the published table of the track; none where S_10 of LPIPS is not known."""
+        """The place in the published table of the track; None if S_10 of LPIPS is not known."""
         curve = self.lpips_curve
         if len(curve) < CHALLENGE_SAMPLES or math.isnan(curve[CHALLENGE_SAMPLES - 1]):
             return None
-        # of the first ten, like the published ones
+        # over the first ten samples, like the published values
         errors = [LrErrors(image.lr_errors[:CHALLENGE_SAMPLES]) for image in self.images]
         level = fmean(each.mean_db for each in errors)
         if math.isinf(level):
@@ -98,7 +98,7 @@ class ScoreSummary:
         return standing(self.scale, lpips, level, curve[CHALLENGE_SAMPLES - 1])
 
     def summary(self) -> dict[str, Any]:
-        """The means over images, and the finite figures beside the official ones, by name."""
+        """Means over images, by name: the official values, and variants that stay finite."""
         rows = [image.official for image in self.images]
         every = LrErrors([error for image in self.images for error in image.lr_errors])
         known = [image for image in self.images if image.lpips]
@@ -145,7 +145,7 @@ class ScoreSummary:
         return summary
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, for scripts; `score.json` and `--json`."""
+        """All values, for scripts: the content of `score.json` and `--json`."""
         place = self.standing
         return {
             "required_db": REQUIRED_DB,
@@ -189,12 +189,12 @@ def _image_json(image: ImageScore) -> dict[str, Any]:
 
 
 def known_values(values: list[float | None]) -> list[float]:
-    """Without what is undefined."""
+    """The values without None and nan, which stand for undefined."""
     return [value for value in values if value is not None and not math.isnan(value)]
 
 
 def _mean(values: Iterable[float]) -> float:
-    """The mean as pandas takes it, and so the official tables: what is undefined does not count."""
+    """The mean without nan values, as pandas computes it and thus the official tables; nan without any."""
     known = [value for value in values if not math.isnan(value)]
     return fmean(known) if known else math.nan
 

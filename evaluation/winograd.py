@@ -1,10 +1,10 @@
-"""Convolutions with fewer multiplications, for processors.
+"""Convolutions with fewer multiplications, for CPUs.
 
 Winograd, "Arithmetic Complexity of Computations", 1980; Lavin and Gray, "Fast Algorithms for Convolutional
 Neural Networks", CVPR 2016: m x m outputs of an r x r convolution with (m + r - 1)^2 multiplications per
 pair of channels in place of m^2 r^2, after linear transforms of the input tile, the kernel and the
 product, Y = A^T [(G g G^T) * (B^T d B)] A. The transforms are Toom and Cook's: polynomials are
-multiplied by their values at a few points. In exact arithmetic nothing changes; in float32 the
+multiplied by their values at a few points. In exact arithmetic the result is the same; in float32 the
 outputs of AlexNet's layers differ from float64's by about 1e-6 (the direct convolution's by half of it).
 """
 
@@ -13,9 +13,9 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-# Small points keep float32's errors small; infinity is always among them.
+# Small points keep float32's errors small. Infinity is always a point, too.
 POINTS = (0, 1, -1, 2, -2, Fraction(1, 2), Fraction(-1, 2))
-# Tiles per strip: enough for efficient matrix products, few enough to stay in the processor's cache.
+# Tiles per strip: enough for efficient matrix products, few enough to fit the CPU's cache.
 STRIP_TILES = 192
 
 
@@ -45,7 +45,7 @@ def transforms(outputs: int, taps: int) -> tuple[Tensor, Tensor, Tensor]:
         for other in rest:
             divisor *= point - other
         row = _product(rest)
-        # powers of two move between the two matrices, so that neither grows
+        # powers of two are moved from one matrix to the other, so that neither has large values
         scale = _power_of_two(sum(map(abs, row)))
         kernel.append([point**power / divisor * scale for power in range(taps)])
         signal.append([value / scale for value in row] + [Fraction(0)])
@@ -82,7 +82,7 @@ class WinogradConvolution(nn.Module):
     """A convolution of stride 1 with a square kernel, followed by a ReLU, for one image at a time.
 
     Args:
-        direct: the convolution to replace; its padding is zeros.
+        direct: the convolution to replace; it must pad with zeros.
         outputs: m, side of a tile of results.
     """
 

@@ -1,4 +1,4 @@
-"""Images spread over processes: over `--jobs` of this machine, and over the processes of `torchrun`."""
+"""Measuring images in several worker processes (`--jobs`); each process of `torchrun` has its own workers."""
 
 import os
 import signal
@@ -18,23 +18,23 @@ from ntire_sr.evaluation.matching import SampleGroup
 from ntire_sr.evaluation.records import Records
 from ntire_sr.evaluation.scorer import Scorer, Settings
 
-_scorer: Scorer | None = None  # of a worker process, which serves one scoring
+_scorer: Scorer | None = None  # the scorer of a worker process, which serves one scoring
 
 
 def measure_all(
     groups: list[SampleGroup], scorer: Scorer, records: Records, jobs: int, progress: Progress
 ) -> list[str]:
-    """Measure images, and keep a record of each as soon as it is measured.
+    """Measure images, and save the record of each as soon as it is measured.
 
     Args:
-        pairs: the images of this process.
-        scorer: what measures; further processes make their own with its settings.
-        records: where the records go.
-        jobs: processes; 1: this one alone.
-        progress: where it says how many images have been measured.
+        groups: the images of this process, with their samples.
+        scorer: the scorer; worker processes make their own with its settings.
+        records: records to save to.
+        jobs: number of worker processes; with 1 this process measures by itself.
+        progress: reports how many images have been measured.
 
     Returns:
-        What could not be measured, in words.
+        Messages about the images that could not be measured.
     """
     problems = []
     with progress.task("score", len(groups)) as advance:
@@ -52,12 +52,12 @@ def _in_turn(groups: list[SampleGroup], scorer: Scorer, records: Records, jobs: 
         return
     jobs = min(jobs, len(groups))
     threads = max(1, torch.get_num_threads() // jobs)
-    # a fresh process each: a fork would inherit locks of torch's threads
+    # spawned, not forked: a fork would inherit locks of torch's threads
     pool = ProcessPoolExecutor(
         jobs, get_context("spawn"), _begin_worker, (scorer.settings, threads, os.getpid())
     )
     try:
-        with _interrupts_ignored():  # by the processes that begin here, from their first moment on
+        with _interrupts_ignored():  # workers inherit this, so that it holds from their start
             waiting = [pool.submit(_work, group, records) for group in groups]
         for future in as_completed(waiting):
             yield future.result()
@@ -72,10 +72,10 @@ def _in_turn(groups: list[SampleGroup], scorer: Scorer, records: Records, jobs: 
 
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Ctrl-C reaches a whole group of processes; only the first is to say so and to end the others."""
+    """Ignore Ctrl-C, which reaches the whole process group; only the first one reports it and ends others."""
     try:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not in the main thread, which the interrupt goes to
+    except ValueError:  # not in the main thread, which alone receives interrupts
         yield
         return
     try:
