@@ -1,1 +1,1 @@
-"""Checking a folder of samples and packing it for the challenge."""
+"""Checking samples, packing them for the challenge and verifying submissions."""

@@ -1,4 +1,4 @@
-"""Archives: files at the root, the same bytes for the same input, written beside their place and renamed."""
+"""Reproducible zip archives with all files at the root: the same input gives the same bytes."""
 
 import zipfile
 from collections.abc import Iterable
@@ -10,21 +10,21 @@ from ntire_sr.core.files import atomic_file, failure_from_os_error, sha256_bytes
 from ntire_sr.core.layout import SampleName
 from ntire_sr.core.sources import Source
 
-ENTRY_BYTES = 200  # of an archive for each file, beside its content and name, about
-END_BYTES = 1000
+ENTRY_BYTES = 200  # upper estimate of an archive's overhead per file, beside its content
+END_BYTES = 1000  # the same for the end of an archive
 
 
 @dataclass(frozen=True)
 class Member:
-    """A file for an archive."""
+    """A file to be written to an archive."""
 
     name: str
     source: Source
-    sha256: str | None = None  # what its content must be; None: whatever it is
+    sha256: str | None = None  # expected digest of the content; None for any content
 
 
 def archive_name(name: SampleName, samples: int) -> str:
-    """A sample's name in the archive; with one sample per image the official script wants no number.
+    """A sample's name in the archive; with one sample per image, the official script expects no sample number.
 
     >>> archive_name(SampleName(3, 0), samples=10), archive_name(SampleName(3, 0), samples=1)
     ('000003_sample00000.png', '000003.png')
@@ -33,13 +33,13 @@ def archive_name(name: SampleName, samples: int) -> str:
 
 
 def text_member(name: str, text: str) -> Member:
-    """A text as a file for an archive; what UTF-8 cannot hold is written as an escape."""
+    """A text file for an archive, in UTF-8; lone surrogates, which UTF-8 cannot hold, are escaped."""
     content = text.encode(errors="backslashreplace")
     return Member(name, Source(name, lambda: content))
 
 
 def part_name(out: Path, number: int, count: int) -> Path:
-    """Where one of several archives lies.
+    """The path of one of several archives.
 
     >>> part_name(Path("a/submission.zip"), 0, 3).as_posix()
     'a/submission-part1of3.zip'
@@ -48,11 +48,11 @@ def part_name(out: Path, number: int, count: int) -> Path:
 
 
 def split_images(sizes: dict[SampleName, int], readme_bytes: int, most: int) -> list[list[SampleName]]:
-    """Samples in archives of at most `most` bytes: images in their order, all samples of an image together,
-    as many images in an archive as fit.
+    """Distribute samples over archives of at most `most` bytes: images in their order, all samples of an image
+    in one archive, and as many images per archive as fit.
 
     Raises:
-        WrongUse: one image alone is larger.
+        WrongUse: the samples of a single image are larger than that.
     """
     parts: list[list[SampleName]] = []
     room = -1
@@ -75,18 +75,19 @@ def split_images(sizes: dict[SampleName, int], readme_bytes: int, most: int) -> 
 
 
 def write_archive(out: Path, members: Iterable[Member], compress: bool = False) -> str:
-    """Write the zip beside its place and rename it when whole.
+    """Write a zip file atomically.
 
     Args:
         out: the zip file.
-        members: what it holds, in this order.
-        compress: PNGs are stored: to compress them again saves nothing.
+        members: its files, in this order.
+        compress: whether to compress files; it saves nothing on PNGs, which are compressed already.
 
     Returns:
         SHA-256 of the archive.
 
     Raises:
-        Failure: a file is not what it was when it was checked, or the disk is full.
+        WrongUse: `out` is a folder or no regular file.
+        Failure: a file was changed since it was checked, or the archive cannot be written.
     """
     if out.is_dir():
         raise WrongUse(f"--out {out} is a folder", f"--out {out / 'submission.zip'}")
@@ -106,9 +107,9 @@ def write_archive(out: Path, members: Iterable[Member], compress: bool = False) 
 
 
 def _entry(name: str, compress: bool) -> zipfile.ZipInfo:
-    """A member with a fixed date and mode, so that the archive depends on its content alone."""
+    """An archive entry with a fixed date and mode, so that the archive depends only on its content."""
     entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-    entry.create_system = 3  # Unix, whatever system packs
+    entry.create_system = 3  # Unix, whatever system this runs on
     entry.external_attr = 0o100644 << 16
     entry.compress_type = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     return entry

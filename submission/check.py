@@ -1,4 +1,4 @@
-"""Everything that must hold of samples before they are handed in."""
+"""Checking samples against the challenge's rules before submission."""
 
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -28,20 +28,20 @@ from ntire_sr.core.seeding import sample_seed
 from ntire_sr.core.sources import file_source
 from ntire_sr.submission.sources import Handed, shown
 
-# threads; few, since what is read ahead stays in memory, and an archive may be hostile
+# threads that read files; few, since files read ahead are held in memory, and an archive may be hostile
 READERS = 2
 
 
 @dataclass(frozen=True)
 class Checked:
-    """Samples, and what is wrong with them."""
+    """Result of checking samples: their digests and problems."""
 
-    digests: dict[SampleName, str]  # SHA-256 of each file that could be read, in their order
-    scale: int | None  # none: not one sample could be read
+    digests: dict[SampleName, str]  # SHA-256 of each file that could be read, in sample order
+    scale: int | None  # None if no sample could be read
     problems: list[str]
-    copies: list[str]  # samples that equal another one of their image, as problems
-    deterministic: bool  # all samples of every image are equal: an entry without any noise
-    worst_db: float | None  # lowest LR-PSNR of all samples against the LR files; none: nothing was measured
+    copies: list[str]  # problems: samples that equal another sample of the same image
+    deterministic: bool  # all samples of every image are equal, as those of a deterministic method
+    worst_db: float | None  # lowest LR-PSNR of all samples against the LR files; None if none was measured
 
     @property
     def images(self) -> int:
@@ -49,7 +49,7 @@ class Checked:
 
 
 def worst_in_words(worst_db: float | None) -> str:
-    """The lowest LR-PSNR.
+    """The lowest LR-PSNR in words.
 
     >>> worst_in_words(51.234), worst_in_words(None)
     ('worst LR-PSNR 51.23 dB', 'no LR-PSNR measured')
@@ -68,15 +68,15 @@ def check_samples(
     """Check names, count, sizes, mode, LR-PSNR, duplicates and, with a manifest, digests and settings.
 
     Args:
-        handed: the samples, also such that this package did not draw.
-        lr: folder of the LR images, in the samples' order.
-        samples: per LR image.
-        manifest: of the samples, where they have one.
-        progress: where it says how many files are checked.
-        scale: 4 or 8; none: the manifest's, or that of the first sample.
+        handed: the samples, drawn by this package or by others.
+        lr: folder of the LR images, in the order of the samples' indices.
+        samples: samples per LR image.
+        manifest: manifest of the samples; None if they have none.
+        progress: reports how many samples have been checked.
+        scale: 4 or 8; None for the manifest's, or that of the first sample without a manifest.
 
     Returns:
-        All problems at once; none is raised.
+        The result with all problems; problems of samples are never raised.
     """
     lr_paths = list_images(lr, "LR")
     present = sorted(name for name in handed.samples if name.index < len(lr_paths) and name.sample < samples)
@@ -87,14 +87,14 @@ def check_samples(
     found = _Findings(scale or (manifest.settings.scale if manifest else None))
     found.problems += handed.problems + _name_problems(handed, lr_paths, samples)
     found.problems += _manifest_problems(manifest, lr_paths, samples)
-    different = 0  # pictures, beyond the first of each image
+    different = 0  # different samples beyond the first of each image
     reading = closing(inspect_files(sources, keep=True, threads=READERS))
     with reading as files, progress.task("check", len(present)) as advance:
         for index, names in images:
             record = manifest.images[index] if manifest and index < len(manifest.images) else None
             lr_image = _lr_image(found, lr_paths[index], next(files), record)
             pictures: dict[str, str] = {}
-            for name, facts in zip(names, files, strict=False):  # goes on with the next image's files
+            for name, facts in zip(names, files, strict=False):  # `files` goes on with the next image's files
                 if lr_image:
                     _check_sample(found, pictures, name, facts, lr_image, manifest)
                 advance()
@@ -111,9 +111,9 @@ def check_samples(
 
 @dataclass
 class _Findings:
-    """What has been found so far."""
+    """Findings so far."""
 
-    scale: int | None  # None until the first sample tells it
+    scale: int | None  # None until the first sample determines it
     digests: dict[SampleName, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     copies: list[str] = field(default_factory=list)
@@ -122,16 +122,16 @@ class _Findings:
 
 @dataclass(frozen=True)
 class _LrImage:
-    """An LR image that could be read."""
+    """An LR image."""
 
     pixels: np.ndarray  # (H, W, 3) uint8
-    sha256: str  # of the pixels
-    unreachable: bool  # the manifest says that no 8-bit image reduces to it
+    sha256: str  # SHA-256 of the pixels
+    unreachable: bool  # whether the manifest says that no 8-bit HR image reduces to it
 
 
 def _name_problems(handed: Handed, lr_paths: list[Path], samples: int) -> list[str]:
-    """Names that are none, samples that are missing, samples that nobody asked for."""
-    # wrong numbering shows here as samples that are missing and others that are too many
+    """Problems of names: misnamed files, missing samples, unexpected samples."""
+    # wrong numbering appears here as missing and unexpected samples
     problems = inspect_names(handed.samples, handed.strangers, lr_paths, samples)
     lines = [f"{shown(problem.subject)}: no sample's name" for problem in of_kind(problems, Kind.WRONGLY_NAMED)]
     if handed.samples:
@@ -150,7 +150,7 @@ def _name_problems(handed: Handed, lr_paths: list[Path], samples: int) -> list[s
 
 
 def _lr_image(found: _Findings, path: Path, facts: FileFacts, record: ImageRecord | None) -> _LrImage | None:
-    """The LR image, or None where it cannot be read, which is one problem however many samples it has."""
+    """The LR image; None if it cannot be read, which is a single problem, however many samples it has."""
     if facts.unreadable or facts.pixels is None:
         found.problems.append(str(facts.unreadable))
         return None
@@ -168,7 +168,7 @@ def _check_sample(
     lr_image: _LrImage,
     manifest: Manifest | None,
 ) -> None:
-    """Add what one sample has to say to the findings, and its picture to those of its image."""
+    """Check one sample, and add its problems to the findings and its digest to `pictures` of the image."""
     file = shown(facts.name)
     if facts.sha256:
         found.digests[name] = facts.sha256
@@ -188,15 +188,15 @@ def _check_sample(
             if twin != file:
                 found.copies.append(f"{file}: the same image as {twin}")
         found.problems += _record_problems(name, facts.sha256, lr_image.sha256, manifest)
-    except Failure as failure:  # an unreadable file is one problem, whatever the manifest says of it
+    except Failure as failure:  # an unreadable file is a single problem, whatever the manifest says about it
         found.problems.append(failure.message)
 
 
 def _file_problem(facts: FileFacts, lr_image: _LrImage, scale: int | None) -> str | None:
-    """Why a sample is not of the right mode and size, where it is not.
+    """The problem of a sample with a wrong mode or size; None if both are right.
 
     Raises:
-        Failure: it cannot be read.
+        Failure: the sample cannot be read.
     """
     height, width = lr_image.pixels.shape[:2]
     sizes = [
@@ -216,7 +216,7 @@ def _file_problem(facts: FileFacts, lr_image: _LrImage, scale: int | None) -> st
 
 
 def _record_problems(name: SampleName, sha256: str, lr_sha256: str, manifest: Manifest | None) -> list[str]:
-    """Whether the file is the one that was drawn, by the folder's settings."""
+    """Problems of a file that is not the one that was drawn, or was drawn with other settings."""
     if manifest is None:
         return []
     record = manifest.files.get(str(name))
@@ -254,7 +254,11 @@ def _manifest_problems(manifest: Manifest | None, lr_paths: list[Path], samples:
 
 
 def lr_folder(sr: Path, given: Path | None, manifest: Manifest | None) -> Path:
-    """The LR folder: as given, else the manifest's."""
+    """The LR folder: the given one, or else the manifest's.
+
+    Raises:
+        WrongUse: neither is known, or the manifest's does not exist.
+    """
     if given:
         return given
     if manifest is None:

@@ -1,23 +1,23 @@
-"""What each edition of the challenge asks of an archive."""
+"""Requirements of each edition of the challenge on archives."""
 
 import re
 from dataclasses import dataclass
 
 from ntire_sr.core.errors import require, suggestion
 
-CODABENCH_HANGS = 1_000_000_000  # bytes; uploads above have hung there
+CODABENCH_HANGS = 1_000_000_000  # bytes; larger uploads have hung there
 
 
 @dataclass(frozen=True)
 class Edition:
-    """One form of handing in."""
+    """Requirements of one edition."""
 
     name: str
     readme: bool  # whether the servers parse a readme.txt at the root
-    images: int | None  # of a whole track; None: any number
-    samples: int | None  # per image
-    large: int | None  # bytes above which its platform is known to choke
-    says: str
+    images: int | None  # images of a whole track; None for any number
+    samples: int | None  # samples per image; None for any number
+    large: int | None  # bytes above which uploads to its platform are known to hang
+    says: str  # description for users
 
 
 EDITIONS = {
@@ -36,13 +36,17 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "
 
 
 def edition_named(name: str) -> Edition:
-    """A row of the table; an unknown name is refused with a suggestion."""
+    """The edition of this name.
+
+    Raises:
+        WrongUse: there is none; the error suggests a name.
+    """
     require(name in EDITIONS, f"unknown edition {name!r}", suggestion(name, EDITIONS))
     return EDITIONS[name]
 
 
 def edition_problems(edition: Edition, images: int, samples: int) -> list[str]:
-    """What an edition misses in so many images of so many samples each."""
+    """Problems of a submission with so many images and samples per image under an edition's rules."""
     problems = []
     if edition.images not in (None, images):
         problems.append(f"edition {edition.name} asks for {edition.images} images; there are {images}")
@@ -52,7 +56,7 @@ def edition_problems(edition: Edition, images: int, samples: int) -> list[str]:
 
 
 def parse_size(word: str) -> int:
-    """A number of bytes from a text.
+    """Parse a number of bytes from a text such as 900MB.
 
     >>> parse_size("900MB"), parse_size("1GiB"), parse_size("2g")
     (900000000, 1073741824, 2000000000)

@@ -1,5 +1,7 @@
-"""The fact sheet that NTIRE asks for, as Markdown and LaTeX: filled from what the run knows, marked where only the
-team can."""
+"""The fact sheet that NTIRE requires, as Markdown and LaTeX.
+
+It is filled in from the manifest, the weights and the score; what only the team knows is marked as a blank.
+"""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from ntire_sr.core.files import read_json
 from ntire_sr.core.manifest import Manifest
 
 BLANK = "TO BE FILLED IN"
-# what only the team knows: key in --team FILE -> label
+# facts that only the team knows: key in --team FILE -> label
 TEAM = {
     "team": "Team name",
     "leader": "Team leader: name, address, phone, e-mail",
@@ -29,22 +31,27 @@ TEAM = {
 
 @dataclass(frozen=True)
 class Known:
-    """What a fact sheet is filled from; whatever is none becomes a blank."""
+    """Known facts for a fact sheet; a fact that is None becomes a blank."""
 
     manifest: Manifest | None
-    samples: int  # per image
-    parameters: int | None  # of the network
-    operations: tuple[float, float] | None  # multiply-adds per SR pixel: of the trunk, of a sample
-    facts: dict[str, Any]  # of the training, from the weights
-    config: dict[str, Any]  # of the training, from config.json
+    samples: int  # samples per image
+    parameters: int | None  # parameters of the network
+    operations: tuple[float, float] | None  # multiply-adds per SR pixel of the trunk and of a sample
+    facts: dict[str, Any]  # facts about the training, from the weights file
+    config: dict[str, Any]  # settings of the training, from config.json
     score: dict[str, Any]  # the summary of score.json
-    seconds: float | None  # per sample
-    extra_data: bool
-    team: dict[str, str]
+    seconds: float | None  # run time per sample
+    extra_data: bool  # whether the training used data beyond the challenge's training set
+    team: dict[str, str]  # facts from the team, by keys of `TEAM`
 
 
 def read_team(path: Path | None) -> dict[str, str]:
-    """What the team says of itself: a JSON object of texts, see `TEAM`."""
+    """Read the team's facts: a JSON object of texts with keys of `TEAM`.
+
+    Raises:
+        WrongUse: the file does not exist.
+        Failure: it is no such object.
+    """
     if path is None:
         return {}
     if not path.is_file():
@@ -58,7 +65,7 @@ def read_team(path: Path | None) -> dict[str, str]:
 
 
 def sections(known: Known) -> list[tuple[str, list[tuple[str, str | None]]]]:
-    """Titles with labels and values; a value that is none is a blank."""
+    """Titles of sections, each with labels and values; a value of None is a blank."""
     team, manifest, config = known.team, known.manifest, known.config
 
     def of_team(*keys: str) -> list[tuple[str, str | None]]:
@@ -185,7 +192,7 @@ def _external(facts: dict[str, Any]) -> str | None:
 
 
 def blanks(known: Known) -> list[str]:
-    """What the team has still to fill in."""
+    """Labels of the facts that the team still has to fill in."""
     return [label for _, rows in sections(known) for label, value in rows if value is None]
 
 
@@ -199,12 +206,12 @@ def as_markdown(known: Known) -> str:
     return "\n".join(lines)
 
 
-_UNBROKEN = 24  # characters of a word, beyond which LaTeX may break the line between any two
+_UNBROKEN = 24  # length of words beyond which LaTeX may break lines between any two characters
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", '"': "''"}
 
 
 def _escaped(text: str) -> str:
-    """A text as LaTeX shows it.
+    """A text with LaTeX's special characters escaped.
 
     >>> _escaped("50% of a_b")
     '50\\\\% of a\\\\_b'

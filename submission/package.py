@@ -1,4 +1,4 @@
-"""One packing from a folder to its archives: what the `package` command and the demonstration call."""
+"""Packing a folder of samples for submission, from its check to the archives."""
 
 import glob
 import json
@@ -39,33 +39,33 @@ from ntire_sr.submission.weights import find_weights
 
 @dataclass(frozen=True)
 class PackageRequest:
-    """What to pack and how."""
+    """Settings of packing."""
 
     sr: Path  # folder of samples
     out: Path  # the zip file
-    lr: Path | None = None  # folder of the LR images; None: the manifest's
-    samples: int | None = None  # per image; None: the manifest's, or 10
+    lr: Path | None = None  # folder of the LR images; None for the manifest's
+    samples: int | None = None  # samples per image; None for the manifest's number, or 10
     edition: str = "ntire"
-    seconds: float | None = None  # run time per image for the readme; None: measured when they were drawn
-    on_gpu: bool | None = None  # for the readme; None: the manifest's
-    extra_data: bool = True
-    description: str = ""
-    max_size: int | None = None  # bytes of an archive; None: the edition's
-    split: bool = False  # into several archives where one would be larger
+    seconds: float | None = None  # run time per image for the readme; None for the manifest's mean
+    on_gpu: bool | None = None  # whether that is on a GPU; None for the manifest's device
+    extra_data: bool = True  # whether the training used data beyond the challenge's training set
+    description: str = ""  # description for the readme; by default the model's name
+    max_size: int | None = None  # largest archive in bytes; None for the edition's limit
+    split: bool = False  # write several archives if one would be larger
     code: bool = True  # also write the archive with the fact sheet and the code
-    team: Path | None = None  # what the team says of itself, see factsheet.TEAM
-    run: Path | None = None  # folder that may hold config.json, weights and score
+    team: Path | None = None  # JSON file with the team's facts, see factsheet.TEAM
+    run: Path | None = None  # run folder, which may hold config.json, weights and score
 
 
 @dataclass
 class PackageResult:
-    """Archives that were written."""
+    """The archives that were written, and warnings."""
 
-    archives: list[tuple[Path, str]]  # with their SHA-256
-    files: int
-    worst_db: float | None
-    code: tuple[Path, str] | None = None
-    blanks: list[str] = field(default_factory=list)  # of the fact sheet
+    archives: list[tuple[Path, str]]  # (path, SHA-256) each
+    files: int  # number of samples
+    worst_db: float | None  # lowest LR-PSNR of all samples
+    code: tuple[Path, str] | None = None  # archive with fact sheet and code; None if not requested
+    blanks: list[str] = field(default_factory=list)  # labels of blanks in the fact sheet
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -77,11 +77,12 @@ def pack(request: PackageRequest, progress: Progress = SILENT) -> PackageResult:
     """Check a folder of samples and write the archives.
 
     Args:
-        request: what to pack.
-        progress: where it says how many files are checked.
+        request: settings of packing.
+        progress: reports how many samples have been checked.
 
     Raises:
-        Problems: everything that is wrong; nothing was written.
+        Problems: all problems of the samples; nothing was written.
+        WrongUse: a path or an option is wrong, or one is missing.
     """
     edition = edition_named(request.edition)
     team = factsheet.read_team(request.team)
@@ -156,7 +157,7 @@ def pack(request: PackageRequest, progress: Progress = SILENT) -> PackageResult:
 
 
 def _size_warnings(request: PackageRequest, edition: Edition, packed: PackageResult) -> list[str]:
-    """Archives that are larger than they should be, and older parts beside the new ones."""
+    """Warnings about archives that are too large, and about archives of earlier calls beside the new ones."""
     found = []
     for path, _ in packed.archives:
         size = path.stat().st_size
@@ -204,17 +205,17 @@ def _write_parts(
 
 
 def _measured_seconds(manifest: Manifest | None) -> float:
-    """Mean time that drawing one sample took; 0 where nothing is known."""
+    """Mean time in seconds that drawing one sample took; 0 if it is not known."""
     return mean(record.seconds for record in manifest.files.values()) if manifest and manifest.files else 0.0
 
 
 @dataclass(frozen=True)
 class _Origin:
-    """Files that belong to these very samples; none where they are not to be had."""
+    """Files that belong to exactly these samples; None for files that were not found."""
 
     weights: Path | None
-    config: Path | None  # of the training of these weights
-    score: Path | None  # of these samples
+    config: Path | None  # settings of the training of these weights
+    score: Path | None  # score.json of these samples
 
 
 def _origin_of(request: PackageRequest, manifest: Manifest | None, checked: Checked) -> _Origin:
@@ -262,7 +263,7 @@ def _known(
 
 
 def _operations(loaded: LoadedModel) -> tuple[float, float]:
-    """Multiply-adds per SR pixel: of the trunk, once per image, and of each sample before projection."""
+    """Multiply-adds per SR pixel of the trunk, once per image, and of each sample before projection."""
     lr, found = torch.zeros(1, 3, 32, 32), []
     with torch.inference_mode():
         for part in ("trunk", "sample"):
@@ -283,7 +284,7 @@ def _object(text: str, path: Path) -> dict[str, Any]:
 
 
 def _json_of(path: Path) -> dict[str, Any]:
-    """A JSON object that may be absent; a damaged one is of no use either."""
+    """The JSON object in a file; empty if the file is missing or damaged."""
     try:
         content = read_json(path, "file") if path.is_file() else {}
     except Failure:
@@ -294,7 +295,7 @@ def _json_of(path: Path) -> dict[str, Any]:
 def _code_members(
     request: PackageRequest, manifest: Manifest | None, origin: _Origin, known: factsheet.Known
 ) -> list[Member]:
-    """Fact sheet, how to draw the samples again, and all that it takes: code, weights, settings."""
+    """Fact sheet, instructions to reproduce the samples, and all files for that: code, weights, settings."""
     members = [
         text_member("factsheet.md", factsheet.as_markdown(known)),
         text_member("factsheet.tex", factsheet.as_latex(known)),
@@ -307,7 +308,7 @@ def _code_members(
         "score.json": origin.score,
     }
     found = {name: path for name, path in named.items() if path}
-    # of the package's weights only the trunk goes with them, if they need it: those used stand above
+    # the weights used are listed above; of the package's own weights only a trunk that they need is added
     needed = set(trunk_files()) if origin.weights and needs_trunk(origin.weights) else set()
     for name, path in package_files():
         weights = name.startswith("ntire_sr/models/") and path.suffix == ".safetensors"

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Readme:
-    """Its four lines."""
+    """The four values of a `readme.txt`."""
 
     seconds_per_image: float  # run time for one sample of one image
     on_gpu: bool
-    extra_data: bool  # whether the training saw more than the challenge's own training set
+    extra_data: bool  # whether the training used data beyond the challenge's training set
     description: str
 
     def text(self) -> str:
-        """The file's content; line ends in the description become spaces, since each line is parsed.
+        """The file's content; line breaks in the description become spaces, since servers parse each line.
 
         >>> print(Readme(10.43, True, False, "ours").text(), end="")
         runtime per image [s] : 10.43
@@ -35,7 +35,7 @@ LINES = ("runtime per image [s]", "CPU[1] / GPU[0]", "Extra Data [1] / No Extra 
 
 
 def readme_problems(content: bytes) -> list[str]:
-    """What a server would stumble over in somebody's readme.txt."""
+    """Problems that would keep a server from parsing this content of a readme.txt."""
     text = content.decode("utf-8-sig", errors="replace")
     found = {}
     for line in text.splitlines():

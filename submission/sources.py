@@ -1,4 +1,4 @@
-"""Where samples are handed in from: a folder, or a zip that is read without extracting it."""
+"""Reading a submission: a folder, or zip files, which are not extracted."""
 
 import re
 import stat
@@ -18,24 +18,24 @@ from ntire_sr.core.layout import SampleName, list_samples, number_samples
 from ntire_sr.core.sources import Source, file_source
 
 README = "readme.txt"
-MOST_BYTES = 3 * MOST_PIXELS  # of one file: more than a PNG of the largest image allowed
-MOST_MEMBERS = 200_000  # of an archive
-BOMB_RATIO, BOMB_BYTES = 100, 10_000_000  # a member that grows so far, to so much, is taken for an attack
+MOST_BYTES = 3 * MOST_PIXELS  # largest file: more than a PNG of the largest allowed image
+MOST_MEMBERS = 200_000  # members of an archive
+BOMB_RATIO, BOMB_BYTES = 100, 10_000_000  # members over this ratio and this size are refused as zip bombs
 MOST_README_BYTES = 100_000
 
 
 @dataclass(frozen=True)
 class Handed:
-    """What somebody hands in."""
+    """The files of a submission, which anyone may have made."""
 
     samples: dict[SampleName, Source]  # images counted from 0
-    readmes: list[Source]  # one of each archive that has one
-    strangers: list[str]  # names of files that are no samples
-    problems: list[str]  # of the archives and their members
+    readmes: list[Source]  # the readme.txt of each archive that has one
+    strangers: list[str]  # names of files that are not samples
+    problems: list[str]  # problems of the archives and their members
 
 
 def shown(name: str) -> str:
-    """A name from an archive as it may be printed.
+    """A name from an archive in a form that is safe to print.
 
     >>> shown("a\\x1b[2Jb")
     'a\\\\x1b[2Jb'
@@ -45,11 +45,11 @@ def shown(name: str) -> str:
 
 @contextmanager
 def open_submission(*paths: Path) -> Iterator[Handed]:
-    """A folder of samples, an archive of them, or several archives that hold parts; archives stay open as long
-    as the context.
+    """Open a folder of samples, an archive, or several archives that hold parts. Archives stay open while the
+    context lasts.
 
     Raises:
-        WrongUse: there is nothing at a path, or a folder among several.
+        WrongUse: a path does not exist, or one of several is not a file.
         Failure: an archive cannot be read at all.
     """
     if len(paths) == 1 and not paths[0].is_file():
@@ -66,7 +66,7 @@ def _zip(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except OSError as error:
         raise failure_from_os_error(error, f"cannot read {path}") from error
-    except Exception as error:  # on damaged files zipfile raises whatever its parser stumbles over
+    except Exception as error:  # on damaged files zipfile raises errors of various types
         raise Failure(f"{path} is no readable zip archive ({shown(str(error))})", "make it again") from error
 
 
@@ -92,7 +92,7 @@ def _archives(archives: list[zipfile.ZipFile]) -> Handed:
         if len(members) > MOST_MEMBERS:
             raise Failure(f"{file} holds {len(members)} members, more than any track", "make it again")
         names: set[str] = set()
-        lock = Lock()  # an archive that is open counts its readers without one
+        lock = Lock()  # zipfile's count of open members is not thread-safe
         for member in members:
             name, found = member.filename, _problems_of(member)
             if name in names:
@@ -112,7 +112,7 @@ def _archives(archives: list[zipfile.ZipFile]) -> Handed:
 
 
 def _problems_of(member: zipfile.ZipInfo) -> list[str]:
-    """What is unsafe or wrong about a member by its entry alone."""
+    """Problems of an archive member that its entry alone shows, such as unsafe paths."""
     name, mode = member.filename, member.external_attr >> 16
     if not name:
         return ["a member without a name"]
@@ -144,7 +144,7 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, lock: Lock) -> by
     try:
         with lock, archive.open(member) as file:
             content = file.read(member.file_size)  # never more than it claims
-            file.read(1)  # reaches the end, where the checksum is compared
+            file.read(1)  # reaches the end of the file, where zipfile compares the checksum
     except OSError as error:
         raise failure_from_os_error(error, f"cannot read {shown(member.filename)}") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""`ntire-sr verify`: anyone's folder or archive against the challenge's rules, without extracting it."""
+"""`ntire-sr verify`: checking any folder or archive of samples against the challenge's rules."""
 
 import random
 import shutil
@@ -30,16 +30,16 @@ from ntire_sr.submission.weights import find_weights
 
 @dataclass
 class VerifyResult:
-    """What was found."""
+    """Result of `verify`."""
 
-    samples: int  # files that are samples
+    samples: int  # samples in all that could be read
     images: int
     scale: int | None
-    worst_db: float | None  # lowest LR-PSNR of all samples; None: nothing was measured
+    worst_db: float | None  # lowest LR-PSNR of all samples; None if none was measured
     problems: list[str]
     notes: list[str] = field(default_factory=list)
-    drawn_again: list[str] = field(default_factory=list)  # samples that came out the same
-    seed: int | None = None  # of the choice of these
+    drawn_again: list[str] = field(default_factory=list)  # samples that were reproduced by drawing them again
+    seed: int | None = None  # seed of the random choice of samples to draw again
 
     @property
     def passes(self) -> bool:
@@ -62,24 +62,28 @@ def verify(
     device: torch.device | None = None,
     progress: Progress = SILENT,
 ) -> VerifyResult:
-    """Check a folder or an archive of samples, whoever made it, or several archives that hold parts.
+    """Check a folder of samples, an archive, or several archives that hold parts, whoever made them.
+
+    Archives are read without extracting them.
 
     Args:
         paths: a folder, or zip files.
-        lr: folder of the LR images; None: the manifest's.
-        samples: per image; None: the manifest's, or as many as most images have.
-        scale: 4 or 8; None: the manifest's, or the first sample's.
-        edition: whose numbers of images and samples must be met; None: any, with a note.
-        manifest_of: folder whose manifest belongs to the samples; None: that of `paths`, where it has one.
-        regenerate: how many samples, chosen at random, to draw again and compare.
-        weights: file or name; None: the manifest's.
-        seed: of that choice; None: a new one each time.
-        device: where to draw.
-        progress: where it says how many files are checked.
+        lr: folder of the LR images; None for the manifest's.
+        samples: samples per image; None for the manifest's number, or without a manifest the number that most
+            images have.
+        scale: 4 or 8; None for the manifest's, or that of the first sample.
+        edition: edition that prescribes the numbers of images and samples; None for any numbers, with a note
+            if they are unusual.
+        manifest_of: folder with the manifest of the samples; None for the folder in `paths`, if it is one.
+        regenerate: number of samples, chosen at random, to draw again and compare.
+        weights: file or name of the weights to draw with; None for the manifest's.
+        seed: seed of that choice; None for a new one each time.
+        device: device to draw on; None for the CPU.
+        progress: reports how many samples have been checked.
 
     Raises:
         Failure: an archive, the manifest or the weights cannot be read at all.
-        WrongUse: there is no manifest to draw samples again by.
+        WrongUse: a path or an option is wrong, for example `regenerate` without a manifest.
     """
     folder = manifest_of or (paths[0] if len(paths) == 1 and paths[0].is_dir() else None)
     manifest = load_manifest(folder) if folder else None
@@ -114,7 +118,7 @@ def verify(
 
 
 def _usual_count(handed: Handed) -> int:
-    """As many samples as most images have, by their highest number; 1 without any."""
+    """The number of samples that most images have, judged by their highest number; 1 without samples."""
     highest: dict[int, int] = {}
     for name in handed.samples:
         highest[name.index] = max(highest.get(name.index, 0), name.sample + 1)
@@ -124,7 +128,7 @@ def _usual_count(handed: Handed) -> int:
 def _check_form(
     found: VerifyResult, paths: Sequence[Path], handed: Handed, edition: str | None, samples: int
 ) -> None:
-    """readme.txt, numbers and size."""
+    """Check readme.txt, the numbers of images and samples, and the sizes of archives."""
     for readme in handed.readmes:
         try:
             found.problems += readme_problems(readme.read())
@@ -154,7 +158,7 @@ def _draw_again(
     loaded: LoadedModel,
     device: torch.device,
 ) -> None:
-    """Draw some samples again whose LR images are there, and compare; what fails is one more problem."""
+    """Draw some of the samples whose LR images exist again, and compare them; each failure is a problem."""
     found.seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     lr_paths = [
         path if _is_of(path, record.lr_sha256) else None
@@ -169,10 +173,10 @@ def _draw_again(
     s = manifest.settings
     with tempfile.TemporaryDirectory() as folder:
         for number, name in enumerate(chosen):
-            # what is drawn depends on the LR image's pixels and the sample's number alone
+            # a sample depends only on its LR image's pixels and its number, so each LR image can stand alone
             alone, out = make_folder(Path(folder) / f"LR{number}"), Path(folder) / str(number)
             path = lr_paths[name.index]
-            assert path is not None  # those without were left out
+            assert path is not None  # names without an LR image were left out
             shutil.copy(path, alone / path.name)
             only = SampleName(0, name.sample)
             request = Request(

@@ -1,4 +1,4 @@
-"""Where the weights are that drew a folder of samples."""
+"""Finding the weights that drew a folder of samples."""
 
 from pathlib import Path
 
@@ -8,13 +8,16 @@ from ntire_sr.models.registry import shipped_weights
 
 
 def find_weights(manifest: Manifest, folder: Path, run: Path | None = None) -> Path | None:
-    """The weights file by the digest that the manifest holds: where the manifest says, in a run folder, or
-    with the package; none where it is in none of these places, or the model has no weights.
+    """Find the weights file by its digest in the manifest: at the manifest's path, in a run folder, or among
+    the weights that come with the package.
 
     Args:
-        manifest: of the samples.
-        folder: that holds it; its paths begin there.
-        run: a run folder.
+        manifest: manifest of the samples.
+        folder: folder of the manifest, which its paths are relative to.
+        run: a run folder to search, too; None for none.
+
+    Returns:
+        The file; None if it is in none of these places, or the model has no weights.
     """
     if manifest.settings.weights_sha256 is None:
         return None
