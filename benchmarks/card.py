@@ -59,7 +59,7 @@ def table(folders: list[Path], weights: dict[str, str], scale: int, out: Path, t
         for number, (says, file) in enumerate(weights.items()):
             print(f"{hr.name}: {says} ...", flush=True)
             samples = place / f"samples_x{scale}_{number}"
-            always_alike = file in MODELS and MODELS[file].training is None
+            always_alike = file in MODELS and MODELS[file].trainer is None
             draw(file, scale, lr, samples, threads, 1 if always_alike else SAMPLES)
             found = score(samples, hr, place / f"score_x{scale}_{number}", scale, threads)
             niqe = found["summary"]["niqe_of_HR"]

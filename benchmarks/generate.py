@@ -1,8 +1,8 @@
 """What drawing costs: trunk, samples, tiles, projection and PNG, at the full size of a track.
 
-    python benchmarks/generate.py [--preset small --scale 4 --width 2040 --height 1356 --threads 2 --rounds 3]
+    python benchmarks/generate.py [--preset small | --weights stochastic] [--scale 4 --width 2040 --height 1356 --threads 2 --rounds 3]
 
-The network has random weights, which cost what trained ones do. All parts are timed in one process in
+Without --weights the network has random ones, which cost what trained ones do. All parts are timed in one process in
 turns; peak memory is that of a process of its own per way of tiling.
 """
 
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,7 +28,7 @@ from ntire_sr.core.images import read_image, to_array, to_tensor, to_unit
 from ntire_sr.core.seeding import seeded
 from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
 from ntire_sr.models.projection import make_consistent
-from ntire_sr.models.registry import MODELS
+from ntire_sr.models.registry import MODELS, load_generator
 from ntire_sr.sampling.sampler import AUTO_TILE_PX, Sampler
 from ntire_sr.training.run_config import make_run_config
 
@@ -41,11 +42,15 @@ def full_size(width: int, height: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def drawer_of(preset: str, scale: int, tile: int) -> Sampler:
-    settings = make_run_config({"model": "stochastic", "preset": preset, "scale": scale}).settings
+def sampler_of(options: argparse.Namespace, tile: int) -> Sampler:
+    """The network of some weights, or of a preset with random ones, which cost what trained ones do."""
+    if options.weights:
+        return Sampler(load_generator(options.weights, options.scale, CPU), CPU, False, tile)
+    values = {"model": "stochastic", "preset": options.preset, "scale": options.scale}
     torch.manual_seed(0)
-    generator = MODELS["stochastic"].build(scale, settings).eval().requires_grad_(False)
-    return Sampler(SimpleNamespace(generator=generator, scale=scale), CPU, False, tile)
+    generator = MODELS["stochastic"].build(options.scale, make_run_config(values).settings)
+    loaded: Any = SimpleNamespace(generator=generator.eval().requires_grad_(False), scale=options.scale)
+    return Sampler(loaded, CPU, False, tile)
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -70,7 +75,7 @@ def peak_memory(options: argparse.Namespace) -> None:
     """Draw two samples and print this process's greatest memory in MiB."""
     torch.set_num_threads(options.threads)
     keep_freed_memory()
-    sampler = drawer_of(options.preset, options.scale, options.peak)
+    sampler = sampler_of(options, options.peak)
     lr = downscale_8bit(to_tensor(full_size(options.width, options.height)), options.scale)
     unit = to_unit(lr)
     before = greatest_memory()
@@ -83,6 +88,7 @@ def peak_memory(options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="small")
+    parser.add_argument("--weights", help="a file, or stochastic for the package's, in place of a preset")
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--width", type=int, default=2040)
     parser.add_argument("--height", type=int, default=1356)
@@ -101,20 +107,20 @@ def main() -> None:
     lr = downscale_8bit(to_tensor(image), options.scale)
     unit = to_unit(lr)
     tiles = {"at once": 0, **{f"tiles of {side}": side for side in (64, 128, AUTO_TILE_PX)}}
-    drawers = {name: drawer_of(options.preset, options.scale, side) for name, side in tiles.items()}
-    whole = drawers["at once"]
+    samplers = {name: sampler_of(options, side) for name, side in tiles.items()}
+    whole = samplers["at once"]
     print(
-        f"stochastic, preset {options.preset}, x{options.scale}, {image.shape[1]} x {image.shape[0]} ({megapixels:.2f} MP), {options.threads} threads"
+        f"stochastic, {options.weights or options.preset}, x{options.scale}, {image.shape[1]} x {image.shape[0]} ({megapixels:.2f} MP), {options.threads} threads"
     )
     print(f"reaches: trunk {whole.generator.trunk_reach}, sample {whole.generator.sample_reach} LR pixels")
 
-    times: dict[str, list[float]] = {"trunk": [], "latents": [], "projection": []} | {n: [] for n in drawers}
+    times: dict[str, list[float]] = {"trunk": [], "latents": [], "projection": []} | {n: [] for n in samplers}
     trunk = whole.trunk(unit)
     sr = whole.sample(unit, trunk, 0)
     for turn in range(options.rounds):
         times["trunk"].append(timed(lambda: whole.trunk(unit)))
         times["latents"].append(timed(lambda seed=turn: whole.generator.latents(unit, [seeded(seed)])))
-        for name, sampler in drawers.items():
+        for name, sampler in samplers.items():
             times[name].append(timed(lambda sampler=sampler, seed=turn: sampler.sample(unit, trunk, seed)))
         times["projection"].append(timed(lambda: make_consistent(sr, lr, options.scale)))
     found = {name: statistics.median(each) for name, each in times.items()}
@@ -125,7 +131,7 @@ def main() -> None:
             part()
         work[name] = counter.get_total_flops()
     for name, each in found.items():
-        print(f"  {name:14}{each:8.3f} s" + (f"  {megapixels / each:6.2f} MP/s" if name in drawers else ""))
+        print(f"  {name:14}{each:8.3f} s" + (f"  {megapixels / each:6.2f} MP/s" if name in samplers else ""))
     print(
         f"floor of the convolutions at the {rate / 1e9:.0f} GFLOP/s of a matrix product: trunk {work['trunk'] / rate:.3f} s, "
         f"a sample {work['sample'] / rate:.3f} s"
@@ -155,6 +161,7 @@ def main() -> None:
         command = [sys.executable, __file__, "--peak", str(side)]
         for word in ("preset", "scale", "width", "height", "threads"):
             command += [f"--{word}", str(getattr(options, word))]
+        command += ["--weights", options.weights] if options.weights else []
         before, peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
         print(f"  {name:14}{peak:>6} ({before})")
 
