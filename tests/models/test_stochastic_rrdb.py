@@ -15,7 +15,7 @@ from ntire_sr.core.layout import RunFolder
 from ntire_sr.core.pretrained import tensors_digest
 from ntire_sr.core.seeding import seeded
 from ntire_sr.models import shipped
-from ntire_sr.models.modulation import at_rest
+from ntire_sr.models.modulation import Latents, at_rest
 from ntire_sr.models.parent import Parent
 from ntire_sr.models.registry import load_generator, read_weights, save_weights
 from ntire_sr.models.rrdb import RrdbTrunk, expected_shapes, read_rrdb
@@ -192,6 +192,25 @@ def test_tiles_of_the_packages_trunk_change_no_map_noticeably(photograph):
         drawn, again = parent.draw(whole), parent.draw(tiled)
     assert made.trunk_reach == 48
     assert (drawn - again).abs().max() * 255 < 1
+
+
+@pytest.mark.parametrize("scale", [4, 8])
+def test_a_sample_drawn_in_tiles_with_the_stated_reach_is_the_whole_sample(scale):
+    made = RrdbGenerator(scale, StochasticSettings(**{**SIZES, "blocks": 2})).double()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for value in made.parameters():  # nothing at rest, so that everything reaches as far as it can
+            value.copy_(0.05 * torch.randn(value.shape, generator=generator))
+        lr = torch.rand(1, 3, 22, 25, dtype=torch.double, generator=generator)
+        maps = torch.rand(1, 64, 22, 25, dtype=torch.double, generator=generator)
+        drawn = made.latents(lr, [seeded(5)])
+        latents = Latents(drawn.fine.double(), drawn.coarse.double(), [each.double() for each in drawn.noise])
+        whole = made.sample(maps, lr, latents)
+        for reach, same in ((made.sample_reach, True), (made.sample_reach - 2, False)):
+            tiled = in_tiles(
+                lambda lr, maps, latents: made.sample(maps, lr, latents), reach, 5, lr, maps, latents
+            )
+            assert bool((tiled - whole).abs().max() < 1e-12) is same, reach
 
 
 def test_settings_in_weights_say_what_the_network_is(parent_file, tmp_path):
