@@ -1,5 +1,6 @@
 """Distributed processing by the processes that `torchrun` starts, on one machine or several."""
 
+import gc
 import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -157,6 +158,8 @@ class ProcessGroup:
         if self.world_size > 1:
             import torch.distributed
 
+            # networks in reference cycles, too: freed after the group, their reducers abort the process now and then
+            gc.collect()
             if torch.distributed.is_initialized():
                 torch.distributed.barrier()  # no process closes its connections while another still uses them
                 torch.distributed.destroy_process_group()

@@ -50,14 +50,21 @@ def train(
         Failure: the disk is full, images are broken, or the loss is NaN or infinite.
     """
     processes = ProcessGroup()
+    # in a function of its own, so that the networks, whose gradients hold on to the group, are gone before it is
+    result = _train(run_config, run, resume, processes, progress if processes.is_main else SILENT)
+    processes.close()
+    return result if processes.is_main else None
+
+
+def _train(
+    run_config: RunConfig, run: RunFolder, resume: bool, processes: ProcessGroup, progress: Progress
+) -> TrainResult:
     stop = StopRule(run_config.config.max_minutes, processes)
-    setup, state = set_up(run_config, run, resume, processes, progress if processes.is_main else SILENT)
+    setup, state = set_up(run_config, run, resume, processes, progress)
     stop_reason = _loop(setup, state, stop)
     if setup.logger:
         setup.logger.close()
-    processes.close()
-    steps = run_config.config.steps
-    return TrainResult(state.step, steps, stop_reason, run.weights) if processes.is_main else None
+    return TrainResult(state.step, run_config.config.steps, stop_reason, run.weights)
 
 
 def _loop(setup: Setup, state: TrainState, stop: StopRule) -> str:
