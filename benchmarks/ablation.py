@@ -101,7 +101,7 @@ def steps_in(seconds: float, settings: dict[str, Any], training: Path) -> int:
     for step in range(TIMED_STEPS + 1):
         if step == 1:  # the first one fills caches
             made.gan.steps_done, began = 0, time.process_time()
-        lr, hr = photographs.batch(config.batch, config.seed, step, torch.device("cpu"))
+        lr, hr, _ = photographs.batch(config.batch, config.seed, step, torch.device("cpu"))
         made.step(lr, hr, [seeded(config.seed, step, index) for index in range(config.batch)])
     return max(1, round(seconds / (time.process_time() - began) * TIMED_STEPS))
 

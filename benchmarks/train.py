@@ -182,7 +182,7 @@ class Ours:
         )
         began = time.perf_counter()
         with batches:
-            for number, (lr, hr) in enumerate(batches, start=first):
+            for number, (lr, hr, _) in enumerate(batches, start=first):
                 self.step(lr, hr, number)
         self.loader_share = batches.waited_seconds / (time.perf_counter() - began)
 
@@ -305,7 +305,7 @@ def main() -> None:
         fast.append((middle - began) / options.steps)
         ratios.append(slow[-1] / fast[-1])
     step = statistics.median(fast)
-    lr, hr = photographs.batch(config.batch, 0, 0, device)
+    lr, hr, _ = photographs.batch(config.batch, 0, 0, device)
     with Operations() as counted:
         ours.step(lr, hr, 0)
     rate = matrix_rate(device, torch.float32 if device.type == "cpu" else torch.bfloat16)

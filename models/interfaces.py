@@ -42,6 +42,14 @@ class Generator(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class FrozenFeatures:
+    """What a trainer computes of the LR images alone, the same at every step, so that it may be kept."""
+
+    compute: Callable[[Tensor], Tensor]  # LR images (N, 3, h, w) in [0, 1] -> maps (N, C, h, w)
+    key: str  # digest of all that the maps depend on beside the image
+
+
 class Trainer(Protocol):
     """The networks, losses and optimisers that train one model."""
 
@@ -52,12 +60,21 @@ class Trainer(Protocol):
     average: Any  # the generator's EMA, whose weights are saved
     remarks: list[str]  # warnings about the settings, shown before the training starts
 
-    def step(self, lr: Tensor, hr: Tensor, random: Sequence[torch.Generator]) -> dict[str, float]:
+    def frozen_features(self) -> FrozenFeatures | None:
+        """What may be computed once per photograph; None if all of the network learns. It is final when initial
+        weights or a checkpoint are loaded."""
+        ...
+
+    def step(
+        self, lr: Tensor, hr: Tensor, random: Sequence[torch.Generator], features: Tensor | None = None
+    ) -> dict[str, float]:
         """One optimiser step on this process's share of a batch.
 
         Args:
             lr, hr: crops in [0, 1], (N, 3, h, w) and (N, 3, H, W), as many in every process.
             random: one random generator per crop.
+            features: the crops' part of what `frozen_features` computes of their photographs, (N, C, h, w); None if
+                it is not kept.
 
         Returns:
             The losses of the whole batch by name, the same in every process.

@@ -30,13 +30,14 @@ class MultiSampleForward(nn.Module):
         self.generator: Any = generator
         self.samples, self.projection, self.half = samples, projection, half
 
-    def forward(self, lr: Tensor, latents: Any, trunk: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, lr: Tensor, latents: Any, features: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The trunk runs once per image, the rest once per sample.
 
         Args:
             lr: (N, 3, h, w) in [0, 1].
             latents: from `draw_latents`, of samples * N samples.
-            trunk: `generator.trunk(lr)` where it is known already; None computes it here.
+            features: those of a frozen trunk where they are known already, what `generator.features(lr)` gives;
+                None computes everything here.
 
         Returns:
             The samples, (samples * N, 3, H, W) float32: the first sample of each image, then the second, and
@@ -45,7 +46,7 @@ class MultiSampleForward(nn.Module):
         """
         repeated = lr.repeat(self.samples, 1, 1, 1)
         with torch.autocast(lr.device.type, torch.bfloat16, enabled=self.half):
-            trunk = self.generator.trunk(lr) if trunk is None else trunk
+            trunk = self.generator.trunk(lr) if features is None else self.generator.adapter(features)
             drawn = self.generator.sample(trunk.repeat(self.samples, 1, 1, 1), repeated, latents).float()
         lr_error = (downscale(drawn, self.generator.scale) - repeated).abs().mean()
         return project(drawn, repeated, self.generator.scale) if self.projection else drawn, lr_error

@@ -109,8 +109,14 @@ class SrganTrainer:
         self.average = self.gan.average
         self.multi_sample = processes.wrap_ddp(MultiSampleForward(self.gan.generator, 2, projection=False))
 
-    def step(self, lr: Tensor, hr: Tensor, random: Sequence[torch.Generator]) -> dict[str, float]:
+    def frozen_features(self) -> None:
+        """All of this network learns."""
+
+    def step(
+        self, lr: Tensor, hr: Tensor, random: Sequence[torch.Generator], features: Tensor | None = None
+    ) -> dict[str, float]:
         """One step of both networks on a batch; returns the generator's weighted terms by name."""
+        assert features is None
         settings, gan, n = self.settings, self.gan, len(lr)
         gan.set_learning_rates()
         adversarial_on = settings.adversarial > 0 and gan.has_passed(settings.adversarial_from)

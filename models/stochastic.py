@@ -37,12 +37,17 @@ class Architecture:
     fine_channels: int = 16  # channels of the decoder at full size
     latent_channels: int = 8  # channels of the latents at LR size, and of those at a quarter of it
     rrdb: bool = False  # whether the trunk is a pretrained RRDBNet's, see trunk and start_from
+    adapter: int = 0  # residual blocks between a pretrained trunk and the decoder, run once per LR image
+    finer: int = 1  # decoder blocks behind each doubling but the last, on a pretrained trunk
     sample_wide: bool = False  # use one latent vector per sample instead of local latents, for comparison
 
     def __post_init__(self) -> None:
         for name in ("channels", "growth", "groups", "blocks", "fine_channels", "latent_channels"):
             value, most = getattr(self, name), MOST_BLOCKS if name in ("groups", "blocks") else MOST_CHANNELS
             require(1 <= value <= most, f"{name} {value} is out of range", f"1 to {most}")
+        for name in ("adapter", "finer"):
+            value = getattr(self, name)
+            require(0 <= value <= MOST_BLOCKS, f"{name} {value} is out of range", f"0 to {MOST_BLOCKS}")
 
 
 class _DenseBlock(nn.Module):

@@ -5,6 +5,9 @@ convolutions, and beside them what makes it a sampler: residual blocks that loca
 the parent's layers a bounded modulation and noise. All of that begins as the identity or nearly so, so that with
 latents at rest the decoder draws what its parent drew. It doubles bilinearly, where its parent repeats pixels: nothing
 in it knows where the LR pixels lay, and no grid passes for variety (see `modulation.upsampled`).
+
+Between trunk and decoder lie residual blocks that learn where the trunk is frozen: what all samples share, computed
+once per LR image.
 """
 
 import math
@@ -23,13 +26,28 @@ from ntire_sr.models.stochastic import Architecture
 TRUNK_REACH = 48
 
 
+class ResidualBlock(nn.Module):
+    """Two convolutions beside the identity, which is what it begins as; reaches 2 pixels."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        with torch.no_grad():
+            self.second.weight.zero_()
+            self.second.bias.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(functional.leaky_relu_(self.first(x), SLOPE)).add_(x)
+
+
 class RrdbGenerator(nn.Module):
     """The network of the module's docstring; see `interfaces.Generator`.
 
     Args:
         scale: 4 or 8.
-        architecture: sizes; `groups` of the trunk, `blocks` at LR size, `latent_channels`. Channels are those of
-            every RRDBNet.
+        architecture: sizes; `groups` of the trunk, `adapter` blocks behind it, `blocks` at LR size, `finer` blocks
+            at sizes between, `latent_channels`. Channels are those of every RRDBNet.
     """
 
     def __init__(self, scale: int, architecture: Architecture):
@@ -38,12 +56,13 @@ class RrdbGenerator(nn.Module):
         doublings, latents = int(math.log2(scale)), 2 * a.latent_channels
         self.scale, self.architecture = scale, a
         self.rrdb = RrdbTrunk(a.groups)
+        self.adapter = nn.Sequential(*(ResidualBlock(CHANNELS) for _ in range(a.adapter)))
         self.mixed = nn.Conv2d(latents, latents, 3, padding=1)
         self.blocks = nn.ModuleList(ModulatedBlock(CHANNELS, latents) for _ in range(a.blocks))
         self.doublings = nn.ModuleList(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1) for _ in range(doublings))
         self.modulations = nn.ModuleList(Modulation(CHANNELS, latents) for _ in range(doublings))
         # blocks behind every doubling but the last, where they would cost as much as all the rest
-        self.finer = nn.ModuleList(ModulatedBlock(CHANNELS, latents) for _ in range(doublings - 1))
+        self.finer = nn.ModuleList(ModulatedBlock(CHANNELS, latents) for _ in range((doublings - 1) * a.finer))
         self.full = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
         self.full_modulation = Modulation(CHANNELS, latents)
         self.tail = nn.Conv2d(CHANNELS, 3, 3, padding=1)
@@ -57,21 +76,26 @@ class RrdbGenerator(nn.Module):
         # block 2 at their size, and bilinear values 1 more pixel of the size before
         reach = 2
         for level in range(doublings):
-            reach = (reach + 1 + (2 if level > 0 else 0) + 1) // 2 + 1
-        self.trunk_reach = min(TRUNK_REACH, 15 * a.groups + 2)
+            reach = (reach + 1 + (2 * a.finer if level > 0 else 0) + 1) // 2 + 1
+        self.trunk_reach = min(TRUNK_REACH, 15 * a.groups + 2) + 2 * a.adapter
         self.sample_reach = reach + 2 * a.blocks
         self.to(memory_format=torch.channels_last)
 
     def trunk(self, lr: Tensor) -> Tensor:
         """What all samples share: (N, 3, h, w) in [0, 1] to (N, 64, h, w)."""
+        return self.adapter(self.features(lr))
+
+    def features(self, lr: Tensor) -> Tensor:
+        """The pretrained trunk's own maps, as `trunk`: those that do not change where it is frozen."""
         return self.rrdb(lr)
 
     def latents(self, lr: Tensor, random: Sequence[torch.Generator]) -> Latents:
         """Gaussian latents and noise of one sample per LR image."""
+        last = len(self.doublings)
         levels = [0] * len(self.blocks)
-        for level in range(1, len(self.doublings) + 1):
-            levels += [level] * (2 if level < len(self.doublings) else 1)
-        return local_latents(lr, random, self.architecture.latent_channels, [*levels, len(self.doublings)])
+        for level in range(1, last):
+            levels += [level] * (1 + self.architecture.finer)
+        return local_latents(lr, random, self.architecture.latent_channels, [*levels, last, last])
 
     def sample(self, trunk: Tensor, lr: Tensor, latents: Latents) -> Tensor:
         """SR images, (N, 3, scale * h, scale * w), about [0, 1]; `project` comes behind it."""
@@ -84,7 +108,12 @@ class RrdbGenerator(nn.Module):
             mixed = upsampled(mixed)
             maps = modulation(doubling(upsampled(maps)), mixed, next(noise))
             maps = functional.leaky_relu_(maps, SLOPE)
-            if level < len(self.finer):
-                maps = self.finer[level](maps, mixed, next(noise))
+            for block in self._finer(level):
+                maps = block(maps, mixed, next(noise))
         maps = self.full_modulation(self.full(maps), mixed, next(noise))
         return self.tail(functional.leaky_relu_(maps, SLOPE))
+
+    def _finer(self, level: int) -> Sequence[nn.Module]:
+        """The blocks behind a doubling; none behind the last."""
+        count = self.architecture.finer
+        return self.finer[level * count : (level + 1) * count]

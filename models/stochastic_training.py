@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ntire_sr.core.device import computes_bfloat16
+from ntire_sr.core.device import computes_bfloat16, processor_computes_bfloat16
 from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.errors import require
+from ntire_sr.core.pretrained import tensors_digest
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.models.discriminator import UNetDiscriminator
 from ntire_sr.models.energy import (
@@ -39,7 +40,7 @@ from ntire_sr.models.energy import (
 from ntire_sr.models.features import FilterBank, build_features
 from ntire_sr.models.gan_state import GanState
 from ntire_sr.models.gradient_guard import GradientGuard
-from ntire_sr.models.interfaces import ModelSpec
+from ntire_sr.models.interfaces import FrozenFeatures, ModelSpec
 from ntire_sr.models.losses import adversarial_loss
 from ntire_sr.models.modulation import at_rest
 from ntire_sr.models.multi_sample import MultiSampleForward, draw_latents
@@ -81,7 +82,8 @@ class StochasticTrainer:
         )
         precision = settings.precision
         if precision == "auto":
-            precision = "bfloat16" if computes_bfloat16(device) else "float32"
+            fast = computes_bfloat16(device) or (device.type == "cpu" and processor_computes_bfloat16())
+            precision = "bfloat16" if fast else "float32"
         processes.assert_same(features=self.features_name, precision=precision)
         settings = replace(settings, features=self.features_name, precision=precision)
         parent, blocks = read_rrdb(Path(config.trunk)) if config.trunk else (None, 0)
@@ -120,21 +122,26 @@ class StochasticTrainer:
         self.multi_sample = processes.wrap_ddp(multi_sample)
         self.guard = GradientGuard()
 
-    def step(self, lr: Tensor, hr: Tensor, random: Sequence[torch.Generator]) -> dict[str, float]:
+    def step(
+        self, lr: Tensor, hr: Tensor, random: Sequence[torch.Generator], features: Tensor | None = None
+    ) -> dict[str, float]:
         """One step of both networks on a batch; returns the generator's terms by name, unweighted."""
         settings, gan = self.settings, self.gan
         gan.set_learning_rates()
-        if self.parent and gan.steps_done == 0:
-            self._fit_to_parent(lr)
+        if features is None and settings.rrdb and settings.trunk_frozen:
+            features = self._trunk_features(lr)
         learning_parent = self.parent is not None and not gan.has_passed(settings.warm_up)
-        drawn, lr_error = self._draw(lr, random, resting=learning_parent)
+        if self.parent and gan.steps_done == 0:
+            self._fit_to_parent(self._trunk_features(lr) if features is None else features)
+        latents = draw_latents(gan.generator, lr, random, settings.samples)
+        drawn, lr_error = self.multi_sample(lr, at_rest(latents) if learning_parent else latents, features)
         # the losses are followed back to the samples only; their sum then goes through the generator once
         samples = drawn.detach().requires_grad_()
         terms: dict[str, Tensor] = {}
         if learning_parent:
             assert self.parent
             with torch.no_grad():
-                target = self.parent.draw(gan.generator.trunk(lr))
+                target = self.parent.draw(self._trunk_features(lr) if features is None else features)
                 if settings.projection:
                     target = project(target, lr, gan.generator.scale)
                 target = target.repeat(settings.samples, 1, 1, 1)
@@ -167,26 +174,24 @@ class StochasticTrainer:
         gan.finish_step()
         return losses
 
-    def _draw(
-        self, lr: Tensor, random: Sequence[torch.Generator], resting: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """K samples of each LR image, (K * N, 3, H, W), and their LR error, see `MultiSampleForward`; with latents
-        at rest where `resting`."""
-        latents = draw_latents(self.gan.generator, lr, random, self.settings.samples)
-        trunk = None
-        if self.settings.rrdb and self.settings.trunk_frozen:
-            half = self.settings.precision == "bfloat16"
-            with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-                trunk = self.gan.generator.trunk(lr)
-        drawn: tuple[Tensor, Tensor] = self.multi_sample(lr, at_rest(latents) if resting else latents, trunk)
-        return drawn
+    def frozen_features(self) -> FrozenFeatures | None:
+        if not (self.settings.rrdb and self.settings.trunk_frozen):
+            return None
+        trunk = tensors_digest(self.gan.generator.rrdb.state_dict())
+        return FrozenFeatures(self._trunk_features, f"{trunk} in {self.settings.precision}")
 
-    def _fit_to_parent(self, lr: Tensor) -> None:
+    @torch.no_grad()
+    def _trunk_features(self, lr: Tensor) -> Tensor:
+        """The pretrained trunk's maps of LR images, (N, 64, h, w), in the precision of the training."""
+        half = self.settings.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            maps: Tensor = self.gan.generator.features(lr.to(self.device))
+        return maps.float()
+
+    def _fit_to_parent(self, features: Tensor) -> None:
         """Begin with a decoder that draws nearly what the parent draws; the same in all processes."""
         assert self.parent
-        with torch.no_grad():
-            maps = self.gan.generator.trunk(torch.cat(self.processes.all_gather(lr)))
-        self.parent.fit(self.gan.generator, maps)
+        self.parent.fit(self.gan.generator, torch.cat(self.processes.all_gather(features)))
         self.average.load_state_dict(self.gan.generator.state_dict())
 
     def _scores(

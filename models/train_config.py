@@ -16,6 +16,7 @@ class TrainConfig:
     scale: int = 4  # HR pixels per LR pixel along an axis: 4 or 8
     hr: str | None = None  # folder of HR images, searched with its subfolders; without it, the embedded photographs
     cache: str | None = "auto"  # folder for decoded images; auto is the user's cache folder, none keeps them in memory
+    cached_orientations: str = "auto"  # 1, 2, 4 or 8 flips and rotations of each photograph whose features on a frozen trunk are computed once and kept beside the decoded images (8 bytes per HR pixel each); 0 computes those of every crop, without its surroundings; auto is 1 if the training sees at least as many pixels as the photographs have, else 0
     keep_on_device: bool = True  # whether a GPU holds all decoded images in its memory, if they fill at most half of it
     validation: str | None = "auto"  # folder of HR images to validate on; auto leaves some out of training, none skips validation
     validate_every: int = 250  # steps between validations
@@ -38,6 +39,11 @@ class TrainConfig:
         require(self.scale in SCALES, f"scale {self.scale} is not offered", "4 or 8")
         require(
             self.device in ("auto", "cpu", "cuda"), f"device {self.device!r} is unknown", "auto, cpu or cuda"
+        )
+        require(
+            self.cached_orientations in ("auto", "0", "1", "2", "4", "8"),
+            f"cached_orientations {self.cached_orientations!r} is not offered",
+            "auto, 0, 1, 2, 4 or 8",
         )
         require(0 <= self.seed < 2**63, f"seed {self.seed} is out of range", "0 to 2**63 - 1")
         require(0 <= self.sharp <= 1, f"sharp {self.sharp} is no share", "0 to 1")

@@ -66,7 +66,7 @@ def trainer(path, photograph, **changes) -> StochasticTrainer:
 
 
 def test_with_latents_at_rest_what_stands_beside_the_parents_layers_changes_nothing(photograph):
-    made = RrdbGenerator(4, StochasticSettings(**SIZES))
+    made = RrdbGenerator(4, StochasticSettings(**{**SIZES, "adapter": 1, "finer": 2}))
     lr = lr_images(photograph)
     latents = at_rest(made.latents(lr, [seeded(1)] * 3))
     with torch.no_grad():
@@ -74,7 +74,7 @@ def test_with_latents_at_rest_what_stands_beside_the_parents_layers_changes_noth
         for module in (*made.modulations, made.full_modulation, *made.blocks, *made.finer):
             module.modulation.weight.mul_(3)
             module.strength.mul_(5)
-        for block in (*made.blocks, *made.finer):
+        for block in (*made.blocks, *made.finer, *made.adapter):
             block.first.weight.mul_(2)
         assert torch.equal(made.sample(made.trunk(lr), lr, latents), before)
         other = made.sample(made.trunk(lr), lr, made.latents(lr, [seeded(1)] * 3))
@@ -194,15 +194,29 @@ def test_tiles_of_the_packages_trunk_change_no_map_noticeably(photograph):
     assert (drawn - again).abs().max() * 255 < 1
 
 
-@pytest.mark.parametrize("scale", [4, 8])
-def test_a_sample_drawn_in_tiles_with_the_stated_reach_is_the_whole_sample(scale):
-    made = RrdbGenerator(scale, StochasticSettings(**{**SIZES, "blocks": 2})).double()
+def test_maps_of_trunk_and_adapter_in_tiles_with_the_stated_reach_are_the_whole_maps():
+    made = RrdbGenerator(4, StochasticSettings(**{**SIZES, "adapter": 2})).double()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for value in made.parameters():
+            value.copy_(0.1 * torch.randn(value.shape, generator=generator))
+        lr = torch.rand(1, 3, 50, 9, dtype=torch.double, generator=generator)
+        whole = made.trunk(lr)
+        assert made.trunk_reach == 15 + 2 + 4
+        for reach, same in ((made.trunk_reach, True), (made.trunk_reach - 2, False)):
+            tiled = in_tiles(made.trunk, reach, 5, lr)
+            assert bool((tiled - whole).abs().max() < 1e-12) is same, reach
+
+
+@pytest.mark.parametrize(("scale", "sizes"), [(4, {"blocks": 2, "finer": 2}), (8, {"blocks": 1, "finer": 1})])
+def test_a_sample_drawn_in_tiles_with_the_stated_reach_is_the_whole_sample(scale, sizes):
+    made = RrdbGenerator(scale, StochasticSettings(**{**SIZES, **sizes})).double()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for value in made.parameters():  # nothing at rest, so that everything reaches as far as it can
             value.copy_(0.05 * torch.randn(value.shape, generator=generator))
-        lr = torch.rand(1, 3, 22, 25, dtype=torch.double, generator=generator)
-        maps = torch.rand(1, 64, 22, 25, dtype=torch.double, generator=generator)
+        lr = torch.rand(1, 3, 12, 22, dtype=torch.double, generator=generator)
+        maps = torch.rand(1, 64, 12, 22, dtype=torch.double, generator=generator)
         drawn = made.latents(lr, [seeded(5)])
         latents = Latents(drawn.fine.double(), drawn.coarse.double(), [each.double() for each in drawn.noise])
         whole = made.sample(maps, lr, latents)

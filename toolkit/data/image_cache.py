@@ -65,12 +65,18 @@ class Images:
     paths: list[Path]
     sizes: list[tuple[int, int]]  # (height, width)
     read: Callable[[int], np.ndarray]
-    digest: str  # SHA-256 of all pixels in their order; independent of folder, names and file format
+    digests: list[str]  # `pixels_digest` of each
+    home: Path | None  # the cache that holds them; None: they are in memory
     where: str  # where the images are kept, for the user
 
     @property
     def bytes(self) -> int:
         return sum(3 * height * width for height, width in self.sizes)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all pixels in their order; independent of folder, names and file format."""
+        return sha256_bytes("\n".join(self.digests).encode())
 
 
 def pixels_digest(image: np.ndarray) -> str:
@@ -139,7 +145,7 @@ def _in_memory(folder: Path | None, paths: Sequence[Path], progress: Progress, r
     where = f"in memory ({used / 1e6:.0f} MB" + (
         f"; {missing} images are decoded for each crop)" if missing else ")"
     )
-    return _images(paths, entries, read, where + reason)
+    return _images(paths, entries, read, where + reason, None)
 
 
 def _mapped(folder: Path, paths: Sequence[Path], home: Path, progress: Progress) -> Images:
@@ -165,14 +171,18 @@ def _mapped(folder: Path, paths: Sequence[Path], home: Path, progress: Progress)
         return flat[entry.offset : entry.offset + entry.bytes].reshape(entry.height, entry.width, 3)
 
     where = f"in the cache {home} ({len(flat) / 1e6:.0f} MB, {made or 'none'} decoded now)"
-    return _images(paths, entries, read, where)
+    return _images(paths, entries, read, where, home)
 
 
 def _images(
-    paths: Sequence[Path], entries: list[Entry], read: Callable[[int], np.ndarray], where: str
+    paths: Sequence[Path],
+    entries: list[Entry],
+    read: Callable[[int], np.ndarray],
+    where: str,
+    home: Path | None,
 ) -> Images:
-    digest = sha256_bytes("\n".join(entry.sha256 for entry in entries).encode())
-    return Images(list(paths), [(entry.height, entry.width) for entry in entries], read, digest, where)
+    sizes, digests = [(entry.height, entry.width) for entry in entries], [entry.sha256 for entry in entries]
+    return Images(list(paths), sizes, read, digests, home, where)
 
 
 def _refuse(folder: Path | None, problems: list[str]) -> None:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from ntire_sr.core.errors import WrongUse
 from ntire_sr.core.images import to_unit
 from ntire_sr.core.layout import list_images
 from ntire_sr.core.progress import SILENT, Progress
+from ntire_sr.data.feature_cache import FeatureCache, turned
 from ntire_sr.data.image_cache import decoded
 from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, embedded_photographs
 
@@ -27,7 +29,23 @@ class PatchLocation:
     image: int
     top: int
     left: int
-    turn: int  # sum of 1: flipped vertically, 2: flipped horizontally, 4: then transposed
+    turn: int  # see `feature_cache.turned`
+
+
+class Prepared(NamedTuple):
+    """The part of a batch that the CPU makes."""
+
+    crops: Tensor  # (N, P, P, 3) uint8; or, if the images are kept on a device, (N, 3) int64: of each crop the
+    # index of its first pixel, stride of its rows, stride of its columns
+    features: Tensor | None  # (N, h, w, C) float16, with a feature cache
+
+
+class Batch(NamedTuple):
+    """Random crops in [0, 1], flipped and transposed at random."""
+
+    lr: Tensor  # (N, 3, P / scale, P / scale)
+    hr: Tensor  # (N, 3, P, P)
+    features: Tensor | None  # (N, C, P / scale, P / scale) of a frozen trunk, with a feature cache
 
 
 class PatchDataset:
@@ -81,6 +99,7 @@ class PatchDataset:
         areas = [math.prod(self.images.sizes[number]) for number in self._fitting]
         self.megapixels = sum(areas) / 1e6
         self._resident: Tensor | None = None
+        self._features: FeatureCache | None = None
         # large photographs hold more crops, so they are drawn more often
         self._share = np.array(areas) / sum(areas)
 
@@ -105,6 +124,16 @@ class PatchDataset:
             self._resident[start : start + len(pixels)] = pixels.to(device)
         return True
 
+    @property
+    def numbers(self) -> list[int]:
+        """Numbers of the images that crops are taken from."""
+        return list(self._fitting)
+
+    def attach(self, features: FeatureCache) -> None:
+        """Cut every crop's features out of this cache: crops then lie on the LR images' pixels, in the orientations that
+        have features."""
+        self._features = features
+
     def places(self, size: int, seed: int, step: int, share: tuple[int, int] = (0, 1)) -> list[PatchLocation]:
         """The positions of one batch's crops; `share` (rank, world size) selects one process's part of them.
 
@@ -115,11 +144,10 @@ class PatchDataset:
         for index in random.choice(len(self._fitting), size, p=self._share):
             image = self._fitting[index]
             choices = CANDIDATES if self.sharp and random.random() < self.sharp else 1
-            corners = [
-                tuple(int(random.integers(0, side - self.patch + 1)) for side in self.images.sizes[image])
-                for _ in range(choices)
-            ]
+            corners = [self._corner(image, random) for _ in range(choices)]
             turn = int(random.integers(0, 8))
+            if self._features:
+                turn = self._features.turns[turn % len(self._features.turns)]
             found.append([PatchLocation(image, top, left, turn) for top, left in corners])
         rank, count = share
         mine = found[size * rank // count : size * (rank + 1) // count]
@@ -128,47 +156,60 @@ class PatchDataset:
             for places in mine
         ]
 
+    def _corner(self, image: int, random: np.random.Generator) -> tuple[int, int]:
+        """Top and left of a random crop; on the LR image's pixels where there are features of it."""
+        step = self.scale if self._features else 1
+        height, width = self.images.sizes[image]
+        top, left = (
+            int(random.integers(0, (side - self.patch) // step + 1)) * step for side in (height, width)
+        )
+        return top, left
+
     def prepare(
         self, size: int, seed: int, step: int, share: tuple[int, int] = (0, 1), pinned: bool = False
-    ) -> Tensor:
+    ) -> Prepared:
         """The part of a batch that the CPU makes, for `finish`; may run in another thread. `pinned` puts it
-        into pinned memory, from which it is copied to a GPU while that computes.
-
-        Returns:
-            The HR crops, (size, patch, patch, 3) uint8; or, if the images are kept on a device, for each crop
-            (size, 3) int64: index of its first pixel, stride of its rows, stride of its columns.
-        """
+        into pinned memory, from which it is copied to a GPU while that computes."""
         places = self.places(size, seed, step, share)
         if self._resident is not None:
-            return torch.tensor([self._strides(location) for location in places], dtype=torch.int64).reshape(
-                -1, 3
-            )
-        crops = np.empty((len(places), self.patch, self.patch, 3), np.uint8)
-        for crop, location in zip(crops, places, strict=True):
-            crop[:] = _turned(self._crop(location), location.turn)
-        prepared = torch.from_numpy(crops)
-        return prepared.pin_memory() if pinned else prepared
+            strides = [self._strides(location) for location in places]
+            crops = torch.tensor(strides, dtype=torch.int64).reshape(-1, 3)
+        else:
+            crops = torch.empty(len(places), self.patch, self.patch, 3, dtype=torch.uint8)
+            for crop, location in zip(crops.numpy(), places, strict=True):
+                crop[:] = turned(self._crop(location), location.turn)
+        features = (
+            torch.from_numpy(np.stack([self._features_of(each) for each in places])) if self._features else None
+        )
+        if pinned:
+            crops, features = crops.pin_memory(), None if features is None else features.pin_memory()
+        return Prepared(crops, features)
 
-    def finish(self, prepared: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        """(lr, hr) on the device, from what `prepare` returned; shapes and ranges as in `batch`."""
+    def finish(self, prepared: Prepared, device: torch.device) -> Batch:
+        """The batch on the device, from what `prepare` returned."""
         if self._resident is not None:
             across = torch.arange(self.patch, device=self._resident.device)
-            start, down, right = prepared.to(self._resident.device).T[:, :, None, None]
+            start, down, right = prepared.crops.to(self._resident.device).T[:, :, None, None]
             crops = self._resident[start + down * across[:, None] + right * across].to(device)
         else:
-            crops = prepared.to(device, non_blocking=True)
+            crops = prepared.crops.to(device, non_blocking=True)
         hr = crops.permute(0, 3, 1, 2).contiguous()
-        return to_unit(downscale_8bit(hr, self.scale)), to_unit(hr)
+        features = prepared.features
+        if features is not None:  # channels last as they come
+            features = features.to(device, non_blocking=True).float().permute(0, 3, 1, 2)
+        return Batch(to_unit(downscale_8bit(hr, self.scale)), to_unit(hr), features)
 
     def batch(
         self, size: int, seed: int, step: int, device: torch.device, share: tuple[int, int] = (0, 1)
-    ) -> tuple[Tensor, Tensor]:
-        """(lr, hr) of `size` random crops, flipped and transposed at random, in [0, 1].
-
-        Shapes: (size, 3, patch / scale, patch / scale) and (size, 3, patch, patch); with `share`
-        (rank, world size) only this rank's part of the batch, see `places`.
-        """
+    ) -> Batch:
+        """`size` random crops; with `share` (rank, world size) only this rank's part of them, see `places`."""
         return self.finish(self.prepare(size, seed, step, share), device)
+
+    def _features_of(self, location: PatchLocation) -> np.ndarray:
+        """The features of a crop, turned as it is: (P / scale, P / scale, C) float16."""
+        assert self._features
+        top, left, side = (value // self.scale for value in (location.top, location.left, self.patch))
+        return turned(self._features.crop(location.image, location.turn, top, left, side), location.turn)
 
     def _crop(self, location: PatchLocation) -> np.ndarray:
         rows, columns = (
@@ -179,19 +220,12 @@ class PatchDataset:
 
     def _strides(self, location: PatchLocation) -> tuple[int, int, int]:
         """Index of a crop's first pixel among the pixels of all images, stride of its rows and of its columns.
-        Negative and swapped strides do what `_turned` does."""
+        Negative and swapped strides do what `turned` does."""
         width, last = self.images.sizes[location.image][1], self.patch - 1
         top, down = (location.top + last, -width) if location.turn & 1 else (location.top, width)
         left, right = (location.left + last, -1) if location.turn & 2 else (location.left, 1)
         start = int(self._starts[location.image]) + top * width + left
         return (start, right, down) if location.turn & 4 else (start, down, right)
-
-
-def _turned(crop: np.ndarray, turn: int) -> np.ndarray:
-    """A crop (P, P, 3), flipped and transposed by the `turn` of a `PatchLocation`."""
-    crop = crop[::-1] if turn & 1 else crop
-    crop = crop[:, ::-1] if turn & 2 else crop
-    return crop.transpose(1, 0, 2) if turn & 4 else crop
 
 
 def sharpness(crop: np.ndarray) -> int:

@@ -82,9 +82,9 @@ def _loop(setup: Setup, state: TrainState, stop: StopRule) -> str:
     stop_reason = None
     with stop, setup.progress.task("train", config.steps, done=state.step) as advance, batches:
         first_step, first_time = state.step, time.monotonic()
-        for lr, hr in batches:
+        for lr, hr, features in batches:
             random = [seeded(config.seed, state.step, index, device=setup.device) for index in mine]
-            losses = setup.trainer.step(lr, hr, random)
+            losses = setup.trainer.step(lr, hr, random, features)
             if (
                 not math.isfinite(losses["loss"]) and "skipped" not in losses
             ):  # a trainer that skips a step reports it

@@ -15,6 +15,7 @@ from ntire_sr.core.files import make_folder, sha256_file, write_json
 from ntire_sr.core.layout import RunFolder
 from ntire_sr.core.progress import Progress
 from ntire_sr.data.data_check import div2k_part
+from ntire_sr.data.feature_cache import FeatureCache
 from ntire_sr.data.patches import PatchDataset
 from ntire_sr.models.interfaces import Trainer
 from ntire_sr.models.registry import read_weights
@@ -84,6 +85,8 @@ def set_up(
         state.origin = _initialise_from_weights(trainer, config, processes)
     elif config.trunk:
         state.origin = {"trunk": f"{Path(config.trunk).name}, SHA-256 {sha256_file(Path(config.trunk))}"}
+    orientations = _attach_features(trainer, config, patches, processes, progress)
+    run_config = replace(run_config, config=replace(config, cached_orientations=orientations))
     validator = processes.on_main(lambda: open_validator(config.validation, patches, config.scale, device))
     logger = processes.on_main(lambda: RunLogger(run, progress, config.tensorboard, state.step))
     setup = Setup(run_config, run, device, processes, patches, trainer, validator, logger, progress)
@@ -135,6 +138,37 @@ def _initialise_from_weights(trainer: Trainer, config: TrainConfig, processes: P
     trainer.remarks.append(f"begun with {taken} of the {len(tensors)} tensors of {path}")
     trunk = json.loads(metadata["facts"]).get("trunk")
     return {"start_from_sha256": digest} | ({"trunk": trunk} if trunk else {})
+
+
+def _attach_features(
+    trainer: Trainer,
+    config: TrainConfig,
+    patches: PatchDataset,
+    processes: ProcessGroup,
+    progress: Progress,
+) -> str:
+    """Compute what of the network does not learn once per photograph, shared by all processes; returns the setting
+    `cached_orientations` with `auto` replaced by what was chosen, so that a resumed run cannot choose otherwise."""
+    frozen = trainer.frozen_features()
+    if frozen is None:
+        return config.cached_orientations
+    if config.cached_orientations == "auto":
+        pays = config.steps * config.batch * config.patch**2 >= patches.megapixels * 1e6
+        orientations = 1 if pays else 0
+    else:
+        orientations = int(config.cached_orientations)
+    if orientations == 0:
+        return "0"
+    processes.assert_same(trunk=frozen.key)
+    features = FeatureCache(
+        patches.images, patches.numbers, patches.scale, orientations, frozen.compute, frozen.key
+    )
+    computed = features.fill((processes.rank, processes.world_size), progress)
+    processes.all_gather(None)
+    features.fill()  # what other processes have computed is there, unless their machine has a cache of its own
+    patches.attach(features)
+    progress.message(f"features of the frozen trunk: {features.where}, {computed or 'none'} computed now")
+    return str(orientations)
 
 
 def _describe(setup: Setup) -> None:

@@ -1,0 +1,195 @@
+"""Features of a frozen trunk: those of the whole photograph, whole after a kill, never those of another image."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from ntire_sr.core.downscale import downscale_8bit
+from ntire_sr.core.errors import Failure
+from ntire_sr.core.images import to_tensor, to_unit, write_png
+from ntire_sr.core.layout import list_images
+from ntire_sr.data import feature_cache
+from ntire_sr.data.feature_cache import TURNS, FeatureCache, turned
+from ntire_sr.data.image_cache import decoded
+from ntire_sr.data.patches import PatchDataset
+
+SIZES = ((72, 96), (50, 67), (64, 64))
+
+
+def compute(lr: torch.Tensor) -> torch.Tensor:
+    """Like a trunk: 64 maps that depend on surroundings, and differently on each side."""
+    kernel = torch.arange(64 * 3 * 25, dtype=torch.float32).reshape(64, 3, 5, 5).mul(0.37).sin()
+    return functional.conv2d(lr, kernel, padding=2)
+
+
+@pytest.fixture
+def folder(tmp_path, photograph):
+    for number, (height, width) in enumerate(SIZES):
+        write_png(
+            tmp_path / "HR" / f"{number}.png",
+            np.ascontiguousarray(photograph[:height, number : number + width]),
+        )
+    return tmp_path / "HR"
+
+
+def images_of(folder: Path, cache: str | None = "auto"):
+    return decoded(folder, list_images(folder, "HR"), cache)
+
+
+def opened(folder: Path, cache: str | None = "auto", orientations: int = 1, key: str = "a", fill: bool = True):
+    images = images_of(folder, cache)
+    made = FeatureCache(images, range(len(images.paths)), 4, orientations, compute, key)
+    return made, made.fill() if fill else 0
+
+
+def computed(cache: FeatureCache, number: int, turn: int = 0) -> np.ndarray:
+    return cache.crop(number, turn, 0, 0, 99)
+
+
+@pytest.mark.parametrize("cache", ["auto", None])
+def test_a_crops_features_are_those_of_the_whole_photograph_in_its_orientation(folder, cache):
+    made, _ = opened(folder, cache, orientations=8)
+    source = PatchDataset(folder, 32, 4, cache)
+    source.attach(made)
+    seen = set()
+    for step in range(40):
+        batch = source.batch(1, 0, step, torch.device("cpu"))
+        (place,) = source.places(1, 0, step)
+        seen.add(place.turn)
+        pixels = source.images.read(place.image)
+        height, width = (side // 4 * 4 for side in pixels.shape[:2])
+        whole = turned(pixels[:height, :width], place.turn).copy()
+        maps = compute(to_unit(downscale_8bit(to_tensor(whole), 4)))
+        # the crop lies on the LR image's pixels, and its HR pixels are those of the turned photograph there
+        at = [
+            (top, left)
+            for top in range(0, whole.shape[0] - 31, 4)
+            for left in range(0, whole.shape[1] - 31, 4)
+            if torch.equal(to_unit(to_tensor(whole[top : top + 32, left : left + 32].copy())), batch.hr)
+        ]
+        assert len(at) == 1
+        top, left = (value // 4 for value in at[0])
+        assert batch.features is not None
+        assert torch.equal(batch.features, maps[:, :, top : top + 8, left : left + 8].half().float())
+    assert seen == set(TURNS)
+
+
+def test_crops_lie_on_the_lr_images_pixels_only_where_there_are_features(folder):
+    plain, cut = PatchDataset(folder, 32, 4), PatchDataset(folder, 32, 4)
+    cut.attach(opened(folder, orientations=2)[0])
+    places = {
+        name: [place for step in range(30) for place in one.places(4, 0, step)]
+        for name, one in (("plain", plain), ("cut", cut))
+    }
+    assert {place.top % 4 for place in places["plain"]} == {0, 1, 2, 3}
+    assert {place.top % 4 for place in places["cut"]} | {place.left % 4 for place in places["cut"]} == {0}
+    assert {place.turn for place in places["cut"]} == {0, 2} and {
+        place.turn for place in places["plain"]
+    } == set(TURNS)
+
+
+def test_features_are_computed_once_and_again_only_for_what_changed(folder, photograph):
+    made, count = opened(folder)
+    assert count == 3 and opened(folder)[1] == 0
+    before = computed(made, 1).copy()
+    write_png(folder / "1.png", np.ascontiguousarray(photograph[10:60, 5:72]))
+    (folder / "2.png").unlink()
+    made, count = opened(folder)
+    assert count == 1 and not np.array_equal(computed(made, 1), before)
+    assert made.home and len(list(made.home.iterdir())) == 2, "those of photographs that are gone are removed"
+    assert opened(folder, key="another trunk")[1] == 2
+    assert opened(folder, orientations=2)[1] == 2
+
+
+def test_damaged_and_deleted_features_are_computed_again(folder):
+    made, _ = opened(folder)
+    assert made.home
+    expected = [computed(made, number).copy() for number in range(3)]
+    one, other, *_ = sorted(made.home.iterdir())
+    one.write_bytes(one.read_bytes()[:-100])
+    other.write_bytes(b"nothing")
+    made, count = opened(folder)
+    assert count == 2
+    shutil.rmtree(made.home)
+    assert all(np.array_equal(computed(made, number), expected[number]) for number in range(3)), (
+        "also under way"
+    )
+
+
+START = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_feature_cache import compute, images_of
+from ntire_sr.data.feature_cache import FeatureCache
+
+def slowly(lr):
+    time.sleep(0.05)
+    print("computing", flush=True)
+    return compute(lr)
+
+images = images_of(Path(sys.argv[2]), sys.argv[3])
+print("computed", FeatureCache(images, range(len(images.paths)), 4, 4, slowly, "a").fill())
+"""
+
+
+def start(folder: Path, cache: Path) -> "subprocess.Popen[str]":
+    words = [sys.executable, "-c", START, str(Path(__file__).parent), str(folder), str(cache)]
+    return subprocess.Popen(
+        words, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+def test_after_a_kill_only_whole_files_are_there_and_the_rest_is_computed(folder, tmp_path):
+    cache = tmp_path / "cache"
+    process = start(folder, cache)
+    assert process.stdout is not None
+    for _ in range(3):
+        process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    made, count = opened(folder, str(cache), orientations=4)
+    assert 12 - 3 <= count <= 12 - 2
+    kept, _ = opened(folder, None, orientations=4)
+    assert all(
+        np.array_equal(computed(made, number, turn), computed(kept, number, turn))
+        for number in range(3)
+        for turn in TURNS[:4]
+    )
+    assert made.home and len(list(made.home.iterdir())) == 12
+
+
+def test_two_processes_at_once_fill_one_cache_and_share_the_work(folder, tmp_path):
+    processes = [start(folder, tmp_path / "cache") for _ in range(2)]
+    said = [process.communicate()[0].split() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert 12 <= sum(words.count("computing") for words in said) <= 24
+    assert opened(folder, str(tmp_path / "cache"), orientations=4)[1] == 0
+
+
+def test_the_shares_of_all_ranks_are_the_whole_cache(folder):
+    made, _ = opened(folder, orientations=2, fill=False)
+    assert [made.fill((rank, 4)) for rank in range(4)] == [2, 2, 1, 1]
+    assert made.fill() == 0
+
+
+def test_too_small_a_disk_and_too_many_photographs_for_memory_are_said_before_anything_is_computed(
+    folder, monkeypatch
+):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("Usage", "free")(1000))
+    with pytest.raises(Failure, match=r"take 0\.0 GB, and .* has 0\.0 GB left") as caught:
+        opened(folder)
+    assert "cached_orientations=0" in str(caught.value.remedy)
+    monkeypatch.setattr(feature_cache, "MEMORY_BYTES", 1000)
+    with pytest.raises(Failure, match="more than is kept in memory"):
+        opened(folder, None)
