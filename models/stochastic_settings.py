@@ -35,6 +35,7 @@ class StochasticSettings(Architecture):
     out_of_range: float = 1.0  # weight of the mean distance of values to [0, 1]
     warm_up: float = 0.05  # share of the steps, at the start, with the L1 loss alone
     adversarial_from: float = 0.25  # share of the steps after which the adversarial loss begins
+    discriminator_ahead: float = 0.0  # share of the steps, before that, in which the discriminator learns already
     r1: float = 0.0  # weight of the R1 penalty on the discriminator, beside its spectral normalisation
     discriminator_channels: int = 16  # channels of the discriminator's layers
     projection: bool = True  # project onto the LR image during training too; false projects only when sampling
@@ -67,7 +68,7 @@ class StochasticSettings(Architecture):
             f"window_px {self.window_px} is not an odd number",
             f"{self.window_px | 1}",
         )
-        for name in ("warm_up", "adversarial_from"):
+        for name in ("warm_up", "adversarial_from", "discriminator_ahead"):
             require(0 <= getattr(self, name) <= 1, f"{name} {getattr(self, name)} is no share", "0 to 1")
         require(self.discriminator_channels >= 1, "discriminator_channels is too small", "1 or more")
         require(
@@ -86,19 +87,37 @@ class StochasticSettings(Architecture):
 
 # preset -> values for these settings and for TrainConfig
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "tiny": {"batch": 6, "patch": 96, "steps": 4800, "max_minutes": 120.0},
-    # from a decoder that draws well already: the package's (`start_from=package`), or `trunk`'s own
-    "pretrained": {
+    # goes on from weights that draw well already: the package's, or a file's
+    "finetune": {
         "batch": 4,
         "patch": 96,
-        "steps": 4000,
-        "max_minutes": 120.0,
-        "learning_rate": 2e-4,
-        "adversarial": 2.0,
+        "steps": 1000,
+        "max_minutes": 30.0,
+        "learning_rate": 1e-4,
+        "consistency": 2.0,
         "warm_up": 0.0,
-        "adversarial_from": 0.03,
+        "adversarial_from": 0.2,
+        "discriminator_ahead": 0.2,
         "discriminator_channels": 24,
     },
+    # from the decoder of a pretrained network, see `trunk`
+    "pretrained": {
+        "blocks": 4,
+        "adapter": 8,
+        "finer": 2,
+        "batch": 4,
+        "patch": 96,
+        "steps": 8000,
+        "max_minutes": 240.0,
+        "learning_rate": 3e-4,
+        "consistency": 2.0,
+        "warm_up": 0.2,
+        "adversarial_from": 0.25,
+        "discriminator_channels": 24,
+        "start_from": "none",
+    },
+    # from nothing, for processors
+    "tiny": {"batch": 6, "patch": 96, "steps": 4800, "max_minutes": 120.0, "start_from": "none"},
     "small": {
         "channels": 64,
         "growth": 32,
@@ -113,6 +132,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "learning_rate": 2e-4,
         "checkpoint_every": 1000,
         "log_every": 100,
+        "start_from": "none",
     },
     "large": {
         "channels": 64,
@@ -128,5 +148,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "learning_rate": 2e-4,
         "checkpoint_every": 2000,
         "log_every": 100,
+        "start_from": "none",
     },
 }

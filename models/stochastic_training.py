@@ -153,13 +153,19 @@ class StochasticTrainer:
             (gradient,) = torch.autograd.grad(terms["loss"], samples)
         else:
             adversarial_on = settings.adversarial > 0 and gan.has_passed(settings.adversarial_from)
+            judged = adversarial_on or (
+                settings.adversarial > 0
+                and gan.has_passed(settings.adversarial_from - settings.discriminator_ahead)
+            )
             with torch.no_grad():
                 phi_hr = self.phi(hr)
             phi_samples = self.phi(samples)
             terms = self._scores(samples, phi_samples, hr, phi_hr)
             (gradient,) = torch.autograd.grad(terms["loss"], samples, retain_graph=adversarial_on)
+            if judged:
+                self._step_discriminator(samples, phi_samples, hr, phi_hr, terms)
             if adversarial_on:
-                gradient = gradient + self._adversarial(samples, phi_samples, hr, phi_hr, gradient, terms)
+                gradient = gradient + self._adversarial(samples, phi_samples, gradient, len(hr), terms)
         gan.generator_optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward((drawn, settings.consistency * lr_error), (gradient, None))
         terms["consistency"] = lr_error
@@ -226,17 +232,15 @@ class StochasticTrainer:
             terms |= {f"to_hr_{kind}": to_hr, f"apart_{kind}": pairwise}
         return terms
 
-    def _adversarial(
+    def _step_discriminator(
         self,
         samples: Tensor,
         phi_samples: list[Tensor],
         hr: Tensor,
         phi_hr: list[Tensor],
-        gradient: Tensor,
         terms: dict[str, Tensor],
-    ) -> Tensor:
-        """One step of the discriminator; returns the weighted adversarial gradient at the samples and adds
-        the terms to log."""
+    ) -> None:
+        """One step of the discriminator; adds the terms to log."""
         gan, n = self.gan, len(hr)
         # the partner of each sample is the one before it, and that of HR the last sample
         partner, phi_partner = samples.detach().roll(n, 0), [maps.detach().roll(n, 0) for maps in phi_samples]
@@ -260,19 +264,30 @@ class StochasticTrainer:
         d_norm = torch.nn.utils.clip_grad_norm_(gan.discriminator.parameters(), CLIPPED)
         if math.isfinite(d_norm.item()):
             gan.discriminator_optimiser.step()
-        g_adv_loss = adversarial_loss(gan.discriminator(samples, phi_samples, partner, phi_partner), True)
+        terms |= {
+            "discriminator": d_loss,
+            # the discriminator's accuracy: .5 is guessing, and 1 for long means that it has won
+            "discriminator_right": ((real > 0).float().mean() + (fake < 0).float().mean()) / 2,
+        }
+
+    def _adversarial(
+        self,
+        samples: Tensor,
+        phi_samples: list[Tensor],
+        gradient: Tensor,
+        n: int,
+        terms: dict[str, Tensor],
+    ) -> Tensor:
+        """The weighted adversarial gradient at the samples of `n` crops, beside the `gradient` of all other terms; adds
+        the terms to log."""
+        partner, phi_partner = samples.detach().roll(n, 0), [maps.detach().roll(n, 0) for maps in phi_samples]
+        g_adv_loss = adversarial_loss(self.gan.discriminator(samples, phi_samples, partner, phi_partner), True)
         (adv_grad,) = torch.autograd.grad(g_adv_loss, samples)
         squares = torch.stack([each.float().square().sum() for each in (gradient, adv_grad)])
         weight = balanced_weight(
             *self.processes.all_reduce_sum(squares).sqrt(), self.settings.adversarial, BALANCE_LIMIT
         )
-        terms |= {
-            "adversarial": g_adv_loss,
-            "adversarial_weight": weight,
-            "discriminator": d_loss,
-            # the discriminator's accuracy: .5 is guessing, and 1 for long means that it has won
-            "discriminator_right": ((real > 0).float().mean() + (fake < 0).float().mean()) / 2,
-        }
+        terms |= {"adversarial": g_adv_loss, "adversarial_weight": weight}
         return weight * adv_grad
 
     def _update_generator(self, grad_norm: float) -> None:

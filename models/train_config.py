@@ -11,8 +11,8 @@ class TrainConfig:
     """What one training run does, whatever the model; the model's own settings come beside it."""
 
     # fmt: off
-    model: str = "srgan"  # name of the model: srgan or stochastic
-    preset: str = "tiny"  # a named set of values for this record and the model's, applied before all others
+    model: str = "stochastic"  # name of the model: stochastic or srgan
+    preset: str = "auto"  # a named set of values for this record and the model's, applied before all others; auto is finetune where a run of stochastic begins with weights, pretrained with trunk, else tiny
     scale: int = 4  # HR pixels per LR pixel along an axis: 4 or 8
     hr: str | None = None  # folder of HR images, searched with its subfolders; without it, the embedded photographs
     cache: str | None = "auto"  # folder for decoded images; auto is the user's cache folder, none keeps them in memory
@@ -20,7 +20,7 @@ class TrainConfig:
     keep_on_device: bool = True  # whether a GPU holds all decoded images in its memory, if they fill at most half of it
     validation: str | None = "auto"  # folder of HR images to validate on; auto leaves some out of training, none skips validation
     validate_every: int = 250  # steps between validations
-    start_from: str | None = None  # weights file of the same model to initialise from, or package for those that come with ntire-sr; sizes of the network that are not given are the file's, and tensors that do not fit are left out
+    start_from: str | None = "auto"  # weights file of the same model to initialise from, package for those that come with ntire-sr, or none; sizes of the network that are not given are the file's, and tensors that do not fit are left out; auto is package where that has weights of this model and scale and neither a size of the network nor trunk is given
     trunk: str | None = None  # file of a pretrained x4 RRDBNet (ESRGAN, BSRGAN, Real-ESRGAN) to build the network on, for models that can
     sharp: float = 0.0  # share of crops that are the sharpest of 4 candidates; 0 means all crops are uniformly random
     seed: int = 0  # random seed for the initial weights, the crops and the noise

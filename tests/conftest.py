@@ -166,6 +166,7 @@ def trained(tmp_path: Path, first_trained: Path) -> Path:
 
 # the smallest training that goes through every line of the loop
 TINIEST = {
+    "model": "srgan",
     "steps": 2,
     "batch": 2,
     "patch": 32,

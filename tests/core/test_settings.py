@@ -1,12 +1,17 @@
 """Typed settings."""
 
+import json
+
 import pytest
 
 from ntire_sr.core.errors import WrongUse
-from ntire_sr.core.settings import convert, make, parse_words
+from ntire_sr.core.settings import convert, field_types, make, parse_words
+from ntire_sr.models.registry import read_weights
+from ntire_sr.models.shipped import shipped_weights
 from ntire_sr.models.srgan_training import SrganSettings
+from ntire_sr.models.stochastic import Architecture
 from ntire_sr.models.train_config import TrainConfig
-from ntire_sr.training.run_config import make_run_config
+from ntire_sr.training.run_config import flat, make_run_config
 
 
 def test_an_unknown_key_is_refused_with_a_suggestion():
@@ -22,7 +27,7 @@ def test_an_unknown_key_is_refused_with_a_suggestion():
 
 def test_texts_become_the_declared_types():
     run_config = make_run_config(
-        {"steps": "7", "max_minutes": "0.5", "hr": "none", "gamma": "0.25", "batch": 3}
+        {"model": "srgan", "steps": "7", "max_minutes": "0.5", "hr": "none", "gamma": "0.25", "batch": 3}
     )
     assert (
         run_config.config.steps,
@@ -83,14 +88,50 @@ def test_an_error_says_what_to_write_instead():
 
 
 def test_a_preset_comes_before_what_is_set_and_after_the_defaults():
-    small = make_run_config({"preset": "small", "channels": "16"})
+    small = make_run_config({"model": "srgan", "preset": "small", "channels": "16"})
     assert (small.config.steps, small.config.preset, small.settings.channels, small.settings.blocks) == (
         100_000,
         "small",
         16,
         16,
     )
-    assert make_run_config({}).settings == SrganSettings()
+    assert make_run_config({"model": "srgan"}).settings == SrganSettings()
+
+
+@pytest.mark.parametrize("scale", [4, 8])
+def test_a_training_without_other_words_goes_on_from_the_weights_that_come_with_the_package(scale):
+    found = make_run_config({"scale": scale})
+    assert (found.config.model, found.config.preset, found.config.start_from) == (
+        "stochastic",
+        "finetune",
+        "package",
+    )
+    metadata, _ = read_weights(shipped_weights("stochastic", scale))
+    shipped = json.loads(metadata["settings"])
+    assert {name: getattr(found.settings, name) for name in field_types(Architecture)} == {
+        name: shipped.get(name, getattr(Architecture, name)) for name in field_types(Architecture)
+    }
+    # a resumed run keeps what `auto` meant when it began
+    assert make_run_config(flat(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("values", "preset", "start_from"),
+    [
+        ({"start_from": "none"}, "tiny", None),
+        ({"preset": "small"}, "small", None),
+        ({"preset": "tiny"}, "tiny", None),
+        ({"channels": "8"}, "tiny", None),  # another network than the package's
+        ({"preset": "finetune"}, "finetune", "package"),
+        ({"preset": "small", "start_from": "package"}, "small", "package"),
+        ({"trunk": "rrdb.pth"}, "pretrained", None),
+        ({"model": "srgan"}, "tiny", None),
+        ({"start_from": None, "preset": "tiny"}, "tiny", None),  # as configurations of 0.1.0 have it
+    ],
+)
+def test_what_a_training_begins_with_follows_from_what_is_said(values, preset, start_from):
+    found = make_run_config(values)
+    assert (found.config.preset, found.config.start_from) == (preset, start_from)
 
 
 def test_words_need_a_key_and_a_value_once():

@@ -23,6 +23,7 @@ MODELS = {
     "stochastic": {
         **{name: value for name, value in TINIEST.items() if name != "blocks"},
         "model": "stochastic", "growth": 4, "blocks": 1, "fine_channels": 4, "latent_channels": 2, "warm_up": 0.0,
+        "precision": "float32",
     },
 }  # fmt: skip
 

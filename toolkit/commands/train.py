@@ -13,9 +13,9 @@ from ntire_sr.core.layout import RunFolder
 @click.option("--hr", type=PATH, show_default="embedded photographs", help="Folder of HR images, searched with its subfolders.")
 @click.option("--scale", type=SCALE, show_default="4", help="HR pixels per LR pixel along an axis.")
 @run_option
-@click.option("--model", metavar="NAME", show_default="srgan", help="Model to train: srgan, stochastic.")
-@click.option("--steps", type=click.IntRange(min=1), show_default="700 (the preset's)", help="Total number of optimiser steps.")
-@click.option("--max-minutes", type=click.FloatRange(min=0), show_default="6 (the preset's)", help="Stop with a checkpoint after this many minutes; 0 means no limit.")
+@click.option("--model", metavar="NAME", show_default="stochastic", help="Model to train: stochastic, srgan.")
+@click.option("--steps", type=click.IntRange(min=1), show_default="1000 (the preset's)", help="Total number of optimiser steps.")
+@click.option("--max-minutes", type=click.FloatRange(min=0), show_default="30 (the preset's)", help="Stop with a checkpoint after this many minutes; 0 means no limit.")
 @click.option("--seed", type=click.IntRange(min=0), show_default="0", help="Random seed for the initial weights, the crops and the noise.")
 @click.option("--device", type=DEVICE, show_default="auto", help="Device to compute on; auto uses a GPU if there is one.")
 @click.option("--set", "words", multiple=True, metavar="KEY=VALUE", show_default="none", help="Set any other setting, such as preset=small, checkpoint_every=50 or gamma=0.3; repeatable. --dry-run lists them all.")
@@ -24,6 +24,7 @@ from ntire_sr.core.layout import RunFolder
 def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **options: Any) -> None:
     """Train a generator.
 
+    Without other words the weights that come with the package are fine-tuned; --set start_from=none begins anew.
     Writes weights.safetensors, config.json, log.jsonl and checkpoints into the run folder.
     """
     import json

@@ -9,7 +9,7 @@ from typing import Any
 from ntire_sr.core.errors import Failure, WrongUse, require, suggestion
 from ntire_sr.core.files import read_json
 from ntire_sr.core.layout import RunFolder
-from ntire_sr.core.settings import field_types, make
+from ntire_sr.core.settings import convert, field_types, make
 from ntire_sr.models.interfaces import ModelSpec
 from ntire_sr.models.registry import model_spec, read_weights
 from ntire_sr.models.shipped import shipped_weights
@@ -67,11 +67,8 @@ def make_run_config(values: Mapping[str, Any]) -> RunConfig:
         raise WrongUse(
             f"the model {model.name} has nothing to train", f"ntire-sr generate --weights {model.name}"
         )
-    preset = str(values.get("preset", TrainConfig.preset))
-    require(
-        preset in model.presets, f"unknown preset {preset!r} of {model.name}", suggestion(preset, model.presets)
-    )
-    merged = {**model.presets[preset], **values}
+    preset, start_from = _beginning(model, values)
+    merged = {**model.presets[preset], **values, "preset": preset, "start_from": start_from}
     for name in PATHS:  # absolute, so that a run can be resumed from any folder
         if merged.get(name) not in (None, "none", "", "auto", "package"):
             merged[name] = str(Path(str(merged[name])).resolve())
@@ -93,6 +90,24 @@ def make_run_config(values: Mapping[str, Any]) -> RunConfig:
             merged = {name: found[name] for name in sizes if name in found} | merged
     settings = make(model.settings, {name: value for name, value in merged.items() if name in model_names})
     return RunConfig(config, settings)
+
+
+def _beginning(model: ModelSpec, values: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Preset and initial weights of a run, with `auto` replaced by what it means for these values."""
+    preset = str(values.get("preset", "auto"))
+    if preset != "auto":
+        known = model.presets
+        require(preset in known, f"unknown preset {preset!r} of {model.name}", suggestion(preset, known))
+    chosen = {**model.presets.get(preset, {}), **values}
+    start_from, trunk = chosen.get("start_from", "auto"), chosen.get("trunk") not in (None, "none", "")
+    if start_from == "auto":
+        sized = trunk or not field_types(model.architecture).keys().isdisjoint(chosen)
+        comes = shipped_weights(model.name, convert("scale", chosen.get("scale", TrainConfig.scale), int))
+        start_from = "package" if comes and not sized else None
+    if preset == "auto":
+        preset = "pretrained" if trunk else "finetune" if start_from not in (None, "none", "") else "tiny"
+        preset = preset if preset in model.presets else "tiny"
+    return preset, start_from
 
 
 def initial_weights(start_from: str, model: str, scale: int) -> Path:
