@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ntire_sr.core import pretrained
-from ntire_sr.core.errors import Failure
+from ntire_sr.core.checks import check_8bit, described
+from ntire_sr.core.errors import Failure, WrongValue
 from ntire_sr.evaluation.winograd import WinogradConvolution
 
 # Mean and standard deviation of ImageNet for inputs in [-1, 1], as the lpips package rounds them.
@@ -77,7 +78,18 @@ class Lpips(nn.Module):
         self.on_processor = [WinogradConvolution(layer, 4) for layer in self.convolutions[1:]]
 
     def normalised(self, image: Tensor) -> Tensor:
-        """The normalised input of AlexNet: (1, 3, H, W) uint8 to float32, channels_last."""
+        """The normalised input of AlexNet: (1, 3, H, W) uint8 to float32, channels_last.
+
+        Raises:
+            WrongType, WrongValue: the image is no such tensor; one of float in [0, 1] would be taken for a black
+                one, and of a batch only the first image would count.
+        """
+        check_8bit("image", image, single=True)
+        if image.shape[1] != 3 or min(image.shape[2:]) < SMALLEST_PX:
+            raise WrongValue(
+                f"image is {described(image)}; LPIPS needs 3 channels and sides of {SMALLEST_PX} pixels",
+                "a larger RGB image",
+            )
         pixels = image[0].permute(1, 2, 0).contiguous()
         height, width = pixels.shape[:2]
         # (x * 2 / 255 - 1 - shift) / scale, on rows R G B R G B ... with the channels' constants as rows, too
@@ -180,7 +192,13 @@ class LpipsReference:
         self.sums = [torch.zeros_like(layer) for layer in self.features.vectors] if pairs else None
 
     def compare(self, sr: Tensor) -> Comparison:
-        """Compare a sample, (1, 3, H, W) uint8, with the HR image; once per sample, as it adds to `sums`."""
+        """Compare a sample, (1, 3, H, W) uint8, with the HR image; once per sample, as it adds to `sums`.
+
+        Raises:
+            WrongType, WrongValue: it is no such tensor, or of another size than the HR image.
+        """
+        if sr.shape[2:] != self.size:
+            raise WrongValue(f"sr is {described(sr)}, the HR image has {self.size}", "images of one size")
         return self.lpips.compare(self.features.vectors, sr, self.sums)
 
     def map_of(self, comparison: Comparison) -> Tensor:

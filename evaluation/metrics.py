@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from ntire_sr.core.checks import check_8bit, described
+from ntire_sr.core.errors import WrongValue
 from ntire_sr.evaluation.lpips import Comparison, Lpips, LpipsReference
 
 
@@ -25,6 +27,10 @@ class Reference:
         lpips: the LPIPS network; None if no metric needs its features.
         several: whether there are several samples, so that distances between samples are measured.
         whole: (1, 3, H', W'), uint8: the image that `hr` is a crop of; None for `hr` itself.
+
+    Raises:
+        WrongType, WrongValue: an image, here or in `sample`, is no such tensor: all metrics read 8-bit images,
+            one at a time.
     """
 
     def __init__(
@@ -35,6 +41,7 @@ class Reference:
         several: bool = True,
         whole: Tensor | None = None,
     ):
+        check_8bit("hr", hr, single=True)
         self.hr, self.scale, self.several = hr, scale, several
         self.whole = hr if whole is None else whole
         self.lpips = LpipsReference(lpips, hr, several) if lpips else None
@@ -48,6 +55,9 @@ class Sample:
     """A sample with its HR image. The LPIPS network runs at most once, for all metrics that need it."""
 
     def __init__(self, reference: Reference, whole: Tensor):
+        check_8bit("sr", whole, single=True)
+        if any(mine < asked for mine, asked in zip(whole.shape, reference.hr.shape, strict=True)):
+            raise WrongValue(f"sr is {described(whole)}, smaller than hr", "a sample of this HR image")
         self.reference, self.whole = reference, whole
         self.sr = whole[:, :, : reference.hr.shape[2], : reference.hr.shape[3]]  # cropped to the size of `hr`
 

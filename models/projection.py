@@ -13,6 +13,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from ntire_sr.core.checks import check_8bit, check_float, check_sizes
 from ntire_sr.core.device import full_float32
 from ntire_sr.core.downscale import REQUIRED_DB, lr_psnr_db, reduction_matrix
 from ntire_sr.core.images import to_8bit, to_unit
@@ -25,30 +26,39 @@ STALL_DB = 0.5
 
 
 @lru_cache(maxsize=8)
-def _matrices(size: int, scale: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """A and A^+ of one axis in float32, computed in float64."""
+def _matrices(
+    size: int, scale: int, device: torch.device, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor]:
+    """A and A^+ of one axis, computed in float64."""
     with torch.inference_mode(False):  # the cached tensors must be usable in training too
         matrix = reduction_matrix(size, scale)
         inverse = torch.linalg.pinv(matrix)
-        return matrix.float().to(device), inverse.float().to(device)
+        return matrix.to(device, dtype), inverse.to(device, dtype)
 
 
 def project(sr: Tensor, lr: Tensor, scale: int) -> Tensor:
     """The image nearest to `sr` whose downscale, before clipping and rounding, is exactly `lr`.
 
-    Differentiable; always in full float32 (TF32 would leave 78 dB, bfloat16 59 dB).
+    Differentiable; always in full float32 (TF32 would leave 78 dB, bfloat16 59 dB), or in float64.
 
     Args:
-        sr: (N, 3, scale * h, scale * w), any range.
-        lr: (N, 3, h, w), the same range.
+        sr: (N, 3, scale * h, scale * w), floating, any range.
+        lr: (N, 3, h, w), floating, the same range.
 
     Returns:
-        Like `sr`, float32, not clipped.
+        Like `sr`, float64 for float64 and else float32, not clipped.
+
+    Raises:
+        WrongType, WrongValue: these are no such tensors, or do not belong together.
     """
+    check_float("sr", sr)
+    check_float("lr", lr)
+    check_sizes(sr, lr, scale)
     with full_float32(sr.device):
-        sr, lr = sr.float(), lr.float()
-        a_h, a_h_inverse = _matrices(sr.shape[2], scale, sr.device)
-        a_w, a_w_inverse = _matrices(sr.shape[3], scale, sr.device)
+        dtype = torch.float64 if sr.dtype == torch.float64 else torch.float32
+        sr, lr = sr.to(dtype), lr.to(dtype)
+        a_h, a_h_inverse = _matrices(sr.shape[2], scale, sr.device, dtype)
+        a_w, a_w_inverse = _matrices(sr.shape[3], scale, sr.device, dtype)
         missing = lr - a_h @ sr @ a_w.T
         return sr + a_h_inverse @ missing @ a_w_inverse.T
 
@@ -89,7 +99,14 @@ def make_consistent(
     Returns:
         The image, its LR-PSNR in dB (higher is better, `inf` if its downscale is exactly `lr`) and
         the number of rounds.
+
+    Raises:
+        WrongType, WrongValue: these are no such tensors; an LR image of float would be taken for a black one,
+            and a batch would get one figure for all its images.
     """
+    check_float("sr", sr, single=True)
+    check_8bit("lr", lr, single=True)
+    check_sizes(sr, lr, scale)
     y = to_unit(lr)
     a_h, a_h_inverse = _matrices(sr.shape[2], scale, sr.device)
     a_w, a_w_inverse = _matrices(sr.shape[3], scale, sr.device)

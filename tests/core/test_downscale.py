@@ -9,7 +9,16 @@ import pytest
 import skimage.data
 import torch
 
-from ntire_sr.core.downscale import downscale, downscale_8bit, lr_psnr_db, mirrored, psnr_db, reduction_matrix
+from ntire_sr.core.downscale import (
+    downscale,
+    downscale_8bit,
+    lr_psnr_db,
+    lr_squared_error,
+    mirrored,
+    psnr_db,
+    reduction_matrix,
+)
+from ntire_sr.core.errors import WrongType, WrongValue
 
 NAMES = [f"{name}_x{scale}" for name in ("astronaut", "coffee", "chelsea", "rocket") for scale in (2, 3, 4, 8)]
 
@@ -130,3 +139,22 @@ def test_psnr_of_one_grey_level_is_48_13_dB_and_of_equal_images_infinite():
     assert lr_psnr_db(image, lr, 4) == math.inf
     off_by_one = torch.where(lr < 255, lr + 1, lr - 1)
     assert lr_psnr_db(image, off_by_one, 4) == pytest.approx(48.1308, abs=1e-4)
+
+
+def test_the_8bit_downscale_refuses_a_float_image_of_which_it_made_values_near_0():
+    with pytest.raises(WrongType, match=r"a tensor \(1, 3, 16, 16\) of float32, not of uint8"):
+        downscale_8bit(torch.rand(1, 3, 16, 16), 4)
+    with pytest.raises(WrongValue, match=r"a tensor \(16, 16, 3\) of uint8, not \(N, 3, H, W\)"):
+        downscale_8bit(torch.zeros(16, 16, 3, dtype=torch.uint8), 4)
+
+
+def test_a_batch_has_no_pooled_lr_psnr_and_a_float_lr_image_has_none():
+    hr = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
+    lr = downscale_8bit(hr, 4)
+    assert lr_psnr_db(hr[:1], lr[:1], 4) == math.inf
+    with pytest.raises(WrongValue, match="not a single image"):
+        lr_squared_error(hr, lr, 4)
+    with pytest.raises(WrongType, match="lr is a tensor"):
+        lr_psnr_db(hr[:1], lr[:1] / 255, 4)
+    with pytest.raises(WrongValue, match=r"belongs to an lr of \(1, 3, 4, 4\)"):  # it was broadcast
+        lr_psnr_db(hr[:1], lr[:1, :, :1, :1], 4)

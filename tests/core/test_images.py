@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ntire_sr.core.errors import Failure
+from ntire_sr.core.errors import Failure, WrongType, WrongValue
 from ntire_sr.core.files import sha256_file
 from ntire_sr.core.images import png_header, read_image, to_8bit, to_array, to_tensor, to_unit, write_png
 
@@ -144,3 +144,13 @@ def test_whatever_a_decoder_stumbles_over_the_file_is_named(tmp_path, photograph
     write_png(tmp_path / "odd.png", photograph)
     with pytest.raises(Failure, match=r"odd\.png is truncated or damaged"):
         read_image(tmp_path / "odd.png")
+
+
+def test_no_conversion_takes_an_image_that_is_converted_already():
+    levels = torch.tensor([[[[0, 128, 255]]]], dtype=torch.uint8).expand(1, 3, 1, 3)
+    with pytest.raises(WrongType, match="of float32, not of uint8"):
+        to_unit(to_unit(levels))  # it was divided by 255 twice
+    with pytest.raises(WrongType, match="of uint8, not floating"):
+        to_8bit(levels)  # its levels wrapped around
+    with pytest.raises(WrongValue, match="not a single image"):
+        to_array(torch.cat([levels, levels]))  # the first was returned for all

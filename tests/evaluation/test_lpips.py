@@ -7,7 +7,7 @@ import pytest
 import torch
 from missing_operators import import_or_skip
 
-from ntire_sr.core.errors import Failure
+from ntire_sr.core.errors import Failure, WrongType, WrongValue
 from ntire_sr.core.images import read_image, to_8bit, to_tensor, to_unit
 from ntire_sr.core.pretrained import NotFound
 from ntire_sr.evaluation.lpips import Lpips, load_lpips
@@ -125,3 +125,23 @@ def test_the_map_does_not_depend_on_memory_layout(lpips, photograph):
     other = to_tensor(np.ascontiguousarray(photograph[::-1]))
     expected = lpips(image, other)
     assert torch.equal(lpips(image.contiguous(), other), expected)
+
+
+def test_lpips_refuses_float_images_of_which_one_had_a_distance_of_833_to_itself(lpips, photograph):
+    unit = to_unit(to_tensor(photograph))
+    with pytest.raises(WrongType, match=r"a tensor \(1, 3, 96, 128\) of float32, not of uint8"):
+        lpips(unit, unit)
+
+
+def test_lpips_refuses_a_batch_of_which_it_measured_the_first_image_only(lpips, photograph):
+    batch = to_tensor(photograph).expand(3, 3, 96, 128)
+    with pytest.raises(WrongValue, match=r"a tensor \(3, 3, 96, 128\) of uint8, not a single image"):
+        lpips(batch, batch)
+
+
+def test_lpips_refuses_images_of_two_sizes_even_with_features_of_one_number(lpips, photograph):
+    image = to_tensor(photograph)
+    with pytest.raises(WrongValue, match=r"the HR image has \(96, 128\)"):
+        lpips(image, image.transpose(2, 3))
+    with pytest.raises(WrongValue, match="sides of 31 pixels"):
+        lpips(image[:, :, :30], image[:, :, :30])

@@ -7,7 +7,7 @@ from dataclasses import fields
 import pytest
 import torch
 
-from ntire_sr.core.errors import Failure
+from ntire_sr.core.errors import Failure, WrongType, WrongValue
 from ntire_sr.core.images import to_8bit, to_tensor, to_unit
 from ntire_sr.evaluation.calibration import LpipsPairs
 from ntire_sr.evaluation.frechet import PatchFrechet
@@ -88,3 +88,15 @@ def test_a_data_sets_figure_from_the_records_of_its_images_is_that_of_one_metric
     del kept[1]["sr_patches.sum"]
     with pytest.raises(Failure, match="patch statistics have the tensors"):
         compute_merged(PatchFrechet, kept)
+
+
+def test_an_image_that_is_not_a_single_one_of_8_bits_is_no_reference_and_no_sample():
+    image = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    reference = Reference(image, 4)
+    for make in (lambda wrong: Reference(wrong, 4), reference.sample):
+        with pytest.raises(WrongType, match="not of uint8"):
+            make(image.float())
+        with pytest.raises(WrongValue, match="not a single image"):
+            make(image.expand(2, 3, 32, 32))
+    with pytest.raises(WrongValue, match="smaller than hr"):
+        reference.sample(image[:, :, :24])

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ntire_sr.core.downscale import downscale, downscale_8bit, lr_psnr_db
-from ntire_sr.core.images import to_8bit
+from ntire_sr.core.errors import WrongType, WrongValue
+from ntire_sr.core.images import to_8bit, to_unit
 from ntire_sr.models.projection import enlarge, is_reachable, make_consistent, project
 
 
@@ -175,3 +176,31 @@ def test_matrix_products_of_the_projection_run_at_the_highest_precision_whatever
     finally:
         torch.set_float32_matmul_precision(before)
     assert len(seen) == 9 and set(seen) == {"highest"}
+
+
+def test_the_projection_refuses_a_float_lr_image_against_which_it_reported_56_dB_in_place_of_5():
+    hr = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
+    lr = downscale_8bit(hr, 4)
+    assert make_consistent(to_unit(hr), lr, 4).lr_psnr_db >= 50
+    with pytest.raises(WrongType, match=r"lr is a tensor \(1, 3, 8, 8\) of float32, not of uint8"):
+        make_consistent(to_unit(hr), to_unit(lr), 4)
+    with pytest.raises(WrongType, match=r"sr is a tensor \(1, 3, 32, 32\) of uint8, not floating"):
+        make_consistent(hr, lr, 4)
+    with pytest.raises(WrongType, match="lr is a tensor"):
+        project(to_unit(hr), lr, 4)
+
+
+def test_the_projection_refuses_a_batch_for_whose_images_it_reported_one_pooled_figure():
+    hr = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    with pytest.raises(WrongValue, match=r"sr is a tensor \(2, 3, 32, 32\) of float32, not a single image"):
+        make_consistent(to_unit(hr), downscale_8bit(hr, 4), 4)
+    with pytest.raises(WrongValue, match=r"at scale 8 such an sr belongs to an lr of \(2, 3, 4, 4\)"):
+        project(to_unit(hr), to_unit(downscale_8bit(hr, 4)), 8)
+
+
+def test_a_projection_in_float64_stays_in_it():
+    sr = torch.rand(1, 3, 32, 32, dtype=torch.float64)
+    lr = torch.rand(1, 3, 8, 8, dtype=torch.float64)
+    projected = project(sr, lr, 4)
+    assert projected.dtype == torch.float64
+    assert (downscale(projected, 4) - lr).abs().max() < 1e-13

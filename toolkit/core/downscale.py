@@ -12,6 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from ntire_sr.core.checks import check_8bit, check_sizes
 from ntire_sr.core.device import full_float32
 
 SCALES = (4, 8)
@@ -63,7 +64,11 @@ def downscale_8bit(image: Tensor, scale: int) -> Tensor:
 
     Returns:
         (N, C, ceil(H / scale), ceil(W / scale)), uint8, equal to the official script's bit for bit.
+
+    Raises:
+        WrongType, WrongValue: the image is no such tensor; one of float in [0, 1] would become black.
     """
+    check_8bit("image", image)
     with full_float32(image.device):
         return _downscale_8bit(image, scale)
 
@@ -113,7 +118,13 @@ def lr_squared_error(sr: Tensor, lr: Tensor, scale: int) -> float:
     Args:
         sr: (1, 3, H, W), uint8.
         lr: (1, 3, ceil(H / scale), ceil(W / scale)), uint8.
+
+    Raises:
+        WrongType, WrongValue: these are no such tensors; a batch would get one figure for all its images.
     """
+    check_8bit("sr", sr, single=True)
+    check_8bit("lr", lr, single=True)
+    check_sizes(sr, lr, scale)
     return (downscale_8bit(sr, scale).double() - lr.double()).square().mean().item()
 
 

@@ -32,6 +32,14 @@ class WrongUse(Failure):
     exit_code = 2
 
 
+class WrongValue(WrongUse, ValueError):
+    """An argument of a Python function of a shape, range or number that it does not take."""
+
+
+class WrongType(WrongUse, TypeError):
+    """An argument of a Python function of a type that it does not take."""
+
+
 class Problems(Failure):
     """All problems of a folder in one error."""
 

@@ -13,7 +13,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from ntire_sr.core.errors import Failure
+from ntire_sr.core.checks import check_8bit, described
+from ntire_sr.core.errors import Failure, WrongType
 from ntire_sr.core.files import atomic_write, failure_from_os_error, sha256_bytes
 
 # zlib level of written PNGs. Samples are nearly incompressible: 1 is several times faster than the
@@ -193,17 +194,34 @@ def to_tensor(image: np.ndarray) -> Tensor:
 
 
 def to_array(image: Tensor) -> np.ndarray:
-    """(1, 3, H, W) uint8 on any device to (H, W, 3) uint8."""
+    """(1, 3, H, W) uint8 on any device to (H, W, 3) uint8.
+
+    Raises:
+        WrongType, WrongValue: it is no single 8-bit image.
+    """
+    check_8bit("image", image, single=True)
     return np.ascontiguousarray(image[0].permute(1, 2, 0).cpu().numpy())
 
 
 def to_unit(image: Tensor) -> Tensor:
-    """uint8 to float32 in [0, 1]."""
+    """uint8 to float32 in [0, 1].
+
+    Raises:
+        WrongType: the image is of another type, such as float that may be in [0, 1] already.
+    """
+    if image.dtype != torch.uint8:
+        raise WrongType(f"image is {described(image)}, not of uint8", "the 8-bit image, or this one as it is")
     return image.float() / 255
 
 
 def to_8bit(image: Tensor) -> Tensor:
-    """Any range around [0, 1] to uint8: clipped, then rounded to the nearest level, never truncated."""
+    """Any range around [0, 1] to uint8: clipped, then rounded to the nearest level, never truncated.
+
+    Raises:
+        WrongType: the image is not floating, so that it cannot be in [0, 1].
+    """
+    if not image.is_floating_point():
+        raise WrongType(f"image is {described(image)}, not floating", "this image as it is, if it is of uint8")
     return (image * 255).clamp(0, 255).round().to(torch.uint8)
 
 
