@@ -160,14 +160,17 @@ class ScoreSummary:
                 "rank_by_LPIPS": place.ours.by_lpips,
                 "of": place.ranked,
             },
-            "images": [_image_json(image) for image in self.images],
+            "images": [image_json(image) for image in self.images],
         }
 
 
-def _image_json(image: ImageScore) -> dict[str, Any]:
-    r = math.nan
+def image_json(image: ImageScore) -> dict[str, Any]:
+    """Every figure of one image, as `score.json` has them: nan where one is not defined."""
+    r_lpips = r_pixels = math.nan
     if image.lpips_pairs is not None:
-        r = calibration_ratio([image.lpips_pairs], [image.lpips_mean])
+        r_lpips = calibration_ratio([image.lpips_pairs], [image.lpips_mean])
+    if image.pixel_pairs is not None:
+        r_pixels = calibration_ratio([image.pixel_pairs], [image.pixel_distance])
     return {
         "name": image.name,
         "index": image.index,
@@ -182,7 +185,10 @@ def _image_json(image: ImageScore) -> dict[str, Any]:
         else None,
         "MSE_mean": image.mse_mean,
         "MSE_score": image.mse_scores[-1],
-        "r_LPIPS": r,
+        "MSE_of_samples": image.mse,
+        "MSE_scores": image.mse_scores,
+        "r_LPIPS": r_lpips,
+        "r_pixels": r_pixels,
         "realism": image.realism,
         "realism_of_HR": image.realism_hr,
     }
