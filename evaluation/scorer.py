@@ -1,10 +1,12 @@
 """Measuring all values of one image, sample by sample: each file is read once, and no sample is kept."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ntire_sr.core.device import choose_device, full_float32
 from ntire_sr.core.files import sha256_file
@@ -72,24 +74,42 @@ class Scorer:
         Raises:
             Failure: a file cannot be decoded.
         """
-        with torch.inference_mode(), full_float32(self.device):
-            return self._measure(group)
+        samples = (to_tensor(array) for array in map_ahead(read_png, group.samples, AHEAD, AHEAD))
+        return self.measure_images(
+            to_tensor(read_image(group.hr)), samples, group.numbers, group.index, group.hr.name
+        )
 
-    def _measure(self, group: SampleGroup) -> ImageResult:
-        whole = to_tensor(read_image(group.hr)).to(self.device)
-        several = len(group.samples) > 1
+    def measure_images(
+        self, whole: Tensor, samples: Iterable[Tensor], numbers: Sequence[int], index: int, name: str
+    ) -> ImageResult:
+        """All values of one image from images in memory.
+
+        Args:
+            whole: the HR image, (1, 3, H, W) uint8.
+            samples: one after another, (1, 3, H', W') uint8, not smaller than the official crop of the HR image.
+            numbers: numbers of the samples.
+            index: of the image, from 0.
+            name: of the HR image.
+        """
+        with torch.inference_mode(), full_float32(self.device):
+            return self._measure_images(whole.to(self.device), samples, numbers, index, name)
+
+    def _measure_images(
+        self, whole: Tensor, samples: Iterable[Tensor], numbers: Sequence[int], index: int, name: str
+    ) -> ImageResult:
+        several = len(numbers) > 1
         reference = Reference(official_crop(whole), self.settings.scale, self.lpips, several, whole)
         image_metrics = self._image_metrics(reference)
         data_set_metrics = [metric.of_image(reference) for metric in self.data_set_metrics]
         metrics = (*image_metrics, *data_set_metrics)
-        for array in map_ahead(read_png, group.samples, AHEAD, AHEAD):
-            sample = reference.sample(to_tensor(array).to(self.device))
+        for image in samples:
+            sample = reference.sample(image.to(self.device))
             for metric in metrics:
                 metric.update(sample)
         figures: dict[str, Any] = {}
         for metric in image_metrics:
             figures |= metric.compute()
-        score = ImageScore(index=group.index, name=group.hr.name, numbers=list(group.numbers), **figures)
+        score = ImageScore(index=index, name=name, numbers=list(numbers), **figures)
         tensors = {name: value for metric in metrics for name, value in metric.tensors().items()}
         return ImageResult(score, {name: value.contiguous() for name, value in tensors.items()})
 

@@ -131,13 +131,20 @@ def make_consistent(
     return best
 
 
-def is_reachable(lr: Tensor, scale: int) -> tuple[bool, float]:
+def is_reachable(lr: Tensor, scale: int, size: tuple[int, int] | None = None) -> tuple[bool, float]:
     """Whether the projection finds an 8-bit image whose LR-PSNR is at least 45 dB, and its LR-PSNR in dB.
 
     Starts from the bicubic enlargement. For an LR image that was never the downscale of an image (binary
     text, a checkerboard of single pixels) the LR-PSNR stays far under 45 dB.
+
+    Args:
+        lr: (1, 3, h, w), uint8.
+        scale: HR pixels per LR pixel along an axis.
+        size: height and width of the image to find; None for those of `lr` times the scale.
     """
     start = enlarge(to_unit(lr), scale)
+    if size:
+        start = start[:, :, : size[0], : size[1]]
     best = make_consistent(start, lr, scale).lr_psnr_db
     return best >= REQUIRED_DB, best
 

@@ -8,19 +8,31 @@ from contextlib import contextmanager
 
 import torch
 
-from ntire_sr.core.errors import WrongUse
+from ntire_sr.core.errors import WrongUse, require
 
 
 def choose_device(name: str) -> torch.device:
-    """The torch device for the name `auto`, `cpu` or `cuda`; `auto` takes a GPU if there is one.
+    """The torch device for the name `auto`, `cpu`, `cuda` or `cuda:N`; `auto` takes a GPU if there is one.
 
     Raises:
-        WrongUse: the name is `cuda` and torch sees no GPU.
+        WrongUse: the name is another one, or torch does not see this GPU.
     """
-    if name == "cuda" and not torch.cuda.is_available():
+    kind, _, number = name.partition(":")
+    require(
+        name in ("auto", "cpu", "cuda") or (kind == "cuda" and number.isdecimal()),
+        f"unknown device {name!r}",
+        "auto, cpu, cuda or cuda:N",
+    )
+    if kind == "cuda" and not torch.cuda.is_available():
         raise WrongUse(
-            "--device cuda: this torch sees no CUDA GPU", "--device cpu; `ntire-sr doctor` shows what is there"
+            f"--device {name}: this torch sees no CUDA GPU",
+            "--device cpu; `ntire-sr doctor` shows what is there",
         )
+    if number:
+        require(
+            int(number) < torch.cuda.device_count(), f"--device {name}: there is no such GPU", "cuda:0, or auto"
+        )
+        return torch.device(name)
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     # under torchrun each process of a machine has its own GPU

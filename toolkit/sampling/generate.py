@@ -213,7 +213,7 @@ def _draw_image(
         sr = sampler.sample(unit, trunk, seed)
         if sampler.tile != folder.manifest.tile:  # memory ran out: use the smaller tiles for all later samples
             folder.use_tile(sampler.tile)
-        result = _project_and_round(sr, lr, sampler, request.projection)
+        result = project_and_round(sr, lr, sampler, request.projection)
         if request.projection and result.lr_psnr_db < REQUIRED_DB:
             if not record.unreachable:
                 reachable, best = is_reachable(lr, sampler.scale)
@@ -245,7 +245,7 @@ def _draw_image(
         yield None
 
 
-def _project_and_round(sr: Tensor, lr: Tensor, sampler: Sampler, projection: bool) -> Consistent:
+def project_and_round(sr: Tensor, lr: Tensor, sampler: Sampler, projection: bool) -> Consistent:
     """The network's output as an 8-bit image, projected or not. Projection takes about 200 bytes a pixel."""
     try:
         if projection:
@@ -260,13 +260,24 @@ def _project_and_round(sr: Tensor, lr: Tensor, sampler: Sampler, projection: boo
         raise
 
 
+def chosen_precision(word: str, device: torch.device) -> str:
+    """float32 or bfloat16, for these words themselves or `auto`: bfloat16 on GPUs that support it."""
+    if word != "auto":
+        return word
+    return "bfloat16" if computes_bfloat16(device) else "float32"
+
+
+def chosen_tile(tile: int | None, device: torch.device) -> int:
+    """The side of the tiles to begin with, in LR pixels; 0 for none. None leaves it to the device."""
+    if tile is not None:
+        return tile
+    return AUTO_TILE_PX if device.type == "cpu" else 0
+
+
 def _fresh_manifest(
     request: Request, loaded: LoadedModel, images: list[ImageRecord], device: torch.device
 ) -> Manifest:
     """The manifest for a request, without files."""
-    precision = request.precision
-    if precision == "auto":
-        precision = "bfloat16" if computes_bfloat16(device) else "float32"
     limits = {"projection_target_db": TARGET_DB, "projection_max_rounds": MAX_ROUNDS}
     settings = SamplingSettings(
         model=loaded.model.name,
@@ -275,12 +286,10 @@ def _fresh_manifest(
         scale=loaded.scale,
         seed=request.seed,
         projection=request.projection,
-        precision=precision,
+        precision=chosen_precision(request.precision, device),
         hyper_parameters=loaded.hyper_parameters | (limits if request.projection else {}),
     )
-    tile = request.tile
-    if tile is None:
-        tile = AUTO_TILE_PX if device.type == "cpu" else 0
+    tile = chosen_tile(request.tile, device)
     return Manifest(
         settings=settings,
         # a sample of `only` with a higher number gives a new folder all samples up to it
