@@ -19,7 +19,8 @@ def described(image: Any) -> str:
     """
     shape = getattr(image, "shape", None)
     if shape is None:
-        return f"a {type(image).__name__}"
+        name = type(image).__name__
+        return f"{'an' if name[0] in 'AEIOaeio' else 'a'} {name}"
     kind = "tensor" if isinstance(image, Tensor) else "array"
     dtype = str(image.dtype).removeprefix("torch.")
     return f"{'an' if kind == 'array' else 'a'} {kind} {tuple(shape)} of {dtype}"

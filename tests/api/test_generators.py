@@ -1,0 +1,119 @@
+"""Samples from Python: the bytes that `ntire-sr generate` writes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ntire_sr import list_models, load
+from ntire_sr.core.errors import Failure, WrongUse
+from ntire_sr.core.images import read_image, to_tensor, to_unit, write_png
+from ntire_sr.core.layout import SampleName
+from ntire_sr.models.registry import MODELS, save_weights
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    """A tiny `stochastic` that was never trained."""
+    torch.manual_seed(0)
+    model = MODELS["stochastic"]
+    settings = model.settings(channels=8, blocks=1)
+    path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
+    tensors = {name: value.contiguous() for name, value in model.build(4, settings).state_dict().items()}
+    save_weights(path, "stochastic", 4, settings, tensors, {})
+    return path
+
+
+def written(out: Path, index: int, count: int) -> np.ndarray:
+    return np.stack([read_image(out / str(SampleName(index, number))) for number in range(count)])
+
+
+def test_samples_are_the_bytes_that_generate_writes_in_every_form(
+    weights, lr_folder, tmp_path, ntire_sr_command
+):
+    words = ("generate", "--lr", lr_folder, "--weights", weights, "--seed", 7, "--device", "cpu")
+    assert ntire_sr_command(*words, "--samples", 3, "--out", tmp_path / "SR").code == 0
+    generator = load(weights, device="cpu")
+    for index, path in enumerate(sorted(lr_folder.iterdir())):
+        lr, expected = read_image(path), written(tmp_path / "SR", index, 3)
+        assert len({each.tobytes() for each in expected}) == 3
+        assert np.array_equal(generator.sample(lr, k=3, seed=7), expected)
+        assert np.array_equal(generator.sample(lr, k=1, seed=7, first=2), expected[2:])
+        planes = to_tensor(lr).contiguous()  # another order in memory
+        for form in (torch.from_numpy(lr), planes, to_unit(planes)):
+            found = generator.sample(form, k=2, seed=7)
+            assert isinstance(found, torch.Tensor) and np.array_equal(found.numpy(), expected[:2])
+        assert not np.array_equal(generator.sample(lr, k=1, seed=8), expected[:1])
+    assert ntire_sr_command(*words, "--samples", 1, "--tile", 6, "--out", tmp_path / "tiled").code == 0
+    assert np.array_equal(generator.sample(lr, k=1, seed=7, tile=6), written(tmp_path / "tiled", 1, 1))
+    assert ntire_sr_command(*words, "--samples", 1, "--no-projection", "--out", tmp_path / "raw").code == 0
+    assert np.array_equal(generator.sample(lr, k=1, seed=7, project=False), written(tmp_path / "raw", 1, 1))
+
+
+def test_the_handle_says_what_it_is_in_one_line_and_takes_its_scale_from_the_file(weights):
+    generator = load(weights, device=torch.device("cpu"))
+    assert (generator.name, generator.scale, generator.deterministic) == ("stochastic", 4, False)
+    assert generator.weights == weights and len(generator.weights_sha256) == 64
+    assert len(repr(generator)) < 400
+    assert load("bicubic", 8).sample(np.zeros((4, 5, 3), np.uint8), k=1).shape == (1, 32, 40, 3)
+
+
+def test_samples_may_be_used_by_autograd(weights):
+    samples = load(weights, device="cpu").sample(torch.zeros(1, 3, 4, 4), k=1)
+    factor = torch.ones(1, requires_grad=True)
+    (samples.float() * factor).sum().backward()  # tensors of inference mode cannot be saved for this
+    assert factor.grad == samples.float().sum()
+
+
+def test_an_lr_image_that_no_image_reduces_to_is_an_error_unless_it_is_allowed(tmp_path, ntire_sr_command):
+    board = np.repeat((np.indices((8, 8)).sum(0) % 2 * 255)[..., None], 3, 2).astype(np.uint8)
+    generator = load("bicubic", device="cpu")
+    with pytest.raises(Failure, match="no 8-bit image reduces to lr; the best reaches") as raised:
+        generator.sample(board, k=1)
+    assert "allow_unreachable=True" in raised.value.remedy
+    write_png(tmp_path / "LR" / "1.png", board)
+    words = ("--lr", tmp_path / "LR", "--weights", "bicubic", "--samples", 1, "--device", "cpu")
+    assert ntire_sr_command("generate", *words, "--allow-unreachable", "--out", tmp_path / "SR").code == 0
+    assert np.array_equal(generator.sample(board, k=1, allow_unreachable=True), written(tmp_path / "SR", 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "says"),
+    [
+        ({"lr": np.zeros((2, 8, 8, 3), np.uint8)}, ValueError, "lr is 2 of 8 x 8 pixels; wanted is one image"),
+        ({"lr": np.zeros((3, 8, 3), np.uint8)}, ValueError, "lr is 1 of 8 x 3 pixels; .* sides of 4 or more"),
+        ({"k": 0}, ValueError, "k is 0"),
+        ({"k": 2.0}, TypeError, "k is 2.0, no integer"),
+        ({"seed": -1}, ValueError, "seed is -1"),
+        ({"tile": "auto"}, TypeError, "tile is 'auto', no integer"),
+        ({"first": -1}, ValueError, "first is -1"),
+        ({"precision": "float16"}, ValueError, "precision is 'float16'"),
+    ],
+)
+def test_wrong_arguments_of_sample_are_errors_that_name_them(arguments, kind, says):
+    with pytest.raises(kind, match=says):
+        load("bicubic", device="cpu").sample(**{"lr": np.zeros((8, 8, 3), np.uint8), **arguments})
+
+
+def test_wrong_arguments_of_load_are_errors_that_name_what_there_is(weights, tmp_path):
+    for arguments, says in (
+        ({"name_or_file": "stochastik"}, "there are no weights at stochastik"),
+        ({"name_or_file": "srgan"}, "no weights of srgan for scale 4 come with the package"),
+        ({"name_or_file": weights, "scale": 8}, "was trained for scale 4, not 8"),
+        ({"scale": 3}, "scale is 3, not one of 4, 8"),
+        ({"device": "gpu"}, "unknown device 'gpu'"),
+    ):
+        with pytest.raises(ValueError, match=says) as raised:
+            load(**arguments)
+        assert isinstance(raised.value, WrongUse) and "stochastic for scale 4 or 8" in raised.value.remedy
+    (tmp_path / "damaged.safetensors").write_bytes(b"nothing")
+    with pytest.raises(Failure, match="no readable safetensors file"):
+        load(tmp_path / "damaged.safetensors")
+
+
+def test_every_model_of_the_registry_is_listed_with_the_scales_that_load_takes():
+    assert [model.name for model in list_models()] == list(MODELS)
+    for model in list_models():
+        assert model.summary and model.deterministic == MODELS[model.name].deterministic
+    assert {model.name: model.scales for model in list_models()}["srgan"] == ()

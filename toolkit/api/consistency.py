@@ -1,0 +1,154 @@
+"""Downscaling, LR-PSNR and the projection onto LR images, for images of any form.
+
+Functions take what `ntire_sr.api.inputs` describes, and give images back in the form in which they came.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ntire_sr.api.inputs import AnyImage, Figures, Flags, Image, take, take_lr, take_pair, whole_number
+from ntire_sr.core import downscale as reduction
+from ntire_sr.core.downscale import REQUIRED_DB, lr_psnr_db
+from ntire_sr.core.errors import WrongType
+from ntire_sr.models import projection
+
+
+def downscale(hr: Image, scale: int) -> Image:
+    """The LR image of an HR image, as the challenge computes it.
+
+    Of uint8 it is the challenge's own downscale, bit for bit: MATLAB's bicubic `imresize`, rounded after each of
+    its two passes. Of float tensors it is the same without clipping and rounding, linear and differentiable, and
+    takes any range.
+
+    >>> from skimage.data import astronaut
+    >>> lr = downscale(astronaut()[80:176, 160:288], 4)
+    >>> lr.shape, lr[12, 20].tolist()
+    ((24, 32, 3), [166, 127, 99])
+
+    Args:
+        hr: (H, W, 3) or (N, H, W, 3) uint8, or a tensor (N, 3, H, W), uint8 or floating.
+        scale: HR pixels per LR pixel along an axis; 4 or 8 in the challenge.
+
+    Returns:
+        The same with sides of ceil(side / scale) pixels.
+
+    Raises:
+        ValueError, TypeError: `hr` is none of these.
+    """
+    taken, scale = take("hr", hr, in_unit=False), whole_number("scale", scale, 1)
+    lr: Any
+    if taken.pixels.is_floating_point():
+        lr = reduction.downscale(taken.pixels, scale)
+    else:
+        lr = taken.as_given(reduction.downscale_8bit(taken.pixels, scale))
+    return lr
+
+
+def lr_psnr(sr: AnyImage, lr: AnyImage, scale: int) -> Figures:
+    """LR-PSNR in dB: PSNR of the downscaled SR image against the LR image; higher is better.
+
+    The challenge requires 45 or more; `inf` where both are equal. Float images are measured as the 8-bit images
+    that they are rounded to.
+
+    >>> from skimage.data import astronaut
+    >>> lr = downscale(astronaut()[80:176, 160:288], 4)
+    >>> nearest = lr.repeat(4, axis=0).repeat(4, axis=1)
+    >>> round(float(lr_psnr(nearest, lr, 4)), 2)
+    37.21
+
+    Args:
+        sr: (H, W, 3) or (N, H, W, 3) uint8, or a tensor (N, 3, H, W), uint8 or float in [0, 1].
+        lr: the LR image of each in one of these forms, or a single one for all; sides are ceil(side / scale).
+        scale: HR pixels per LR pixel along an axis.
+
+    Returns:
+        A number for an image (H, W, 3), else (N,) float64 with a figure per image.
+
+    Raises:
+        ValueError, TypeError: an image is none of these, or they do not belong together.
+    """
+    scale = whole_number("scale", scale, 1)
+    taken, paired = take_pair(sr, lr, scale)
+    pairs = zip(taken.levels.split(1), paired.levels.split(1), strict=True)
+    return taken.figures([lr_psnr_db(one, other, scale) for one, other in pairs])
+
+
+def project(sr: Image, lr: AnyImage, scale: int) -> tuple[Image, Figures, Flags]:
+    """The 8-bit images near `sr` whose downscale is `lr`, to 50 dB or more if that is possible.
+
+    Each of a batch is projected and measured for itself. Of an LR image that is the downscale of no 8-bit image
+    the best that was found is returned, and reachable is False.
+
+    >>> from skimage.data import astronaut
+    >>> lr = downscale(astronaut()[80:176, 160:288], 4)
+    >>> nearest = lr.repeat(4, axis=0).repeat(4, axis=1)
+    >>> image, db, reachable = project(nearest, lr, 4)
+    >>> image.shape, round(float(db)), bool(reachable)
+    ((96, 128, 3), 56, True)
+
+    Args:
+        sr: (H, W, 3) or (N, H, W, 3) uint8, or a tensor (N, 3, H, W), uint8 or float in [0, 1].
+        lr: the LR image of each in one of these forms, or a single one for all; sides are ceil(side / scale). Float
+            is rounded to 8 bits.
+        scale: HR pixels per LR pixel along an axis.
+
+    Returns:
+        The projected images, uint8, in the form in which `sr` came; the LR-PSNR of each in dB; and whether the
+        projection finds an 8-bit image of 45 dB or more for its LR image. The latter two are a number and a
+        truth value for an image (H, W, 3), else (N,).
+
+    Raises:
+        ValueError, TypeError: an image is none of these, or they do not belong together.
+    """
+    scale = whole_number("scale", scale, 1)
+    taken, paired = take_pair(sr, lr, scale)
+    found, reachable = [], []
+    for one, other in zip(taken.unit.split(1), paired.levels.split(1), strict=True):
+        result = projection.make_consistent(one, other, scale)
+        found.append(result)
+        size = (one.shape[2], one.shape[3])
+        reachable.append(result.lr_psnr_db >= REQUIRED_DB or projection.is_reachable(other, scale, size)[0])
+    images = torch.cat([result.image for result in found])
+    return (
+        taken.as_given(images),
+        taken.figures([result.lr_psnr_db for result in found]),
+        taken.flags(reachable),
+    )
+
+
+def project_float(sr: Tensor, lr: AnyImage, scale: int) -> Tensor:
+    """The images nearest to `sr` whose downscale, before clipping and rounding, is exactly `lr`.
+
+    Differentiable in `sr`, and in `lr` where it is float: the last layer of a network in training. The values are
+    not clipped, so the 8-bit image of the result may be a little off; what is stored is made by `project`.
+
+    >>> import torch
+    >>> sr = torch.full((1, 3, 32, 32), 0.5, requires_grad=True)
+    >>> projected = project_float(sr, torch.full((1, 3, 8, 8), 0.25), 4)
+    >>> round(projected.mean().item(), 4)
+    0.25
+    >>> projected.square().sum().backward()
+    >>> round(sr.grad.abs().max().item(), 4)  # what the LR image decides has no gradient
+    0.0
+
+    Args:
+        sr: tensor (N, 3, H, W), floating; a network's output about [0, 1], which is not checked.
+        lr: the LR image of each, a tensor (N, 3, h, w) in [0, 1], or uint8 in any form, or a single one for all;
+            sides are ceil(side / scale). On a GPU the check of a float one waits for it; uint8 needs none.
+        scale: HR pixels per LR pixel along an axis.
+
+    Returns:
+        Like `sr`, float64 for float64 and else float32, whatever autocast says.
+
+    Raises:
+        ValueError, TypeError: an image is none of these, or they do not belong together.
+    """
+    taken, scale = take("sr", sr, in_unit=False), whole_number("scale", scale, 1)
+    if not taken.pixels.is_floating_point():
+        raise WrongType(
+            "sr is of uint8; wanted is a tensor (N, 3, H, W) of float, about [0, 1]",
+            "ntire_sr.project for 8-bit images",
+        )
+    return projection.project(taken.pixels, take_lr(lr, taken, scale).unit, scale)

@@ -1,0 +1,204 @@
+"""Generators by name or file, and the samples that they draw."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from ntire_sr.api.inputs import Image, take, whole_number
+from ntire_sr.core.device import choose_device
+from ntire_sr.core.downscale import REQUIRED_DB, SCALES
+from ntire_sr.core.errors import Failure, WrongUse, WrongValue
+from ntire_sr.core.files import sha256_bytes
+from ntire_sr.core.images import to_array, to_tensor, to_unit
+from ntire_sr.core.seeding import sample_seed
+from ntire_sr.models.projection import Consistent, is_reachable
+from ntire_sr.models.registry import MODELS, SHIPPED_MODEL, LoadedModel, load_generator
+from ntire_sr.models.shipped import shipped_weights
+from ntire_sr.sampling.generate import SMALLEST_LR_PX, chosen_precision, chosen_tile, project_and_round
+from ntire_sr.sampling.sampler import Sampler
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is known of a model before it is loaded."""
+
+    name: str
+    summary: str
+    deterministic: bool  # all samples of an image are equal
+    scales: tuple[int, ...]  # those for which `load(name, scale)` needs no file
+
+
+@dataclass(frozen=True)
+class GeneratorHandle:
+    """A generator that is ready to draw samples; made by `load`."""
+
+    name: str  # of the model
+    scale: int  # HR pixels per LR pixel along an axis
+    device: torch.device
+    deterministic: bool  # all samples of an image are equal
+    weights: Path | None  # file of the weights; None for a model without any
+    weights_sha256: str | None
+    loaded: LoadedModel = field(repr=False)  # the network itself, which is no part of the promise
+
+    def sample(
+        self,
+        lr: Image,
+        k: int = 10,
+        seed: int = 0,
+        tile: int | None = None,
+        project: bool = True,
+        *,
+        first: int = 0,
+        precision: str = "auto",
+        allow_unreachable: bool = False,
+    ) -> Image:
+        """Draw samples of one LR image: the pixels that `ntire-sr generate` writes with these settings.
+
+        A sample depends on weights, seed, LR image and its number alone, so that k=10 and later first=10 give what
+        k=20 gives at once.
+
+        >>> from ntire_sr import downscale, load, lr_psnr
+        >>> from skimage.data import astronaut
+        >>> lr = downscale(astronaut()[80:176, 160:288], 4)
+        >>> samples = load("bicubic").sample(lr, k=2)
+        >>> samples.shape, bool(lr_psnr(samples, lr, 4).min() >= 50)
+        ((2, 96, 128, 3), True)
+
+        Args:
+            lr: one image, (h, w, 3) uint8, or a tensor (1, 3, h, w), uint8 or float in [0, 1]; float is rounded
+                to 8 bits.
+            k: number of samples.
+            seed: random seed, 0 or more; each sample's own seed is derived from it, the LR image's pixels and the
+                sample's number.
+            tile: side in LR pixels of the tiles that large images are drawn in; 0 for none, None to leave it to
+                the device, as `generate` does.
+            project: whether to project every sample onto the LR image; False gives the network's own output.
+            first: number of the first sample.
+            precision: of the network: float32, bfloat16, or auto for bfloat16 on GPUs that support it.
+            allow_unreachable: whether to return the best that was found if no 8-bit image reduces to `lr`.
+
+        Returns:
+            (k, scale * h, scale * w, 3) uint8, as numpy array if `lr` came as one, else as tensor on the CPU.
+
+        Raises:
+            ValueError, TypeError: `lr` or a setting is none of these.
+            Failure: no 8-bit image reduces to `lr`, or memory ran out.
+        """
+        image = take("lr", lr)
+        if len(image.pixels) != 1 or min(image.pixels.shape[2:]) < SMALLEST_LR_PX:
+            raise WrongValue(
+                f"lr is {len(image.pixels)} of {image.size}; wanted is one image with sides of {SMALLEST_LR_PX} or more",
+                "one call per image: the samples of one do not depend on the others",
+            )
+        count, first = whole_number("k", k, 1), whole_number("first", first, 0)
+        seed = whole_number("seed", seed, 0)
+        tile = None if tile is None else whole_number("tile", tile, 0)
+        if precision not in PRECISIONS:
+            raise WrongValue(f"precision is {precision!r}", f"one of {', '.join(PRECISIONS)}")
+        half = chosen_precision(precision, self.device) == "bfloat16"
+        sampler = Sampler(self.loaded, self.device, half, chosen_tile(tile, self.device))
+        # in memory as `generate` reads it from a file, on whose order the last bits of convolutions depend
+        array = to_array(image.levels)
+        pixels = to_tensor(array).to(self.device)
+        unit, digest = to_unit(pixels), sha256_bytes(array.tobytes())
+        trunk = sampler.trunk(unit)
+        height, width = (side * self.scale for side in array.shape[:2])
+        samples = torch.empty(count, height, width, 3, dtype=torch.uint8)
+        for row in range(count):
+            sr = sampler.sample(unit, trunk, sample_seed(seed, digest, first + row))
+            result = project_and_round(sr, pixels, sampler, project)
+            if project:
+                _check_reached(result, pixels, self.scale, first + row, allow_unreachable)
+            samples[row] = result.image[0].permute(1, 2, 0)
+        drawn: Image = image.plain(samples)
+        return drawn
+
+
+def _check_reached(
+    result: Consistent, lr: torch.Tensor, scale: int, number: int, allow_unreachable: bool
+) -> None:
+    """Raise an error if a sample has less than 45 dB, as `generate` does."""
+    if result.lr_psnr_db >= REQUIRED_DB:
+        return
+    reachable, best = is_reachable(lr, scale)
+    if reachable:
+        raise Failure(
+            f"sample {number} reaches {result.lr_psnr_db:.1f} dB of {REQUIRED_DB:.0f} after {result.rounds} rounds",
+            "project=False for the network's own output",
+        )
+    if not allow_unreachable:
+        raise Failure(
+            f"no 8-bit image reduces to lr; the best reaches {max(best, result.lr_psnr_db):.1f} dB of {REQUIRED_DB:.0f}",
+            "allow_unreachable=True for the best that was found, or project=False for the network's own output",
+        )
+
+
+def load(
+    name_or_file: str | Path = SHIPPED_MODEL, scale: int | None = None, device: str | torch.device = "auto"
+) -> GeneratorHandle:
+    """Load a generator that draws samples.
+
+    >>> from ntire_sr import downscale, load
+    >>> from skimage.data import astronaut
+    >>> lr = downscale(astronaut()[80:176, 160:288], 8)
+    >>> load("stochastic", scale=8).sample(lr, k=2).shape
+    (2, 96, 128, 3)
+
+    Args:
+        name_or_file: name of a model, see `list_models`, or path of a weights file that `ntire-sr train` wrote.
+        scale: HR pixels per LR pixel along an axis; None for the file's, or 4 for a name.
+        device: auto, cpu, cuda, cuda:N, or a torch.device; auto takes a GPU if there is one.
+
+    Raises:
+        ValueError: there is no such model, file or device, or the file is for another scale.
+        Failure: the file is damaged.
+    """
+    wanted = None if scale is None else whole_number("scale", scale, 1)
+    try:
+        chosen = choose_device(str(device))
+        if wanted not in (None, *SCALES):
+            raise WrongUse(f"scale is {wanted}, not one of {', '.join(map(str, SCALES))}")
+        loaded = load_generator(name_or_file, wanted, chosen)
+    except WrongUse as error:
+        known = ", ".join(
+            f"{model.name} for scale {' or '.join(map(str, model.scales))}"
+            for model in list_models()
+            if model.scales
+        )
+        raise WrongValue(
+            error.message, f"{known}, or a weights file with its own scale; device auto"
+        ) from error
+    return GeneratorHandle(
+        name=loaded.model.name,
+        scale=loaded.scale,
+        device=chosen,
+        deterministic=loaded.model.deterministic,
+        weights=loaded.weights,
+        weights_sha256=loaded.weights_sha256,
+        loaded=loaded,
+    )
+
+
+def list_models() -> list[ModelFacts]:
+    """The models of the registry, and the scales at which `load` needs no weights file for them.
+
+    >>> from ntire_sr import list_models
+    >>> {model.name: model.scales for model in list_models()}
+    {'bicubic': (4, 8), 'srgan': (), 'stochastic': (4, 8)}
+    """
+    return [
+        ModelFacts(
+            model.name,
+            model.summary,
+            model.deterministic,
+            tuple(
+                scale
+                for scale in SCALES
+                if model.trainer is None or shipped_weights(model.name, scale) is not None
+            ),
+        )
+        for model in MODELS.values()
+    ]

@@ -1,0 +1,221 @@
+"""The images that the Python interface takes, and the form in which results go back.
+
+Images are (H, W, 3) uint8, as numpy arrays or tensors, batches of them (N, H, W, 3), or tensors (N, 3, H, W) of uint8
+or of a floating type in [0, 1]. A float image stands for the 8-bit image that it is rounded to.
+"""
+
+import operator
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ntire_sr.core.checks import described
+from ntire_sr.core.downscale import lr_size
+from ntire_sr.core.errors import WrongType, WrongValue
+from ntire_sr.core.images import to_8bit, to_unit
+
+# an image, or a batch, goes back as it came
+Image = TypeVar("Image", NDArray[np.uint8], Tensor)
+AnyImage: TypeAlias = "NDArray[np.uint8] | Tensor"
+# a number for a single image, (N,) for a batch
+Figures: TypeAlias = "np.float64 | NDArray[np.float64]"
+Flags: TypeAlias = "np.bool_ | NDArray[np.bool_]"
+
+WANTED = (
+    "(H, W, 3) uint8 as numpy array or tensor, several as (N, H, W, 3), or a tensor (N, 3, H, W) of uint8 or of "
+    "float in [0, 1]"
+)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images that came in, and the form in which they came."""
+
+    name: str  # of the argument
+    pixels: Tensor  # (N, 3, H, W), uint8 or floating in [0, 1], on the device on which it came
+    single: bool  # one image without an axis for N, whose figures are plain numbers
+    channels_last: bool
+    array: bool  # a numpy array; False: a tensor
+
+    @property
+    def levels(self) -> Tensor:
+        """(N, 3, H, W) uint8: float is rounded, never truncated."""
+        return self.pixels if self.pixels.dtype == torch.uint8 else to_8bit(self.pixels)
+
+    @property
+    def unit(self) -> Tensor:
+        """(N, 3, H, W), floating, in [0, 1]."""
+        return to_unit(self.pixels) if self.pixels.dtype == torch.uint8 else self.pixels
+
+    @property
+    def size(self) -> str:
+        """Width and height in words."""
+        return f"{self.pixels.shape[3]} x {self.pixels.shape[2]} pixels"
+
+    def as_given(self, images: Tensor) -> Any:
+        """Images, (N, 3, H', W') uint8, in the form in which these came."""
+        if self.channels_last:
+            images = images.permute(0, 2, 3, 1).contiguous()
+        return self.plain(images[0] if self.single else images)
+
+    def maps_as_given(self, maps: Tensor) -> Any:
+        """Maps, (N, H', W'), as numpy array or tensor; (H', W') for a single image."""
+        return self.plain(maps[0] if self.single else maps)
+
+    def plain(self, values: Tensor) -> Any:
+        """A tensor as numpy array if these came as one."""
+        return values.cpu().numpy() if self.array else values
+
+    def figures(self, values: list[float]) -> Figures:
+        """A figure per image: (N,) float64; a number for a single image."""
+        return np.float64(values[0]) if self.single else np.array(values, dtype=np.float64)
+
+    def flags(self, values: list[bool]) -> Flags:
+        """A truth value per image: (N,); one for a single image."""
+        return np.bool_(values[0]) if self.single else np.array(values, dtype=np.bool_)
+
+
+def take(name: str, image: Any, in_unit: bool = True) -> Images:
+    """Images of any form that the interface takes.
+
+    Args:
+        name: name of the argument, for the error.
+        image: what came.
+        in_unit: whether values of a floating type are checked to be in [0, 1].
+
+    Raises:
+        WrongType: it is neither array nor tensor, or of another type of numbers.
+        WrongValue: it has other axes, no pixels, or values outside of [0, 1].
+    """
+    if isinstance(image, np.ndarray):
+        return _taken(name, image, _tensor_of(name, image), array=True)
+    if isinstance(image, Tensor):
+        if image.dtype == torch.uint8:
+            return _taken(name, image, image, array=False)
+        if image.is_floating_point():
+            if image.ndim != 4 or image.shape[1] != 3:
+                raise _refused(name, image, WrongValue, "image.permute(2, 0, 1)[None] of (H, W, 3)")
+            _check_pixels(name, image)
+            if in_unit:
+                _check_range(name, image)
+            return Images(name, image, single=False, channels_last=False, array=False)
+        raise _refused(name, image, WrongType, "image.to(torch.uint8) for grey levels from 0 to 255")
+    raise _refused(name, image, WrongType, "numpy.asarray(image), or numpy.stack(images) for a list")
+
+
+def take_pair(sr: Any, lr: Any, scale: int) -> tuple[Images, Images]:
+    """SR images with their LR images on one device, as many of both; a single LR image belongs to all SR images.
+
+    Raises:
+        WrongType, WrongValue: one is no image, or they do not belong together.
+    """
+    taken = take("sr", sr)
+    return taken, take_lr(lr, taken, scale)
+
+
+def take_lr(lr: Any, sr: Images, scale: int) -> Images:
+    """The LR images of SR images; see `take_pair`."""
+    paired = beside(sr, take("lr", lr))
+    height, width = (lr_size(side, scale) for side in sr.pixels.shape[2:])
+    if paired.pixels.shape[2:] != (height, width):
+        raise WrongValue(
+            f"sr has {sr.size} and lr {paired.size}; at scale {scale} the lr of such an sr has {width} x {height}",
+            "the lr that belongs to it, or its own scale",
+        )
+    return paired
+
+
+def beside(images: Images, reference: Images) -> Images:
+    """The reference on the images' device, as often as there are images if it is a single one.
+
+    Raises:
+        WrongValue: there are several, and another number.
+    """
+    count, given = len(images.pixels), len(reference.pixels)
+    if given not in (1, count):
+        raise WrongValue(
+            f"{images.name} has {count} images, {reference.name} {given}",
+            f"as many of both, or a single {reference.name} for all",
+        )
+    return replace(reference, pixels=reference.pixels.to(images.pixels.device).expand(count, -1, -1, -1))
+
+
+def whole_number(name: str, value: Any, least: int) -> int:
+    """An integer argument of at least `least`, of Python or numpy.
+
+    Raises:
+        WrongType: it is no integer.
+        WrongValue: it is less.
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise WrongType(f"{name} is {value!r}, no integer", f"an integer from {least} on") from None
+    if number < least:
+        raise WrongValue(f"{name} is {number}", f"an integer from {least} on")
+    return number
+
+
+def _tensor_of(name: str, image: NDArray[Any]) -> Tensor:
+    if image.dtype != np.uint8:
+        floating = np.issubdtype(image.dtype, np.floating)
+        remedy = (
+            "numpy.rint(image * 255).clip(0, 255).astype(numpy.uint8) for [0, 1]"
+            if floating
+            else "image.astype(numpy.uint8) for grey levels from 0 to 255"
+        )
+        raise _refused(name, image, WrongType, remedy)
+    image = np.ascontiguousarray(image)
+    # a tensor must not share memory that may not be written, such as that of a PIL image
+    return torch.from_numpy(image if image.flags.writeable else image.copy())
+
+
+def _taken(name: str, given: Any, image: Tensor, array: bool) -> Images:
+    """uint8 images of either order of axes."""
+    shape = tuple(image.shape)
+    last = len(shape) in (3, 4) and shape[-1] == 3
+    first = len(shape) == 4 and shape[1] == 3 and not array
+    if first and last:
+        raise _refused(name, given, WrongValue, "axes that are not both of length 3, to tell the channels by")
+    if not (first or last):
+        remedy = (
+            "image[None] of (3, H, W)"
+            if len(shape) == 3 and shape[0] == 3 and not array
+            else "image.transpose(1, 2, 0) of (3, H, W)"
+            if len(shape) == 3 and shape[0] == 3
+            else "torch.from_numpy(images) of (N, 3, H, W)"
+            if len(shape) == 4 and shape[1] == 3
+            else "an RGB image: grey ones get three equal channels, an alpha channel is left out"
+        )
+        raise _refused(name, given, WrongValue, remedy)
+    _check_pixels(name, given)
+    single = len(shape) == 3
+    if single:
+        image = image[None]
+    return Images(name, image.permute(0, 3, 1, 2) if last else image, single, last, array)
+
+
+def _check_pixels(name: str, image: Any) -> None:
+    if 0 in image.shape:
+        raise _refused(name, image, WrongValue, "at least one image, of at least one pixel")
+
+
+def _check_range(name: str, image: Tensor) -> None:
+    low, high = (value.item() for value in image.detach().aminmax())
+    if not (low >= 0 and high <= 1):  # so that nan is refused, too
+        raise WrongValue(
+            f"{name} is {described(image)} with values from {low:.4g} to {high:.4g}; wanted is float in [0, 1]",
+            f"{name} / 255 for grey levels, ({name} + 1) / 2 for [-1, 1], {name}.clamp(0, 1) for what overshoots",
+        )
+
+
+def _refused(
+    name: str, image: Any, kind: "type[WrongType] | type[WrongValue]", remedy: str
+) -> "WrongType | WrongValue":
+    return kind(f"{name} is {described(image)}; wanted is {WANTED}", remedy)
