@@ -102,11 +102,16 @@ def test_wrong_arguments_of_load_are_errors_that_name_what_there_is(weights, tmp
         ({"name_or_file": "srgan"}, "no weights of srgan for scale 4 come with the package"),
         ({"name_or_file": weights, "scale": 8}, "was trained for scale 4, not 8"),
         ({"scale": 3}, "scale is 3, not one of 4, 8"),
-        ({"device": "gpu"}, "unknown device 'gpu'"),
     ):
         with pytest.raises(ValueError, match=says) as raised:
             load(**arguments)
         assert isinstance(raised.value, WrongUse) and "stochastic for scale 4 or 8" in raised.value.remedy
+    for device in ("gpu", torch.device("mps"), "cuda:99"):
+        with pytest.raises(ValueError, match="device") as raised:
+            load("bicubic", device=device)
+        assert raised.value.remedy == "auto, cpu, cuda or cuda:N"
+    with pytest.raises(TypeError, match="name_or_file is a NoneType"):
+        load(None)
     (tmp_path / "damaged.safetensors").write_bytes(b"nothing")
     with pytest.raises(Failure, match="no readable safetensors file"):
         load(tmp_path / "damaged.safetensors")

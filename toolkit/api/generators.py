@@ -6,9 +6,10 @@ from pathlib import Path
 import torch
 
 from ntire_sr.api.inputs import Image, take, whole_number
+from ntire_sr.core.checks import described
 from ntire_sr.core.device import choose_device
 from ntire_sr.core.downscale import REQUIRED_DB, SCALES
-from ntire_sr.core.errors import Failure, WrongUse, WrongValue
+from ntire_sr.core.errors import Failure, WrongType, WrongUse, WrongValue
 from ntire_sr.core.files import sha256_bytes
 from ntire_sr.core.images import to_array, to_tensor, to_unit
 from ntire_sr.core.seeding import sample_seed
@@ -153,12 +154,19 @@ def load(
         device: auto, cpu, cuda, cuda:N, or a torch.device; auto takes a GPU if there is one.
 
     Raises:
-        ValueError: there is no such model, file or device, or the file is for another scale.
+        ValueError, TypeError: there is no such model, file or device, or the file is for another scale.
         Failure: the file is damaged.
     """
+    if not isinstance(name_or_file, (str, Path)):
+        raise WrongType(
+            f"name_or_file is {described(name_or_file)}", "a model's name, or the path of a weights file"
+        )
     wanted = None if scale is None else whole_number("scale", scale, 1)
     try:
         chosen = choose_device(str(device))
+    except WrongUse as error:
+        raise WrongValue(error.message.removeprefix("--"), "auto, cpu, cuda or cuda:N") from error
+    try:
         if wanted not in (None, *SCALES):
             raise WrongUse(f"scale is {wanted}, not one of {', '.join(map(str, SCALES))}")
         loaded = load_generator(name_or_file, wanted, chosen)
@@ -168,9 +176,7 @@ def load(
             for model in list_models()
             if model.scales
         )
-        raise WrongValue(
-            error.message, f"{known}, or a weights file with its own scale; device auto"
-        ) from error
+        raise WrongValue(error.message, f"{known}, or a weights file with its own scale") from error
     return GeneratorHandle(
         name=loaded.model.name,
         scale=loaded.scale,
