@@ -22,7 +22,7 @@ FORMS = {
     "a batch of these": (torch.from_numpy(BATCH), 2),
     "a tensor of uint8": (TENSOR, 2),
     "a tensor of float": (TENSOR / 255, 2),
-    "a tensor of half precision": (TENSOR[:1] / 256, 1),
+    "a tensor of half precision": ((TENSOR[:1] / 256).half(), 1),
     "a tensor of float64": (TENSOR.double() / 255, 2),
 }
 

@@ -38,11 +38,12 @@ def downscale(hr: Image, scale: int) -> Image:
         ValueError, TypeError: `hr` is none of these.
     """
     taken, scale = take("hr", hr, in_unit=False), whole_number("scale", scale, 1)
-    lr: Any
+    reduced: Any
     if taken.pixels.is_floating_point():
-        lr = reduction.downscale(taken.pixels, scale)
+        reduced = reduction.downscale(taken.pixels, scale)
     else:
-        lr = taken.as_given(reduction.downscale_8bit(taken.pixels, scale))
+        reduced = taken.as_given(reduction.downscale_8bit(taken.pixels, scale))
+    lr: Image = reduced
     return lr
 
 

@@ -36,7 +36,7 @@ class Images:
     """Images that came in, and the form in which they came."""
 
     name: str  # of the argument
-    pixels: Tensor  # (N, 3, H, W), uint8 or floating in [0, 1], on the device on which it came
+    pixels: Tensor  # (N, 3, H, W), uint8, or float32 or float64 in [0, 1], on the device on which it came
     single: bool  # one image without an axis for N, whose figures are plain numbers
     channels_last: bool
     array: bool  # a numpy array; False: a tensor
@@ -102,6 +102,8 @@ def take(name: str, image: Any, in_unit: bool = True) -> Images:
             _check_pixels(name, image)
             if in_unit:
                 _check_range(name, image)
+            # 16 bits would be rounded once more before they are rounded to levels
+            image = image if image.dtype == torch.float64 else image.float()
             return Images(name, image, single=False, channels_last=False, array=False)
         raise _refused(name, image, WrongType, "image.to(torch.uint8) for grey levels from 0 to 255")
     raise _refused(name, image, WrongType, "numpy.asarray(image), or numpy.stack(images) for a list")
