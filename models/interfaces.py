@@ -24,8 +24,10 @@ class Generator(Protocol):
     """
 
     scale: int
-    trunk_reach: int  # LR pixels on each side that a pixel of the trunk's maps can depend on
-    sample_reach: int  # LR pixels on each side that an output pixel can depend on, given trunk and latents
+    # LR pixels on each side that a pixel of the trunk's maps can depend on; None: unknown, it is never tiled
+    trunk_reach: int | None
+    # LR pixels on each side that an output pixel can depend on, given trunk and latents; None: it is never tiled
+    sample_reach: int | None
 
     def trunk(self, lr: Tensor) -> Tensor:
         """The features that all samples of an LR image share: (N, C, k * h, k * w)."""

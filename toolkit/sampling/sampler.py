@@ -18,7 +18,8 @@ SMALLEST_TILE_PX = 16
 
 
 class Sampler:
-    """Draws samples with a generator, without projection.
+    """Draws samples with a generator, without projection, and without inference mode, in which a network from outside
+    could not compute gradients for its own sampling.
 
     Args:
         loaded: the generator, on `device`.
@@ -32,19 +33,21 @@ class Sampler:
         self.generator, self.scale = loaded.generator, loaded.scale
         self.device, self.half, self.tile = device, half, tile
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def trunk(self, lr: Tensor) -> Tensor:
         """The trunk's features, which all samples share: (1, 3, h, w) in [0, 1] to (1, C, k * h, k * w).
 
         These maps are smaller than a sample by the scale, so the tiles may be larger by the scale.
         """
 
+        reach = self.generator.trunk_reach
+
         def compute(tile: int) -> Tensor:
-            return in_tiles(self.generator.trunk, self.generator.trunk_reach, tile * self.scale, lr)
+            return in_tiles(self.generator.trunk, reach, tile * self.scale, lr)
 
-        return self._fitting(lr, compute, self.scale)
+        return self._fitting(lr, compute, self.scale, tiled=reach is not None)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def sample(self, lr: Tensor, trunk: Tensor, seed: int) -> Tensor:
         """One sample before projection.
 
@@ -59,36 +62,43 @@ class Sampler:
         Raises:
             Failure: the output holds NaN or infinite values, or not even a small tile fits into memory.
         """
-        latents = self.generator.latents(lr, [seeded(seed)])
+        latents, reach = self.generator.latents(lr, [seeded(seed)]), self.generator.sample_reach
 
         def compute(lr: Tensor, trunk: Tensor, latents: Any) -> Tensor:
             return self.generator.sample(trunk, lr, latents)
 
-        sr = self._fitting(
-            lr, lambda tile: in_tiles(compute, self.generator.sample_reach, tile, lr, trunk, latents), 1
-        ).float()
+        def compute_in_tiles(tile: int) -> Tensor:
+            return in_tiles(compute, reach, tile, lr, trunk, latents)
+
+        sr = self._fitting(lr, compute_in_tiles, 1, tiled=reach is not None).float()
         if not bool(torch.isfinite(sr).all()):
             raise Failure("the network drew values that are no numbers", "use weights of an earlier checkpoint")
         return sr
 
-    def _fitting(self, lr: Tensor, compute: Callable[[int], Tensor], factor: int) -> Tensor:
+    def _fitting(self, lr: Tensor, compute: Callable[[int], Tensor], factor: int, tiled: bool) -> Tensor:
         """`compute(tile)`, repeated with tiles of half the side whenever memory runs out.
 
         Args:
             lr: the LR image.
             compute: function of the tile side; it computes in tiles of `factor * tile` LR pixels.
             factor: ratio of the tiles' side to `tile`; a side that did not fit into memory is not tried again.
+            tiled: whether tiles are possible; if not, `compute(0)` has to fit.
         """
         while True:
+            tile = self.tile if tiled else 0
             try:
                 if self.half:
                     with torch.autocast(self.device.type, torch.bfloat16):
-                        return compute(self.tile)
+                        return compute(tile)
                 with full_float32(self.device):
-                    return compute(self.tile)
+                    return compute(tile)
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
+                if not tiled:
+                    raise too_large(
+                        lr, self.device, ": the network states no reach, so it is never tiled"
+                    ) from error
                 longest = max(lr.shape[2:])
                 side = min(self.tile * factor or longest, longest)
                 if math.ceil(side / factor) <= SMALLEST_TILE_PX:
