@@ -11,12 +11,12 @@ import os
 import types
 import typing
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from ntire_sr.core.downscale import SCALES
 from ntire_sr.core.errors import Failure
-from ntire_sr.core.files import create_json, read_json, sha256_bytes, write_json
+from ntire_sr.core.files import create_json, read_json, sha256_bytes, sha256_of_digests, write_json
 from ntire_sr.core.layout import MANIFEST, MOST_SAMPLES, parse_sample_name
 from ntire_sr.core.settings import field_types
 
@@ -24,6 +24,9 @@ FORMAT = "ntire-sr manifest"
 VERSION = 3
 RECORDS = ".records"  # folder beside the samples; names that begin with a dot are no samples
 MOST_TILE_PX = 10**6
+# fields that manifests of earlier programs lack, and their value there
+LATER_FIELDS: dict[str, Any] = {"code": None}
+LATER_SETTINGS: dict[str, Any] = {"code_sha256": None}
 Record = TypeVar("Record")
 
 
@@ -40,11 +43,19 @@ class SamplingSettings:
     precision: str  # precision of the network, float32 or bfloat16; the projection is always float32
     hyper_parameters: dict[str, Any]  # the model's settings and the projection's limits
     test_time_augmentation: bool = False  # averaging over flips or rotations: never, as the challenge requires
+    code_sha256: str | None = None  # digest of the code of a network from outside; None: the package's own
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all settings. Every sample's record holds it, so that other settings are noticed."""
-        return sha256_bytes(json.dumps(asdict(self), sort_keys=True).encode())
+        """SHA-256 of all settings. Every sample's record holds it, so that other settings are noticed.
+
+        Later fields count where they say something, so that earlier samples keep their digest."""
+        said = {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in LATER_SETTINGS or value != LATER_SETTINGS[name]
+        }
+        return sha256_bytes(json.dumps(said, sort_keys=True).encode())
 
     def differences(self, other: "SamplingSettings") -> list[str]:
         """The settings that differ between a folder's (`self`) and those asked for (`other`), in words.
@@ -56,9 +67,24 @@ class SamplingSettings:
         if self.model == other.model:
             mine, theirs = mine | hyper_parameters[0], theirs | hyper_parameters[1]
         else:
-            del mine["deterministic"], theirs["deterministic"]  # a fact of the model
+            for settings in (mine, theirs):
+                del settings["deterministic"], settings["code_sha256"]  # facts of the model
         names = [name for name in mine | theirs if mine.get(name) != theirs.get(name)]
         return [f"{name}: {mine.get(name)} there, {theirs.get(name)} asked for" for name in names]
+
+
+@dataclass(frozen=True)
+class ModelCode:
+    """The code of a network from outside the package: a record, since nothing runs because a manifest names it."""
+
+    folder: str  # folder of the files, relative to the manifest's where possible
+    files: dict[str, str]  # path in that folder -> SHA-256 digest, of every Python file of the network
+    parameters: int | None = None  # number of the network's parameters; None if they could not be counted
+
+    @property
+    def sha256(self) -> str:
+        """One digest over all files."""
+        return sha256_of_digests(self.files)
 
 
 @dataclass(frozen=True)
@@ -101,6 +127,7 @@ class Manifest:
     device: str = "cpu"
     threads: int = 1  # number of torch's threads; another number may change the last bits of a float
     versions: dict[str, str] = field(default_factory=dict)
+    code: ModelCode | None = None  # of a network from outside the package
     images: list[ImageRecord] = field(default_factory=list)
     files: dict[str, SampleRecord] = field(default_factory=dict)
 
@@ -174,8 +201,10 @@ def load_manifest(folder: Path) -> Manifest | None:
             f"{path} has version {content.get('version')}; this program reads version {VERSION}", remedy
         )
     try:
+        content = LATER_FIELDS | content
         kept = {f.name: content[f.name] for f in fields(Manifest)}
         kept["settings"] = _checked_record(SamplingSettings, kept["settings"])
+        kept["code"] = None if kept["code"] is None else _checked_record(ModelCode, kept["code"])
         if not isinstance(kept["images"], list):
             raise TypeError("images is no list")
         kept["images"] = [_checked_record(ImageRecord, record) for record in kept["images"]]
@@ -233,6 +262,7 @@ def _check_ranges(manifest: Manifest) -> None:
         raise ValueError(f"scale is {manifest.settings.scale}")
     for tile in (manifest.tile, manifest.tile_asked):
         _check_tile(tile)
+    _check_code(manifest.code, manifest.settings.code_sha256)
     for image in manifest.images:
         if image.unreachable and image.reachable_db is None:
             raise ValueError(f"{image.name} is unreachable without a value")
@@ -246,3 +276,14 @@ def _check_ranges(manifest: Manifest) -> None:
 def _check_tile(tile: int) -> None:
     if not 0 <= tile <= MOST_TILE_PX:
         raise ValueError(f"tile is {tile}")
+
+
+def _check_code(code: ModelCode | None, sha256: str | None) -> None:
+    for name, digest in code.files.items() if code else ():
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or path.suffix != ".py" or "\\" in name or ":" in name:
+            raise ValueError(f"{name!r} is no Python file inside its folder")
+        if not isinstance(digest, str):
+            raise TypeError(f"the digest of {name!r} is {digest!r}")
+    if (code.sha256 if code else None) != sha256:
+        raise ValueError("code_sha256 is not that of the code")
