@@ -1,8 +1,11 @@
 """Random generators whose seeds depend on numbers alone, such as a training step's or a sample's."""
 
 import hashlib
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,3 +32,19 @@ def normal(random: Sequence[torch.Generator], *shape: int, device: torch.device)
     """Standard normal numbers, (N, *shape), on `device`; row n is drawn by generator n of `random`."""
     rows = [torch.randn(1, *shape, generator=one, device=one.device) for one in random]
     return torch.cat(rows).to(device)
+
+
+@contextmanager
+def global_seed(seed: int, device: torch.device) -> Iterator[None]:
+    """A context in which the global random numbers of Python, NumPy and torch follow from `seed`; what they were before
+    is restored. For code of others, which may take them; the package's own takes random generators."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
