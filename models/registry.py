@@ -10,11 +10,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from ntire_sr import __version__
+from ntire_sr.core.downscale import SCALES
 from ntire_sr.core.errors import Failure, WrongUse, require, suggestion
 from ntire_sr.core.files import atomic_write, failure_from_os_error, sha256_file
+from ntire_sr.core.manifest import ModelCode
 from ntire_sr.core.settings import convert, make
 from ntire_sr.models import bicubic, srgan_training, stochastic_training
-from ntire_sr.models.interfaces import ModelSpec
+from ntire_sr.models.foreign import EXAMPLE, build_network, installed_models
+from ntire_sr.models.interfaces import ModelSpec, NoSettings
 from ntire_sr.models.shipped import TRUNK, shipped_weights, with_trunk
 
 MODELS: dict[str, ModelSpec] = {
@@ -46,6 +49,7 @@ class LoadedModel:
     weights_sha256: str | None
     facts: dict[str, Any]  # about the training: step, steps, features, seed
     hyper_parameters: dict[str, Any]  # the settings as the weights' file holds them
+    code: ModelCode | None = None  # of a network from outside the package
 
 
 def save_weights(
@@ -61,6 +65,78 @@ def save_weights(
         "facts": json.dumps(facts),
     }
     atomic_write(path, save(tensors, metadata))
+
+
+@dataclass(frozen=True)
+class ListedModel:
+    """One row of the list of models."""
+
+    name: str
+    origin: str  # the package that it comes with
+    weights: str  # where its weights come from
+    summary: str
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def list_models() -> list[ListedModel]:
+    """The models of this package, and those that installed packages offer, whose code is not run."""
+    found = []
+    for model in MODELS.values():
+        scales = [str(scale) for scale in SCALES if shipped_weights(model.name, scale)]
+        weights = f"come with it for scale {' and '.join(scales)}" if scales else "from `ntire-sr train`"
+        found.append(
+            ListedModel(model.name, "ntire-sr", weights if model.trainer else "needs none", model.summary)
+        )
+    for name, point in installed_models().items():
+        package = f"{point.dist.name} {point.dist.version}" if point.dist else "?"
+        hidden = f"; --model {point.value} names it, since {name} is ntire-sr's own" if name in MODELS else ""
+        found.append(ListedModel(name, package, "--weights, if it takes any", point.value + hidden))
+    return found
+
+
+def load_model(
+    model: str | None, weights: str | Path | None, scale: int | None, device: torch.device
+) -> LoadedModel:
+    """A generator as the options `--model` and `--weights` name it; without both the package's.
+
+    Args:
+        model: a name of the registry; or a network from outside the package, whose code is then run: see
+            `foreign.build_network`. None takes the model of the weights.
+        weights: see `load_generator`; of a network from outside, any file that it reads, or None.
+        scale: 4 or 8; None takes that of the weights, or 4.
+        device: where to compute.
+
+    Raises:
+        WrongUse: there is no such model or file, or they do not belong together.
+        Failure: the file is damaged, or the network from outside is.
+    """
+    if model is None or model in MODELS:
+        loaded = load_generator(weights or model or SHIPPED_MODEL, scale, device)
+        require(
+            model in (None, loaded.model.name),
+            f"{weights} holds weights of {loaded.model.name}, not of {model}",
+            f"--model {loaded.model.name}, or other weights",
+        )
+        return loaded
+    names = [*MODELS, *installed_models()]
+    own = model in names or ":" in model or model.endswith(".py")
+    require(own, f"unknown model {model!r}", f"{suggestion(model, names)}; or a network of your own, {EXAMPLE}")
+    path = Path(weights) if weights is not None else None
+    require(path is None or path.is_file(), f"there are no weights at {path}", "check the path")
+    network = build_network(model, path, scale or 4, device)
+    generator = network.generator
+    spec = ModelSpec(
+        name=network.label,
+        summary="a network from outside the package",
+        deterministic=generator.deterministic,
+        settings=NoSettings,
+        presets={},
+        build=lambda scale, settings: generator,
+    )
+    digest = sha256_file(path) if path else None
+    return LoadedModel(spec, generator, generator.scale, NoSettings(), path, digest, {}, {}, network.code)
 
 
 def load_generator(weights: str | Path, scale: int | None, device: torch.device) -> LoadedModel:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ntire_sr.core.errors import Failure, WrongUse
 from ntire_sr.core.files import read_json
-from ntire_sr.core.manifest import Manifest
+from ntire_sr.core.manifest import Manifest, SamplingSettings
 
 BLANK = "TO BE FILLED IN"
 # facts that only the team knows: key in --team FILE -> label
@@ -112,9 +112,11 @@ def sections(known: Known) -> list[tuple[str, list[tuple[str, str | None]]]]:
             [
                 *of_team("title", "description", "diagram"),
                 ("Model", f"{settings.model}, scale {settings.scale}" if settings else None),
-                (
-                    "Weights (SHA-256)",
-                    (settings.weights_sha256 or "none: the model has no weights") if settings else None,
+                ("Weights (SHA-256)", _weights(settings) if settings else None),
+                *(
+                    [("Code of the network (SHA-256)", settings.code_sha256)]
+                    if settings and settings.code_sha256
+                    else []
                 ),
                 ("Samples per image", str(known.samples)),
                 ("Measured by ntire-sr score", measured or None),
@@ -124,7 +126,7 @@ def sections(known: Known) -> list[tuple[str, list[tuple[str, str | None]]]]:
             "Method",
             [
                 ("Total complexity", complexity),
-                ("Parameters", f"{known.parameters:,}" if known.parameters is not None else None),
+                ("Parameters", _parameters(known.parameters)),
                 ("Hyper-parameters, the same for all samples", hyper),
                 ("LR consistency", _consistency(manifest)),
                 ("Pre-trained or external models", _external(known.facts)),
@@ -166,6 +168,18 @@ def sections(known: Known) -> list[tuple[str, list[tuple[str, str | None]]]]:
             ],
         ),
     ]
+
+
+def _weights(settings: SamplingSettings) -> str:
+    if settings.weights_sha256:
+        return settings.weights_sha256
+    return (
+        "none: no file was given to the network" if settings.code_sha256 else "none: the model has no weights"
+    )
+
+
+def _parameters(count: int | None) -> str | None:
+    return "none: the model is no network" if count == 0 else f"{count:,}" if count is not None else None
 
 
 def _consistency(manifest: Manifest | None) -> str | None:

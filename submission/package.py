@@ -3,6 +3,7 @@
 import glob
 import json
 import math
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
@@ -19,7 +20,7 @@ from ntire_sr.core.package_files import package_files
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.seeding import seeded
 from ntire_sr.core.sources import file_source
-from ntire_sr.models.registry import LoadedModel, load_generator, needs_trunk, read_weights
+from ntire_sr.models.registry import MODELS, LoadedModel, load_generator, needs_trunk, read_weights
 from ntire_sr.models.shipped import trunk_files
 from ntire_sr.submission import factsheet
 from ntire_sr.submission.archive import (
@@ -34,7 +35,7 @@ from ntire_sr.submission.check import Checked, check_samples, lr_folder
 from ntire_sr.submission.editions import Edition, edition_named, edition_problems
 from ntire_sr.submission.readme import Readme
 from ntire_sr.submission.sources import README, Handed, open_submission
-from ntire_sr.submission.weights import find_weights
+from ntire_sr.submission.weights import find_code, find_weights
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,9 @@ def pack(request: PackageRequest, progress: Progress = SILENT) -> PackageResult:
             extra_data=request.extra_data,
             description=request.description or (manifest.settings.model if manifest else "ntire-sr"),
         )
+        # all that can still be wrong shows here, before anything is written
+        origin = _origin_of(request, manifest, checked)
+        known = _known(request, manifest, origin, seconds or None, team, count) if request.code else None
         remove_stale_temp_files(request.out.parent, f"{request.out.stem}*")
         packed = PackageResult(
             _write_parts(request, edition, handed, checked, count, readme),
@@ -141,19 +145,29 @@ def pack(request: PackageRequest, progress: Progress = SILENT) -> PackageResult:
     packed.warnings = _size_warnings(request, edition, packed)
     if beyond:
         packed.warnings.append(f"{plural(len(beyond), 'sample')} beyond {count} per image left out")
-    if request.code:
-        origin = _origin_of(request, manifest, checked)
-        if origin.weights is None and manifest and manifest.settings.weights_sha256:
-            packed.warnings.append(
-                "the weights that drew the samples are not to be had, so the archive with the code lacks them; "
-                "--run names the run folder that holds them"
-            )
-        known = _known(request, manifest, origin, seconds or None, team, count)
+    if known:
+        packed.warnings += _absent(manifest, origin)
         out = request.out.with_name(f"{request.out.stem}-code.zip")
         members = _code_members(request, manifest, origin, known)
         packed.code = out, write_archive(out, members, compress=True)
         packed.blanks = factsheet.blanks(known)
     return packed
+
+
+def _absent(manifest: Manifest | None, origin: "_Origin") -> list[str]:
+    """Warnings about what the archive with the code should hold and lacks."""
+    found = []
+    if manifest and origin.weights is None and manifest.settings.weights_sha256:
+        found.append(
+            "the weights that drew the samples are not to be had, so the archive with the code lacks them; "
+            + ("put them back" if manifest.code else "--run names the run folder that holds them")
+        )
+    if manifest and manifest.code and origin.network is None:
+        found.append(
+            f"the code of {manifest.settings.model} is gone or was changed since it drew the samples, so the archive "
+            "with the code lacks it; put it back as it was"
+        )
+    return found
 
 
 def _size_warnings(request: PackageRequest, edition: Edition, packed: PackageResult) -> list[str]:
@@ -216,6 +230,7 @@ class _Origin:
     weights: Path | None
     config: Path | None  # settings of the training of these weights
     score: Path | None  # score.json of these samples
+    network: dict[str, Path] | None  # code of a network from outside the package
 
 
 def _origin_of(request: PackageRequest, manifest: Manifest | None, checked: Checked) -> _Origin:
@@ -228,7 +243,8 @@ def _origin_of(request: PackageRequest, manifest: Manifest | None, checked: Chec
         score = request.run / "score" / "score.json"
         if _json_of(score).get("samples_sha256") != digest:
             score = None
-    return _Origin(weights, config if config and config.is_file() else None, score)
+    network = find_code(manifest, request.sr) if manifest else None
+    return _Origin(weights, config if config and config.is_file() else None, score, network)
 
 
 def _known(
@@ -240,9 +256,19 @@ def _known(
     samples: int,
 ) -> factsheet.Known:
     facts: dict[str, Any] = {}
-    parameters = 0 if manifest and manifest.settings.weights_sha256 is None else None
-    operations = None
-    if origin.weights:
+    parameters = operations = None
+    if manifest and manifest.code:  # what drew the samples counted them; its code does not run here
+        parameters = manifest.code.parameters
+    elif manifest:
+        model = manifest.settings.model
+        require(
+            model in MODELS,
+            f"{request.sr} was drawn by {model}, a model that this version of ntire-sr does not know; nothing was written",
+            "the version that drew it, or --no-code for the samples without fact sheet and code",
+        )
+        if manifest.settings.weights_sha256 is None:
+            parameters = 0
+    if origin.weights and not (manifest and manifest.code):
         metadata, tensors = read_weights(origin.weights)
         facts = _object(metadata["facts"], origin.weights)
         parameters = sum(tensor.numel() for tensor in tensors.values())
@@ -299,17 +325,19 @@ def _code_members(
     members = [
         text_member("factsheet.md", factsheet.as_markdown(known)),
         text_member("factsheet.tex", factsheet.as_latex(known)),
-        text_member("REPRODUCE.md", _reproduce(known)),
+        text_member("REPRODUCE.md", _reproduce(known, origin.weights)),
     ]
+    outside = manifest is not None and manifest.code is not None
     named = {
-        "weights.safetensors": origin.weights,
+        _weights_name(manifest, origin.weights): origin.weights,
         "manifest.json": request.sr / MANIFEST if manifest else None,
         "config.json": origin.config,
         "score.json": origin.score,
     }
     found = {name: path for name, path in named.items() if path}
     # the weights used are listed above; of the package's own weights only a trunk that they need is added
-    needed = set(trunk_files()) if origin.weights and needs_trunk(origin.weights) else set()
+    needed = set(trunk_files()) if origin.weights and not outside and needs_trunk(origin.weights) else set()
+    found |= {f"network/{name}": path for name, path in (origin.network or {}).items()}
     for name, path in package_files():
         weights = name.startswith("ntire_sr/models/") and path.suffix == ".safetensors"
         if not weights or path in needed:
@@ -317,15 +345,26 @@ def _code_members(
     return members + [Member(name, file_source(path, name)) for name, path in found.items()]
 
 
-def _reproduce(known: factsheet.Known) -> str:
+def _weights_name(manifest: Manifest | None, weights: Path | None) -> str:
+    """The name of the weights in the archive; those of a network from outside may be of any format."""
+    return f"weights{weights.suffix if weights and manifest and manifest.code else '.safetensors'}"
+
+
+def _reproduce(known: factsheet.Known, weights: Path | None) -> str:
     manifest = known.manifest
     if manifest is None:
         return "# How these samples were drawn\n\nThe folder of samples has no manifest: only the team knows.\n"
     s = manifest.settings
-    weights = "weights.safetensors" if s.weights_sha256 else s.model
-    words = [
-        "ntire-sr generate --lr LR_FOLDER",
-        f"--weights {weights}",
+    named = _weights_name(manifest, weights) if s.weights_sha256 else s.model
+    words = ["ntire-sr generate --lr LR_FOLDER"]
+    if manifest.code is None:
+        words.append(f"--weights {named}")
+    else:  # its names are the team's
+        file = s.model.split(":")[0].endswith(".py")
+        words.append(f"--model {shlex.quote(f'network/{s.model}' if file else s.model)}")
+        words += [f"--weights {shlex.quote(named)}"] if s.weights_sha256 else []
+        words[0] = words[0] if file else f"PYTHONPATH=network {words[0]}"
+    words += [
         f"--samples {known.samples}",
         f"--seed {s.seed}",
     ]

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ntire_sr.core.errors import Failure, WrongUse, plural, require
+from ntire_sr.core.errors import Failure, plural, require
 from ntire_sr.core.files import make_folder, sha256_bytes
 from ntire_sr.core.images import decode_png, read_image
 from ntire_sr.core.layout import DEFAULT_SAMPLES, SampleName, list_images
 from ntire_sr.core.manifest import Manifest, load_manifest
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.sources import Source
-from ntire_sr.models.registry import LoadedModel, load_generator
+from ntire_sr.models.registry import MODELS, LoadedModel, load_model
 from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.submission.check import check_samples, lr_folder
 from ntire_sr.submission.editions import edition_named, edition_problems
@@ -58,6 +58,7 @@ def verify(
     manifest_of: Path | None = None,
     regenerate: int = 0,
     weights: str | None = None,
+    model: str | None = None,
     seed: int | None = None,
     device: torch.device | None = None,
     progress: Progress = SILENT,
@@ -77,6 +78,8 @@ def verify(
         manifest_of: folder with the manifest of the samples; None for the folder in `paths`, if it is one.
         regenerate: number of samples, chosen at random, to draw again and compare.
         weights: file or name of the weights to draw with; None for the manifest's.
+        model: the network to draw with, see `load_model`, which runs what is named here; None for the manifest's
+            where that is the package's own.
         seed: seed of that choice; None for a new one each time.
         device: device to draw on; None for the CPU.
         progress: reports how many samples have been checked.
@@ -99,7 +102,7 @@ def verify(
     )
     loaded = None
     if regenerate and manifest and folder:
-        loaded = _generator(manifest, folder, weights, device or torch.device("cpu"))
+        loaded = _generator(manifest, folder, weights, model, device or torch.device("cpu"))
     with open_submission(*paths) as handed:
         count = samples or (manifest.samples if manifest else _usual_count(handed))
         lr = lr_folder(folder or paths[0], lr, manifest)
@@ -225,19 +228,31 @@ def _compare(found: VerifyResult, name: SampleName, source: Source, again: bytes
         )
 
 
-def _generator(manifest: Manifest, folder: Path, weights: str | None, device: torch.device) -> LoadedModel:
+def _generator(
+    manifest: Manifest, folder: Path, weights: str | None, model: str | None, device: torch.device
+) -> LoadedModel:
     s = manifest.settings
+    # code runs because the user names it, never because a manifest does
+    require(
+        model is not None or (s.code_sha256 is None and s.model in MODELS),
+        f"the samples were drawn by {s.model}, which is no model of ntire-sr",
+        "--model FILE.py:FUNCTION, if you have its code and trust it",
+    )
     known = find_weights(manifest, folder)
     require(
         bool(weights or known or s.weights_sha256 is None),
         f"the weights that drew the samples (SHA-256 {s.weights_sha256}) are not to be had",
         "--weights FILE",
     )
-    loaded = load_generator(weights or known or s.model, s.scale, device)
-    if (loaded.model.name, loaded.weights_sha256) != (s.model, s.weights_sha256):
-        raise WrongUse(
-            f"{loaded.weights or loaded.model.name} did not draw these samples: its SHA-256 is {loaded.weights_sha256}, "
-            f"the manifest's {s.weights_sha256}",
-            "--weights FILE",
+    loaded = load_model(model, weights or known or (s.model if model is None else None), s.scale, device)
+    found = (loaded.model.name, loaded.weights_sha256, loaded.code.sha256 if loaded.code else None)
+    for what, one, other in zip(
+        ("model", "weights", "code"), found, (s.model, s.weights_sha256, s.code_sha256), strict=True
+    ):
+        require(
+            one == other,
+            f"{loaded.weights if what == 'weights' and loaded.weights else loaded.model.name} did not draw these samples: "
+            f"its {what if what == 'model' else f'{what} with the SHA-256'} is {one}, the manifest's {other}",
+            "--weights FILE" if what == "weights" else "--model with what drew them",
         )
     return loaded

@@ -1,4 +1,4 @@
-"""Finding the weights that drew a folder of samples."""
+"""Finding the weights, and the code of a network from outside, that drew a folder of samples."""
 
 from pathlib import Path
 
@@ -29,3 +29,25 @@ def find_weights(manifest: Manifest, folder: Path, run: Path | None = None) -> P
         if path.is_file() and sha256_file(path) == manifest.settings.weights_sha256:
             return path
     return None
+
+
+def find_code(manifest: Manifest, folder: Path) -> dict[str, Path] | None:
+    """Find the code of a network from outside the package by its digests in the manifest. It is read, never run.
+
+    Args:
+        manifest: manifest of the samples.
+        folder: folder of the manifest, which its paths are relative to.
+
+    Returns:
+        The files by their path in the folder that they were imported from; None if one of them is gone or
+        changed, or the model is the package's own.
+    """
+    if manifest.code is None:
+        return None
+    found = {}
+    for name, digest in manifest.code.files.items():
+        path = folder / manifest.code.folder / name
+        if not path.is_file() or sha256_file(path) != digest:
+            return None
+        found[name] = path
+    return found

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +44,17 @@ def nothing_from_this_machine(
     monkeypatch.setenv("TORCH_HOME", str(empty / "torch"))
     monkeypatch.setattr("ntire_sr.core.pretrained.cache_folder", lambda: empty / "cache" / "ntire-sr")
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def imports_as_before(tmp_path: Path) -> Iterator[None]:
+    """Networks of users are imported from their folders; for the next test Python forgets them."""
+    before = list(sys.path)
+    yield
+    sys.path[:] = before
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 def shared_path(name: str) -> Path:

@@ -100,6 +100,8 @@ def check_ntire_sr(words: list[str], mention: bool = False) -> None:
     command: click.Command = cli
     context = click.Context(cli, info_name="ntire-sr")
     while isinstance(command, click.Group):
+        if command.invoke_without_command and (not words or words[0].startswith("-")):
+            break
         assert words, f"{context.command_path}: a group is no command"
         found = command.get_command(context, words[0])
         assert found, f"{context.command_path} has no command {words[0]!r}"

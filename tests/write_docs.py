@@ -58,6 +58,8 @@ def leaves(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Co
     """(name as typed, command) of every command, also of those inside groups."""
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
+            if command.invoke_without_command:
+                yield f"{before}{name}", command
             yield from leaves(command, f"{before}{name} ")
         else:
             yield f"{before}{name}", command
@@ -173,8 +175,8 @@ def reference() -> str:
         "|---|---|",
         *(f"| {code} | {cell(text)} |" for code, text in EXIT_CODES.items()),
         "",
-        "`data check` and `verify` end with 1 where they find something wrong, and `score --strict` where a sample is",
-        "under 45 dB.",
+        "`data check`, `models check` and `verify` end with 1 where they find something wrong, and `score --strict` where",
+        "a sample is under 45 dB.",
         "",
         "## Output",
         "",

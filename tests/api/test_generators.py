@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ntire_sr import list_models, load
+from ntire_sr import downscale, list_models, load
 from ntire_sr.core.errors import Failure, WrongUse
 from ntire_sr.core.images import read_image, to_tensor, to_unit, write_png
 from ntire_sr.core.layout import SampleName
@@ -122,3 +122,15 @@ def test_every_model_of_the_registry_is_listed_with_the_scales_that_load_takes()
     for model in list_models():
         assert model.summary and model.deterministic == MODELS[model.name].deterministic
     assert {model.name: model.scales for model in list_models()}["srgan"] == ()
+
+
+def test_a_network_of_ones_own_is_loaded_as_the_commands_name_it(photograph):
+    lr = downscale(np.ascontiguousarray(photograph[:32, :48]), 4)
+    name = f"{Path(__file__).parents[2] / 'docs' / 'networks' / 'noise.py'}:build"
+    own = load(name)
+    samples = own.sample(lr, k=2)
+    assert samples.shape == (2, 32, 48, 3) and not np.array_equal(*samples)
+    assert np.array_equal(own.sample(lr, k=1, first=1)[0], samples[1])
+    assert (own.weights, own.deterministic) == (None, False)
+    with pytest.raises(ValueError, match="there are no weights at absent"):
+        load(name, weights="absent.pth")

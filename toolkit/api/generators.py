@@ -14,7 +14,8 @@ from ntire_sr.core.files import sha256_bytes
 from ntire_sr.core.images import to_array, to_tensor, to_unit
 from ntire_sr.core.seeding import sample_seed
 from ntire_sr.models.projection import Consistent, is_reachable
-from ntire_sr.models.registry import MODELS, SHIPPED_MODEL, LoadedModel, load_generator
+from ntire_sr.models.foreign import installed_models
+from ntire_sr.models.registry import MODELS, SHIPPED_MODEL, LoadedModel, load_generator, load_model
 from ntire_sr.models.shipped import shipped_weights
 from ntire_sr.sampling.generate import SMALLEST_LR_PX, chosen_precision, chosen_tile, project_and_round
 from ntire_sr.sampling.sampler import Sampler
@@ -99,8 +100,8 @@ class GeneratorHandle:
         tile = None if tile is None else whole_number("tile", tile, 0)
         if precision not in PRECISIONS:
             raise WrongValue(f"precision is {precision!r}", f"one of {', '.join(PRECISIONS)}")
-        half = chosen_precision(precision, self.device) == "bfloat16"
-        sampler = Sampler(self.loaded, self.device, half, chosen_tile(tile, self.device))
+        half = chosen_precision(precision, self.loaded, self.device) == "bfloat16"
+        sampler = Sampler(self.loaded, self.device, half, chosen_tile(tile, self.loaded, self.device))
         # in memory as `generate` reads it from a file, on whose order the last bits of convolutions depend
         array = to_array(image.levels)
         pixels = to_tensor(array).to(self.device)
@@ -138,7 +139,11 @@ def _check_reached(
 
 
 def load(
-    name_or_file: str | Path = SHIPPED_MODEL, scale: int | None = None, device: str | torch.device = "auto"
+    name_or_file: str | Path = SHIPPED_MODEL,
+    scale: int | None = None,
+    device: str | torch.device = "auto",
+    *,
+    weights: str | Path | None = None,
 ) -> GeneratorHandle:
     """Load a generator that draws samples.
 
@@ -149,9 +154,11 @@ def load(
     (2, 96, 128, 3)
 
     Args:
-        name_or_file: name of a model, see `list_models`, or path of a weights file that `ntire-sr train` wrote.
+        name_or_file: name of a model, see `list_models`; path of a weights file that `ntire-sr train` wrote; or a
+            network of your own as `generate --model` names it, such as "my_net.py:build", whose code is then run.
         scale: HR pixels per LR pixel along an axis; None for the file's, or 4 for a name.
         device: auto, cpu, cuda, cuda:N, or a torch.device; auto takes a GPU if there is one.
+        weights: path of the file that a network of your own is built with.
 
     Raises:
         ValueError, TypeError: there is no such model, file or device, or the file is for another scale.
@@ -169,7 +176,11 @@ def load(
     try:
         if wanted not in (None, *SCALES):
             raise WrongUse(f"scale is {wanted}, not one of {', '.join(map(str, SCALES))}")
-        loaded = load_generator(name_or_file, wanted, chosen)
+        word = str(name_or_file)
+        if weights is not None or word.endswith(".py") or ".py:" in word or word in installed_models():
+            loaded = load_model(word, weights, wanted, chosen)
+        else:
+            loaded = load_generator(name_or_file, wanted, chosen)
     except WrongUse as error:
         known = ", ".join(
             f"{model.name} for scale {' or '.join(map(str, model.scales))}"

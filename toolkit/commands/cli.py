@@ -14,6 +14,7 @@ from ntire_sr import __version__
 from ntire_sr.commands.data import data, downscale
 from ntire_sr.commands.demo import demo, doctor
 from ntire_sr.commands.generate import generate
+from ntire_sr.commands.models import models
 from ntire_sr.commands.package import package
 from ntire_sr.commands.score import fit_niqe, score
 from ntire_sr.commands.train import train
@@ -31,7 +32,7 @@ def cli() -> None:
     """
 
 
-for command in (train, generate, score, fit_niqe, downscale, data, demo, doctor, package, verify):
+for command in (train, generate, models, score, fit_niqe, downscale, data, demo, doctor, package, verify):
     cli.add_command(command)
 
 

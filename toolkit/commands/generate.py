@@ -6,7 +6,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from ntire_sr.commands.options import PATH, SCALE, device_option, run_option
+from ntire_sr.commands.options import PATH, SCALE, device_option, model_option, run_option
 from ntire_sr.core.layout import DEFAULT_SAMPLES, MOST_SAMPLES, RunFolder
 
 
@@ -15,8 +15,9 @@ from ntire_sr.core.layout import DEFAULT_SAMPLES, MOST_SAMPLES, RunFolder
 @click.option("--out", type=PATH, show_default="RUN/samples", help="Folder for the samples.")
 @click.option("--samples", type=click.IntRange(min=1, max=MOST_SAMPLES), show_default=f"{DEFAULT_SAMPLES}, or with --only as many as there are", help="Samples per LR image.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed; each sample's own seed is derived from it, the LR image and the sample's number.")
-@click.option("--weights", metavar="FILE|NAME", show_default="those of --run; without it runs/latest if finished, else the package's", help="Weights file; or stochastic for the package's weights, or bicubic for bicubic enlargement.")
-@click.option("--scale", type=SCALE, show_default="the weights'", help="HR pixels per LR pixel along an axis.")
+@click.option("--weights", metavar="FILE|NAME", show_default="those of --run; without it runs/latest if finished, else the package's", help="Weights file; or stochastic for the package's weights, or bicubic for bicubic enlargement. With a network of --model, any file that it reads.")
+@model_option
+@click.option("--scale", type=SCALE, show_default="the weights', or 4", help="HR pixels per LR pixel along an axis.")
 @device_option
 @run_option
 @click.option("--only", multiple=True, metavar="SAMPLE", show_default="all", help="Draw this sample again, such as 000003_sample00007; repeatable.")
@@ -25,7 +26,7 @@ from ntire_sr.core.layout import DEFAULT_SAMPLES, MOST_SAMPLES, RunFolder
 @click.option("--projection/--no-projection", default=True, show_default=True, help="Project every sample onto its LR image, or write the network's output as it is.")
 @click.option("--allow-unreachable", is_flag=True, default=False, show_default=True, help="Also write samples of LR images that no 8-bit HR image reduces to.")
 @click.option("--overwrite", is_flag=True, default=False, show_default=True, help="Replace samples that were drawn with other settings; samples of the same settings are kept.")
-def generate(lr: Path | None, out: Path | None, weights: str | None, scale: str | None, device: str, run: Path, only: tuple[str, ...], tile: str, **options: Any) -> None:
+def generate(lr: Path | None, out: Path | None, weights: str | None, model: str | None, scale: str | None, device: str, run: Path, only: tuple[str, ...], tile: str, **options: Any) -> None:
     """Draw samples of every LR image.
 
     Writes {index:06d}_sample{k:05d}.png and manifest.json. Samples that are there already are kept, so an
@@ -35,7 +36,7 @@ def generate(lr: Path | None, out: Path | None, weights: str | None, scale: str 
     from ntire_sr.core.distributed import rank_and_world_size
     from ntire_sr.core.progress import TerminalProgress
     from ntire_sr.data.lr_images import write_validation
-    from ntire_sr.models.registry import SHIPPED_MODEL, load_generator
+    from ntire_sr.models.registry import SHIPPED_MODEL, load_model
     from ntire_sr.sampling.default_weights import default_weights
     from ntire_sr.sampling.generate import Request, parse_only, parse_tile
     from ntire_sr.sampling.generate import generate as draw_samples
@@ -43,19 +44,20 @@ def generate(lr: Path | None, out: Path | None, weights: str | None, scale: str 
 
     folder = RunFolder(run)
     chosen = choose_device(device)
-    if weights is None:
+    if weights is None and model is None:
         bare = click.get_current_context().get_parameter_source("run") is ParameterSource.DEFAULT
         state = run_state(folder) if bare else "finished"
         weights, note = default_weights(folder, state)
         if note:
             click.echo(note, err=True)
-    loaded = load_generator(weights, int(scale) if scale else None, chosen)
+    loaded = load_model(model, weights, int(scale) if scale else None, chosen)
     request = Request(lr or write_validation(folder, loaded.scale), out or folder.samples, only=parse_only(only), tile=parse_tile(tile), **options)
     drawn = draw_samples(request, loaded, chosen, TerminalProgress())
     described = loaded.model.name
     if loaded.weights:
-        where = "that come with the package: " if weights == SHIPPED_MODEL else ""
-        described += f", weights {where}{loaded.weights} ({(loaded.weights_sha256 or '')[:12]}, {loaded.facts.get('step', '?')} steps)"
+        where = "that come with the package: " if (weights or model) == SHIPPED_MODEL else ""
+        steps = "" if loaded.code else f", {loaded.facts.get('step', '?')} steps"
+        described += f", weights {where}{loaded.weights} ({(loaded.weights_sha256 or '')[:12]}{steps})"
     number, count = rank_and_world_size()
     by = f" by process {number + 1} of {count}" if count > 1 else ""
     click.echo(f"{drawn.written} samples written, {drawn.kept} kept{by}, in {request.out}")

@@ -17,6 +17,7 @@ DEVICE = click.Choice(["auto", "cpu", "cuda"])
 
 run_option = click.option("--run", type=PATH, default=DEFAULT_RUN, show_default=True, help="Run folder: inputs and outputs that have no option of their own lie in it.")
 device_option = click.option("--device", type=DEVICE, default="auto", show_default=True, help="Device to compute on; auto uses a GPU if there is one.")
+model_option = click.option("--model", metavar="FILE.py:FUNCTION|MODULE:FUNCTION|NAME", show_default="the weights'", help="Network to draw with: a function of your own that builds it, or a name that `ntire-sr models` lists. The code that is named here is run.")
 
 
 def stdout_console() -> "Console":

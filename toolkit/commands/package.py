@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ntire_sr.commands.options import PATH, run_option
-from ntire_sr.core.errors import plural
+from ntire_sr.core.errors import plural, printable
 from ntire_sr.core.layout import RunFolder
 
 
@@ -48,4 +48,4 @@ def package(sr: Path | None, out: Path | None, run: Path, max_size: str | None, 
     if packed.blanks:
         click.echo(f"left blank in the fact sheet, for the team: {', '.join(packed.blanks)}")
     for text in packed.warnings:
-        click.echo(f"warning: {text}", err=True)
+        click.echo(f"warning: {printable(text)}", err=True)

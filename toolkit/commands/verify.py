@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ntire_sr.commands.options import PATH, SCALE, device_option
+from ntire_sr.commands.options import PATH, SCALE, device_option, model_option
 from ntire_sr.core.errors import plural, printable
 
 
@@ -19,6 +19,7 @@ from ntire_sr.core.errors import plural, printable
 @click.option("--manifest", "manifest_of", type=PATH, show_default="DIR, where it has one", help="Folder whose manifest.json belongs to the samples.")
 @click.option("--regenerate", type=click.IntRange(min=0), default=0, show_default=True, help="Number of samples, chosen at random, to draw again and compare.")
 @click.option("--weights", metavar="FILE|NAME", show_default="the manifest's", help="Weights to draw again with: a file, or the name of a model.")
+@model_option
 @click.option("--seed", type=click.IntRange(min=0), show_default="a new one", help="Random seed for choosing the samples of --regenerate.")
 @device_option
 @click.option("--json", "as_json", is_flag=True, default=False, show_default=True, help="Print JSON instead of tables.")

@@ -18,7 +18,14 @@ from ntire_sr.core.downscale import REQUIRED_DB, lr_psnr_db
 from ntire_sr.core.errors import Failure, Problems, WrongUse, plural, require
 from ntire_sr.core.files import sha256_bytes
 from ntire_sr.core.images import MOST_PIXELS, read_image, to_8bit, to_array, to_tensor, to_unit
-from ntire_sr.core.layout import DEFAULT_SAMPLES, SampleName, list_images, parse_sample_name, relative_to
+from ntire_sr.core.layout import (
+    DEFAULT_SAMPLES,
+    MANIFEST,
+    SampleName,
+    list_images,
+    parse_sample_name,
+    relative_to,
+)
 from ntire_sr.core.manifest import ImageRecord, Manifest, SampleRecord, SamplingSettings
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.seeding import sample_seed
@@ -141,6 +148,8 @@ def generate(
     )
     images = read_lr_folder(request.lr, loaded.scale)
     fresh = _fresh_manifest(request, loaded, [record for _, record in images], device)
+    if loaded.code and not request.only and (request.overwrite or not (request.out / MANIFEST).exists()):
+        _try_out(loaded, device, images, fresh.settings.precision == "bfloat16", fresh.tile)
     more = request.samples is not None or not request.only
     folder = open_samples(request.out, fresh, request.overwrite, request.tile, more)
     drawn = GenerateResult(folder.manifest)
@@ -260,18 +269,29 @@ def project_and_round(sr: Tensor, lr: Tensor, sampler: Sampler, projection: bool
         raise
 
 
-def chosen_precision(word: str, device: torch.device) -> str:
-    """float32 or bfloat16, for these words themselves or `auto`: bfloat16 on GPUs that support it."""
+def chosen_precision(word: str, loaded: LoadedModel, device: torch.device) -> str:
+    """float32 or bfloat16, for these words themselves or `auto`: bfloat16 on GPUs that support it, but not for a
+    network from outside, which may not stand half the precision."""
     if word != "auto":
         return word
-    return "bfloat16" if computes_bfloat16(device) else "float32"
+    return "bfloat16" if computes_bfloat16(device) and not loaded.code else "float32"
 
 
-def chosen_tile(tile: int | None, device: torch.device) -> int:
-    """The side of the tiles to begin with, in LR pixels; 0 for none. None leaves it to the device."""
+def chosen_tile(tile: int | None, loaded: LoadedModel, device: torch.device) -> int:
+    """The side of the tiles to begin with, in LR pixels; 0 for none. None leaves it to the device.
+
+    Raises:
+        WrongUse: there are to be tiles, and the network states no reach.
+    """
+    tiled = loaded.generator.trunk_reach is not None or loaded.generator.sample_reach is not None
+    require(
+        tiled or not tile,
+        f"--tile {tile}: {loaded.model.name} states no reach, so it is never tiled",
+        "--tile 0 or auto; or let the network state sample_reach",
+    )
     if tile is not None:
         return tile
-    return AUTO_TILE_PX if device.type == "cpu" else 0
+    return AUTO_TILE_PX if tiled and device.type == "cpu" else 0
 
 
 def _fresh_manifest(
@@ -286,10 +306,12 @@ def _fresh_manifest(
         scale=loaded.scale,
         seed=request.seed,
         projection=request.projection,
-        precision=chosen_precision(request.precision, device),
+        precision=chosen_precision(request.precision, loaded, device),
         hyper_parameters=loaded.hyper_parameters | (limits if request.projection else {}),
+        code_sha256=loaded.code.sha256 if loaded.code else None,
     )
-    tile = chosen_tile(request.tile, device)
+    code = loaded.code and replace(loaded.code, folder=relative_to(Path(loaded.code.folder), request.out))
+    tile = chosen_tile(request.tile, loaded, device)
     return Manifest(
         settings=settings,
         # a sample of `only` with a higher number gives a new folder all samples up to it
@@ -313,8 +335,20 @@ def _fresh_manifest(
             "numpy": np.__version__,
             "opencv": cv2.__version__,  # its encoder determines the bytes of the PNGs
         },
+        code=code,
         images=images,
     )
+
+
+def _try_out(
+    loaded: LoadedModel, device: torch.device, images: list[tuple[Path, ImageRecord]], half: bool, tile: int
+) -> None:
+    """Draw one sample of the smallest LR image, so that a network that cannot draw leaves no folder behind, and replaces
+    nothing."""
+    path, record = min(images, key=lambda image: image[1].height * image[1].width)
+    sampler = Sampler(loaded, device, half, tile)
+    unit = to_unit(to_tensor(read_image(path)).to(device))
+    sampler.sample(unit, sampler.trunk(unit), sample_seed(0, record.lr_sha256, 0))
 
 
 def _samples_to_draw(request: Request, manifest: Manifest, images: int) -> dict[int, list[SampleName]]:

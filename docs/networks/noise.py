@@ -1,0 +1,35 @@
+"""A network with noise of its own: `trunk` runs once per image, `sample` once per sample, both in tiles."""
+
+import torch
+from torch import nn
+from torch.nn.functional import interpolate
+
+
+class NoisyNet(nn.Module):
+    trunk_reach = 2  # LR pixels on each side that the features of a pixel depend on
+    sample_reach = 2  # the same for a pixel of a sample; bicubic enlargement alone has 2
+
+    def __init__(self, scale, channels=16):
+        super().__init__()
+        self.scale, self.channels = scale, channels
+        self.features = nn.Conv2d(3, channels, 5, padding=2)
+        self.detail = nn.Conv2d(2 * channels, 3 * scale**2, 3, padding=1)
+
+    def trunk(self, lr):  # -> maps whose sides are multiples of the LR image's
+        return self.features(lr).relu()
+
+    def latents(self, lr, generator):  # -> one sample's noise, of the whole image: no seams
+        height, width = lr.shape[2:]
+        return torch.randn(1, self.channels, height, width, generator=generator, device=generator.device)
+
+    def sample(self, trunk, lr, latents):
+        detail = self.detail(torch.cat((trunk, latents), dim=1))
+        smooth = interpolate(lr, scale_factor=self.scale, mode="bicubic", align_corners=False)
+        return smooth + 0.1 * nn.functional.pixel_shuffle(detail, self.scale)
+
+
+def build(scale, weights, device):
+    network = NoisyNet(scale)
+    if weights is not None:  # without a file the initial weights, which are the same each time
+        network.load_state_dict(torch.load(weights, map_location=device))
+    return network

@@ -1,0 +1,83 @@
+"""Trying out a network from outside the package."""
+
+import json
+
+import pytest
+import torch
+from networks import write_network
+
+from ntire_sr.sampling.model_check import check_model
+
+pytestmark = pytest.mark.usefixtures("imports_as_before")
+CPU = torch.device("cpu")
+SMOOTH = """from torch.nn.functional import avg_pool2d, interpolate
+
+class Smooth(Net):
+    deterministic, sample_reach, size = True, 3, 7
+
+    def sample(self, lr, generator):
+        wide = avg_pool2d(lr, self.size, stride=1, padding=self.size // 2, count_include_pad=False)
+        return interpolate(wide, scale_factor=self.scale)
+
+def build(scale, weights, device):
+    return Smooth(scale)
+"""
+
+
+def check(tmp_path, body: str, scale: int | None = 4) -> dict[tuple[int, str], tuple[bool | None, str]]:
+    found = check_model(f"{write_network(tmp_path, body)}:build", None, scale, CPU)
+    return {(each.scale, each.what): (each.holds, each.found) for each in found}
+
+
+def broken(found) -> list[str]:
+    return [what for (_, what), (holds, _) in found.items() if holds is False]
+
+
+def test_a_network_that_keeps_its_word_passes_at_both_scales(tmp_path):
+    found = check(tmp_path, SMOOTH, None)
+    assert broken(found) == [] and {scale for scale, _ in found} == {4, 8}
+    assert found[4, "draws the same from any seed, as it states"] == (True, "the same bytes")
+    assert found[8, "draws in tiles what it draws at once (sample_reach)"][0]
+    assert "dB before the projection" in found[4, "is LR-consistent"][1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("sample_reach, size = True, 3, 7", "sample_reach, size = True, 2, 7", "draws in tiles what it draws at once (sample_reach)"),
+        ("return interpolate", "lr += self.scale / 80; self.scale += 1; self.scale -= 1; print('hm'); return interpolate", "writes nothing to standard output"),
+        ("return interpolate", "assert lr.shape[2] % 2 == 0; return interpolate", "draws 37 x 23 LR pixels"),
+        ("return interpolate(wide,", "self.n = getattr(self, 'n', 0) + 1; return interpolate(wide * (1 - 0.1 * self.n),", "draws the same from the same seed"),
+        ("return interpolate", "return torch.zeros(1) / 0 + interpolate", "draws 48 x 32 LR pixels"),
+        ("True, 3, 7", "False, None, 7", "draws another image from another seed"),
+    ],
+)  # fmt: skip
+def test_a_network_that_breaks_its_word_is_told_which(tmp_path, old, new, what):
+    assert old in SMOOTH
+    assert what in broken(check(tmp_path, SMOOTH.replace(old, new)))
+
+
+def test_a_scale_that_a_network_does_not_claim_is_no_fault_and_one_that_it_claims_is(tmp_path):
+    only_4 = SMOOTH.replace("return Smooth(scale)", "assert scale == 4, 'no'; return Smooth(scale)")
+    found = check(tmp_path, only_4, None)
+    assert broken(found) == [] and found[8, "is built"][0] is None
+    claims = only_4.replace("size = True, 3, 7", "size, scales = True, 3, 7, (4, 8)")
+    found = check(tmp_path, claims, None)
+    assert broken(found) == ["is built"] and "AssertionError" in found[8, "is built"][1]
+
+
+def test_the_command_prints_a_table_or_json_and_ends_with_1_where_something_does_not_hold(
+    tmp_path, ntire_sr_command
+):
+    path = write_network(tmp_path, SMOOTH)
+    good = ntire_sr_command("models", "check", f"{path}:build", "--scale", 4)
+    assert good.code == 0 and good.out.endswith("PASS\n"), good.err
+    path = write_network(tmp_path, SMOOTH.replace("True, 3, 7", "True, 2, 7"))
+    bad = ntire_sr_command("models", "check", f"{path}:build", "--scale", 4)
+    assert (
+        bad.code == 1 and bad.out.endswith("FAIL: 1 thing that should hold\n") and "sample_reach 2" in bad.out
+    )
+    found = json.loads(ntire_sr_command("models", "check", "bicubic", "--scale", 4, "--json").out)
+    assert found["passes"] and found["findings"][0]["what"] == "is built"
+    none = ntire_sr_command("models", "check", f"{tmp_path / 'absent.py'}:build")
+    assert none.code == 2 and "there is no file" in none.err

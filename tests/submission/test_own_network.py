@@ -1,0 +1,307 @@
+"""A network in a file outside the package, from the page of the docs to the upload; and what a hostile manifest cannot do."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from networks import LEAST, write_network
+from pages import ROOT, blocks
+
+from ntire_sr.core.errors import Failure
+from ntire_sr.core.files import sha256_file
+from ntire_sr.core.layout import parse_sample_name
+from ntire_sr.core.manifest import ModelCode, load_manifest
+from ntire_sr.models.registry import load_model
+from ntire_sr.sampling.generate import Request, generate
+from ntire_sr.sampling.model_check import check_model
+from ntire_sr.submission.verify import verify
+
+pytestmark = pytest.mark.usefixtures("imports_as_before")
+CPU = torch.device("cpu")
+PAGE, EXAMPLES = ROOT / "docs" / "own-network.md", ROOT / "docs" / "networks"
+
+
+@pytest.fixture
+def here(lr_folder, tmp_path, monkeypatch) -> Path:
+    """A folder with HR, LR, and the network of the docs with its weights."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(EXAMPLES / "plain.py", "my_net.py")
+    layers = [torch.nn.Conv2d(3, 32, 5, padding=2), torch.nn.ReLU(), torch.nn.Conv2d(32, 48, 3, padding=1)]
+    torch.save(torch.nn.Sequential(*layers).state_dict(), "my.pth")
+    return tmp_path
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
+
+
+def test_the_page_shows_the_plain_example_which_has_15_lines():
+    (shown,) = [block for block in blocks(PAGE) if block.language == "python"]
+    assert "\n".join(shown.lines) + "\n" == (EXAMPLES / "plain.py").read_text(encoding="utf-8")
+    assert len([line for line in shown.lines if line]) <= 15
+
+
+def test_the_network_of_the_docs_goes_all_the_way_through_a_kill(here, ntire_sr_command):
+    check, draw, *rest = next(block.commands for block in blocks(PAGE) if block.language == "sh")
+    assert ntire_sr_command(*shlex.split(check)[1:]).out.endswith("PASS\n")
+    words = [*shlex.split(draw)[1:], "--samples", "400"]  # of an option that is given twice the last one counts
+    process = subprocess.Popen([sys.executable, "-m", "ntire_sr", *words], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(files(here / "samples")) < 3:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    killed = files(here / "samples")
+    assert 3 <= len(killed) < 800, "the call was killed under way"
+    manifest = load_manifest(here / "samples")
+    manifest.samples = count = 1 + max(
+        parse_sample_name(name).sample for name in killed
+    )  # to be done with it sooner
+    manifest.save(here / "samples")
+    result = ntire_sr_command(*shlex.split(draw)[1:])
+    assert result.code == 0 and "drawn by my_net.py:build, weights my.pth (" in result.out, result.err
+    kept = int(re.search(r"(\d+) kept", result.out)[1])  # the kill may have come between a file and its record
+    assert kept in (len(killed), len(killed) - 1) and f"{2 * count - kept} samples written" in result.out
+    straight = ntire_sr_command(*shlex.split(draw)[1:], "--samples", count, "--out", "straight")
+    assert straight.code == 0 and files(here / "samples") == files(here / "straight")
+    printed = {}
+    for line in rest:
+        more = ["--without-lpips"] if " score " in line else []
+        result = ntire_sr_command(*shlex.split(line)[1:], *more)
+        assert result.code == 0, f"{line}\n{result.out}{result.err}"
+        printed[line.split()[1]] = result.out
+    assert "LR-PSNR, worst single sample" in printed["score"]
+    assert printed["verify"].endswith("PASS\n") and "1 drawn again and found the same" in printed["verify"]
+
+
+def test_the_archive_holds_the_code_and_what_draws_the_samples_again(here, ntire_sr_command):
+    write_network(here, "import helper\n" + LEAST)
+    (here / "helper.py").write_text("")
+    words = ("--model", "my_net.py:build", "--weights", "my.pth", "--lr", "LR", "--samples", 2)
+    assert ntire_sr_command("generate", *words, "--out", "samples").code == 0
+    packed = ntire_sr_command("package", "--sr", "samples", "--out", "out.zip")
+    assert packed.code == 0 and "warning" not in packed.err
+    with zipfile.ZipFile("out-code.zip") as archive:
+        archive.extractall("extracted")
+    sheet = Path("extracted/factsheet.md").read_text(encoding="utf-8")
+    # two numbers of the fact sheet that nothing here can know
+    assert "**Parameters:** **[TO BE FILLED IN]**" in sheet and "**Total complexity:** **[TO" in sheet
+    assert load_manifest(here / "samples").settings.code_sha256 in sheet
+    assert Path("extracted/weights.pth").read_bytes() == Path("my.pth").read_bytes()
+    assert sorted(path.name for path in Path("extracted/network").iterdir()) == ["helper.py", "my_net.py"]
+    (line,) = re.findall(r"^ntire-sr .*$", Path("extracted/REPRODUCE.md").read_text(encoding="utf-8"), re.M)
+    line = line.replace("LR_FOLDER", str(here / "LR"))
+    (here / "my_net.py").unlink()
+    (here / "helper.py").write_text("changed = 1")
+    again = ntire_sr_command("package", "--sr", "samples", "--out", "again.zip")
+    assert again.code == 0 and "the code of my_net.py:build is gone or was changed" in again.err
+    with pytest.MonkeyPatch.context() as inside:
+        inside.chdir("extracted")
+        assert ntire_sr_command(*shlex.split(line)[1:]).code == 0
+    assert files(here / "extracted" / "samples") == files(here / "samples")
+
+
+def test_parameters_are_counted_and_never_said_to_be_none_of_a_network(here, ntire_sr_command):
+    words = ("--model", "my_net.py:build", "--weights", "my.pth", "--lr", "LR", "--samples", 1)
+    assert ntire_sr_command("generate", *words, "--out", "samples").code == 0
+    assert ntire_sr_command("generate", "--weights", "bicubic", "--lr", "LR", "--out", "plain").code == 0
+    for sr, said in (("samples", "16,304"), ("plain", "none: the model is no network")):
+        assert ntire_sr_command("package", "--sr", sr, "--out", f"{sr}.zip").code == 0
+        with zipfile.ZipFile(f"{sr}-code.zip") as archive:
+            assert f"**Parameters:** {said}\n" in archive.read("factsheet.md").decode()
+
+
+def test_two_networks_never_fill_one_folder(here, ntire_sr_command):
+    words = [
+        "generate",
+        "--model",
+        "my_net.py:build",
+        "--weights",
+        "my.pth",
+        "--lr",
+        "LR",
+        "--samples",
+        1,
+        "--out",
+        "SR",
+    ]
+    assert ntire_sr_command(*words).code == 0
+    before = files(here / "SR")
+    with (here / "my_net.py").open("a") as file:
+        file.write("\n# changed\n\nother = build\n")
+    changed = ntire_sr_command(*words)
+    assert changed.code == 2 and "code_sha256: " in changed.err
+    other = ntire_sr_command(*[str(word).replace(":build", ":other") for word in words])
+    assert other.code == 2 and "model: my_net.py:build there, my_net.py:other asked for" in other.err
+    shutil.copy(EXAMPLES / "plain.py", "my_net.py")
+    state = torch.load("my.pth")
+    torch.save({name: value / 2 for name, value in state.items()}, "my.pth")
+    weights = ntire_sr_command(*words)
+    assert weights.code == 2 and "weights_sha256: " in weights.err
+    assert files(here / "SR") == before
+    drawn = verify([here / "SR"], here / "LR")
+    assert drawn.passes
+    refused = ntire_sr_command(
+        "verify", "SR", "--regenerate", 1, "--model", "my_net.py:build", "--weights", "my.pth"
+    )
+    assert refused.code == 2 and "did not draw these samples: its weights" in refused.err
+    tiles = ntire_sr_command(*words[:-1], "tiles", "--tile", 8)
+    assert tiles.code == 0
+    least = write_network(here, name="least.py")
+    refused = ntire_sr_command(
+        "generate", "--model", f"{least}:build", "--lr", "LR", "--tile", 8, "--out", "least"
+    )
+    assert refused.code == 2 and "states no reach, so it is never tiled" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("body", "part"),
+    [
+        ("def build(scale, weights, device):\n    return 5", "returned a int"),
+        ("def build(scale, weights, device):\n    1 / 0", "ZeroDivisionError"),
+        ("class Bad(Net):\n    def sample(self, lr, generator):\n        return lr / 0 * 0\nbuild = lambda *_: Bad(4)", "not a floating-point tensor of shape"),
+        ("class Bad(Net):\n    def sample(self, *both):\n        return super().sample(*both) / 0\nbuild = lambda *_: Bad(4)", "values that are no numbers"),
+        ("class Bad(Net):\n    def sample(self, lr):\n        return lr\nbuild = lambda *_: Bad(4)", "TypeError in sample"),
+        ("built = 1", "there is no function 'build'"),
+        ("", "there is no function 'build'"),
+    ],
+)  # fmt: skip
+def test_a_bad_network_is_one_error_and_touches_no_folder(here, ntire_sr_command, body, part):
+    words = ("generate", "--lr", "LR", "--samples", 1, "--out", "SR")
+    path = write_network(here, body)
+    result = ntire_sr_command(*words, "--model", f"{path}:build")
+    assert result.code in (1, 2) and part in result.err and result.out == ""
+    assert result.err.count("error:") == 1 and "Traceback" not in result.err
+    assert not (here / "SR").exists()
+    assert ntire_sr_command(*words, "--weights", "bicubic").code == 0
+    before = files(here / "SR")
+    assert ntire_sr_command(*words, "--model", f"{path}:build", "--overwrite").code != 0
+    assert files(here / "SR") == before and (here / "SR" / "manifest.json").is_file()
+
+
+def test_what_a_network_prints_does_not_mix_with_the_results(here, ntire_sr_command):
+    path = write_network(here, "print('imported')\n" + LEAST.replace("return", "print('built'); return"))
+    result = ntire_sr_command(
+        "generate", "--model", f"{path}:build", "--lr", "LR", "--samples", 1, "--out", "SR"
+    )
+    assert result.code == 0 and result.out.startswith("2 samples written")
+    assert "imported\nbuilt\n" in result.err
+
+
+# ---- manifests that want code to be run
+
+
+def test_a_hostile_manifest_runs_no_code(here, ntire_sr_command):
+    assert (
+        ntire_sr_command("generate", "--weights", "bicubic", "--lr", "LR", "--samples", 1, "--out", "SR").code
+        == 0
+    )
+    evil = "from pathlib import Path\nPath('ran').touch()\ndef build(*_):\n    Path('ran').touch()\n"
+    (here / "evil.py").write_text(evil)
+    torch.save({}, "evil.pth")
+    content = json.loads((here / "SR" / "manifest.json").read_text())
+    code = {"folder": "..", "files": {"evil.py": sha256_file(here / "evil.py")}, "parameters": 3}
+    content["code"] = code
+    content["weights"] = "../evil.pth"
+    content["settings"] |= {
+        "model": "evil.py:build",
+        "code_sha256": ModelCode(**code).sha256,
+        "weights_sha256": sha256_file(here / "evil.pth"),
+    }
+    for model in ("evil.py:build", str(here / "evil.py:build"), "evil:build", "bicubic"):
+        content["settings"]["model"] = model
+        (here / "SR" / "manifest.json").write_text(json.dumps(content))
+        hostile = load_manifest(here / "SR")
+        for record in content["files"].values():
+            record["settings_sha256"] = hostile.settings.digest
+        (here / "SR" / "manifest.json").write_text(json.dumps(content))
+        assert (
+            ntire_sr_command(
+                "generate", "--weights", "bicubic", "--lr", "LR", "--samples", 1, "--out", "SR"
+            ).code
+            == 2
+        )
+        assert (
+            ntire_sr_command("score", "--hr", "HR", "--sr", "SR", "--without-lpips", "--out", "score").code == 0
+        )
+        packed = ntire_sr_command("package", "--sr", "SR", "--out", "out.zip")
+        assert packed.code == 0, packed.err
+        assert ntire_sr_command("verify", "out.zip", "--lr", "LR", "--manifest", "SR").code == 0
+        for sr in (["SR"], ["out.zip", "--lr", "LR", "--manifest", "SR"]):
+            drawn = ntire_sr_command("verify", *sr, "--regenerate", 1)
+            assert drawn.code == 2 and "is no model of ntire-sr" in drawn.err, drawn.err
+        for name in ("evil", "ntire_sr_model_evil"):
+            assert name not in sys.modules
+    assert not (here / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["../secret.py", "/etc/secret.py", "a\\b.py", "C:secret.py", "id_rsa"])
+def test_a_manifest_that_names_files_elsewhere_as_code_is_damaged(here, ntire_sr_command, name):
+    assert (
+        ntire_sr_command("generate", "--weights", "bicubic", "--lr", "LR", "--samples", 1, "--out", "SR").code
+        == 0
+    )
+    content = json.loads((here / "SR" / "manifest.json").read_text())
+    content["code"] = {"folder": "..", "files": {name: "0" * 64}, "parameters": None}
+    (here / "SR" / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(Failure, match="is no Python file inside its folder"):
+        load_manifest(here / "SR")
+
+
+def test_a_model_that_is_not_known_stops_package_before_it_writes(here, ntire_sr_command):
+    assert (
+        ntire_sr_command("generate", "--weights", "bicubic", "--lr", "LR", "--samples", 1, "--out", "SR").code
+        == 0
+    )
+    manifest = load_manifest(here / "SR")
+    text = (here / "SR" / "manifest.json").read_text().replace('"bicubic"', '"of tomorrow"')
+    (here / "SR" / "manifest.json").write_text(text)
+    digest = load_manifest(here / "SR").settings.digest
+    (here / "SR" / "manifest.json").write_text(text.replace(manifest.settings.digest, digest))
+    before = sorted(here.rglob("*"))
+    refused = ntire_sr_command("package", "--sr", "SR", "--out", "out.zip")
+    assert (
+        refused.code == 2 and "of tomorrow, a model that this version of ntire-sr does not know" in refused.err
+    )
+    assert sorted(here.rglob("*")) == before
+    assert ntire_sr_command("package", "--sr", "SR", "--out", "out.zip", "--no-code").code == 0
+    unknown = ntire_sr_command("verify", "SR", "--regenerate", 1)
+    assert unknown.code == 2 and "--model FILE.py:FUNCTION" in unknown.err
+
+
+# ---- the other ready examples
+
+
+def test_the_example_with_noise_keeps_its_word_and_is_drawn_again_from_tiles(here):
+    assert not [
+        each for each in check_model(f"{EXAMPLES / 'noise.py'}:build", None, 4, CPU) if each.holds is False
+    ]
+    loaded = load_model(f"{EXAMPLES / 'noise.py'}:build", None, 4, CPU)
+    generate(Request(here / "LR", here / "SR", samples=2, tile=16), loaded, CPU)
+    found = verify([here / "SR"], regenerate=4, model=f"{EXAMPLES / 'noise.py'}:build")
+    assert found.passes and len(found.drawn_again) == 4 and not found.notes[1:]
+
+
+def test_the_example_for_spandrel_draws_with_a_file_of_esrgan(here):
+    try:
+        from spandrel.architectures.ESRGAN import ESRGAN
+    except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision of another torch
+        pytest.skip(f"spandrel cannot be imported: {error}")
+    torch.save(ESRGAN(num_filters=4, num_blocks=1, scale=4).state_dict(), here / "esrgan.pth")
+    found = check_model(f"{EXAMPLES / 'spandrel_file.py'}:build", here / "esrgan.pth", None, CPU)
+    assert not [each for each in found if each.holds is False]
+    assert {each.scale for each in found if each.holds} == {4}
+    generate(
+        Request(here / "LR", here / "SR", samples=1),
+        load_model(f"{EXAMPLES / 'spandrel_file.py'}:build", here / "esrgan.pth", 4, CPU),
+        CPU,
+    )
+    assert load_manifest(here / "SR").code.parameters > 0
