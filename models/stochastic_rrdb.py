@@ -12,11 +12,13 @@ once per LR image.
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ntire_sr.core.tiles import in_tiles
 from ntire_sr.models.modulation import SLOPE, Latents, ModulatedBlock, Modulation, local_latents, upsampled
 from ntire_sr.models.rrdb import CHANNELS, RrdbTrunk
 from ntire_sr.models.stochastic import Architecture
@@ -24,6 +26,24 @@ from ntire_sr.models.stochastic import Architecture
 # LR pixels around a pixel that its maps in the trunk depend on noticeably. The convolutions of 23 blocks reach 347;
 # measured on photographs, all that lies more than 40 away changes no pixel of the image by more than .6 grey levels.
 TRUNK_REACH = 48
+
+# Side of the tiles that each doubling and the layers behind it are computed in on processors, at the smaller size. Maps of twice
+# that side stay in the processor's cache, where convolutions run at the rate of its matrix products.
+LEVEL_TILE_PX = 128
+
+
+def level_reach(finer: int, last: bool, behind: int = 0) -> int:
+    """Pixels around one that what a doubling and the layers behind it make of it depends on, at the smaller size.
+
+    At the larger size the doubling's convolution reaches 1 pixel, the two behind the last doubling 1 each, a block 2;
+    bilinear values reach 1 more of the smaller one.
+
+    Args:
+        finer: blocks behind a doubling that is not the last.
+        last: whether it is the last.
+        behind: what the levels behind this one reach, at the larger size.
+    """
+    return -(-(behind + (3 if last else 1 + 2 * finer)) // 2) + 1
 
 
 class ResidualBlock(nn.Module):
@@ -72,11 +92,9 @@ class RrdbGenerator(nn.Module):
                 block.modulation.bias.zero_()
                 block.second.weight.zero_()
                 block.second.bias.zero_()
-        # the tail and the convolution before it reach 2 pixels at full size; a doubling's convolution 1 and a
-        # block 2 at their size, and bilinear values 1 more pixel of the size before
-        reach = 2
-        for level in range(doublings):
-            reach = (reach + 1 + (2 * a.finer if level > 0 else 0) + 1) // 2 + 1
+        reach = 0
+        for level in reversed(range(doublings)):
+            reach = level_reach(a.finer, level == doublings - 1, reach)
         self.trunk_reach = min(TRUNK_REACH, 15 * a.groups + 2) + 2 * a.adapter
         self.sample_reach = reach + 2 * a.blocks
         self.to(memory_format=torch.channels_last)
@@ -101,16 +119,36 @@ class RrdbGenerator(nn.Module):
         """SR images, (N, 3, scale * h, scale * w), about [0, 1]; `project` comes behind it."""
         joined = torch.cat((latents.fine, latents.coarse), 1)
         mixed = functional.leaky_relu(self.mixed(joined.contiguous(memory_format=torch.channels_last)), SLOPE)
-        maps, noise = trunk, iter(latents.noise)
+        maps, noise = trunk, list(latents.noise)
         for block in self.blocks:
-            maps = block(maps, mixed, next(noise))
-        for level, (doubling, modulation) in enumerate(zip(self.doublings, self.modulations, strict=True)):
-            mixed = upsampled(mixed)
-            maps = modulation(doubling(upsampled(maps)), mixed, next(noise))
-            maps = functional.leaky_relu_(maps, SLOPE)
-            for block in self._finer(level):
-                maps = block(maps, mixed, next(noise))
-        maps = self.full_modulation(self.full(maps), mixed, next(noise))
+            maps = block(maps, mixed, noise.pop(0))
+        side = LEVEL_TILE_PX if maps.device.type == "cpu" and not torch.is_grad_enabled() else 0
+        for level in range(len(self.doublings)):
+            last = level == len(self.doublings) - 1
+            count = 2 if last else 1 + self.architecture.finer
+            level_noise, noise = noise[:count], noise[count:]
+            maps = in_tiles(
+                partial(self._level, level),
+                level_reach(self.architecture.finer, last),
+                side,
+                maps,
+                mixed,
+                level_noise,
+                memory_format=torch.channels_last,
+            )
+            mixed = mixed if last else upsampled(mixed)
+        return maps
+
+    def _level(self, level: int, maps: Tensor, mixed: Tensor, noise: Sequence[Tensor]) -> Tensor:
+        """Maps of the next larger size, or the image behind the last doubling: (N, C, h, w) to (N, C or 3, 2 h, 2 w)."""
+        mixed, random = upsampled(mixed), iter(noise)
+        maps = self.modulations[level](self.doublings[level](upsampled(maps)), mixed, next(random))
+        maps = functional.leaky_relu_(maps, SLOPE)
+        for block in self._finer(level):
+            maps = block(maps, mixed, next(random))
+        if level < len(self.doublings) - 1:
+            return maps
+        maps = self.full_modulation(self.full(maps), mixed, next(random))
         return self.tail(functional.leaky_relu_(maps, SLOPE))
 
     def _finer(self, level: int) -> Sequence[nn.Module]:

@@ -14,16 +14,16 @@ from ntire_sr.core.images import to_tensor, to_unit
 from ntire_sr.core.layout import RunFolder
 from ntire_sr.core.pretrained import tensors_digest
 from ntire_sr.core.seeding import seeded
-from ntire_sr.models import shipped
+from ntire_sr.core.tiles import in_tiles
+from ntire_sr.models import shipped, stochastic_rrdb
 from ntire_sr.models.modulation import Latents, at_rest
 from ntire_sr.models.parent import Parent
 from ntire_sr.models.registry import load_generator, read_weights, save_weights
 from ntire_sr.models.rrdb import RrdbTrunk, expected_shapes, read_rrdb
-from ntire_sr.models.stochastic_rrdb import RrdbGenerator
+from ntire_sr.models.stochastic_rrdb import RrdbGenerator, level_reach
 from ntire_sr.models.stochastic_settings import RRDB_SIZES, StochasticSettings
 from ntire_sr.models.stochastic_training import StochasticTrainer
 from ntire_sr.models.train_config import TrainConfig
-from ntire_sr.sampling.tiles import in_tiles
 from ntire_sr.training.loop import train
 from ntire_sr.training.run_config import make_run_config, resume_run_config
 
@@ -225,6 +225,33 @@ def test_a_sample_drawn_in_tiles_with_the_stated_reach_is_the_whole_sample(scale
                 lambda lr, maps, latents: made.sample(maps, lr, latents), reach, 5, lr, maps, latents
             )
             assert bool((tiled - whole).abs().max() < 1e-12) is same, reach
+
+
+def test_a_level_in_tiles_is_the_whole_level(monkeypatch):
+    """On processors each doubling is computed in tiles that stay in the cache; never while gradients are wanted."""
+    made = RrdbGenerator(8, StochasticSettings(**{**SIZES, "finer": 2}))
+    generator = torch.Generator().manual_seed(0)
+    for value in made.parameters():  # nothing at rest, so that everything reaches as far as it can
+        value.data = 0.1 * torch.randn(value.shape, generator=generator)
+    lr, maps = torch.rand(1, 3, 9, 14, generator=generator), torch.rand(1, 64, 9, 14, generator=generator)
+    latents = made.latents(lr, [seeded(5)])
+    whole = made.sample(maps, lr, latents).detach()
+    monkeypatch.setattr(stochastic_rrdb, "LEVEL_TILE_PX", 5)
+    counted = []
+    level = made._level
+    monkeypatch.setattr(made, "_level", lambda number, *words: counted.append(number) or level(number, *words))
+    assert torch.equal(made.sample(maps, lr, latents), whole) and counted == [0, 1, 2]
+    with torch.no_grad():
+        tiled = made.sample(maps, lr, latents)
+    assert len(counted) > 40 and (tiled - whole).abs().max() < 1e-5 * whole.abs().max()
+    for last, finer in ((False, 2), (True, 2)):  # a pixel less would not do
+        monkeypatch.setattr(
+            stochastic_rrdb,
+            "level_reach",
+            lambda *words, last=last, finer=finer: level_reach(*words) - (words[1] is last),
+        )
+        with torch.no_grad():
+            assert (made.sample(maps, lr, latents) - whole).abs().max() > 1e-4 * whole.abs().max()
 
 
 def test_settings_in_weights_say_what_the_network_is(parent_file, tmp_path):

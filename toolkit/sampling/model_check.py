@@ -15,13 +15,13 @@ from ntire_sr.core.downscale import REQUIRED_DB, SCALES, lr_psnr_db
 from ntire_sr.core.errors import Failure
 from ntire_sr.core.images import read_image, to_8bit, to_tensor, to_unit
 from ntire_sr.core.progress import SILENT, Progress
+from ntire_sr.core.tiles import in_tiles
 from ntire_sr.data.lr_images import downscale_array
 from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
 from ntire_sr.models.adapted import Adapted
 from ntire_sr.models.projection import make_consistent
 from ntire_sr.models.registry import LoadedModel, load_model
 from ntire_sr.sampling.sampler import Sampler
-from ntire_sr.sampling.tiles import in_tiles
 
 SIZE = (32, 48)  # height and width of the LR image that most is tried on
 ODD_SIZES = ((23, 37), (37, 21))

@@ -10,8 +10,8 @@ from torch import Tensor
 from ntire_sr.core.device import full_float32, is_out_of_memory
 from ntire_sr.core.errors import Failure
 from ntire_sr.core.seeding import seeded
+from ntire_sr.core.tiles import in_tiles
 from ntire_sr.models.registry import LoadedModel
-from ntire_sr.sampling.tiles import in_tiles
 
 AUTO_TILE_PX = 256  # LR pixels; default on a CPU, while a GPU begins with the whole image
 SMALLEST_TILE_PX = 16

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -66,7 +67,14 @@ def cut(maps: Any, tile: Tile, height: int) -> Any:
     return type(maps)(*parts) if hasattr(maps, "_fields") else type(maps)(parts)
 
 
-def in_tiles(compute: Callable[..., Tensor], reach: int, side: int, lr: Tensor, *maps: Any) -> Tensor:
+def in_tiles(
+    compute: Callable[..., Tensor],
+    reach: int,
+    side: int,
+    lr: Tensor,
+    *maps: Any,
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> Tensor:
     """`compute(lr, *maps)` for an LR image (N, 3, h, w), tile by tile.
 
     Args:
@@ -76,6 +84,7 @@ def in_tiles(compute: Callable[..., Tensor], reach: int, side: int, lr: Tensor, 
         side: largest side of a tile in LR pixels; 0 means the whole image at once.
         lr: the LR image.
         maps: further arguments of `compute`, see `cut`.
+        memory_format: of the result.
 
     Returns:
         (N, C, k * h, k * w), equal to `compute` of the whole image up to rounding.
@@ -89,7 +98,8 @@ def in_tiles(compute: Callable[..., Tensor], reach: int, side: int, lr: Tensor, 
         part = compute(cut(lr, outer, height), *cut(list(maps), outer, height))
         factor = part.shape[2] // outer.height
         if whole is None:
-            whole = part.new_empty((*part.shape[:2], height * factor, width * factor))
+            shape = (*part.shape[:2], height * factor, width * factor)
+            whole = torch.empty(shape, dtype=part.dtype, device=part.device, memory_format=memory_format)
         inner = Tile(tile.top - outer.top, tile.left - outer.left, tile.height, tile.width)
         rows, columns = tile.slices(factor)
         inside = inner.slices(factor)

@@ -8,10 +8,10 @@ from torch.nn import functional
 
 from ntire_sr.core.images import to_8bit
 from ntire_sr.core.seeding import seeded
+from ntire_sr.core.tiles import Tile, cut, in_tiles, tiles_of
 from ntire_sr.models.projection import make_consistent
 from ntire_sr.models.registry import MODELS
 from ntire_sr.sampling.sampler import Sampler
-from ntire_sr.sampling.tiles import Tile, cut, in_tiles, tiles_of
 
 SETTINGS = {
     "bicubic": MODELS["bicubic"].settings(),
