@@ -17,7 +17,8 @@ from ntire_sr.core.errors import Failure
 from ntire_sr.core.images import read_image, read_png
 from ntire_sr.core.manifest import load_manifest
 from ntire_sr.models.registry import load_generator, save_weights
-from ntire_sr.sampling.generate import Request, generate, read_lr_folder
+from ntire_sr.sampling.fill import read_lr_folder
+from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.submission.factsheet import read_team
 from ntire_sr.submission.package import PackageRequest, pack
 from ntire_sr.submission.verify import verify

@@ -180,7 +180,7 @@ def test_samples_do_not_go_among_the_lr_images(lr_folder, srgan):
 
 
 def test_an_lr_image_whose_samples_nobody_could_read_is_refused(lr_folder, srgan, tmp_path, monkeypatch):
-    from ntire_sr.sampling import generate as module
+    from ntire_sr.sampling import fill as module
 
     monkeypatch.setattr(module, "MOST_PIXELS", 32 * 24 * 16 - 1)
     with pytest.raises(Problems, match="would have more than the 0 megapixels"):
@@ -214,7 +214,7 @@ def test_a_sample_under_45_dB_of_a_reachable_lr_is_an_error_that_names_it(
     lr_folder, srgan, tmp_path, monkeypatch
 ):
     from ntire_sr.models.projection import make_consistent
-    from ntire_sr.sampling import generate as module
+    from ntire_sr.sampling import fill as module
 
     monkeypatch.setattr(
         module,

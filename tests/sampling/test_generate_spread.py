@@ -243,7 +243,7 @@ def test_a_trunk_that_does_not_fit_is_tiled_at_the_next_try(srgan, monkeypatch):
 
 
 def test_a_projection_that_does_not_fit_is_said_so(lr_folder, srgan, tmp_path, monkeypatch):
-    from ntire_sr.sampling import generate as module
+    from ntire_sr.sampling import fill as module
 
     def no_memory(sr, lr, scale):
         raise MemoryError

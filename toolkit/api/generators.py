@@ -17,7 +17,8 @@ from ntire_sr.models.foreign import installed_models
 from ntire_sr.models.projection import Consistent, is_reachable
 from ntire_sr.models.registry import MODELS, SHIPPED_MODEL, LoadedModel, load_generator, load_model
 from ntire_sr.models.shipped import shipped_weights
-from ntire_sr.sampling.generate import SMALLEST_LR_PX, chosen_precision, chosen_tile, project_and_round
+from ntire_sr.sampling.fill import SMALLEST_LR_PX, project_and_round
+from ntire_sr.sampling.generate import chosen_precision, chosen_tile
 from ntire_sr.sampling.sampler import Sampler
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -111,7 +112,7 @@ class GeneratorHandle:
         samples = torch.empty(count, height, width, 3, dtype=torch.uint8)
         for row in range(count):
             sr = sampler.sample(unit, trunk, sample_seed(seed, digest, first + row))
-            result = project_and_round(sr, pixels, sampler, project)
+            result = project_and_round(sr, pixels, self.scale, project)
             if project:
                 _check_reached(result, pixels, self.scale, first + row, allow_unreachable)
             samples[row] = result.image[0].permute(1, 2, 0)

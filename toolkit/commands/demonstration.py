@@ -19,7 +19,8 @@ from ntire_sr.data.lr_images import write_validation
 from ntire_sr.evaluation.report import print_table
 from ntire_sr.evaluation.score_folder import FolderScore, score_folder
 from ntire_sr.models.registry import SHIPPED_MODEL, LoadedModel, load_generator
-from ntire_sr.sampling.generate import GenerateResult, Request, generate
+from ntire_sr.sampling.fill import FillResult
+from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.submission.package import PackageRequest, pack
 from ntire_sr.training.loop import train
 from ntire_sr.training.run_config import make_run_config, resume_run_config
@@ -105,7 +106,7 @@ def demonstrate(
         )
 
 
-def _draw(request: Request, loaded: LoadedModel, device: torch.device, progress: Progress) -> GenerateResult:
+def _draw(request: Request, loaded: LoadedModel, device: torch.device, progress: Progress) -> FillResult:
     earlier = load_manifest(request.out)
     # replace samples of other weights, as after a longer training or an update of the package
     stale = earlier is not None and earlier.settings.weights_sha256 != loaded.weights_sha256

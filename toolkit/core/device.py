@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from ntire_sr.core.errors import WrongUse, require
+from ntire_sr.core.errors import Failure, WrongUse, require
 
 
 def choose_device(name: str) -> torch.device:
@@ -99,3 +99,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+
+
+def too_large(lr: torch.Tensor, device: torch.device, how: str = "") -> Failure:
+    """The error for an LR image (N, 3, h, w) whose samples do not fit into memory."""
+    return Failure(
+        f"{lr.shape[3]} x {lr.shape[2]} pixels do not fit into the memory of {device}{how}",
+        "--device cpu, a machine with more memory, or smaller LR images",
+    )

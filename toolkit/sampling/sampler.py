@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ntire_sr.core.device import full_float32, is_out_of_memory
+from ntire_sr.core.device import full_float32, is_out_of_memory, too_large
 from ntire_sr.core.errors import Failure
 from ntire_sr.core.seeding import seeded
 from ntire_sr.core.tiles import in_tiles
@@ -106,11 +106,3 @@ class Sampler:
             self.tile = math.ceil(side / (2 * factor))
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
-
-
-def too_large(lr: Tensor, device: torch.device, how: str = "") -> Failure:
-    """The error for an LR image (N, 3, h, w) whose samples do not fit into memory."""
-    return Failure(
-        f"{lr.shape[3]} x {lr.shape[2]} pixels do not fit into the memory of {device}{how}",
-        "--device cpu, a machine with more memory, or smaller LR images",
-    )
