@@ -31,7 +31,10 @@ REMEDIES = (
         {Kind.MISSING},
         "draw what is missing, set --samples to what is there, or leave it out with --skip-missing",
     ),
-    ({Kind.UNEXPECTED, Kind.WRONGLY_NAMED}, "move away what does not belong there"),
+    (
+        {Kind.UNEXPECTED, Kind.WRONGLY_NAMED},
+        "move away what does not belong there; `ntire-sr project` gives another program's images the challenge's names",
+    ),
     (
         {Kind.WRONGLY_NUMBERED, Kind.OUT_OF_ORDER},
         "rename the samples, or give the HR folder they belong to",

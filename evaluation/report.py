@@ -160,6 +160,8 @@ def drawn_by(manifest: Manifest | None) -> str | None:
     if manifest is None:
         return None
     settings = manifest.settings
+    if settings.external:
+        return f"{settings.model} (another program), projected by ntire-sr"
     parts = [settings.model, f"seed {settings.seed}"]
     if settings.weights_sha256:
         parts.append(f"weights {settings.weights_sha256[:12]}")

@@ -227,7 +227,8 @@ def _record_problems(name: SampleName, sha256: str, lr_sha256: str, manifest: Ma
         problems.append(f"{name}: changed since it was drawn (its SHA-256 is not the manifest's)")
     if record.settings_sha256 != manifest.settings.digest:
         problems.append(f"{name}: drawn with other settings than the manifest's")
-    if record.seed != sample_seed(manifest.settings.seed, lr_sha256, name.sample):
+    seed = manifest.settings.seed
+    if seed is not None and record.seed != sample_seed(seed, lr_sha256, name.sample):
         problems.append(f"{name}: its seed is not the one that the manifest's seed gives it")
     return problems
 

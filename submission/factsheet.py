@@ -41,6 +41,7 @@ class Known:
     config: dict[str, Any]  # settings of the training, from config.json
     score: dict[str, Any]  # the summary of score.json
     seconds: float | None  # run time per sample
+    on_gpu: bool | None  # whether that was on a GPU
     extra_data: bool  # whether the training used data beyond the challenge's training set
     team: dict[str, str]  # facts from the team, by keys of `TEAM`
 
@@ -72,12 +73,9 @@ def sections(known: Known) -> list[tuple[str, list[tuple[str, str | None]]]]:
         return [(TEAM[key], team.get(key)) for key in keys]
 
     settings = manifest.settings if manifest else None
-    device = {"cpu": "a processor", "cuda": "a GPU"}.get(manifest.device, manifest.device) if manifest else None
-    per_image = (
-        f"{known.seconds:.2f} s per sample on {device or 'the machine that drew them'}"
-        if known.seconds
-        else None
-    )
+    own = settings if settings and not settings.external else None  # of another program only the team knows
+    device = {True: "a GPU", False: "a processor", None: "the machine that drew them"}[known.on_gpu]
+    per_image = f"{known.seconds:.2f} s per sample on {device}" if known.seconds else None
     steps = known.facts.get("step")
     trained = None
     if steps:
@@ -91,10 +89,8 @@ def sections(known: Known) -> list[tuple[str, list[tuple[str, str | None]]]]:
         trunk, sample = known.operations
         complexity = f"{trunk:,.0f} multiply-adds per SR pixel once per image and {sample:,.0f} for each sample, before projection"
     hyper = None
-    if settings:
-        hyper = ", ".join(
-            f"{name} {json.dumps(value)}" for name, value in sorted(settings.hyper_parameters.items())
-        )
+    if own:
+        hyper = ", ".join(f"{name} {json.dumps(value)}" for name, value in sorted(own.hyper_parameters.items()))
     measured = ", ".join(
         f"{label} {known.score[key]:.4g}"
         for label, key in (
@@ -103,7 +99,7 @@ def sections(known: Known) -> list[tuple[str, list[tuple[str, str | None]]]]:
         if isinstance(known.score.get(key), (int, float))
     )  # fmt: skip
     versions = ", ".join(
-        f"{name} {version}" for name, version in (manifest.versions if manifest else {}).items()
+        f"{name} {version}" for name, version in (manifest.versions if manifest and own else {}).items()
     )
     return [
         ("Team", of_team("team", "leader", "members", "affiliation", "user", "code")),
@@ -112,7 +108,7 @@ def sections(known: Known) -> list[tuple[str, list[tuple[str, str | None]]]]:
             [
                 *of_team("title", "description", "diagram"),
                 ("Model", f"{settings.model}, scale {settings.scale}" if settings else None),
-                ("Weights (SHA-256)", _weights(settings) if settings else None),
+                ("Weights (SHA-256)", _weights(own) if own else None),
                 *(
                     [("Code of the network (SHA-256)", settings.code_sha256)]
                     if settings and settings.code_sha256
@@ -145,15 +141,15 @@ def sections(known: Known) -> list[tuple[str, list[tuple[str, str | None]]]]:
         (
             "Ensembles and fusion",
             [
-                ("Ensembles", "none: one model, one set of weights" if manifest else None),
+                ("Ensembles", "none: one model, one set of weights" if own else None),
                 (
                     "Test-time augmentation",
-                    None if manifest is None else "none" if not settings.test_time_augmentation else "yes",
+                    None if own is None else "none" if not own.test_time_augmentation else "yes",
                 ),
                 (
                     "Seeds",
-                    f"each sample from its own, made of {settings.seed}, the LR image and its number"
-                    if settings
+                    f"each sample from its own, made of {own.seed}, the LR image and its number"
+                    if own
                     else None,
                 ),
             ],
@@ -161,7 +157,7 @@ def sections(known: Known) -> list[tuple[str, list[tuple[str, str | None]]]]:
         (
             "Other",
             [
-                ("Language", "Python"),
+                ("Language", None if settings and not own else "Python"),
                 ("Platform", versions or None),
                 ("Execution", "see REPRODUCE.md in this archive"),
                 *of_team("references"),

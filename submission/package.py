@@ -3,10 +3,8 @@
 import glob
 import json
 import math
-import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import torch
@@ -34,6 +32,7 @@ from ntire_sr.submission.archive import (
 from ntire_sr.submission.check import Checked, check_samples, lr_folder
 from ntire_sr.submission.editions import Edition, edition_named, edition_problems
 from ntire_sr.submission.readme import Readme
+from ntire_sr.submission.reproduce import reproduce
 from ntire_sr.submission.sources import README, Handed, open_submission
 from ntire_sr.submission.weights import find_code, find_weights
 
@@ -107,9 +106,13 @@ def pack(request: PackageRequest, progress: Progress = SILENT) -> PackageResult:
         for name in beyond:
             del handed.samples[name]
         lr = lr_folder(request.sr, request.lr, manifest)
-        known_time = request.seconds is not None or bool(manifest and manifest.files)
+        seconds, on_gpu = request.seconds, request.on_gpu
+        if manifest and seconds is None:
+            seconds = manifest.seconds_per_sample
+        if manifest and on_gpu is None:
+            on_gpu = manifest.on_gpu
         require(
-            not edition.readme or (known_time and (manifest is not None or request.on_gpu is not None)),
+            not edition.readme or (seconds is not None and on_gpu is not None),
             f"readme.txt needs the run time per image and whether a GPU took it, and {request.sr} has no manifest that says so",
             "--seconds NUMBER with --gpu or --cpu",
         )
@@ -123,19 +126,19 @@ def pack(request: PackageRequest, progress: Progress = SILENT) -> PackageResult:
             raise Problems(
                 f"{request.sr} cannot be handed in",
                 problems,
-                "`ntire-sr generate` draws again what is missing or changed; --lr names the LR folder they belong to",
+                _remedy(manifest),
             )
-        seconds = request.seconds if request.seconds is not None else _measured_seconds(manifest)
-        on_gpu = request.on_gpu if request.on_gpu is not None else bool(manifest and manifest.device != "cpu")
         readme = Readme(
-            seconds_per_image=seconds,
-            on_gpu=on_gpu,
+            seconds_per_image=seconds or 0.0,
+            on_gpu=bool(on_gpu),
             extra_data=request.extra_data,
             description=request.description or (manifest.settings.model if manifest else "ntire-sr"),
         )
         # all that can still be wrong shows here, before anything is written
         origin = _origin_of(request, manifest, checked)
-        known = _known(request, manifest, origin, seconds or None, team, count) if request.code else None
+        known = (
+            _known(request, manifest, origin, seconds or None, on_gpu, team, count) if request.code else None
+        )
         remove_stale_temp_files(request.out.parent, f"{request.out.stem}*")
         packed = PackageResult(
             _write_parts(request, edition, handed, checked, count, readme),
@@ -218,9 +221,16 @@ def _write_parts(
     return [write(part_name(request.out, number, len(parts)), part) for number, part in enumerate(parts)]
 
 
-def _measured_seconds(manifest: Manifest | None) -> float:
-    """Mean time in seconds that drawing one sample took; 0 if it is not known."""
-    return mean(record.seconds for record in manifest.files.values()) if manifest and manifest.files else 0.0
+def _remedy(manifest: Manifest | None) -> str:
+    """What to do about samples that cannot be handed in, which this package drew, projected, or knows nothing of."""
+    if manifest is None:
+        does = "gives images of another program the challenge's names and 50 dB"
+        return f"`ntire-sr project` {does}; --lr names the LR folder they belong to"
+    does = "projects" if manifest.settings.external else "draws"
+    command = "project" if manifest.settings.external else "generate"
+    return (
+        f"`ntire-sr {command}` {does} again what is missing or changed; --lr names the LR folder they belong to"
+    )
 
 
 @dataclass(frozen=True)
@@ -252,21 +262,22 @@ def _known(
     manifest: Manifest | None,
     origin: _Origin,
     seconds: float | None,
+    on_gpu: bool | None,
     team: dict[str, str],
     samples: int,
 ) -> factsheet.Known:
     facts: dict[str, Any] = {}
     parameters = operations = None
+    settings = manifest.settings if manifest else None
     if manifest and manifest.code:  # what drew the samples counted them; its code does not run here
         parameters = manifest.code.parameters
-    elif manifest:
-        model = manifest.settings.model
+    elif settings and not settings.external:
         require(
-            model in MODELS,
-            f"{request.sr} was drawn by {model}, a model that this version of ntire-sr does not know; nothing was written",
+            settings.model in MODELS,
+            f"{request.sr} was drawn by {settings.model}, a model that this version of ntire-sr does not know; nothing was written",
             "the version that drew it, or --no-code for the samples without fact sheet and code",
         )
-        if manifest.settings.weights_sha256 is None:
+        if settings.weights_sha256 is None:
             parameters = 0
     if origin.weights and not (manifest and manifest.code):
         metadata, tensors = read_weights(origin.weights)
@@ -283,6 +294,7 @@ def _known(
         _json_of(origin.config) if origin.config else {},
         score if isinstance(score, dict) else {},
         seconds,
+        on_gpu,
         request.extra_data,
         team,
     )
@@ -325,7 +337,7 @@ def _code_members(
     members = [
         text_member("factsheet.md", factsheet.as_markdown(known)),
         text_member("factsheet.tex", factsheet.as_latex(known)),
-        text_member("REPRODUCE.md", _reproduce(known, origin.weights)),
+        text_member("REPRODUCE.md", reproduce(known, _weights_name(manifest, origin.weights))),
     ]
     outside = manifest is not None and manifest.code is not None
     named = {
@@ -348,33 +360,3 @@ def _code_members(
 def _weights_name(manifest: Manifest | None, weights: Path | None) -> str:
     """The name of the weights in the archive; those of a network from outside may be of any format."""
     return f"weights{weights.suffix if weights and manifest and manifest.code else '.safetensors'}"
-
-
-def _reproduce(known: factsheet.Known, weights: Path | None) -> str:
-    manifest = known.manifest
-    if manifest is None:
-        return "# How these samples were drawn\n\nThe folder of samples has no manifest: only the team knows.\n"
-    s = manifest.settings
-    named = _weights_name(manifest, weights) if s.weights_sha256 else s.model
-    words = ["ntire-sr generate --lr LR_FOLDER"]
-    if manifest.code is None:
-        words.append(f"--weights {named}")
-    else:  # its names are the team's
-        file = s.model.split(":")[0].endswith(".py")
-        words.append(f"--model {shlex.quote(f'network/{s.model}' if file else s.model)}")
-        words += [f"--weights {shlex.quote(named)}"] if s.weights_sha256 else []
-        words[0] = words[0] if file else f"PYTHONPATH=network {words[0]}"
-    words += [
-        f"--samples {known.samples}",
-        f"--seed {s.seed}",
-    ]
-    words += [f"--scale {s.scale}", f"--tile {manifest.tile}", f"--precision {s.precision}", "--out samples"]
-    words += [] if s.projection else ["--no-projection"]
-    versions = "\n".join(f"* {name} {version}" for name, version in manifest.versions.items())
-    return (
-        "# How these samples were drawn\n\n"
-        f"With the package in `code` (`ntire_sr`; version {manifest.versions.get('ntire-sr', '?')}) on the path and\n\n{versions}\n\n"
-        f"on {manifest.device} with {plural(manifest.threads, 'thread')}:\n\n```\n{' '.join(words)}\n```\n\n"
-        "`manifest.json` names the digest of every LR image, seed and sample. The same device, number of threads and tile give the same "
-        "bytes; others can differ by a grey level.\n"
-    )

@@ -73,7 +73,7 @@ def _zip(path: Path) -> zipfile.ZipFile:
 def _folder(path: Path) -> Handed:
     if not path.is_dir():
         said = "is neither a folder nor a file" if path.exists() else "does not exist"
-        raise WrongUse(f"{path} {said}", "run `ntire-sr generate` first, or give a folder of samples or a zip")
+        raise WrongUse(f"{path} {said}", "check the path: a folder of samples, or a zip")
     found, strangers = list_samples(path)
     readme = path / README if README in strangers else None
     sources = {name: file_source(file, file.name, MOST_BYTES) for name, file in found.items()}

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ntire_sr.core.downscale import REQUIRED_DB
 from ntire_sr.core.errors import Failure, plural, require
 from ntire_sr.core.files import make_folder, sha256_bytes
 from ntire_sr.core.images import decode_png, read_image
@@ -93,7 +94,7 @@ def verify(
     require(
         manifest is not None or not manifest_of,
         f"{manifest_of} holds no manifest.json",
-        "the folder that generate filled",
+        "the folder that generate or project filled",
     )
     require(
         manifest is not None or not regenerate,
@@ -114,6 +115,8 @@ def verify(
             found.problems += checked.copies
         else:
             found.notes.append("all samples of each image are equal: a deterministic entry, without diversity")
+        if found.worst_db is not None and found.worst_db < REQUIRED_DB and manifest is None:
+            found.notes.append("`ntire-sr project` makes images of another program LR-exact")
         _check_form(found, paths, handed, edition, count)
         if loaded and manifest:
             _draw_again(found, handed, manifest, lr, regenerate, seed, loaded, device or torch.device("cpu"))
@@ -183,7 +186,7 @@ def _draw_again(
             shutil.copy(path, alone / path.name)
             only = SampleName(0, name.sample)
             request = Request(
-                alone, out, None, s.seed, s.projection, allow_unreachable=True, only=frozenset((only,)),
+                alone, out, None, s.seed or 0, s.projection, allow_unreachable=True, only=frozenset((only,)),
                 tile=manifest.files[str(name)].tile, precision=s.precision,
             )  # fmt: skip
             try:
@@ -232,6 +235,11 @@ def _generator(
     manifest: Manifest, folder: Path, weights: str | None, model: str | None, device: torch.device
 ) -> LoadedModel:
     s = manifest.settings
+    require(
+        not s.external,
+        f"--regenerate: another program drew the samples of {folder} ({s.model}), and only it can draw them again",
+        "verify without --regenerate",
+    )
     # code runs because the user names it, never because a manifest does
     require(
         model is not None or (s.code_sha256 is None and s.model in MODELS),

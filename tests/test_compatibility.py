@@ -48,7 +48,9 @@ def test_samples_are_known_by_their_manifest_and_drawn_again_the_same(copy, ntir
     result = ntire_sr_command("generate", *words, "--samples", 2)
     assert result.code == 0, result.err
     assert "0 samples written, 4 kept" in result.out
-    assert len(load_manifest(copy / "samples").files) == 4
+    manifest = load_manifest(copy / "samples")
+    assert len(manifest.files) == 4
+    assert {record.settings_sha256 for record in manifest.files.values()} == {manifest.settings.digest}
     result = ntire_sr_command("verify", copy / "samples", "--regenerate", 4, "--lr", copy / "LR")
     assert "4 drawn again and found the same" in result.out, result.out
 

@@ -217,6 +217,27 @@ def test_the_commands_of_readme_for_own_data_run_on_folders_of_these_names(
     assert "Team name" not in printed["package"]  # team.json was read: this is no blank
 
 
+def test_the_commands_for_images_of_another_program_run_on_folders_of_these_names(
+    tmp_path, monkeypatch, photograph, ntire_sr_command
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("0801", "0802"):
+        image = np.ascontiguousarray(photograph[:64, : 80 + 8 * int(name[-1])])
+        write_png(tmp_path / "HR" / f"{name}.png", image)
+        write_png(tmp_path / "theirs" / f"{name}_rlt.png", image // 8 * 8)  # near it, and far from exact
+    page = ROOT / "docs" / "other-programs.md"
+    lines = commands(page, "From images to an upload")
+    assert [line.split()[1] for line in lines] == ["downscale", "project", "score", "package", "verify"]
+    printed = run_all(lines, ntire_sr_command)
+    assert "2 images projected, 0 kept, in exact" in printed["project"]
+    assert printed["verify"].endswith("PASS\n") and (tmp_path / "theirs.zip").is_file()
+    # the table of the page, but for its numbers
+    shown = [line for block in blocks(page) for line in block.lines if line.startswith("│")]
+    labels = [line.split("│")[1].strip() for line in shown]
+    assert labels == ["worst, dB", "median, dB", "samples under 45 dB"]
+    assert all(label in printed["project"] for label in labels)
+
+
 def test_exit_codes_are_those_of_the_reference(tmp_path, monkeypatch, photograph, ntire_sr_command):
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

@@ -1,13 +1,13 @@
 """Manifests that were damaged or edited by hand."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 
 from ntire_sr.core.errors import Failure
-from ntire_sr.core.files import write_json
+from ntire_sr.core.files import sha256_bytes, write_json
 from ntire_sr.core.manifest import SamplingSettings, load_manifest
 from ntire_sr.models.registry import load_generator
 from ntire_sr.sampling.generate import Request, generate
@@ -46,6 +46,13 @@ def test_hyper_parameters_are_compared_only_where_the_model_is_the_same():
     ]
 
 
+def test_fields_that_came_later_leave_the_digest_of_earlier_settings_as_it_was():
+    ours = SamplingSettings("srgan", False, "a1", 4, 0, True, "float32", {})
+    earlier = {name: value for name, value in asdict(ours).items() if name != "external"}
+    assert ours.digest == sha256_bytes(json.dumps(earlier, sort_keys=True).encode())
+    assert replace(ours, external=True).digest != ours.digest
+
+
 NAME = "000000_sample00000.png"
 
 
@@ -66,6 +73,14 @@ NAME = "000000_sample00000.png"
         (["images", 0], []),
         (["files"], []),
         (["files", NAME], None),
+        (["files", NAME, "source"], 5),
+        (["files", NAME, "source"], {"file": "a.png", "sha256": "0"}),
+        (["files", NAME, "source"], {"file": 1, "sha256": "0", "lr_psnr_db": 39.0}),
+        (["files", NAME, "source"], {"file": "a.png", "sha256": "0", "lr_psnr_db": "nan"}),
+        (["files", NAME, "seed"], "x"),
+        (["seconds"], -1),
+        (["seconds"], "fast"),
+        (["settings", "external"], 1),
         (["files", NAME, "seconds"], "x"),
         (["files", NAME, "lr_psnr_db"], "high"),
         (["files", NAME, "lr_psnr_db"], 10**400),

@@ -16,6 +16,7 @@ from ntire_sr.commands.demo import demo, doctor
 from ntire_sr.commands.generate import generate
 from ntire_sr.commands.models import models
 from ntire_sr.commands.package import package
+from ntire_sr.commands.project import project
 from ntire_sr.commands.score import fit_niqe, score
 from ntire_sr.commands.train import train
 from ntire_sr.commands.verify import verify
@@ -32,7 +33,7 @@ def cli() -> None:
     """
 
 
-for command in (train, generate, models, score, fit_niqe, downscale, data, demo, doctor, package, verify):
+for command in (train, generate, models, project, score, fit_niqe, downscale, data, demo, doctor, package, verify):
     cli.add_command(command)
 
 

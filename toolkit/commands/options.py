@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ntire_sr.core.layout import DEFAULT_RUN
+from ntire_sr.core.errors import WrongUse
+from ntire_sr.core.layout import DEFAULT_RUN, RunFolder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +19,19 @@ DEVICE = click.Choice(["auto", "cpu", "cuda"])
 run_option = click.option("--run", type=PATH, default=DEFAULT_RUN, show_default=True, help="Run folder: inputs and outputs that have no option of their own lie in it.")
 device_option = click.option("--device", type=DEVICE, default="auto", show_default=True, help="Device to compute on; auto uses a GPU if there is one.")
 model_option = click.option("--model", metavar="FILE.py:FUNCTION|MODULE:FUNCTION|NAME", show_default="the weights'", help="Network to draw with: a function of your own that builds it, or a name that `ntire-sr models` lists. The code that is named here is run.")
+
+
+def samples_folder(given: Path | None, run: RunFolder) -> Path:
+    """The folder of samples that was given, or that of the run.
+
+    Raises:
+        WrongUse: none was given, and the run has none.
+    """
+    if given is None and not run.samples.exists():
+        raise WrongUse(
+            f"the folder of samples {run.samples} does not exist", "run `ntire-sr generate` first, or give --sr"
+        )
+    return given or run.samples
 
 
 def stdout_console() -> "Console":

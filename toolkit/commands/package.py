@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ntire_sr.commands.options import PATH, run_option
+from ntire_sr.commands.options import PATH, run_option, samples_folder
 from ntire_sr.core.errors import plural, printable
 from ntire_sr.core.layout import RunFolder
 
@@ -36,7 +36,7 @@ def package(sr: Path | None, out: Path | None, run: Path, max_size: str | None, 
     from ntire_sr.submission.package import PackageRequest, pack
 
     folder = RunFolder(run)
-    request = PackageRequest(sr or folder.samples, out or folder.archive, max_size=parse_size(max_size) if max_size else None, run=folder.path, **options)
+    request = PackageRequest(samples_folder(sr, folder), out or folder.archive, max_size=parse_size(max_size) if max_size else None, run=folder.path, **options)
     packed = pack(request, TerminalProgress())
     click.echo(f"{plural(packed.files, 'sample')}, {worst_in_words(packed.worst_db)}, {packed.bytes / 1e6:.1f} MB")
     for path, digest in packed.archives:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from ntire_sr.commands.options import PATH, SCALE, device_option, run_option, stdout_console
+from ntire_sr.commands.options import PATH, SCALE, device_option, run_option, samples_folder, stdout_console
 from ntire_sr.core.layout import RunFolder
 
 
@@ -43,7 +43,7 @@ def score(hr: Path | None, sr: Path | None, out: Path | None, run: Path, scale: 
 
     folder = RunFolder(run)
     measured = score_folder(
-        hr=hr or folder.validation_hr, sr=sr or folder.samples, out=out or folder.score, scale=int(scale) if scale else None,
+        hr=hr or folder.validation_hr, sr=samples_folder(sr, folder), out=out or folder.score, scale=int(scale) if scale else None,
         without_lpips="--without-lpips was given" if without_lpips else None, progress=TerminalProgress(), **options,
     )  # fmt: skip
     if measured is None:  # one of torchrun's other processes

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -159,7 +159,7 @@ def list_samples(folder: Path) -> tuple[dict[SampleName, Path], list[str]]:
     if folder.is_file():
         raise WrongUse(f"--sr {folder} is a file, not a folder of samples", "give the folder")
     if not folder.is_dir():
-        raise WrongUse(f"the SR folder {folder} does not exist", "run `ntire-sr generate` first, or give --sr")
+        raise WrongUse(f"the SR folder {folder} does not exist", "check the path")
     paths = [
         path
         for path in sorted(folder.iterdir())
@@ -186,9 +186,18 @@ def number_samples(names: Collection[str]) -> tuple[dict[SampleName, str], list[
             unexpected.append(f"{file} (the same sample as {named[name]})")
         else:
             named[name] = file
-    lowest = min((name.index for name in named), default=0)
-    first = max(start for start in FIRST_INDICES if start <= lowest)
+    first = first_index(name.index for name in named)
     return {SampleName(name.index - first, name.sample): file for name, file in named.items()}, unexpected
+
+
+def first_index(indices: Iterable[int]) -> int:
+    """The index from which images are counted, one of `FIRST_INDICES`, where these are in use.
+
+    >>> first_index([803, 801]), first_index([3])
+    (801, 0)
+    """
+    lowest = min(indices, default=0)
+    return max(start for start in FIRST_INDICES if start <= lowest)
 
 
 def relative_to(path: Path, folder: Path) -> str:

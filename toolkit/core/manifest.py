@@ -12,6 +12,7 @@ import types
 import typing
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
+from statistics import mean
 from typing import Any, TypeVar
 
 from ntire_sr.core.downscale import SCALES
@@ -25,8 +26,8 @@ VERSION = 3
 RECORDS = ".records"  # folder beside the samples; names that begin with a dot are no samples
 MOST_TILE_PX = 10**6
 # fields that manifests of earlier programs lack, and their value there
-LATER_FIELDS: dict[str, Any] = {"code": None}
-LATER_SETTINGS: dict[str, Any] = {"code_sha256": None}
+LATER_FIELDS: dict[str, Any] = {"code": None, "sources": None, "seconds": None}
+LATER_SETTINGS: dict[str, Any] = {"code_sha256": None, "external": False}
 Record = TypeVar("Record")
 
 
@@ -38,12 +39,13 @@ class SamplingSettings:
     deterministic: bool  # True: all samples of an image are equal
     weights_sha256: str | None  # digest of the weights file; None if the model has no weights
     scale: int
-    seed: int
+    seed: int | None  # None: not known, since another program drew the images
     projection: bool  # False: samples are the network's output, only rounded to 8 bits
-    precision: str  # precision of the network, float32 or bfloat16; the projection is always float32
+    precision: str  # precision of the network, float32, bfloat16 or unknown; the projection is always float32
     hyper_parameters: dict[str, Any]  # the model's settings and the projection's limits
     test_time_augmentation: bool = False  # averaging over flips or rotations: never, as the challenge requires
     code_sha256: str | None = None  # digest of the code of a network from outside; None: the package's own
+    external: bool = False  # True: another program drew the images, which were only projected here
 
     @property
     def digest(self) -> str:
@@ -100,16 +102,26 @@ class ImageRecord:
 
 
 @dataclass(frozen=True)
+class SourceRecord:
+    """The image of another program that a sample was made from."""
+
+    file: str  # its file, relative to the folder of the sources
+    sha256: str  # digest of that file
+    lr_psnr_db: float  # LR-PSNR before the projection, in dB
+
+
+@dataclass(frozen=True)
 class SampleRecord:
     """One sample, in one file."""
 
-    seed: int  # the sample's own seed
+    seed: int | None  # the sample's own seed; None: not known, since another program drew the image
     settings_sha256: str  # digest of the settings that it was drawn with
     sha256: str  # digest of the PNG file
     lr_psnr_db: float  # LR-PSNR of the 8-bit image against the LR file, in dB
     rounds: int  # number of rounds of the projection
     tile: int  # largest side of the tiles in LR pixels; 0: the whole image at once
     seconds: float  # time to draw and project it; the trunk's time is divided among the image's samples
+    source: SourceRecord | None = None  # what was projected; None if the sample was drawn here
 
 
 @dataclass
@@ -124,12 +136,27 @@ class Manifest:
     trained_steps: int | None = None  # training steps of the weights
     tile: int = 0  # tile side for the samples that are still to be drawn, in LR pixels
     tile_asked: int = 0  # the tile side before memory ran out
-    device: str = "cpu"
+    device: str = "cpu"  # that the samples were drawn on: cpu, cuda, or unknown if another program drew them
     threads: int = 1  # number of torch's threads; another number may change the last bits of a float
     versions: dict[str, str] = field(default_factory=dict)
     code: ModelCode | None = None  # of a network from outside the package
     images: list[ImageRecord] = field(default_factory=list)
     files: dict[str, SampleRecord] = field(default_factory=dict)
+    sources: str | None = None  # folder of another program's images, relative to the manifest's where possible
+    seconds: float | None = None  # run time per sample of that program, as its user states it
+
+    @property
+    def seconds_per_sample(self) -> float | None:
+        """Run time per sample: the mean of what was measured here, or what is stated about another program;
+        None if it is not known."""
+        if self.settings.external:
+            return self.seconds
+        return mean(record.seconds for record in self.files.values()) if self.files else None
+
+    @property
+    def on_gpu(self) -> bool | None:
+        """Whether the samples were drawn on a GPU; None if it is not known."""
+        return None if self.device == "unknown" else self.device != "cpu"
 
     def save(self, folder: Path) -> None:
         """Write `manifest.json` into the folder, atomically."""
@@ -141,11 +168,11 @@ class Manifest:
 
     def _as_json(self) -> dict[str, Any]:
         content = {"format": FORMAT, "version": VERSION, **asdict(self)}
-        return content | {"files": {name: asdict(self.files[name]) for name in sorted(self.files)}}
+        return content | {"files": {name: _record_as_json(self.files[name]) for name in sorted(self.files)}}
 
     def save_record(self, folder: Path, index: int) -> None:
         """Write the record of one image and its samples into the folder `.records`, atomically."""
-        files = {n: asdict(r) for n, r in sorted(self.files.items()) if _image_index(n) == index}
+        files = {n: _record_as_json(r) for n, r in sorted(self.files.items()) if _image_index(n) == index}
         record = {"image": asdict(self.images[index]), "files": files}
         write_json(folder / RECORDS / f"{index:06d}.json", record)
 
@@ -174,6 +201,11 @@ class Manifest:
         return taken
 
 
+def _record_as_json(record: SampleRecord) -> dict[str, Any]:
+    values = asdict(record)
+    return values if record.source else {name: value for name, value in values.items() if name != "source"}
+
+
 def _image_index(name: str) -> int:
     parsed = parse_sample_name(name)
     if parsed is None:
@@ -188,7 +220,7 @@ def load_manifest(folder: Path) -> Manifest | None:
         Failure: there is one, but it is damaged or of another version.
     """
     path = folder / MANIFEST
-    remedy = "draw the samples again with `ntire-sr generate --overwrite`"
+    remedy = "make the samples again with --overwrite, or move the manifest away to have them without one"
     if not path.is_file():
         if os.path.lexists(path):
             raise Failure(f"{path} is no regular file", "remove it, or choose another folder")
@@ -218,13 +250,22 @@ def load_manifest(folder: Path) -> Manifest | None:
 
 
 def _sample_record(values: dict[str, Any]) -> SampleRecord:
-    record = _checked_record(SampleRecord, {**values, "lr_psnr_db": float(values["lr_psnr_db"])})
-    if math.isnan(record.lr_psnr_db):
-        raise ValueError("lr_psnr_db is no number")
+    source = values.get("source")
+    if source is not None:
+        source = _checked_record(SourceRecord, {**source, "lr_psnr_db": _decibels(source)})
+    record = _checked_record(SampleRecord, {**values, "lr_psnr_db": _decibels(values), "source": source})
     if not 0 <= record.seconds < math.inf:
         raise ValueError(f"seconds is {record.seconds}")
     _check_tile(record.tile)
     return record
+
+
+def _decibels(values: dict[str, Any]) -> float:
+    """The LR-PSNR in a record, whose infinity is a text."""
+    value = float(values["lr_psnr_db"])
+    if math.isnan(value):
+        raise ValueError("lr_psnr_db is no number")
+    return value
 
 
 def _checked_record(record: type[Record], values: dict[str, Any]) -> Record:
@@ -260,6 +301,8 @@ def _check_ranges(manifest: Manifest) -> None:
         raise ValueError(f"samples is {manifest.samples}")
     if manifest.settings.scale not in SCALES:
         raise ValueError(f"scale is {manifest.settings.scale}")
+    if not 0 <= (manifest.seconds or 0) < math.inf:
+        raise ValueError(f"seconds is {manifest.seconds}")
     for tile in (manifest.tile, manifest.tile_asked):
         _check_tile(tile)
     _check_code(manifest.code, manifest.settings.code_sha256)

@@ -3,14 +3,18 @@
 `generate` fills it with what a network draws, and `project` with the images of another program.
 """
 
+import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 
+from ntire_sr import __version__
 from ntire_sr.core.device import is_out_of_memory, keep_freed_memory, too_large
 from ntire_sr.core.distributed import rank_and_world_size
 from ntire_sr.core.downscale import REQUIRED_DB, lr_psnr_db
@@ -18,12 +22,14 @@ from ntire_sr.core.errors import Failure, Problems, require
 from ntire_sr.core.files import sha256_bytes
 from ntire_sr.core.images import MOST_PIXELS, read_image, to_8bit, to_array, to_tensor
 from ntire_sr.core.layout import SampleName, list_images
-from ntire_sr.core.manifest import ImageRecord, Manifest, SampleRecord
+from ntire_sr.core.manifest import ImageRecord, Manifest, SampleRecord, SourceRecord
 from ntire_sr.core.progress import SILENT, Progress
-from ntire_sr.models.projection import Consistent, is_reachable, make_consistent
+from ntire_sr.models.projection import MAX_ROUNDS, TARGET_DB, Consistent, is_reachable, make_consistent
 from ntire_sr.sampling.sample_folder import SampleFolder, Writer
 
 SMALLEST_LR_PX = 4
+# the part of a sample's settings that is the projection's
+PROJECTION_LIMITS = {"projection_target_db": TARGET_DB, "projection_max_rounds": MAX_ROUNDS}
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,9 @@ class Unprojected:
 
     image: Tensor  # (1, 3, scale * h, scale * w), float, about in [0, 1]
     seconds: float  # that it took to make
-    seed: int
+    seed: int | None = None
     tile: int = 0
+    source: SourceRecord | None = None
 
 
 # (index of the LR image, the LR image as (1, 3, h, w) uint8, names of its samples) -> those samples, in this order
@@ -77,7 +84,7 @@ def read_lr_folder(folder: Path, scale: int) -> list[tuple[Path, ImageRecord]]:
         except Failure as failure:
             problems.append(failure.message)
     if problems:
-        raise Problems(f"LR images in {folder}", problems, "replace or remove these files; nothing was drawn")
+        raise Problems(f"LR images in {folder}", problems, "replace or remove these files; nothing was written")
     return found
 
 
@@ -117,6 +124,17 @@ def check_folders(lr: Path, out: Path, overwrite: bool) -> None:
         "--overwrite by several processes: one would remove what another has just drawn",
         "remove the folder first, or choose another --out",
     )
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of all that the bytes of a sample may depend on."""
+    return {
+        "ntire-sr": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,  # its encoder determines the bytes of the PNGs
+    }
 
 
 def fill(
@@ -228,6 +246,7 @@ def _fill_image(
             rounds=result.rounds,
             tile=made.tile,
             seconds=round(time.monotonic() - start + made.seconds, 4),
+            source=made.source,
         )
         writer.write(name, to_array(result.image), sample)
         yield None

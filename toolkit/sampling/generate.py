@@ -1,18 +1,14 @@
 """`ntire-sr generate`: samples of every LR image of a folder, projected onto it, with a manifest."""
 
-import platform
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
-from ntire_sr import __version__
 from ntire_sr.core.device import computes_bfloat16
 from ntire_sr.core.errors import WrongUse, plural, require
 from ntire_sr.core.images import read_image, to_tensor, to_unit
@@ -20,9 +16,16 @@ from ntire_sr.core.layout import DEFAULT_SAMPLES, MANIFEST, SampleName, parse_sa
 from ntire_sr.core.manifest import ImageRecord, Manifest, SamplingSettings
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.seeding import sample_seed
-from ntire_sr.models.projection import MAX_ROUNDS, TARGET_DB
 from ntire_sr.models.registry import LoadedModel
-from ntire_sr.sampling.fill import FillResult, Unprojected, check_folders, fill, read_lr_folder
+from ntire_sr.sampling.fill import (
+    PROJECTION_LIMITS,
+    FillResult,
+    Unprojected,
+    check_folders,
+    fill,
+    read_lr_folder,
+    software_versions,
+)
 from ntire_sr.sampling.sample_folder import SampleFolder, open_samples
 from ntire_sr.sampling.sampler import AUTO_TILE_PX, Sampler
 
@@ -86,7 +89,7 @@ def generate(
         [path for path, _ in images],
         wanted=_samples_to_draw(request, folder.manifest, len(images)),
         keep=lambda name: not request.only and folder.is_whole(name),
-        make=partial(_draw_image, sampler, folder),
+        make=partial(_draw_image, sampler, folder, request.seed),
         device=device,
         allow_unreachable=request.allow_unreachable,
         remedy="an LR image that no 8-bit image reduces to is written with --allow-unreachable, "
@@ -97,7 +100,7 @@ def generate(
 
 
 def _draw_image(
-    sampler: Sampler, folder: SampleFolder, index: int, lr: Tensor, names: list[SampleName]
+    sampler: Sampler, folder: SampleFolder, seed: int, index: int, lr: Tensor, names: list[SampleName]
 ) -> Iterator[Unprojected]:
     """Draw samples of one image, one when it is asked for."""
     manifest = folder.manifest
@@ -107,11 +110,11 @@ def _draw_image(
     shared_seconds = (time.monotonic() - start) / len(names)
     for name in names:
         start = time.monotonic()
-        seed = sample_seed(manifest.settings.seed, manifest.images[index].lr_sha256, name.sample)
-        sr = sampler.sample(unit, trunk, seed)
+        own_seed = sample_seed(seed, manifest.images[index].lr_sha256, name.sample)
+        sr = sampler.sample(unit, trunk, own_seed)
         if sampler.tile != manifest.tile:  # memory ran out: use the smaller tiles for all later samples
             folder.use_tile(sampler.tile)
-        yield Unprojected(sr, time.monotonic() - start + shared_seconds, seed, sampler.tile)
+        yield Unprojected(sr, time.monotonic() - start + shared_seconds, own_seed, sampler.tile)
 
 
 def chosen_precision(word: str, loaded: LoadedModel, device: torch.device) -> str:
@@ -143,7 +146,6 @@ def _fresh_manifest(
     request: Request, loaded: LoadedModel, images: list[ImageRecord], device: torch.device
 ) -> Manifest:
     """The manifest for a request, without files."""
-    limits = {"projection_target_db": TARGET_DB, "projection_max_rounds": MAX_ROUNDS}
     settings = SamplingSettings(
         model=loaded.model.name,
         deterministic=loaded.model.deterministic,
@@ -152,7 +154,7 @@ def _fresh_manifest(
         seed=request.seed,
         projection=request.projection,
         precision=chosen_precision(request.precision, loaded, device),
-        hyper_parameters=loaded.hyper_parameters | (limits if request.projection else {}),
+        hyper_parameters=loaded.hyper_parameters | (PROJECTION_LIMITS if request.projection else {}),
         code_sha256=loaded.code.sha256 if loaded.code else None,
     )
     code = loaded.code and replace(loaded.code, folder=relative_to(Path(loaded.code.folder), request.out))
@@ -173,13 +175,7 @@ def _fresh_manifest(
         tile_asked=tile,
         device=device.type,
         threads=torch.get_num_threads(),
-        versions={
-            "ntire-sr": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "opencv": cv2.__version__,  # its encoder determines the bytes of the PNGs
-        },
+        versions=software_versions(),
         code=code,
         images=images,
     )

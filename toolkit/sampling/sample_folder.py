@@ -1,12 +1,13 @@
 """A folder of samples while it is being written, by one process or several that may be killed at any moment."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +18,13 @@ from ntire_sr.core.layout import MANIFEST, SampleName, parse_sample_name
 from ntire_sr.core.manifest import RECORDS, ImageRecord, Manifest, SampleRecord, load_manifest
 
 AHEAD = 2  # largest number of samples that wait to be written; each is an image in memory
+
+
+class SourceFile(NamedTuple):
+    """An image of another program."""
+
+    file: str  # relative to the folder of the sources
+    sha256: str  # digest of the file
 
 
 class SampleFolder:
@@ -34,6 +42,12 @@ class SampleFolder:
         """Whether the sample's file exists and has the digest in the manifest."""
         record, path = self.manifest.files.get(str(name)), self.path / str(name)
         return record is not None and path.is_file() and sha256_file(path) == record.sha256
+
+    def is_made_of(self, name: SampleName, source: SourceFile) -> bool:
+        """Whether the sample is whole and was made from this very image."""
+        record = self.manifest.files.get(str(name))
+        made_of = record.source if record else None
+        return made_of is not None and made_of.sha256 == source.sha256 and self.is_whole(name)
 
     def keep(self, name: SampleName, record: SampleRecord) -> None:
         """Save the record of a sample that has been written."""
@@ -78,10 +92,27 @@ class SampleFolder:
 
     def use_tile(self, tile: int) -> None:
         """Record a smaller tile for all samples still to be drawn, also by processes that start later."""
-        self.manifest.tile = tile
+        self._update(tile=tile)
+
+    def state_run_time(self, seconds: float | None, device: str | None) -> None:
+        """Record what is stated about the program that drew the images; None leaves what the folder has."""
+        stated = {"seconds": seconds, "device": device}
+        new = {
+            name: value
+            for name, value in stated.items()
+            if value is not None and value != getattr(self.manifest, name)
+        }
+        if new:
+            self._update(**new)
+
+    def _update(self, **values: Any) -> None:
+        """Set fields of the manifest, here and in its file."""
         current = load_manifest(self.path)
+        for name, value in values.items():
+            setattr(self.manifest, name, value)
+            if current is not None:
+                setattr(current, name, value)
         if current is not None:
-            current.tile = tile
             current.save(self.path)
 
 
@@ -131,7 +162,14 @@ class Writer:
             self._pending.popleft().result()
 
 
-def open_samples(path: Path, fresh: Manifest, overwrite: bool, tile: int | None, more: bool) -> SampleFolder:
+def open_samples(
+    path: Path,
+    fresh: Manifest,
+    overwrite: bool,
+    tile: int | None = None,
+    more: bool = True,
+    sources: Mapping[str, SourceFile] | None = None,
+) -> SampleFolder:
     """Open a folder with its manifest, or with a new one if it has none or other samples are to be overwritten.
 
     Args:
@@ -140,16 +178,20 @@ def open_samples(path: Path, fresh: Manifest, overwrite: bool, tile: int | None,
         overwrite: replace samples of other settings.
         tile: side of a tile that was asked for; None accepts the folder's.
         more: whether a folder with fewer samples per image is extended to the number in `fresh`.
+        sources: file and digest of the image that each sample is to be made from, by the sample's name; None if
+            samples are drawn.
 
     Raises:
-        WrongUse: the folder holds samples of another run, and `overwrite` is false; the error lists what
-            differs.
+        WrongUse: the folder holds samples of another run or of other sources, and `overwrite` is false; the
+            error lists what differs. With `overwrite` samples whose source alone has changed stay until they are
+            made again.
         Failure: its manifest is damaged or is no file, and `overwrite` is false.
     """
     found = _load_if_readable(path) if overwrite else load_manifest(path)
-    differences = _differences(path, found, fresh, tile)
-    if differences and not overwrite:
-        raise _another_run_error(path, differences)
+    differences = _differences(path, found, fresh, tile, sources)
+    changed = _changed_sources(found, sources)
+    if (differences or changed) and not overwrite:
+        raise _another_run_error(path, differences + changed)
     if found is None or differences:
         if overwrite:
             _clear(path)
@@ -160,7 +202,7 @@ def open_samples(path: Path, fresh: Manifest, overwrite: bool, tile: int | None,
         found = load_manifest(path)  # another process was first
         if found is None:
             raise Failure(f"{path / MANIFEST} vanished while it was being read", "run the same command again")
-        if differences := _differences(path, found, fresh, tile):
+        if differences := _differences(path, found, fresh, tile, sources) + _changed_sources(found, sources):
             raise _another_run_error(path, differences)
     if more and found.samples < fresh.samples:
         found.samples = fresh.samples
@@ -177,7 +219,13 @@ def _another_run_error(path: Path, differences: list[str]) -> WrongUse:
     )
 
 
-def _differences(path: Path, found: Manifest | None, fresh: Manifest, tile: int | None) -> list[str]:
+def _differences(
+    path: Path,
+    found: Manifest | None,
+    fresh: Manifest,
+    tile: int | None,
+    sources: Mapping[str, SourceFile] | None,
+) -> list[str]:
     if found is None:
         count = sum(1 for _ in _sample_files(path))
         return [f"{plural(count, 'sample')} without a manifest that says what drew them"] if count else []
@@ -190,10 +238,26 @@ def _differences(path: Path, found: Manifest | None, fresh: Manifest, tile: int 
         new.name for old, new in zip(found.images, fresh.images, strict=False) if old.lr_sha256 != new.lr_sha256
     ]
     if others:
-        differences.append(
-            f"lr: {', '.join(others[:3])}{' and more' if len(others) > 3 else ''} is another image"
-        )
+        differences.append(f"lr: {_some(others)} is another image")
+    if sources is not None and found.samples > fresh.samples:  # nothing is there to make the others from
+        differences.append(f"samples: {found.samples} per image there, {fresh.samples} asked for")
     return differences
+
+
+def _changed_sources(found: Manifest | None, sources: Mapping[str, SourceFile] | None) -> list[str]:
+    """The sources that are other images than those that samples of the folder were made from, in words."""
+    if found is None or sources is None:
+        return []
+    changed = [
+        each.file
+        for name, each in sources.items()
+        if (record := found.files.get(name)) and record.source and record.source.sha256 != each.sha256
+    ]
+    return [f"sr: {_some(changed)} is another image"] if changed else []
+
+
+def _some(names: list[str]) -> str:
+    return f"{', '.join(names[:3])}{' and more' if len(names) > 3 else ''}"
 
 
 def _sample_files(path: Path) -> Iterable[Path]:

@@ -1,0 +1,221 @@
+"""Which sample each image of another program is, by its file's name."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from ntire_sr.core.errors import require
+from ntire_sr.core.inspection import Kind, inspect_names, of_kind
+from ntire_sr.core.layout import (
+    IMAGE_SUFFIXES,
+    MOST_SAMPLES,
+    SampleName,
+    first_index,
+    image_key,
+    parse_sample_name,
+)
+
+_FIELD = re.compile(r"(\{[^{}]*\})")
+_SCALE_SUFFIX = re.compile(r"x[2348]$")
+
+
+@dataclass
+class NameMatch:
+    """Files by the sample that they are, images and samples counted from 0, and what is wrong."""
+
+    files: dict[SampleName, str] = field(default_factory=dict)
+    per_image: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A pattern of file names, such as `{stem}_{sample}`."""
+
+    text: str
+    regex: re.Pattern[str]
+    with_suffix: bool  # whether the pattern names the suffix, too
+
+    @property
+    def depth(self) -> int:
+        """Number of folders in it.
+
+        >>> parse_pattern("{stem}/{sample}").depth
+        1
+        """
+        return self.text.count("/")
+
+    def match(self, file: str) -> tuple[str, int] | None:
+        """The stem of the LR image and the number of the sample in a file's name; None if it is of another form.
+
+        >>> parse_pattern("{stem}_rlt").match("0801x4_rlt.png")
+        ('0801x4', 0)
+        >>> parse_pattern("{stem}/{sample}").match("a/07.jpg")
+        ('a', 7)
+        """
+        text = file if self.with_suffix else str(PurePosixPath(file).with_suffix(""))
+        found = self.regex.fullmatch(text)
+        return (found["stem"], int(found.groupdict().get("sample") or 0)) if found else None
+
+
+def parse_pattern(text: str) -> Pattern:
+    """A pattern of names with `{stem}`, the stem of the LR image, and perhaps `{sample}`, a number.
+
+    Raises:
+        WrongUse: it lacks `{stem}`, has other fields, or does not tell where the number begins.
+    """
+    parts = _FIELD.split(text)
+    fields = [part for part in parts if _FIELD.fullmatch(part)]
+    example = "for example --names '{stem}_{sample}', or '{stem}/{sample}' for a folder per image"
+    for each in fields:
+        require(each in ("{stem}", "{sample}"), f"--names {text}: unknown field {each}", example)
+    for each, wanted in (("{stem}", (1,)), ("{sample}", (0, 1))):
+        require(fields.count(each) in wanted, f"--names {text} has {each} {fields.count(each)} times", example)
+    require(
+        not text.startswith("/") and ".." not in text.split("/"),
+        f"--names {text} leaves the folder of the images",
+        example,
+    )
+    if len(fields) == 2:
+        between = parts[parts.index(fields[0]) + 1]
+        require(
+            re.search(r"\D", between) is not None,
+            f"--names {text} does not tell where the number begins: something else than digits must part "
+            "{stem} and {sample}",
+            example,
+        )
+    groups = {"{stem}": r"(?P<stem>[^/]+)", "{sample}": r"(?P<sample>\d+)"}
+    regex = "".join(groups.get(part, re.escape(part)) for part in parts)
+    return Pattern(text, re.compile(regex), PurePosixPath(text).suffix.lower() in IMAGE_SUFFIXES)
+
+
+def match_names(files: Sequence[str], lr: Sequence[Path], pattern: Pattern | None) -> NameMatch:
+    """Match the names of another program's images with LR images.
+
+    Without a pattern the names are either the LR images' own, for one sample per image, or the challenge's with
+    the index of the LR image. Samples are numbered from 0 in the order of their numbers, wherever these begin.
+
+    >>> found = match_names(["a_1.png", "a_2.png"], [Path("a.png")], parse_pattern("{stem}_{sample}"))
+    >>> found.files, found.problems
+    ({SampleName(index=0, sample=0): 'a_1.png', SampleName(index=0, sample=1): 'a_2.png'}, [])
+
+    Args:
+        files: names, relative to their folder, with forward slashes.
+        lr: LR images, in the order of their indices.
+        pattern: form of the names; None: as described above.
+    """
+    if pattern is not None:
+        return _numbered(*_by_pattern(files, lr, pattern), lr)
+    readings = [_by_pattern(files, lr, parse_pattern("{stem}")), _by_index(files)]
+    groups, unmatched = min(readings, key=lambda reading: len(reading[1]))
+    return _numbered(groups, unmatched, lr)
+
+
+def suggested_pattern(files: Sequence[str], lr: Sequence[Path]) -> str | None:
+    """A pattern that fits all the names; None if none was found.
+
+    >>> suggested_pattern(["0801x4_rlt.png", "0802x4_rlt.png"], [Path("0801.png"), Path("0802.png")])
+    '{stem}_rlt'
+    >>> suggested_pattern(["a-0.png", "a-1.png"], [Path("a.png")])
+    '{stem}-{sample}'
+    """
+    if not files or set("{}") & set(files[0]):
+        return None
+    name = str(PurePosixPath(files[0]).with_suffix(""))
+    stems = sorted({stem for path in lr for stem in _spellings(path)} & _parts_of(name), key=len)
+    for stem in reversed(stems):
+        before, _, after = name.partition(stem)
+        for text in (
+            f"{before}{{stem}}{after}",
+            f"{before}{{stem}}{re.sub(r'[0-9]+(?=[^0-9]*$)', '{sample}', after)}",
+        ):
+            if len(_FIELD.findall(text)) == 2 and not re.search(r"\}[^{]*\D[^{]*\{", text):
+                continue
+            groups, unmatched = _by_pattern(files, lr, parse_pattern(text))
+            if not unmatched and all(len(group) == 1 for group in groups.values()):
+                return text
+    return None
+
+
+def _parts_of(name: str) -> set[str]:
+    return {name[i:j] for i in range(len(name)) for j in range(i + 1, len(name) + 1)}
+
+
+def _spellings(path: Path) -> list[str]:
+    """The stem of an LR image, and how else its HR image may be called."""
+    return list(
+        dict.fromkeys(
+            (
+                path.stem,
+                f"{path.stem}x4",
+                f"{path.stem}x8",
+                image_key(path),
+                _SCALE_SUFFIX.sub("", path.stem),
+            )
+        )
+    )
+
+
+_Groups = dict[tuple[int, int], list[str]]  # (index of the LR image, number in the name) -> files
+
+
+def _by_pattern(files: Iterable[str], lr: Sequence[Path], pattern: Pattern) -> tuple[_Groups, list[str]]:
+    """Files by LR image and number, and those of another form or without an LR image."""
+    indices: dict[str, int] = {}
+    for place in range(5):  # the stem itself before other spellings, whichever image they are of
+        for index, path in enumerate(lr):
+            if len(spellings := _spellings(path)) > place:
+                indices.setdefault(spellings[place], index)
+    groups: _Groups = defaultdict(list)
+    unmatched = []
+    for file in files:
+        found = pattern.match(file)
+        place_of = indices.get(found[0]) if found else None
+        if found is None or place_of is None:
+            unmatched.append(file)
+        else:
+            groups[place_of, found[1]].append(file)
+    return groups, unmatched
+
+
+def _by_index(files: Iterable[str]) -> tuple[_Groups, list[str]]:
+    """Files by the index and number in the challenge's names, and those that have other names."""
+    named = {file: parse_sample_name(f"{PurePosixPath(file).stem}.png") for file in files}
+    first = first_index(name.index for name in named.values() if name)
+    groups: _Groups = defaultdict(list)
+    for file, name in named.items():
+        if name:
+            groups[name.index - first, name.sample].append(file)
+    return groups, [file for file, name in named.items() if name is None]
+
+
+def _numbered(groups: _Groups, unmatched: list[str], lr: Sequence[Path]) -> NameMatch:
+    """The files with their samples numbered from 0, and all problems of their names."""
+    found = NameMatch()
+    found.problems += [f"{file}: belongs to no LR image" for file in sorted(unmatched)]
+    beyond = {key for key in groups if key[0] >= len(lr) or key[1] >= MOST_SAMPLES}
+    for index, number in sorted(beyond):
+        what = "index" if index >= len(lr) else "sample number"
+        found.problems += [f"{file}: its {what} is too high" for file in groups[index, number]]
+    known = {key: group for key, group in sorted(groups.items()) if key not in beyond}
+    for (index, _), group in known.items():
+        if len(group) > 1:
+            found.problems.append(f"{' and '.join(sorted(group))}: the same sample of {lr[index].name}")
+    if not known:
+        return found
+    numbers = Counter(number for _, number in known)
+    lowest = min(numbers)
+    found.per_image = max(numbers) - lowest + 1
+    found.files = {SampleName(index, number - lowest): group[0] for (index, number), group in known.items()}
+    for problem in of_kind(inspect_names(found.files, [], lr, found.per_image), Kind.MISSING):
+        if problem.count == found.per_image:
+            found.problems.append(f"{problem.subject}: there is no image of it")
+            continue
+        runs = [
+            f"{run[0] + lowest}" + (f" to {run[-1] + lowest}" if len(run) > 1 else "")
+            for run in problem.numbers
+        ]
+        found.problems.append(f"{problem.subject}: sample {', '.join(runs)} is missing")
+    return found
