@@ -45,7 +45,7 @@ def score_folder(
     realism: tuple[str, ...] = (),
     niqe_model: Path | None = None,
     skip_missing: bool = False,
-    jobs: int = 1,
+    workers: int = 1,
     with_report: bool = True,
     progress: Progress = SILENT,
 ) -> FolderScore | None:
@@ -65,7 +65,7 @@ def score_folder(
         realism: names of proxies, see `ntire_sr.evaluation.realism`.
         niqe_model: pristine model for NIQE; None for the one in the package.
         skip_missing: accept missing samples and go on with those that exist.
-        jobs: number of worker processes on this machine.
+        workers: number of worker processes on this machine.
         with_report: whether to write the HTML page.
         progress: reports how many files were checked and images measured.
 
@@ -123,7 +123,7 @@ def score_folder(
     known = {group.index for group in groups.images if records.load(group.index, keys[group.index])}
     kept = processes.broadcast_from_main(lambda: known)  # all processes must agree on the images that are left
     left = processes.shard([group for group in groups.images if group.index not in kept])
-    problems = measure_all(left, scorer, records, jobs, progress)
+    problems = measure_all(left, scorer, records, workers, progress)
     everything = [problem for part in processes.all_gather(problems) for problem in part]
     if everything:
 

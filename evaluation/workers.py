@@ -1,4 +1,4 @@
-"""Measuring images in several worker processes (`--jobs`); each process of `torchrun` has its own workers."""
+"""Measuring images in several worker processes (`--workers`); each process of `torchrun` has its own workers."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ _scorer: Scorer | None = None  # the scorer of a worker process, which serves on
 
 
 def measure_all(
-    groups: list[SampleGroup], scorer: Scorer, records: Records, jobs: int, progress: Progress
+    groups: list[SampleGroup], scorer: Scorer, records: Records, workers: int, progress: Progress
 ) -> list[str]:
     """Measure images, and save the record of each as soon as it is measured.
 
@@ -30,7 +30,7 @@ def measure_all(
         groups: the images of this process, with their samples.
         scorer: the scorer; worker processes make their own with its settings.
         records: records to save to.
-        jobs: number of worker processes; with 1 this process measures by itself.
+        workers: number of worker processes; with 1 this process measures by itself.
         progress: reports how many images have been measured.
 
     Returns:
@@ -38,23 +38,23 @@ def measure_all(
     """
     problems = []
     with progress.task("score", len(groups)) as advance:
-        for problem in _in_turn(groups, scorer, records, jobs):
+        for problem in _in_turn(groups, scorer, records, workers):
             if problem:
                 problems.append(problem)
             advance()
     return problems
 
 
-def _in_turn(groups: list[SampleGroup], scorer: Scorer, records: Records, jobs: int) -> Iterator[str | None]:
-    if jobs == 1 or len(groups) < 2:
+def _in_turn(groups: list[SampleGroup], scorer: Scorer, records: Records, workers: int) -> Iterator[str | None]:
+    if workers == 1 or len(groups) < 2:
         for group in groups:
             yield _measure(scorer, group, records)
         return
-    jobs = min(jobs, len(groups))
-    threads = max(1, torch.get_num_threads() // jobs)
+    workers = min(workers, len(groups))
+    threads = max(1, torch.get_num_threads() // workers)
     # spawned, not forked: a fork would inherit locks of torch's threads
     pool = ProcessPoolExecutor(
-        jobs, get_context("spawn"), _begin_worker, (scorer.settings, threads, os.getpid())
+        workers, get_context("spawn"), _begin_worker, (scorer.settings, threads, os.getpid())
     )
     try:
         with _interrupts_ignored():  # workers inherit this, so that it holds from their start
@@ -64,7 +64,7 @@ def _in_turn(groups: list[SampleGroup], scorer: Scorer, records: Records, jobs: 
     except BrokenProcessPool as error:
         raise Failure(
             "a worker process died, perhaps for lack of memory; the images it had measured are kept",
-            "run the same command again with fewer --jobs",
+            "run the same command again with fewer --workers",
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

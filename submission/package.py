@@ -45,6 +45,7 @@ class PackageRequest:
     out: Path  # the zip file
     lr: Path | None = None  # folder of the LR images; None for the manifest's
     samples: int | None = None  # samples per image; None for the manifest's number, or 10
+    scale: int | None = None  # 4 or 8; None for the manifest's, or that of the first sample
     edition: str = "ntire"
     seconds: float | None = None  # run time per image for the readme; None for the manifest's mean
     on_gpu: bool | None = None  # whether that is on a GPU; None for the manifest's device
@@ -71,6 +72,19 @@ class PackageResult:
     @property
     def bytes(self) -> int:
         return sum(path.stat().st_size for path, _ in self.archives)
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields and `bytes`, as values that `files.json_safe` takes."""
+        written = [{"path": str(path), "sha256": digest} for path, digest in self.archives]
+        return {
+            "samples": self.files,
+            "worst_db": self.worst_db,
+            "bytes": self.bytes,
+            "archives": written,
+            "code": self.code and {"path": str(self.code[0]), "sha256": self.code[1]},
+            "blanks": self.blanks,
+            "warnings": self.warnings,
+        }
 
 
 def pack(request: PackageRequest, progress: Progress = SILENT) -> PackageResult:
@@ -116,7 +130,7 @@ def pack(request: PackageRequest, progress: Progress = SILENT) -> PackageResult:
             f"readme.txt needs the run time per image and whether a GPU took it, and {request.sr} has no manifest that says so",
             "--seconds NUMBER with --gpu or --cpu",
         )
-        checked = check_samples(handed, lr, count, manifest, progress)
+        checked = check_samples(handed, lr, count, manifest, progress, request.scale)
         problems = checked.problems + edition_problems(edition, checked.images, count)
         if not (manifest and manifest.settings.deterministic):
             problems += checked.copies
@@ -245,14 +259,15 @@ class _Origin:
 
 def _origin_of(request: PackageRequest, manifest: Manifest | None, checked: Checked) -> _Origin:
     weights = find_weights(manifest, request.sr, request.run) if manifest else None
-    config = score = None
+    config = None
+    scores = [request.sr.with_name(f"{request.sr.name}_score")]  # as `score` writes it beside them
     if request.run:
         if weights and weights.resolve() == (request.run / "weights.safetensors").resolve():
             config = request.run / "config.json"
-        digest = sha256_of_digests({str(name): digest for name, digest in checked.digests.items()})
-        score = request.run / "score" / "score.json"
-        if _json_of(score).get("samples_sha256") != digest:
-            score = None
+        scores.insert(0, request.run / "score")
+    digest = sha256_of_digests({str(name): digest for name, digest in checked.digests.items()})
+    found = (score / "score.json" for score in scores)
+    score = next((path for path in found if _json_of(path).get("samples_sha256") == digest), None)
     network = find_code(manifest, request.sr) if manifest else None
     return _Origin(weights, config if config and config.is_file() else None, score, network)
 

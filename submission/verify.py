@@ -16,7 +16,7 @@ from ntire_sr.core.downscale import REQUIRED_DB
 from ntire_sr.core.errors import Failure, plural, require
 from ntire_sr.core.files import make_folder, sha256_bytes
 from ntire_sr.core.images import decode_png, read_image
-from ntire_sr.core.layout import DEFAULT_SAMPLES, SampleName, list_images
+from ntire_sr.core.layout import DEFAULT_SAMPLES, MANIFEST, SampleName, list_images
 from ntire_sr.core.manifest import Manifest, load_manifest
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.sources import Source
@@ -56,7 +56,7 @@ def verify(
     samples: int | None = None,
     scale: int | None = None,
     edition: str | None = None,
-    manifest_of: Path | None = None,
+    manifest: Path | None = None,
     regenerate: int = 0,
     weights: str | None = None,
     model: str | None = None,
@@ -76,7 +76,7 @@ def verify(
         scale: 4 or 8; None for the manifest's, or that of the first sample.
         edition: edition that prescribes the numbers of images and samples; None for any numbers, with a note
             if they are unusual.
-        manifest_of: folder with the manifest of the samples; None for the folder in `paths`, if it is one.
+        manifest: the manifest.json of the samples, or its folder; None for that of the folder in `paths`, if it is one.
         regenerate: number of samples, chosen at random, to draw again and compare.
         weights: file or name of the weights to draw with; None for the manifest's.
         model: the network to draw with, see `load_model`, which runs what is named here; None for the manifest's
@@ -89,25 +89,25 @@ def verify(
         Failure: an archive, the manifest or the weights cannot be read at all.
         WrongUse: a path or an option is wrong, for example `regenerate` without a manifest.
     """
-    folder = manifest_of or (paths[0] if len(paths) == 1 and paths[0].is_dir() else None)
-    manifest = load_manifest(folder) if folder else None
+    folder = _manifest_folder(manifest) or (paths[0] if len(paths) == 1 and paths[0].is_dir() else None)
+    known = load_manifest(folder) if folder else None
     require(
-        manifest is not None or not manifest_of,
-        f"{manifest_of} holds no manifest.json",
-        "the folder that generate or project filled",
+        known is not None or not manifest,
+        f"{manifest} holds no manifest.json",
+        "the manifest.json in the folder that generate or project filled",
     )
     require(
-        manifest is not None or not regenerate,
+        known is not None or not regenerate,
         f"--regenerate needs a manifest, and {paths[0]} has none",
-        "--manifest FOLDER, the one that the archive was packed from",
+        "--manifest FILE, in the folder that the archive was packed from",
     )
     loaded = None
-    if regenerate and manifest and folder:
-        loaded = _generator(manifest, folder, weights, model, device or torch.device("cpu"))
+    if regenerate and known and folder:
+        loaded = _generator(known, folder, weights, model, device or torch.device("cpu"))
     with open_submission(*paths) as handed:
-        count = samples or (manifest.samples if manifest else _usual_count(handed))
-        lr = lr_folder(folder or paths[0], lr, manifest)
-        checked = check_samples(handed, lr, count, manifest, progress, scale)
+        count = samples or (known.samples if known else _usual_count(handed))
+        lr = lr_folder(folder or paths[0], lr, known)
+        checked = check_samples(handed, lr, count, known, progress, scale)
         found = VerifyResult(
             len(checked.digests), checked.images, checked.scale, checked.worst_db, checked.problems,
         )  # fmt: skip
@@ -115,12 +115,26 @@ def verify(
             found.problems += checked.copies
         else:
             found.notes.append("all samples of each image are equal: a deterministic entry, without diversity")
-        if found.worst_db is not None and found.worst_db < REQUIRED_DB and manifest is None:
+        if found.worst_db is not None and found.worst_db < REQUIRED_DB and known is None:
             found.notes.append("`ntire-sr project` makes images of another program LR-exact")
         _check_form(found, paths, handed, edition, count)
-        if loaded and manifest:
-            _draw_again(found, handed, manifest, lr, regenerate, seed, loaded, device or torch.device("cpu"))
+        if loaded and known:
+            _draw_again(found, handed, known, lr, regenerate, seed, loaded, device or torch.device("cpu"))
     return found
+
+
+def _manifest_folder(given: Path | None) -> Path | None:
+    """The folder of a manifest that was given as such or by its folder.
+
+    Raises:
+        WrongUse: it is a file of another name.
+    """
+    if given is None or not given.is_file():
+        return given
+    require(
+        given.name == MANIFEST, f"--manifest {given} is no {MANIFEST}", "the file of this name, or its folder"
+    )
+    return given.parent
 
 
 def _usual_count(handed: Handed) -> int:

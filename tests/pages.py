@@ -114,7 +114,7 @@ def check_ntire_sr(words: list[str], mention: bool = False) -> None:
         assert mention
         return
     if command.name == "train" and not placeholder:
-        others = ("run", "words", "resume", "dry_run")
+        others = ("run", "words", "resume", "dry_run", "config", "as_json", "quiet")
         options = {name: value for name, value in params.items() if name not in others and value is not None}
         options = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
         check_settings(params["words"], options)

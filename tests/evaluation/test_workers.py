@@ -106,14 +106,19 @@ def two_threads() -> Iterator[None]:
 
 def test_several_processes_give_the_same_tables(folders, tmp_path, alexnet, two_threads):
     score_folder(folders.hr, folders.sr, tmp_path / "one", **AWAY)
-    score_folder(folders.hr, folders.sr, tmp_path / "two", jobs=2, **AWAY)
+    score_folder(folders.hr, folders.sr, tmp_path / "two", workers=2, **AWAY)
     assert tables(tmp_path / "one") == tables(tmp_path / "two")
     # matrix products of other thread counts end in other last bits
     found = []
-    for jobs in (1, 2):
-        out = tmp_path / f"lpips{jobs}"
+    for count in (1, 2):
+        out = tmp_path / f"lpips{count}"
         score_folder(
-            folders.hr, folders.sr, out, **{**AWAY, "without_lpips": None}, lpips_weights=alexnet, jobs=jobs
+            folders.hr,
+            folders.sr,
+            out,
+            **{**AWAY, "without_lpips": None},
+            lpips_weights=alexnet,
+            workers=count,
         )
         found.append(pd.read_csv(out / "measure_full.csv", index_col=0))
     pd.testing.assert_frame_equal(*found, rtol=2e-5)
@@ -219,7 +224,7 @@ def test_workers_end_with_the_command_and_only_it_speaks(folders, tmp_path, endi
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as under nohup: the command would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
-        [sys.executable, *command(folders, tmp_path / "out", "--jobs", "2")],
+        [sys.executable, *command(folders, tmp_path / "out", "--workers", "2")],
         stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     until = time.monotonic() + 120

@@ -148,7 +148,7 @@ def test_the_fact_sheet_is_filled_from_the_run_and_what_only_the_team_knows_is_a
 
 
 def test_ones_own_archive_and_folder_pass_and_samples_come_out_the_same_again(packed, samples, lr_folder):
-    found = verify([packed], lr_folder, manifest_of=samples, regenerate=4, seed=1)
+    found = verify([packed], lr_folder, manifest=samples, regenerate=4, seed=1)
     assert found.passes and found.notes == ["3 samples per image, where the challenge asks for 10"]
     assert (found.samples, found.images, found.scale, len(found.drawn_again)) == (6, 2, 4, 4)
     assert found.worst_db >= 50

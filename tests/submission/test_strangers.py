@@ -40,7 +40,7 @@ def test_parts_are_verified_together(samples, lr_folder, tmp_path):
         for path, _ in pack(PackageRequest(samples, tmp_path / "out.zip", max_size=most, split=True)).archives
     ]
     assert len(parts) == 2
-    found = verify(parts, lr_folder, manifest_of=samples)
+    found = verify(parts, lr_folder, manifest=samples)
     assert found.passes and found.samples == 6
     alone = verify(parts[1:], lr_folder, samples=3)
     assert "000000_sample00000.png to 000000_sample00002.png: 3 missing" in alone.problems

@@ -11,6 +11,7 @@ import sys
 import click
 
 from ntire_sr import __version__
+from ntire_sr.commands.command import Group
 from ntire_sr.commands.data import data, downscale
 from ntire_sr.commands.demo import demo, doctor
 from ntire_sr.commands.generate import generate
@@ -23,17 +24,19 @@ from ntire_sr.commands.verify import verify
 from ntire_sr.core.errors import Failure, printable
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="ntire-sr")
 def cli() -> None:
     """Draw, score and hand in samples of the super-resolution space.
 
     From photographs to an upload: train, generate --samples 10, score, package. With no options each
-    works on the folder runs/latest and on photographs that need no download.
+    works on the folder runs/latest and on photographs that need no download. Images of another program:
+    project, score, package.
     """
 
 
-for command in (train, generate, models, project, score, fit_niqe, downscale, data, demo, doctor, package, verify):
+# in the order of the pipeline, as `--help` and the documentation list them
+for command in (data, downscale, train, models, generate, project, score, fit_niqe, package, verify, demo, doctor):
     cli.add_command(command)
 
 

@@ -4,16 +4,28 @@ from pathlib import Path
 
 import click
 
-from ntire_sr.commands.options import PATH, device_option, stdout_console
+from ntire_sr.commands.command import Command
+from ntire_sr.commands.options import PATH, SCALE, device_option
+from ntire_sr.commands.output import Output, output_options
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    groups={
+        "What is done": ("run", "scale", "max-minutes", "steps", "samples"),
+        "Computing": ("device",),
+        "Output": ("json", "quiet"),
+    },
+    examples=("ntire-sr demo --max-minutes 2 --samples 4",),
+)
 @click.option("--run", type=PATH, default=Path("runs/demo"), show_default=True, help="Run folder of the demonstration.")
 @click.option("--max-minutes", type=click.FloatRange(min=0.05), default=2.0, show_default=True, help="Time limit of the training in minutes.")
 @click.option("--steps", type=click.IntRange(min=1), default=100, show_default=True, help="Optimiser steps of the training.")
 @click.option("--samples", type=click.IntRange(min=1), default=10, show_default=True, help="Samples per image.")
+@click.option("--scale", type=SCALE, default="4", show_default=True, help="HR pixels per LR pixel along an axis.")
 @device_option
-def demo(run: Path, max_minutes: float, steps: int, samples: int, device: str) -> None:
+@output_options
+def demo(run: Path, max_minutes: float, steps: int, samples: int, scale: str, device: str, output: Output) -> None:
     """Train, generate, score and package on the embedded photographs.
 
     Fine-tunes the weights that come with the package for a short time. Draws and scores with these as they are
@@ -21,21 +33,21 @@ def demo(run: Path, max_minutes: float, steps: int, samples: int, device: str) -
     """
     from ntire_sr.commands.demonstration import demonstrate
 
-    demonstrate(run, steps, max_minutes, samples, device, say=click.echo, console=stdout_console())
+    output.json(demonstrate(run, steps, max_minutes, samples, int(scale), device, output.say, output.console(), output.progress()))
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, default=False, show_default=True, help="Print JSON instead of tables.")
-def doctor(as_json: bool) -> None:
+@click.command(
+    cls=Command,
+    groups={"Output": ("json", "quiet")},
+    examples=("ntire-sr doctor",),
+)
+@output_options
+def doctor(output: Output) -> None:
     """Show versions, devices, threads and pretrained files."""
-    import json
-
     from ntire_sr.commands.machine import examine
 
     facts = examine()
-    if as_json:
-        click.echo(json.dumps(facts, indent=1))
-        return
+    output.json(facts)
     width = max(map(len, facts))
     for name, value in facts.items():
-        click.echo(f"{name:<{width}}  {value}")
+        output.say(f"{name:<{width}}  {value}")

@@ -14,7 +14,7 @@ from ntire_sr.core.errors import Failure
 from ntire_sr.core.layout import RunFolder
 from ntire_sr.core.manifest import load_manifest
 from ntire_sr.core.pretrained import ALEXNET, NotFound, find
-from ntire_sr.core.progress import Progress, TerminalProgress
+from ntire_sr.core.progress import Progress
 from ntire_sr.data.lr_images import write_validation
 from ntire_sr.evaluation.report import print_table
 from ntire_sr.evaluation.score_folder import FolderScore, score_folder
@@ -32,10 +32,12 @@ def demonstrate(
     steps: int,
     max_minutes: float,
     samples: int,
+    scale: int,
     device: str,
     say: Callable[[str], Any],
     console: Console,
-) -> None:
+    progress: Progress,
+) -> dict[str, Any]:
     """Train, generate, score and package in one run folder, resuming where an earlier call stopped. For
     comparison, also draw and score with the weights that come with the package.
 
@@ -44,15 +46,20 @@ def demonstrate(
         steps: optimiser steps of the training.
         max_minutes: time limit of the training in minutes.
         samples: samples per image.
+        scale: 4 or 8.
         device: auto, cpu or cuda.
         say: called with each line of the result.
         console: console for the tables.
+        progress: receives the progress of each step.
+
+    Returns:
+        What was made, for scripts.
 
     Raises:
         Failure: a sample is under 45 dB.
     """
     start = time.monotonic()
-    folder, progress = RunFolder(run), TerminalProgress()
+    folder = RunFolder(run)
 
     missing = None
     try:  # before minutes of training
@@ -61,7 +68,7 @@ def demonstrate(
         missing = error
 
     say("1/4 train")
-    values = {"steps": steps, "max_minutes": max_minutes, "device": device}
+    values = {"steps": steps, "max_minutes": max_minutes, "device": device, "scale": scale}
     run_config = resume_run_config(folder, values) if folder.config.exists() else make_run_config(values)
     if is_finished(folder, run_config.config.steps):
         say(f"kept: {folder.weights} ({run_config.config.steps} steps)")
@@ -104,6 +111,16 @@ def demonstrate(
         raise Failure(
             "a sample of the demonstration is under 45 dB", "report this as a defect, with the manifest"
         )
+    return {
+        "run": str(run),
+        "weights": str(folder.weights),
+        "scores": [
+            {"samples": str(place.samples), "out": str(found.out), "summary": found.score.summary()}
+            for (_, _, place), (_, found) in zip(drawing, measured, strict=True)
+        ],
+        "package": packed.as_json(),
+        "seconds": time.monotonic() - start,
+    }
 
 
 def _draw(request: Request, loaded: LoadedModel, device: torch.device, progress: Progress) -> FillResult:

@@ -6,11 +6,26 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from ntire_sr.commands.command import Command
 from ntire_sr.commands.options import PATH, SCALE, device_option, model_option, run_option
+from ntire_sr.commands.output import Output, output_options
 from ntire_sr.core.layout import DEFAULT_SAMPLES, MOST_SAMPLES, RunFolder
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    groups={
+        "Images and samples": ("lr", "out", "run", "samples", "only", "overwrite"),
+        "Model": ("weights", "model", "scale", "seed"),
+        "Projection": ("projection", "allow-unreachable"),
+        "Computing": ("device", "tile", "precision"),
+        "Output": ("json", "quiet"),
+    },
+    examples=(
+        "ntire-sr generate --lr my_photos --samples 10 --out samples",
+        "torchrun --nproc-per-node 4 -m -- ntire_sr generate --lr my_photos --out samples",
+    ),
+)
 @click.option("--lr", type=PATH, show_default="embedded validation photographs", help="Folder of LR images.")
 @click.option("--out", type=PATH, show_default="RUN/samples", help="Folder for the samples.")
 @click.option("--samples", type=click.IntRange(min=1, max=MOST_SAMPLES), show_default=f"{DEFAULT_SAMPLES}, or with --only as many as there are", help="Samples per LR image.")
@@ -26,7 +41,8 @@ from ntire_sr.core.layout import DEFAULT_SAMPLES, MOST_SAMPLES, RunFolder
 @click.option("--projection/--no-projection", default=True, show_default=True, help="Project every sample onto its LR image, or write the network's output as it is.")
 @click.option("--allow-unreachable", is_flag=True, default=False, show_default=True, help="Also write samples of LR images that no 8-bit HR image reduces to.")
 @click.option("--overwrite", is_flag=True, default=False, show_default=True, help="Replace samples that were drawn with other settings; samples of the same settings are kept.")
-def generate(lr: Path | None, out: Path | None, weights: str | None, model: str | None, scale: str | None, device: str, run: Path, only: tuple[str, ...], tile: str, **options: Any) -> None:
+@output_options
+def generate(lr: Path | None, out: Path | None, weights: str | None, model: str | None, scale: str | None, device: str, run: Path, only: tuple[str, ...], tile: str, output: Output, **options: Any) -> None:
     """Draw samples of every LR image.
 
     Writes {index:06d}_sample{k:05d}.png and manifest.json. Samples that are there already are kept, so an
@@ -34,7 +50,6 @@ def generate(lr: Path | None, out: Path | None, weights: str | None, model: str 
     """
     from ntire_sr.core.device import choose_device
     from ntire_sr.core.distributed import rank_and_world_size
-    from ntire_sr.core.progress import TerminalProgress
     from ntire_sr.data.lr_images import write_validation
     from ntire_sr.models.registry import SHIPPED_MODEL, load_model
     from ntire_sr.sampling.default_weights import default_weights
@@ -49,24 +64,26 @@ def generate(lr: Path | None, out: Path | None, weights: str | None, model: str 
         state = run_state(folder) if bare else "finished"
         weights, note = default_weights(folder, state)
         if note:
-            click.echo(note, err=True)
+            output.note(note)
     loaded = load_model(model, weights, int(scale) if scale else None, chosen)
     request = Request(lr or write_validation(folder, loaded.scale), out or folder.samples, only=parse_only(only), tile=parse_tile(tile), **options)
-    drawn = draw_samples(request, loaded, chosen, TerminalProgress())
+    drawn = draw_samples(request, loaded, chosen, output.progress())
     described = loaded.model.name
     if loaded.weights:
         where = "that come with the package: " if (weights or model) == SHIPPED_MODEL else ""
         steps = "" if loaded.code else f", {loaded.facts.get('step', '?')} steps"
         described += f", weights {where}{loaded.weights} ({(loaded.weights_sha256 or '')[:12]}{steps})"
+    settings = drawn.manifest.settings
+    output.json({"out": str(request.out), "model": settings.model, "weights": str(loaded.weights) if loaded.weights else None, "weights_sha256": settings.weights_sha256, "scale": settings.scale, "seed": settings.seed, **drawn.as_json()})
     number, count = rank_and_world_size()
     by = f" by process {number + 1} of {count}" if count > 1 else ""
-    click.echo(f"{drawn.written} samples written, {drawn.kept} kept{by}, in {request.out}")
+    output.say(f"{drawn.written} samples written, {drawn.kept} kept{by}, in {request.out}")
     if count > 1 and not drawn.complete:
-        click.echo("other processes have not drawn theirs yet; should they die, the same command goes on")
+        output.say("other processes have not drawn theirs yet; should they die, the same command goes on")
         return
     if drawn.manifest.samples > (request.samples or DEFAULT_SAMPLES) and not only:
-        click.echo(f"the folder was begun with {drawn.manifest.samples} samples per image, and has them all")
-    click.echo(f"drawn by {described}")
-    click.echo(f"worst LR-PSNR: {drawn.worst_db:.2f} dB" + ("" if request.projection else " (without projection)"))
+        output.say(f"the folder was begun with {drawn.manifest.samples} samples per image, and has them all")
+    output.say(f"drawn by {described}")
+    output.say(f"worst LR-PSNR: {drawn.worst_db:.2f} dB" + ("" if request.projection else " (without projection)"))
     for text in drawn.unreachable:
-        click.echo(f"no 8-bit image reduces to {text}; its samples are marked in the manifest", err=True)
+        output.note(f"no 8-bit image reduces to {text}; its samples are marked in the manifest")

@@ -28,15 +28,13 @@ def samples_folder(given: Path | None, run: RunFolder) -> Path:
         WrongUse: none was given, and the run has none.
     """
     if given is None and not run.samples.exists():
-        raise WrongUse(
-            f"the folder of samples {run.samples} does not exist", "run `ntire-sr generate` first, or give --sr"
-        )
+        raise WrongUse(f"the folder of samples {run.samples} does not exist", "run `ntire-sr generate` first, or give --sr")
     return given or run.samples
 
 
-def stdout_console() -> "Console":
-    """A console on standard output for tables and paths."""
+def stdout_console(quiet: bool = False) -> "Console":
+    """A console on standard output for tables and paths, which prints nothing if it is to be quiet."""
     from rich.console import Console
 
     # a pipe has no width: there, wide tables and long paths must not be wrapped
-    return Console() if sys.stdout.isatty() else Console(width=200)
+    return Console(quiet=quiet) if sys.stdout.isatty() else Console(width=200, quiet=quiet)

@@ -4,10 +4,21 @@ from typing import Any
 
 import click
 
-from ntire_sr.commands.options import PATH, SCALE, device_option, stdout_console
+from ntire_sr.commands.command import Command
+from ntire_sr.commands.options import PATH, SCALE, device_option
+from ntire_sr.commands.output import Output, output_options
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    groups={
+        "Images and samples": ("sr", "lr", "out", "names", "scale", "overwrite", "allow-unreachable"),
+        "What is stated about the program that drew them": ("model-name", "seconds", "gpu"),
+        "Computing": ("device",),
+        "Output": ("json", "quiet"),
+    },
+    examples=("ntire-sr project --sr theirs --lr LR --out exact --names '{stem}_{sample}' --model-name SwinIR --seconds 1.5 --gpu",),
+)
 @click.option("--sr", type=PATH, required=True, help="Folder of SR images: 8-bit PNG, JPEG or WebP.")
 @click.option("--lr", type=PATH, required=True, help="Folder of the LR images that they were made from.")
 @click.option("--out", type=PATH, required=True, help="Folder for the samples.")
@@ -19,8 +30,8 @@ from ntire_sr.commands.options import PATH, SCALE, device_option, stdout_console
 @click.option("--allow-unreachable", is_flag=True, default=False, show_default=True, help="Also write samples of LR images that no 8-bit HR image reduces to.")
 @click.option("--overwrite", is_flag=True, default=False, show_default=True, help="Replace samples that were made from other images or with other settings; the others are kept.")
 @device_option
-@click.option("--json", "as_json", is_flag=True, default=False, show_default=True, help="Print JSON instead of tables.")
-def project(device: str, scale: str | None, as_json: bool, **options: Any) -> None:
+@output_options
+def project(device: str, scale: str | None, output: Output, **options: Any) -> None:
     """Make another program's SR images LR-exact.
 
     Projects each image onto those that reduce to its LR image, to 50 dB or more, and writes
@@ -28,25 +39,19 @@ def project(device: str, scale: str | None, as_json: bool, **options: Any) -> No
     the folders are listed before anything is written. Samples that are there already are kept, so an
     interrupted call goes on. torchrun spreads the images over processes and machines.
     """
-    import json
-
     from ntire_sr.core.device import choose_device
     from ntire_sr.core.distributed import rank_and_world_size
     from ntire_sr.core.downscale import REQUIRED_DB
-    from ntire_sr.core.files import json_safe
-    from ntire_sr.core.progress import TerminalProgress
     from ntire_sr.sampling import project as projecting
 
     request = projecting.ProjectRequest(scale=int(scale) if scale else None, **options)
-    filled = projecting.project_folder(request, choose_device(device), TerminalProgress())
-    if as_json:
-        click.echo(json.dumps(json_safe(projecting.as_json(filled, request.out)), indent=1))
-        return
+    filled = projecting.project_folder(request, choose_device(device), output.progress())
+    output.json(projecting.as_json(filled, request.out))
     number, count = rank_and_world_size()
     by = f" by process {number + 1} of {count}" if count > 1 else ""
-    click.echo(f"{filled.written} images projected, {filled.kept} kept{by}, in {request.out}")
+    output.say(f"{filled.written} images projected, {filled.kept} kept{by}, in {request.out}")
     if count > 1 and not filled.complete:
-        click.echo("other processes have not projected theirs yet; should they die, the same command goes on")
+        output.say("other processes have not projected theirs yet; should they die, the same command goes on")
         return
     both = projecting.before_and_after(filled.manifest)
     if both:
@@ -56,6 +61,6 @@ def project(device: str, scale: str | None, as_json: bool, **options: Any) -> No
         for label, key in (("worst, dB", "worst_db"), ("median, dB", "median_db")):
             table.add_row(label, *(f"{getattr(side, key):.2f}" for side in both))
         table.add_row(f"samples under {REQUIRED_DB:.0f} dB", *(f"{side.under_required}" for side in both))
-        stdout_console().print(table)
+        output.console().print(table)
     for text in filled.unreachable:
-        click.echo(f"no 8-bit image reduces to {text}; its samples are marked in the manifest", err=True)
+        output.note(f"no 8-bit image reduces to {text}; its samples are marked in the manifest")

@@ -6,75 +6,89 @@ from typing import Any
 
 import click
 
-from ntire_sr.commands.options import PATH, SCALE, device_option, run_option, samples_folder, stdout_console
-from ntire_sr.core.layout import RunFolder
+from ntire_sr.commands.command import Command
+from ntire_sr.commands.options import PATH, SCALE, device_option, run_option, samples_folder
+from ntire_sr.commands.output import Output, output_options
+from ntire_sr.core.layout import RunFolder, results_path
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    groups={
+        "Images and samples": ("hr", "sr", "out", "run", "scale", "samples", "skip-missing"),
+        "What is measured": ("lpips-weights", "without-lpips", "realism", "niqe-model"),
+        "Computing": ("device", "workers"),
+        "Output": ("report", "exit-code", "json", "quiet"),
+    },
+    examples=("ntire-sr score --hr DIV2K_valid_HR --sr samples --out score",),
+    former={"--jobs": "--workers", "--strict": "--exit-code"},
+)
 @click.option("--hr", type=PATH, show_default="RUN/validation/HR", help="Folder of HR images, in the order of the samples' indices.")
 @click.option("--sr", type=PATH, show_default="RUN/samples", help="Folder of samples.")
 @click.option("--scale", type=SCALE, show_default="the manifest's, or 4", help="HR pixels per LR pixel along an axis.")
 @click.option("--samples", type=click.IntRange(min=1), show_default="the manifest's, or 10", help="Samples per image to measure.")
-@click.option("--out", type=PATH, show_default="RUN/score", help="Folder for measure.csv, measure_full.csv, their means, score.json, report.html.")
+@click.option("--out", type=PATH, show_default="RUN/score, or SR_score beside samples that are not the run's", help="Folder for measure.csv, measure_full.csv, their means, score.json, report.html.")
 @run_option
 @device_option
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Number of processes on this machine; the images are divided among them.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Number of processes on this machine; the images are divided among them.")
 @click.option("--lpips-weights", type=PATH, show_default="looked up", help="File of AlexNet's weights for LPIPS: .safetensors, or torchvision's .pth.")
 @click.option("--without-lpips", is_flag=True, default=False, show_default=True, help="Do not measure LPIPS and its diversity.")
 @click.option("--realism", multiple=True, metavar="NAME", show_default="none", help="Also measure a proxy for photo-realism: niqe, log-spectral, patch-frechet, iqa:NAME (with the extra [iqa]); repeatable.")
 @click.option("--niqe-model", type=PATH, show_default="the package's", help="NIQE's model of pristine photographs, as fit-niqe writes it.")
 @click.option("--skip-missing", is_flag=True, default=False, show_default=True, help="Score the samples that are there; every output says what is missing.")
 @click.option("--report/--no-report", "with_report", default=True, show_default=True, help="Write report.html, with pictures of the worst 10 images.")
-@click.option("--json", "as_json", is_flag=True, default=False, show_default=True, help="Print JSON instead of tables.")
-@click.option("--strict", is_flag=True, default=False, show_default=True, help="Exit with code 1 if a sample is under 45 dB.")
-def score(hr: Path | None, sr: Path | None, out: Path | None, run: Path, scale: str | None, without_lpips: bool, as_json: bool, strict: bool, **options: Any) -> None:
+@click.option("--exit-code", is_flag=True, default=False, show_default=True, help="End with exit code 1 if a sample is under 45 dB, as verify does where something is wrong.")
+@output_options
+def score(hr: Path | None, sr: Path | None, out: Path | None, run: Path, scale: str | None, without_lpips: bool, exit_code: bool, output: Output, **options: Any) -> None:
     """Measure samples against their HR images as the challenge does.
 
     LPIPS, diversity S_n for every n, and LR-PSNR, equal to the official scripts'; the calibration of the
     spread; the place among the published results; a page with pictures. A scoring that was interrupted
     goes on where it stopped. torchrun spreads it over machines.
     """
-    import json
-
-    from ntire_sr.core.files import json_safe
-    from ntire_sr.core.progress import TerminalProgress
     from ntire_sr.evaluation.report import print_table
     from ntire_sr.evaluation.score_folder import score_folder
 
     folder = RunFolder(run)
+    samples = samples_folder(sr, folder)
     measured = score_folder(
-        hr=hr or folder.validation_hr, sr=samples_folder(sr, folder), out=out or folder.score, scale=int(scale) if scale else None,
-        without_lpips="--without-lpips was given" if without_lpips else None, progress=TerminalProgress(), **options,
+        hr=hr or folder.validation_hr, sr=samples, out=out or results_path(samples, folder, folder.score, "_score"),
+        scale=int(scale) if scale else None, without_lpips="--without-lpips was given" if without_lpips else None,
+        progress=output.progress(), **options,
     )  # fmt: skip
     if measured is None:  # one of torchrun's other processes
         return
-    if as_json:
-        click.echo(json.dumps(json_safe(measured.score.as_json() | {"lpips_missing": measured.lpips_missing, "out": str(measured.out)}), indent=1))
-    else:
-        if measured.kept:
-            click.echo(f"{measured.kept} of {len(measured.score.images)} images had been measured before; their figures were kept")
-        print_table(measured.score, stdout_console(), measured.lpips_missing)
-        click.echo(f"tables: {measured.out}")
-        if measured.report:
-            click.echo(f"report: {measured.report}")
-    if strict and not measured.score.passes:
+    output.json(measured.score.as_json() | {"lpips_missing": measured.lpips_missing, "out": str(measured.out)})
+    if measured.kept:
+        output.say(f"{measured.kept} of {len(measured.score.images)} images had been measured before; their figures were kept")
+    print_table(measured.score, output.console(), measured.lpips_missing)
+    output.say(f"tables: {measured.out}")
+    if measured.report:
+        output.say(f"report: {measured.report}")
+    if exit_code and not measured.score.passes:
         sys.exit(1)
 
 
-@click.command("fit-niqe")
+@click.command(
+    "fit-niqe",
+    cls=Command,
+    groups={"Photographs and model": ("hr", "out", "description"), "Output": ("json", "quiet")},
+    examples=('ntire-sr fit-niqe --hr my_photos --out niqe.safetensors --description "my photographs, CC0"',),
+)
 @click.option("--hr", type=PATH, required=True, help="Folder of photographs, searched with its subfolders.")
 @click.option("--out", type=PATH, default=Path("niqe.safetensors"), show_default=True, help="File for the model.")
 @click.option("--description", show_default="none", help="Description to store in the model: which photographs, and their licence.")
-def fit_niqe(hr: Path, out: Path, description: str | None) -> None:
+@output_options
+def fit_niqe(hr: Path, out: Path, description: str | None, output: Output) -> None:
     """Fit NIQE's model of pristine photographs to your own.
 
     For `ntire-sr score --realism niqe --niqe-model FILE`; a model comes with the package.
     """
     from ntire_sr.core.layout import list_images
-    from ntire_sr.core.progress import TerminalProgress
     from ntire_sr.evaluation.niqe import fit, save_pristine
 
     paths = list_images(hr, "HR", recursive=True)
-    pristine = fit(paths, description or "", progress=TerminalProgress())
+    pristine = fit(paths, description or "", progress=output.progress())
     save_pristine(out, pristine)
-    click.echo(f"{pristine.blocks} sharp blocks of {pristine.photographs} photographs: {out}")
+    output.say(f"{pristine.blocks} sharp blocks of {pristine.photographs} photographs: {out}")
+    output.json({"out": str(out), "blocks": pristine.blocks, "photographs": pristine.photographs})

@@ -5,11 +5,26 @@ from typing import Any
 
 import click
 
+from ntire_sr.commands.command import Command
 from ntire_sr.commands.options import DEVICE, PATH, SCALE, run_option
+from ntire_sr.commands.output import Output, output_options
 from ntire_sr.core.layout import RunFolder
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    groups={
+        "Images": ("hr", "scale"),
+        "Run": ("run", "resume", "max-minutes", "dry-run"),
+        "Settings": ("model", "steps", "seed", "config", "set"),
+        "Computing": ("device",),
+        "Output": ("json", "quiet"),
+    },
+    examples=(
+        "ntire-sr train --model stochastic --hr DIV2K_train_HR --run runs/mine --set preset=small",
+        "ntire-sr train --config runs/mine/config.json --seed 1 --run runs/again",
+    ),
+)
 @click.option("--hr", type=PATH, show_default="embedded photographs", help="Folder of HR images, searched with its subfolders.")
 @click.option("--scale", type=SCALE, show_default="4", help="HR pixels per LR pixel along an axis.")
 @run_option
@@ -19,9 +34,11 @@ from ntire_sr.core.layout import RunFolder
 @click.option("--seed", type=click.IntRange(min=0), show_default="0", help="Random seed for the initial weights, the crops and the noise.")
 @click.option("--device", type=DEVICE, show_default="auto", help="Device to compute on; auto uses a GPU if there is one.")
 @click.option("--set", "words", multiple=True, metavar="KEY=VALUE", show_default="none", help="Set any other setting, such as preset=small, checkpoint_every=50 or gamma=0.3; repeatable. --dry-run lists them all.")
+@click.option("--config", type=PATH, show_default="none", help="JSON file of settings, such as the config.json of another run; options and --set go before it.")
 @click.option("--resume", is_flag=True, default=False, show_default=True, help="Continue from the last checkpoint, or start if there is none.")
 @click.option("--dry-run", is_flag=True, default=False, show_default=True, help="Print the whole configuration as JSON and stop.")
-def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **options: Any) -> None:
+@output_options
+def train(run: Path, words: tuple[str, ...], config: Path | None, resume: bool, dry_run: bool, output: Output, **options: Any) -> None:
     """Train a generator.
 
     Without other words the weights that come with the package are fine-tuned; --set start_from=none begins anew.
@@ -30,10 +47,9 @@ def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **opti
     import json
 
     from ntire_sr.core.errors import require
-    from ntire_sr.core.progress import TerminalProgress
     from ntire_sr.core.settings import parse_words
     from ntire_sr.training.loop import train as run_training
-    from ntire_sr.training.run_config import make_run_config, resume_run_config
+    from ntire_sr.training.run_config import make_run_config, read_settings, resume_run_config
     from ntire_sr.training.status import is_finished, saved_steps
 
     values: dict[str, Any] = dict(parse_words(words))
@@ -41,20 +57,26 @@ def train(run: Path, words: tuple[str, ...], resume: bool, dry_run: bool, **opti
         if value is not None:
             require(name not in values, f"{name} is given twice, by --set and by its own option", "give it once")
             values[name] = str(value) if isinstance(value, Path) else value
+    if config is not None:
+        values = read_settings(config, values)
     folder = RunFolder(run)
     goes_on = resume and folder.config.exists()
     run_config = resume_run_config(folder, values) if goes_on else make_run_config(values)
     if dry_run:
         click.echo(json.dumps(run_config.as_json(), indent=1))
         return
-    if goes_on and is_finished(folder, run_config.config.steps):
-        click.echo(f"{run} is finished: {saved_steps(folder.checkpoints)[0][0]} steps, weights in {folder.weights}")
+    steps = run_config.config.steps
+    if goes_on and is_finished(folder, steps):
+        done = saved_steps(folder.checkpoints)[0][0]
+        output.say(f"{run} is finished: {done} steps, weights in {folder.weights}")
+        output.json({"run": str(run), "weights": str(folder.weights), "steps": steps, "steps_done": done, "stop_reason": "finished"})
         return
-    result = run_training(run_config, folder, resume, TerminalProgress())
+    result = run_training(run_config, folder, resume, output.progress())
     if result is None:  # one of torchrun's other processes
         return
+    output.json({"run": str(run), "weights": str(result.weights), "steps": result.steps, "steps_done": result.steps_done, "stop_reason": result.stop_reason})
     if result.stop_reason == "finished":
-        click.echo(f"finished: {result.steps} steps")
+        output.say(f"finished: {result.steps} steps")
     else:
-        click.echo(f"stopped ({result.stop_reason}) after {result.steps_done} of {result.steps} steps; go on with: ntire-sr train --run {run} --resume")
-    click.echo(f"weights: {result.weights}")
+        output.say(f"stopped ({result.stop_reason}) after {result.steps_done} of {result.steps} steps; go on with: ntire-sr train --run {run} --resume")
+    output.say(f"weights: {result.weights}")

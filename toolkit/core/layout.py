@@ -200,6 +200,22 @@ def first_index(indices: Iterable[int]) -> int:
     return max(start for start in FIRST_INDICES if start <= lowest)
 
 
+def results_path(sr: Path, run: RunFolder, own: Path, ending: str) -> Path:
+    """Where results about a folder of samples go by default: to `own`, a path of the run, if the samples are the
+    run's, and else beside them, so that nobody's results replace another's.
+
+    >>> run = RunFolder(Path("runs/latest"))
+    >>> results_path(Path("runs/latest/samples"), run, run.score, "_score").as_posix()
+    'runs/latest/score'
+    >>> results_path(Path("theirs/SR"), run, run.score, "_score").as_posix()
+    'theirs/SR_score'
+    """
+    if sr.resolve() == run.samples.resolve():
+        return own
+    named = sr if sr.name not in ("", "..") else sr.resolve()
+    return named.with_name(f"{named.name}{ending}")
+
+
 def relative_to(path: Path, folder: Path) -> str:
     """`path` relative to `folder`, with forward slashes; absolute if they lie on different Windows drives."""
     try:

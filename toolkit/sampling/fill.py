@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -69,6 +70,18 @@ class FillResult:
     def worst_db(self) -> float:
         """Lowest LR-PSNR of all samples in the folder, in dB; inf if there is none."""
         return min((record.lr_psnr_db for record in self.manifest.files.values()), default=float("inf"))
+
+    def as_json(self) -> dict[str, Any]:
+        """The counts and the lowest LR-PSNR, as values that `files.json_safe` takes."""
+        return {
+            "images": len(self.manifest.images),
+            "samples": self.manifest.samples,
+            "written": self.written,
+            "kept": self.kept,
+            "complete": self.complete,
+            "worst_db": self.worst_db,
+            "unreachable": self.unreachable,
+        }
 
 
 def read_lr_folder(folder: Path, scale: int) -> list[tuple[Path, ImageRecord]]:

@@ -192,12 +192,7 @@ def as_json(filled: FillResult, out: Path) -> dict[str, Any]:
         "out": str(out),
         "model": manifest.settings.model,
         "scale": manifest.settings.scale,
-        "images": len(manifest.images),
-        "samples": manifest.samples,
-        "written": filled.written,
-        "kept": filled.kept,
-        "complete": filled.complete,
-        "unreachable": filled.unreachable,
+        **filled.as_json(),
         "before": vars(both[0]) if both else None,
         "after": vars(both[1]) if both else None,
         "files": {

@@ -110,6 +110,31 @@ def _beginning(model: ModelSpec, values: Mapping[str, Any]) -> tuple[str, str | 
     return preset, start_from
 
 
+def read_settings(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by name from a JSON file, replaced by `values`.
+
+    Args:
+        path: the `config.json` of a run, or an object of any settings by name.
+        values: settings that were given beside it.
+
+    Raises:
+        WrongUse: there is no such file, or `values` name a preset beside a run's settings, which leave nothing
+            to it.
+        Failure: it is no JSON object.
+    """
+    require(path.is_file(), f"--config {path} does not exist", "the config.json of a run")
+    content = read_json(path, "configuration")
+    own = content.get("settings", {}) if isinstance(content, dict) else None
+    if not isinstance(own, dict):
+        raise Failure(f"{path} holds no settings", "an object of settings by name, such as a run's config.json")
+    require(
+        "settings" not in content or str(values.get("preset", content.get("preset"))) == content.get("preset"),
+        f"preset {values.get('preset')} beside --config {path}, which gives every setting itself",
+        "leave out one of the two",
+    )
+    return {**{name: value for name, value in content.items() if name != "settings"}, **own, **values}
+
+
 def initial_weights(start_from: str, model: str, scale: int) -> Path:
     """The file that the setting `start_from` names.
 
