@@ -7,7 +7,7 @@ from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.downscale import CROP_MULTIPLE
 from ntire_sr.core.errors import Failure, Problems, require
 from ntire_sr.core.files import make_folder, sha256_of_digests
-from ntire_sr.core.layout import DEFAULT_SAMPLES, SampleName, list_images, list_samples
+from ntire_sr.core.layout import DEFAULT_SAMPLES, SampleName, list_images, list_samples, relative_to
 from ntire_sr.core.manifest import load_manifest
 from ntire_sr.core.pretrained import ALEXNET, NotFound, find
 from ntire_sr.core.progress import SILENT, Progress
@@ -18,7 +18,7 @@ from ntire_sr.evaluation.realism import proxy_called
 from ntire_sr.evaluation.records import ImageResult, Records
 from ntire_sr.evaluation.report import PICTURED_IMAGES, maps_of, worst_first, write_report
 from ntire_sr.evaluation.scorer import Scorer, Settings
-from ntire_sr.evaluation.summary import ScoreSummary, write_score
+from ntire_sr.evaluation.summary import Origin, ScoreSummary, write_score
 from ntire_sr.evaluation.workers import measure_all
 
 
@@ -134,7 +134,14 @@ def score_folder(
     if not processes.is_main:
         processes.close()
         return None
-    score = _assemble(records, keys, groups, samples, settings)
+    origin = Origin(
+        hr=relative_to(hr, out),
+        sr=relative_to(sr, out),
+        measured_with=scorer.measured_with,
+        keys=keys,
+        digests={group.index: group.digests for group in groups.images},
+    )
+    score = _assemble(records, origin, groups, samples, settings)
     write_score(score, out)
     records.discard_others(set(keys))
     report = out / "report.html"
@@ -167,11 +174,11 @@ def _check_lpips(settings: Settings, progress: Progress) -> None:
 
 
 def _assemble(
-    records: Records, keys: dict[int, str], groups: MatchedSamples, samples: int, settings: Settings
+    records: Records, origin: Origin, groups: MatchedSamples, samples: int, settings: Settings
 ) -> ScoreSummary:
     """The score from the records of all images."""
     measured: list[ImageResult] = []
-    for index, key in sorted(keys.items()):
+    for index, key in sorted(origin.keys.items()):
         record = records.load(index, key)
         if record is None:
             raise Failure(
@@ -199,4 +206,5 @@ def _assemble(
                 for number, digest in zip(group.numbers, group.digests[1:], strict=True)
             }
         ),
+        origin=origin,
     )

@@ -64,6 +64,16 @@ class Scorer:
         facts["realism"] = sorted([*settings.realism, *(proxy.version for proxy in self.proxies)])
         self.facts = facts
 
+    @property
+    def measured_with(self) -> dict[str, Any]:
+        """`lpips`: SHA-256 of AlexNet's weights, None without LPIPS; `realism`: version of each proxy, by name."""
+        versions = {proxy.name: proxy.version for proxy in self.proxies}
+        # those of a whole data set have no version of their own: they are of the features of LPIPS
+        return {
+            "lpips": self.facts["lpips"],
+            "realism": {name: versions.get(name, "") for name in self.settings.realism},
+        }
+
     def key(self, group: SampleGroup) -> str:
         """A digest of all files and settings that the record of an image depends on."""
         return key_of({**self.facts, "name": group.hr.name, "numbers": group.numbers, "files": group.digests})

@@ -10,15 +10,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ntire_sr import __version__
 from ntire_sr.core.downscale import REQUIRED_DB
 from ntire_sr.core.files import atomic_write, make_folder, write_json
 from ntire_sr.evaluation.calibration import calibration_ratio
 from ntire_sr.evaluation.lr_psnr import LrErrors
 from ntire_sr.evaluation.published import CAVEAT, Standing, standing
-from ntire_sr.evaluation.records import ImageScore
+from ntire_sr.evaluation.records import VERSION, ImageScore
 
 OFFICIAL_COLUMNS = ("LPIPS_mean", "LRPSNR_worst", "LRPSNR_mean", "score")
 CHALLENGE_SAMPLES = 10  # samples per image, on which the published table is ranked
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a score was measured on and with. Whoever reads it back, as `compare` does, can check all of it."""
+
+    hr: str  # folder of the HR images, relative to the score's where possible
+    sr: str  # folder of the samples, relative to the score's where possible
+    measured_with: dict[str, Any]  # see `scorer.Scorer.measured_with`
+    keys: dict[int, str]  # index of an image -> key of its record
+    digests: dict[int, tuple[str, ...]]  # index of an image -> SHA-256 of its HR file and of each sample
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,7 @@ class ScoreSummary:
     missing_samples: int = 0
     missing_images: int = 0
     samples_sha256: str = ""  # over all sample files, see `files.sha256_of_digests`
+    origin: Origin | None = None  # None for a summary that is not of a whole folder
 
     @property
     def complete(self) -> bool:
@@ -146,8 +159,20 @@ class ScoreSummary:
 
     def as_json(self) -> dict[str, Any]:
         """All values, for scripts: the content of `score.json` and `--json`."""
-        place = self.standing
+        place, origin = self.standing, self.origin
+        described = (
+            {
+                "version": __version__,
+                "records_version": VERSION,
+                "hr": origin.hr,
+                "sr": origin.sr,
+                "measured_with": origin.measured_with,
+            }
+            if origin
+            else {}
+        )
         return {
+            **described,
             "required_db": REQUIRED_DB,
             "samples_sha256": self.samples_sha256,
             "summary": self.summary(),
@@ -160,8 +185,15 @@ class ScoreSummary:
                 "rank_by_LPIPS": place.ours.by_lpips,
                 "of": place.ranked,
             },
-            "images": [image_json(image) for image in self.images],
+            "images": [image_json(image) | _image_origin(image, origin) for image in self.images],
         }
+
+
+def _image_origin(image: ImageScore, origin: Origin | None) -> dict[str, Any]:
+    if origin is None:
+        return {}
+    hr, *samples = origin.digests[image.index]
+    return {"record": origin.keys[image.index], "hr_sha256": hr, "samples_sha256": samples}
 
 
 def image_json(image: ImageScore) -> dict[str, Any]:
