@@ -1,4 +1,4 @@
-"""The HTML page of the report: one file with style, script and pictures inside, which loads nothing else."""
+"""The HTML pages: one file with style, script and pictures inside, which loads nothing else."""
 
 import base64
 import hashlib
@@ -10,13 +10,15 @@ from markupsafe import Markup
 
 from ntire_sr import __version__
 from ntire_sr.core.files import json_safe
+from ntire_sr.evaluation.charts import FRAME, PLOT, curves
 
-# plot area in a drawing of 340 x 190 units; the curve keeps `margin` from its left and right sides
-CHART = {"left": 40.0, "right": 330.0, "top": 22.0, "bottom": 156.0, "margin": 16.0}
+SCRIPTS = ("page.js", "table.js", "charts.js", "viewer.js")
+# what a report begins with: the column that sorts, and the pictures of the viewer
+REPORT_START = {"sort": "lpips", "left": "hr", "right": "0", "grid": False}
 
 
 def render(page: dict[str, Any]) -> str:
-    """The whole page as HTML text.
+    """The whole report as HTML text.
 
     Args:
         page: its content. All texts are plain; the template escapes them.
@@ -35,71 +37,36 @@ def render(page: dict[str, Any]) -> str:
             images       [{name, values: {key: number, None or "inf"}, pictured: index in `gallery` or None}]
             gallery      results of `gallery.picture_image`
     """
+    page = json_safe(page)
+    drawn = [curves([curve["values"]], unit=f" {curve['unit']}".rstrip()) for curve in page["curves"]]
+    return fill("report.html.j2", {**page, "drawn": drawn}, REPORT_START)
+
+
+def fill(template: str, page: dict[str, Any], start: dict[str, Any]) -> str:
+    """A page from its template and its content, with the style and the scripts that all pages share.
+
+    Args:
+        template: name of the template, which extends `base.html.j2`.
+        page: content. Its `columns`, `images` and `gallery` go to the scripts, too.
+        start: sort: key of the column that the table of images is sorted by at first; left, right, grid: what
+            the viewer shows at first.
+    """
     folder = Path(__file__).parent
     # read as text, so that line ends are always \n, as in the script that the browser compares with its digest
-    style, script = ((folder / name).read_text(encoding="utf-8") for name in ("report.css", "report.js"))
+    style, *scripts = ((folder / name).read_text(encoding="utf-8") for name in ("page.css", *SCRIPTS))
+    script = "\n".join(scripts)
     page = json_safe(page)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ntire_sr.evaluation", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
-    return environment.get_template("report.html.j2").render(
+    return environment.get_template(template).render(
         page={**page, "version": __version__},
-        charts=[chart(curve["values"]) for curve in page["curves"]],
-        frame=CHART,
-        data={name: page[name] for name in ("columns", "images", "gallery")},
+        frame=FRAME,
+        plot_frame=PLOT,
+        data={"start": start, **{name: page[name] for name in ("columns", "images", "gallery")}},
         style=Markup(style),
         script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-
-
-def chart(values: list[float | None]) -> dict[str, Any]:
-    """Positions of the points and axis ticks of a curve over n = 1, 2, ... in its drawing.
-
-    >>> drawn = chart([0.0, 5.0, None, 10.0])
-    >>> [(point["n"], point["x"], point["y"], point["text"]) for point in drawn["points"]]
-    [(1, 56.0, 156.0, '0'), (2, 142.0, 89.0, '5'), (4, 314.0, 22.0, '10')]
-    >>> drawn["ticks"]
-    [(156.0, '0'), (89.0, '5'), (22.0, '10')]
-    """
-    known = [(n, float(value)) for n, value in enumerate(values, start=1) if _is_finite(value)]
-    low, high, step = _round_range([value for _, value in known])
-    height, width = CHART["bottom"] - CHART["top"], CHART["right"] - CHART["left"] - 2 * CHART["margin"]
-
-    def y(value: float) -> float:
-        return round(CHART["bottom"] - (value - low) / (high - low) * height, 1)
-
-    marks = [low + at * step for at in range(round((high - low) / step) + 1)]
-    return {
-        "points": [
-            {
-                "n": n,
-                "x": round(CHART["left"] + CHART["margin"] + (n - 1) / max(1, len(values) - 1) * width, 1),
-                "y": y(value),
-                "text": f"{value:.3g}",
-            }
-            for n, value in known
-        ],
-        "ticks": [(y(mark), f"{mark:.4g}") for mark in marks],
-    }
-
-
-def _is_finite(value: float | str | None) -> bool:
-    return value is not None and not isinstance(value, str)
-
-
-def _round_range(values: list[float]) -> tuple[float, float, float]:
-    """(low, high, step) of an axis: a range around the values, two to five round steps long."""
-    low, high = min(values, default=0.0), max(values, default=1.0)
-    if 0.0 <= low < high / 2:
-        low = 0.0  # start the axis at zero if the values are near it
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    for exponent in range(-6, 9):
-        for digit in (1, 2, 5):
-            step = digit * 10.0**exponent
-            if (high - low) / step <= 4:
-                return low // step * step, -(-high // step) * step, step
-    return low, high, (high - low) / 2

@@ -1,91 +1,4 @@
-"use strict";
-// The table sorts, the curves tell their values, and the viewer compares the pictures of one image.
-// All texts come from the data block and are set as text, never as HTML.
-
-const data = JSON.parse(document.getElementById("data").textContent);
-const element = (id) => document.getElementById(id);
-
-function made(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
-
-// ---- the table of images ----
-
-const body = document.querySelector("#table tbody");
-const headings = [...document.querySelectorAll("#table thead button")];
-
-// The number to sort by; undefined where there is none.
-function valueOf(image, key) {
-  const value = image.values[key];
-  return value === "inf" ? Infinity : value === "-inf" ? -Infinity : (value ?? undefined);
-}
-
-function sortBy(key, ascending) {
-  const rows = [...body.rows].map((row) => ({ row, image: data.images[row.dataset.at] }));
-  const sign = ascending ? 1 : -1;
-  rows.sort((a, b) => {
-    if (!key) return sign * a.image.name.localeCompare(b.image.name, "en", { numeric: true });
-    const [x, y] = [valueOf(a.image, key), valueOf(b.image, key)];
-    if (x === undefined || y === undefined) return (x === undefined) - (y === undefined); // undefined last
-    return x === y ? 0 : sign * (x < y ? -1 : 1);
-  });
-  body.append(...rows.map(({ row }) => row));
-  for (const button of headings) {
-    const sorted = button.dataset.key === key ? (ascending ? "ascending" : "descending") : "none";
-    button.parentElement.setAttribute("aria-sort", sorted);
-  }
-}
-
-// Worst first is descending where lower is better; names start at the first.
-function worstFirst(key) {
-  const column = data.columns.find((one) => one.key === key);
-  return column ? !column.lower_is_better : true;
-}
-
-for (const button of headings) {
-  button.addEventListener("click", () => {
-    const key = button.dataset.key;
-    const now = button.parentElement.getAttribute("aria-sort");
-    sortBy(key, now === "none" ? worstFirst(key) : now === "descending");
-  });
-}
-const known = data.columns.filter(({ key }) => data.images.some((image) => valueOf(image, key) !== undefined));
-const first = known.find(({ key }) => key === "lpips") ?? known[0];
-if (first) sortBy(first.key, worstFirst(first.key));
-
-// ---- the curves ----
-
-for (const figure of document.querySelectorAll(".curve")) {
-  const [svg, readout] = [figure.querySelector("svg"), figure.querySelector("output")];
-  const points = [...svg.querySelectorAll("circle")];
-  if (!points.length) continue;
-  let at = points.length - 1;
-  const show = (index) => {
-    points[at].classList.remove("here");
-    at = Math.max(0, Math.min(points.length - 1, index));
-    points[at].classList.add("here");
-    readout.textContent = `n = ${points[at].dataset.n}: ${points[at].dataset.text}${svg.dataset.unit}`;
-  };
-  svg.addEventListener("pointermove", (event) => {
-    const distance = points.map((point) => {
-      const box = point.getBoundingClientRect();
-      return Math.abs(box.left + box.width / 2 - event.clientX);
-    });
-    show(distance.indexOf(Math.min(...distance)));
-  });
-  svg.addEventListener("pointerleave", () => show(points.length - 1));
-  svg.addEventListener("keydown", (event) => {
-    const index = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: points.length - 1 }[event.key];
-    if (index === undefined) return;
-    event.preventDefault();
-    show(index);
-  });
-}
-
-// ---- the viewer ----
+// The viewer compares the pictures of one image under one zoom.
 
 const viewer = element("viewer");
 if (viewer) startViewer();
@@ -95,10 +8,15 @@ function startViewer() {
   const sides = { left: element("left"), right: element("right") };
   // x and y: the point of the picture that stands in the middle, in parts of its sides; zoom 1: not enlarged
   const unzoomed = { zoom: 1, x: 0.5, y: 0.5 };
-  const view = { image: -1, left: "hr", right: "0", grid: false, detail: false, wipe: 50, ...unzoomed };
+  const { left, right, grid } = data.start;
+  const view = { image: -1, left, right, grid, detail: false, sample: 0, wipe: 50, ...unzoomed };
   const mostZoom = 16;
   const entry = () => data.gallery[view.image];
   const picture = (key) => entry().pictures.find((one) => one.key === key);
+  // a method's picture is one of its samples: the chosen one, or the last where it has fewer
+  const sampleOf = ({ samples }) => samples[Math.min(view.sample, samples.length - 1)];
+  const seenOf = (picture) => (picture.samples ? sampleOf(picture) : picture);
+  const mostSamples = () => Math.max(1, ...entry().pictures.map(({ samples }) => samples?.length ?? 1));
   const clamped = (value, low, high) => Math.max(low, Math.min(high, value));
 
   // Bars and swatches that say what a map's colours mean.
@@ -125,10 +43,11 @@ function startViewer() {
   }
 
   function setImage(img, picture) {
-    const source = view.detail ? picture.detail : picture.whole;
+    const { whole, detail, caption } = seenOf(picture);
+    const source = view.detail ? detail : whole;
     if (img.src !== source) img.src = source;
     img.className = picture.pixelated ? "pixelated" : "";
-    img.alt = `${picture.caption}${view.detail ? ", detail" : ""}`;
+    img.alt = `${caption}${view.detail ? ", detail" : ""}`;
   }
 
   // The picture's sides in CSS pixels at zoom 1.
@@ -159,11 +78,14 @@ function startViewer() {
       layer.append(sheet);
       pane.append(layer);
       const caption = made("figcaption", "", picture.label);
+      if (picture.samples) caption.append(made("span", "quiet", ` ${sampleOf(picture).label}`));
+      if (picture.figures) caption.append(made("small", "quiet", picture.figures));
       figure.append(pane, caption);
       if (picture.legend) figure.append(legend(picture));
       return figure;
     }));
     strip.querySelector(`[data-key="${focused}"]`)?.focus({ preventScroll: true });
+    if (element("sample")) element("sample").textContent = `sample ${view.sample + 1} of ${mostSamples()}`;
     drawSides();
   }
 
@@ -174,7 +96,7 @@ function startViewer() {
       sides[side].value = view[side];
       setImage(element(`layer-${side}`).querySelector("img"), chosen);
       const caption = element(`caption-${side}`);
-      caption.replaceChildren(made("b", "", `${side === "left" ? "◧" : "◨"} ${chosen.label}`), chosen.caption);
+      caption.replaceChildren(made("b", "", `${side === "left" ? "◧" : "◨"} ${chosen.label}`), seenOf(chosen).caption);
       if (chosen.legend) caption.append(legend(chosen));
       for (const figure of strip.children) {
         figure.classList.toggle(side, figure.querySelector(".pane").dataset.key === view[side]);
@@ -247,7 +169,8 @@ function startViewer() {
     element("name").textContent = name;
     element("count").textContent = `picture ${index + 1} of ${data.gallery.length}`;
     const row = data.images.find((image) => image.pictured === index);
-    const texts = (row ? data.columns : []).map(({ key, label, digits }) => {
+    // columns of a group stand beside the pictures that they belong to
+    const texts = (row ? data.columns.filter(({ group }) => !group) : []).map(({ key, label, digits }) => {
       const value = valueOf(row, key);
       return `${label} ${value === undefined ? "–" : Number.isFinite(value) ? value.toFixed(digits) : "∞"}`;
     });
@@ -257,7 +180,12 @@ function startViewer() {
     for (const select of Object.values(sides)) {
       select.replaceChildren(...pictures.map(({ key, label }) => new Option(label, key)));
     }
-    Object.assign(view, unzoomed);
+    Object.assign(view, unzoomed, { sample: Math.min(view.sample, mostSamples() - 1) });
+    drawPictures();
+  }
+
+  function goSample(by) {
+    view.sample = (view.sample + by + mostSamples()) % mostSamples();
     drawPictures();
   }
 
@@ -282,6 +210,8 @@ function startViewer() {
   const actions = {
     previous: () => go(-1),
     next: () => go(1),
+    "sample-previous": () => goSample(-1),
+    "sample-next": () => goSample(1),
     wipe: () => { view.grid = false; draw(); },
     grid: () => { view.grid = true; draw(); },
     whole: () => { Object.assign(view, unzoomed, { detail: false }); drawPictures(); },
@@ -323,6 +253,7 @@ function startViewer() {
       view.y += (0.1 * dy) / view.zoom;
       draw();
     } else if (keys[letter] && !(shifted && letter === "=")) actions[keys[letter]]();
+    else if (letter === "s" && mostSamples() > 1) goSample(event.shiftKey ? -1 : 1);
     else if (letter === "z") actions[view.detail ? "whole" : "detail"]();
     else if (digit) choose(side, digit);
     else if (pictureKeys[letter]) choose(side, pictureKeys[letter]);

@@ -13,9 +13,9 @@ from ntire_sr.core.downscale import downscale_8bit
 from ntire_sr.core.errors import Failure
 from ntire_sr.core.images import to_array, to_tensor, write_png
 from ntire_sr.core.layout import SampleName
-from ntire_sr.evaluation import gallery
+from ntire_sr.evaluation import gallery, pictures
 from ntire_sr.evaluation.gallery import LEVELS, PALETTE, Maps, colour_levels, picture_image
-from ntire_sr.evaluation.page import chart, render
+from ntire_sr.evaluation.page import render
 
 PLENTY = 2_000_000
 NOTHING = Maps(None, None, None)
@@ -100,17 +100,18 @@ def test_photographs_are_jpegs_that_keep_the_full_resolution_of_colour(files):
 def test_large_images_are_reduced_by_averaging_and_small_ones_are_never_enlarged():
     stripes = np.zeros((64, 1280, 3), np.uint8)
     stripes[:, ::2] = 200
-    reduced = gallery._reduced(stripes, 640)
+    reduced = pictures.reduced(stripes, 640)
     assert reduced.shape == (32, 640, 3)
     assert (reduced == 100).all()
-    assert gallery._reduced(stripes[:, :600], 640).shape == (64, 600, 3)
+    assert pictures.reduced(stripes[:, :600], 640).shape == (64, 600, 3)
 
 
 def test_every_file_is_read_once(files, monkeypatch):
     seen = []
-    monkeypatch.setattr(
-        gallery, "read_image", lambda path, read=gallery.read_image: seen.append(path) or read(path)
-    )
+    for module in (gallery, pictures):
+        monkeypatch.setattr(
+            module, "read_image", lambda path, read=module.read_image: seen.append(path) or read(path)
+        )
     hr, samples = files
     gallery_of(files, full_maps(), budget=200_000)  # little, so that pictures are encoded several times
     assert seen == [hr, *samples[:3]]
@@ -281,14 +282,6 @@ def test_ten_images_with_ten_samples_stay_under_20_megabytes(tmp_path):
         "gallery": [entry] * 10,
     }
     assert 10_000_000 < len(render(page).encode()) < 20_000_000
-
-
-@pytest.mark.parametrize("values", [[], [None], [3.0], [0.0, 0.0], [60.1, 60.2], [-1.0, 1e9]])
-def test_every_curve_lies_inside_its_frame(values):
-    drawn = chart(values)
-    assert 2 <= len(drawn["ticks"]) <= 7
-    for point in drawn["points"]:
-        assert 40 <= point["x"] <= 330 and 22 <= point["y"] <= 156
 
 
 def test_pictures_of_pure_noise_are_encoded_too(tmp_path):

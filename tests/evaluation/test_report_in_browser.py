@@ -343,12 +343,12 @@ def test_a_question_mark_lists_the_keys_and_escape_closes_the_list(show):
 def test_curves_tell_their_values_to_keyboard_and_mouse(show):
     page = show()
     assert page.inner_text(".readout") == "n = 4: 9.25 %"
-    page.focus(".curve svg")
+    page.focus(".chart svg")
     page.keyboard.press("ArrowLeft")  # n = 3 is undefined
     assert page.inner_text(".readout") == "n = 2: 5.1 %"
     page.locator("circle").first.hover()
     assert page.inner_text(".readout") == "n = 1: 0 %"
-    assert "n = 2: 5.1 %" in page.get_attribute(".curve svg", "aria-label")
+    assert "n = 2: 5.1 %" in page.get_attribute(".chart svg", "aria-label")
 
 
 def test_names_that_look_like_markup_are_harmless(show, gallery):
@@ -378,7 +378,7 @@ def test_at_the_width_of_a_telephone_nothing_sticks_out(show):
 def test_a_page_with_nothing_but_numbers_works(show, gallery):
     page = show(gallery=[], curves=[], calibration=[], published=None, notes=[], drawn_by=None)
     assert names(page)[0] == "0802.png"
-    assert page.locator("#viewer, .curve, .notes, .published").count() == 0
+    assert page.locator("#viewer, .chart, .notes, .published").count() == 0
 
 
 def test_a_hundred_images_scroll_inside_their_table(show):
