@@ -6,10 +6,12 @@ difficulty: a row that was measured on other images shows an order of magnitude,
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ntire_sr.core.downscale import REQUIRED_DB
 
+COLUMNS = ("by S_10", "team", "S_10", "LPIPS", "by LPIPS", "LR-PSNR", "MOR")  # of the table for readers
 CAVEAT = (
     "The published rows were measured on the challenge's own 100 test images; "
     "a rank among them holds for a score on these images only."
@@ -75,6 +77,24 @@ class Row:
     by_diversity: int | None  # rank by S_10, 1 is the highest; None without samples
     by_lpips: int | None  # rank by LPIPS, 1 is the lowest
 
+    @property
+    def cells(self) -> list[str]:
+        """The row as texts, in the order of `COLUMNS`; empty where there is no value."""
+
+        def text(value: float | None, digits: int) -> str:
+            return "" if value is None else f"{value:.{digits}f}"
+
+        entry = self.entry
+        return [
+            text(self.by_diversity, 0),
+            entry.team,
+            text(entry.diversity, 3),
+            text(entry.lpips, 3),
+            text(self.by_lpips, 0),
+            text(entry.lr_psnr_db, 2),
+            text(entry.mor, 3),
+        ]
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -99,16 +119,21 @@ def standing(scale: int, lpips: float, lr_psnr_db: float, diversity: float) -> S
         diversity: S_10 of LPIPS in per cent, higher is better.
     """
     ours = Entry("this score", lpips, lr_psnr_db, diversity)
-    ranked = [(entry, entry.diversity) for entry in (*RESULTS_2021[scale], ours) if entry.diversity is not None]
+    rows = ranked(scale, [ours])
+    return Standing(next(row for row in rows if row.entry is ours), tuple(rows))
+
+
+def ranked(scale: int, ours: Sequence[Entry]) -> list[Row]:
+    """The published entries and some of ours with their ranks, highest S_10 first; those without ranks last."""
+    entries = [*RESULTS_2021[scale], *ours]
+    known = [(entry, entry.diversity) for entry in entries if entry.diversity is not None]
     rows = [
         Row(
             entry,
-            1 + sum(other > own for _, other in ranked),
-            1 + sum(other.lpips < entry.lpips for other, _ in ranked),
+            1 + sum(other > own for _, other in known),
+            1 + sum(other.lpips < entry.lpips for other, _ in known),
         )
-        for entry, own in ranked
+        for entry, own in known
     ]
-    place = rows[-1]
     rows.sort(key=lambda row: (row.by_diversity or 0, row.by_lpips or 0))
-    rows += [Row(entry, None, None) for entry in RESULTS_2021[scale] if entry.diversity is None]
-    return Standing(place, tuple(rows))
+    return rows + [Row(entry, None, None) for entry in entries if entry.diversity is None]

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ntire_sr.core.downscale import REQUIRED_DB
 from ntire_sr.core.errors import plural
@@ -15,13 +16,13 @@ from ntire_sr.core.manifest import Manifest
 from ntire_sr.evaluation.gallery import Maps, picture_image
 from ntire_sr.evaluation.matching import SampleGroup
 from ntire_sr.evaluation.page import render
-from ntire_sr.evaluation.published import CAVEAT, Row
+from ntire_sr.evaluation.pictures import PAGE_BYTES
+from ntire_sr.evaluation.published import CAVEAT, COLUMNS, RESULTS_2021, Row
 from ntire_sr.evaluation.realism import proxy_called
 from ntire_sr.evaluation.records import ImageScore, Records
 from ntire_sr.evaluation.summary import ScoreSummary, known_values
 
 PICTURED_IMAGES = 10
-PAGE_BYTES = 18_000_000  # upper limit for all pictures of PICTURED_IMAGES images
 
 
 def rows(score: ScoreSummary) -> list[tuple[str, str, str]]:
@@ -116,43 +117,37 @@ def print_table(score: ScoreSummary, console: Console, lpips_missing: str | None
     console.print(table)
     place = score.standing
     if place:
-        published = Table(title=f"Published results of 2021, x{score.scale}")
-        columns, lines = _published(score)
-        for heading in columns:
-            published.add_column(heading, justify="left" if heading == "team" else "right")
-        for cells, row in lines:
-            published.add_row(*cells, style="bold" if row == place.ours else "dim" if row.entry.under else None)
-        console.print(published)
-        console.print(f"* under {REQUIRED_DB:.0f} dB. {CAVEAT}")
+        print_published(score.scale, place.rows, CAVEAT, console)
     for note in notes(score, lpips_missing):
         console.print(note, style="bold yellow", markup=False)
     console.print(verdict(score), style="bold green" if score.passes else "bold red")
 
 
-def _published(score: ScoreSummary) -> tuple[list[str], list[tuple[list[str], Row]]]:
-    """Columns and lines of the published table."""
-    place = score.standing
-    assert place
+def print_published(scale: int, rows: Sequence[Row], caveat: str, console: Console) -> None:
+    """Print the published table of a track with rows of ours among it, which are bold."""
+    table = Table(title=f"Published results of 2021, x{scale}")
+    for heading in COLUMNS:
+        table.add_column(heading, justify="left" if heading == "team" else "right")
+    for row in rows:
+        cells = row.cells
+        cells[COLUMNS.index("LR-PSNR")] += "*" if row.entry.under else ""
+        style = "bold" if _is_ours(row, scale) else "dim" if row.entry.under else None
+        table.add_row(*map(Text, cells), style=style)
+    console.print(table)
+    console.print(f"* under {REQUIRED_DB:.0f} dB. {caveat}", markup=False)
 
-    def text(value: float | None, digits: int = 3) -> str:
-        return "" if value is None else f"{value:.{digits}f}"
 
-    lines = [
-        (
-            [
-                text(row.by_diversity, 0),
-                row.entry.team,
-                text(row.entry.diversity),
-                text(row.entry.lpips),
-                text(row.by_lpips, 0),
-                text(row.entry.lr_psnr_db, 2) + ("*" if row.entry.under else ""),
-                text(row.entry.mor),
-            ],
-            row,
-        )
-        for row in place.rows
-    ]
-    return ["by S_10", "team", "S_10", "LPIPS", "by LPIPS", "LR-PSNR", "MOR"], lines
+def published_on_page(scale: int, rows: Sequence[Row], caveat: str) -> dict[str, Any]:
+    """The published table of a track for a page, with rows of ours among it."""
+    return {
+        "caveat": caveat,
+        "columns": COLUMNS,
+        "rows": [{"cells": row.cells, "ours": _is_ours(row, scale), "under": row.entry.under} for row in rows],
+    }
+
+
+def _is_ours(row: Row, scale: int) -> bool:
+    return row.entry not in RESULTS_2021[scale]
 
 
 def drawn_by(manifest: Manifest | None) -> str | None:
@@ -197,7 +192,8 @@ def write_report(
         manifest: manifest of the samples; None if they have none.
         lpips_missing: why LPIPS was not measured; None if it was.
     """
-    place = {index: position for position, index in enumerate(maps)}
+    position = {index: at for at, index in enumerate(maps)}
+    place = score.standing
     budget = PAGE_BYTES // PICTURED_IMAGES
     gallery = [
         picture_image(
@@ -218,10 +214,10 @@ def write_report(
             if curve
         ],
         "calibration": _calibration(score),
-        "published": _published_page(score),
+        "published": place and published_on_page(score.scale, place.rows, CAVEAT),
         "columns": _columns(score),
         "images": [
-            {"name": image.name, "values": _values(image, score), "pictured": place.get(image.index)}
+            {"name": image.name, "values": _values(image, score), "pictured": position.get(image.index)}
             for image in score.images
         ],
         "gallery": gallery,
@@ -294,22 +290,6 @@ def _calibration(score: ScoreSummary) -> list[dict[str, str]]:
             says = "samples differ more from one another than from the HR image: too much spread"
         found.append({"label": f"r ({name})", "value": f"{r:.3f}", "says": says})
     return found
-
-
-def _published_page(score: ScoreSummary) -> dict[str, Any] | None:
-    place = score.standing
-    if place is None:
-        return None
-    columns, lines = _published(score)
-    return {
-        "caveat": CAVEAT,
-        "columns": columns,
-        # the page marks entries under 45 dB in its own way
-        "rows": [
-            {"cells": [cell.rstrip("*") for cell in cells], "ours": row == place.ours, "under": row.entry.under}
-            for cells, row in lines
-        ],
-    }
 
 
 def maps_of(records: Records, keys: dict[int, str], images: Sequence[ImageScore]) -> dict[int, Maps]:

@@ -1,13 +1,28 @@
-"""Folders of samples to score."""
+"""Folders of samples to score, and a browser for the pages."""
 
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from ntire_sr.core.files import atomic_write
 from ntire_sr.core.images import write_png
 from ntire_sr.core.layout import SampleName
+
+# read here, because tests themselves see no NTIRE_SR_ variables
+CHROMIUM = os.environ.get("NTIRE_SR_CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+ARGUMENTS = [  # for containers; and nothing is fetched by the browser itself
+    *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
 
 
 @dataclass(frozen=True)
@@ -29,3 +44,41 @@ def folders(tmp_path, photograph) -> Folders:
             sample[8 + 16 * k : 24 + 16 * k, 8:40] ^= 3
             write_png(found.sr / str(SampleName(index, k)), sample)
     return found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
+    with playwright.sync_playwright() as driver:
+        try:
+            opened = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        except playwright.Error as error:
+            pytest.skip(f"needs Chromium (set NTIRE_SR_CHROMIUM to its path): {str(error).splitlines()[0]}")
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def open_html(browser, tmp_path) -> Iterator[Callable[..., Any]]:
+    """Opens a page from disk; afterwards no console message, no error and no request may have been."""
+    contexts, complaints = [], []
+
+    def opened(html: str, width: int = 1200, height: int = 900, fragment: str = "", **context: Any) -> Any:
+        path = tmp_path / "page.html"
+        atomic_write(path, html)
+        window = {"width": width, "height": height}
+        contexts.append(browser.new_context(viewport=window, reduced_motion="reduce", **context))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+        page.on(
+            "request", lambda request: re.match("file:|data:", request.url) or complaints.append(request.url)
+        )
+        page.goto(path.as_uri() + fragment)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []

@@ -1,49 +1,25 @@
 """The report's page in headless Chromium: opened from disk, driven by mouse and keyboard."""
 
 import io
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ntire_sr.core.files import atomic_write
 from ntire_sr.core.images import write_png
 from ntire_sr.core.layout import SampleName
 from ntire_sr.evaluation.gallery import Maps, picture_image
 from ntire_sr.evaluation.page import render
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
-
-# read here, because tests themselves see no NTIRE_SR_ variables
-CHROMIUM = os.environ.get("NTIRE_SR_CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-ARGUMENTS = [  # for containers; and nothing is fetched by the browser itself
-    *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 RED, BLUE, GREEN = (200, 30, 30), (30, 30, 200), (30, 200, 30)
 NASTY = [
     "<img src=x onerror=alert(1)>.png",
     "</script><script>alert(2)</script>.png",
     "{{ 7 * 7 }}\"'&amp;.png",
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        try:
-            opened = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        except playwright.Error as error:
-            pytest.skip(f"needs Chromium (set NTIRE_SR_CHROMIUM to its path): {str(error).splitlines()[0]}")
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -97,30 +73,13 @@ def page_of(gallery: list[dict], **other: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def show(browser, gallery, tmp_path) -> Iterator[Callable[..., Any]]:
-    """Opens a page from disk; afterwards no console message, no error and no request may have been."""
-    contexts, complaints = [], []
+def show(open_html, gallery) -> Callable[..., Any]:
+    """Opens a report from disk; keywords other than those of the window replace parts of the page."""
 
     def opened(width: int = 1200, height: int = 900, fragment: str = "", **other: Any) -> Any:
-        path = tmp_path / "report.html"
-        atomic_write(path, render(page_of(**{"gallery": gallery, **other})))
-        contexts.append(
-            browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
-        )
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
-        page.on(
-            "request", lambda request: re.match("file:|data:", request.url) or complaints.append(request.url)
-        )
-        page.goto(path.as_uri() + fragment)
-        return page
+        return open_html(render(page_of(**{"gallery": gallery, **other})), width, height, fragment)
 
-    yield opened
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    return opened
 
 
 def names(page) -> list[str]:
