@@ -6,7 +6,7 @@ A drawing has units of its own, which the page scales. All positions are numbers
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 # plot area of the curves in a drawing of 340 x 190 units; curves keep `margin` from its left and right sides
 FRAME = {"left": 40.0, "right": 330.0, "top": 22.0, "bottom": 156.0, "margin": 16.0}
@@ -104,7 +104,16 @@ def plot(points: Sequence[Point]) -> dict[str, Any]:
         known = interval is not None and all(map(math.isfinite, interval))
         return (place(interval[0]), place(interval[1])) if known and interval else None
 
-    taken: list[Box] = [(x(p.x) - 5, y(p.y) - 5, x(p.x) + 5, y(p.y) + 5) for p in points]
+    taken: list[Box] = []
+    for point in points:
+        middle = (x(point.x), y(point.y))
+        across, along = (
+            ends(point.x_interval, x) or (middle[0],) * 2,
+            ends(point.y_interval, y) or (middle[1],) * 2,
+        )
+        taken.append((middle[0] - 5, middle[1] - 5, middle[0] + 5, middle[1] + 5))
+        taken.append((across[0], middle[1] - 1, across[1], middle[1] + 1))
+        taken.append((middle[0] - 1, min(along), middle[0] + 1, max(along)))
     drawn = []
     for point in points:
         label, box = _label(x(point.x), y(point.y), point.name, taken)
@@ -150,7 +159,7 @@ def _place(value: float, low: float, high: float, start: float, end: float) -> f
     return round(start + (value - low) / (high - low) * (end - start), 1)
 
 
-def _is_finite(value: float | str | None) -> bool:
+def _is_finite(value: float | str | None) -> TypeGuard[float]:
     return value is not None and not isinstance(value, str) and math.isfinite(value)
 
 

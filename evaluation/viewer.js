@@ -79,8 +79,8 @@ function startViewer() {
       pane.append(layer);
       const caption = made("figcaption", "", picture.label);
       if (picture.samples) caption.append(made("span", "quiet", ` ${sampleOf(picture).label}`));
-      if (picture.figures) caption.append(made("small", "quiet", picture.figures));
       figure.append(pane, caption);
+      if (picture.figures) figure.append(made("small", "quiet", picture.figures));
       if (picture.legend) figure.append(legend(picture));
       return figure;
     }));

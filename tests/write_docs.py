@@ -29,7 +29,7 @@ VARIABLES = {
     "NTIRE_SR_OFFLINE": "Set to anything but 0, it forbids downloads.",
 }
 TEST_VARIABLES = {
-    "NTIRE_SR_CHROMIUM": "Path of the Chromium in which the report's page is tested.",
+    "NTIRE_SR_CHROMIUM": "Path of the Chromium in which the pages of `score` and `compare` are tested.",
     "NTIRE_SR_SHARED": "Folder with golden outputs and pretrained networks for the tests that need them.",
 }
 EXIT_CODES = {
@@ -181,7 +181,7 @@ def reference() -> str:
         "## JSON for scripts",
         "",
         "With `--json`, which every command takes, the result is printed as one JSON object in place of text; progress and",
-        "errors stay on standard error. `score` also writes it to `score.json`, and `train --dry-run` prints the whole",
+        "errors stay on standard error. `score` also writes it to `score.json`, `compare` to `compare.json`, and `train --dry-run` prints the whole",
         'configuration as JSON. Infinity is the text `"inf"` there, and what is not defined is `null`.',
         "",
         "```sh",

@@ -12,6 +12,7 @@ import click
 
 from ntire_sr import __version__
 from ntire_sr.commands.command import Group
+from ntire_sr.commands.compare import compare
 from ntire_sr.commands.data import data, downscale
 from ntire_sr.commands.demo import demo, doctor
 from ntire_sr.commands.generate import generate
@@ -36,7 +37,7 @@ def cli() -> None:
 
 
 # in the order of the pipeline, as `--help` and the documentation list them
-for command in (data, downscale, train, models, generate, project, score, fit_niqe, package, verify, demo, doctor):
+for command in (data, downscale, train, models, generate, project, score, compare, fit_niqe, package, verify, demo, doctor):
     cli.add_command(command)
 
 

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,24 @@ if TYPE_CHECKING:
 PATH = click.Path(path_type=Path)
 SCALE = click.Choice(["4", "8"])
 DEVICE = click.Choice(["auto", "cpu", "cuda"])
+
+
+class NamedFolder(click.ParamType):
+    """A folder with a name for it, NAME=FOLDER; the folder may hold further equals signs."""
+
+    name = "NAME=FOLDER"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Path]:
+        """(name, folder)."""
+        if isinstance(value, tuple):  # click converts its own defaults twice
+            return value
+        name, sign, folder = str(value).partition("=")
+        if not (name.strip() and sign and folder):
+            self.fail(f"{value!r} is not NAME=FOLDER, such as mine={value.strip('=') or 'FOLDER'}", param, ctx)
+        return name.strip(), Path(folder)
+
+
+NAMED_FOLDER = NamedFolder()
 
 run_option = click.option("--run", type=PATH, default=DEFAULT_RUN, show_default=True, help="Run folder: inputs and outputs that have no option of their own lie in it.")
 device_option = click.option("--device", type=DEVICE, default="auto", show_default=True, help="Device to compute on; auto uses a GPU if there is one.")

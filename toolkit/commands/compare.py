@@ -1,0 +1,51 @@
+"""`ntire-sr compare`: several scores side by side."""
+
+from pathlib import Path
+
+import click
+
+from ntire_sr.commands.command import Command
+from ntire_sr.commands.options import NAMED_FOLDER, PATH
+from ntire_sr.commands.output import Output, output_options
+
+
+@click.command(
+    cls=Command,
+    groups={
+        "Page": ("out", "sr", "hr", "pictures", "published"),
+        "Output": ("json", "quiet"),
+    },
+    examples=("ntire-sr compare bicubic=scores/bicubic ours=scores/ours --out compare",),
+)
+@click.argument("scores", nargs=-1, required=True, type=NAMED_FOLDER, metavar="NAME=FOLDER...")
+@click.option("--out", type=PATH, show_default="nothing is written", help="Folder for compare.html, a page with charts, tables and pictures, and compare.json.")
+@click.option("--sr", multiple=True, type=NAMED_FOLDER, show_default="where they were scored", help="Folder of a method's samples for the pictures, as NAME=FOLDER; repeatable.")
+@click.option("--hr", type=PATH, show_default="where they were scored", help="Folder of the HR images for the pictures.")
+@click.option("--pictures", type=click.IntRange(min=0), default=10, show_default=True, help="Number of images to show, those in which the methods differ most; 0 for none.")
+@click.option("--published", is_flag=True, default=False, show_default=True, help="Also show the methods among the published results of 2021.")
+@output_options
+def compare(scores: tuple[tuple[str, Path], ...], out: Path | None, sr: tuple[tuple[str, Path], ...], hr: Path | None, pictures: int, published: bool, output: Output) -> None:
+    """Compare scores of the same HR images, each given a name.
+
+    One table over all methods, S_n for every n, and for each pair of methods the difference image by image
+    with a 95 % bootstrap interval. What would make it unfair is an error or is said: other HR images, scales,
+    networks, versions, numbers of samples.
+    """
+    from ntire_sr.core.errors import WrongUse
+    from ntire_sr.evaluation.comparison import compare as compare_methods
+    from ntire_sr.evaluation.comparison_gallery import picture_comparison
+    from ntire_sr.evaluation.comparison_report import print_comparison, write_comparison
+    from ntire_sr.evaluation.methods import read_methods
+
+    if out is None and (sr or hr):
+        raise WrongUse("--sr and --hr are for the pictures, and without --out there are none", "give --out FOLDER")
+    if len(dict(sr)) < len(sr):
+        raise WrongUse("--sr names a method twice", "give one folder for each method")
+    found = compare_methods(read_methods(scores))
+    page = None
+    if out is not None:
+        gallery = picture_comparison(found, pictures, dict(sr), hr, output.progress())
+        page = write_comparison(found, gallery, out, published)
+    output.json(found.as_json())
+    print_comparison(found, output.console(), published)
+    output.say(f"page: {page}" if page else "a page with charts and pictures: add --out FOLDER")
