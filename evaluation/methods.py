@@ -147,17 +147,25 @@ def _parse(name: str, folder: Path, content: dict[str, Any]) -> Method:
     )
 
 
-def _check(score: ImageScore, digests: tuple[str, ...]) -> None:
-    """A record's values: as many as samples, and numbers. Its JSON has no digest of its own."""
+def _check(score: ImageScore, digests: Sequence[str]) -> None:
+    """Whether a record has the values that figures are computed from. Its JSON has no digest of its own."""
     count = len(score.numbers)
-    lists: list[Any] = [score.mse, score.mse_mosaics, score.lr_errors, digests]
-    lists += [values for values in (score.lpips, score.lpips_mosaics, *score.realism.values()) if values]
-    if not count or any(len(values) != count for values in lists):
+    of_lpips = [score.lpips, score.lpips_mosaics]
+    lists = [score.numbers, score.mse, score.mse_mosaics, score.lr_errors, *(of_lpips if any(of_lpips) else [])]
+    proxies = list(score.realism.values())
+    single = [
+        score.pixel_distance,
+        *(each for each in (score.lpips_pairs, score.pixel_pairs) if each is not None),
+    ]
+    numbers = [value for values in (*lists, score.lr_errors_uncropped) for value in values] + single
+    known = numbers + [value for values in proxies for value in values if value is not None]
+    whole = [score.index, *score.numbers]
+    if not count or any(len(values) != count for values in (*lists, *proxies, digests)):
         raise ValueError(f"values of {score.name} are missing")
-    numbers = [*score.mse, *score.mse_mosaics, *score.lr_errors, *score.lpips, *score.lpips_mosaics]
-    numbers += [value for values in score.realism.values() for value in values if value is not None]
-    if not all(type(value) in (int, float) and not math.isnan(value) for value in numbers):
-        raise ValueError(f"a value of {score.name} is no number")
+    if any(type(value) not in (int, float) or not math.isfinite(value) for value in known) or min(numbers) < 0:
+        raise ValueError(f"a value of {score.name} is no number, or negative")
+    if type(score.name) is not str or any(type(value) is not int for value in whole):
+        raise ValueError("the record's name or numbers are none")
 
 
 def _naming(named: Sequence[tuple[str, Path]]) -> list[str]:

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from fuzzing import with_odd_leaf
 from scores import edit_score, write_images, write_method
 
 from ntire_sr.core.errors import Failure, Problems, WrongUse
@@ -13,6 +14,7 @@ from ntire_sr.core.files import json_safe, sha256_file
 from ntire_sr.core.images import write_png
 from ntire_sr.evaluation.comparison import compare
 from ntire_sr.evaluation.comparison_gallery import most_different, picture_comparison
+from ntire_sr.evaluation.comparison_report import render_comparison
 from ntire_sr.evaluation.figures import Figure, MethodColumn
 from ntire_sr.evaluation.methods import read_methods
 
@@ -336,3 +338,20 @@ def test_a_damaged_picture_is_named(tmp_path, two):
     edit_score(two[0][1], images=content["images"])
     with pytest.raises(Failure, match="000000_sample00000"):
         picture_comparison(compare(read_methods(two)))
+
+
+def test_a_score_or_a_record_that_says_something_odd_is_one_clear_error_or_is_compared(two):
+    refused = 0
+    for path in (two[0][1] / "score.json", two[0][1] / "records" / "000001.json"):
+        content = path.read_text()
+        for seed in range(40):
+            path.write_text(with_odd_leaf(content, seed))
+            try:
+                found = compare(read_methods(two))
+                render_comparison(found, picture_comparison(found))
+            except Failure:
+                refused += 1
+            except BaseException as error:
+                raise AssertionError(f"{path.name}, seed {seed}: {type(error).__name__}: {error}") from error
+        path.write_text(content)
+    assert refused >= 20
