@@ -65,10 +65,14 @@ def same(found: object, written: object) -> bool:
     return found == written
 
 
+# what a score's image has beside its figures: which files it is of
+OF_FILES = {"name", "index", "samples", "record", "hr_sha256", "samples_sha256"}
+
+
 def test_the_figures_of_one_image_are_those_of_the_score_command(images, scored, weights):
     for (hr, samples), written in zip(images, scored["images"], strict=True):
         found = score_samples(samples, hr, 4, realism=REALISM[:2])
-        assert found.keys() == written.keys() - {"name", "index", "samples"}
+        assert found.keys() == written.keys() - OF_FILES
         for name, value in found.items():
             assert same(value, written[name]), name
         assert found["LPIPS_mean"] > 0 and found["r_LPIPS"] > 0 and found["MSE_score"] > 0
