@@ -253,7 +253,7 @@ def test_two_starts_at_once_make_one_cache_and_both_go_on(folder, tmp_path):
 
 
 def test_without_locks_two_starts_at_once_both_make_the_cache_and_go_on(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "_lock", lambda file: None)
+    monkeypatch.setattr(cache, "try_lock", lambda file: None)
     given = str(tmp_path / "cache")
     inside = threading.Barrier(2)
     monkeypatch.setattr(cache, "_is_current", lambda *words: inside.wait() < 0)  # never, and both meet there

@@ -14,19 +14,24 @@ import hashlib
 import json
 import os
 import secrets
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from ntire_sr.core import pretrained
 from ntire_sr.core.errors import Failure, Problems
-from ntire_sr.core.files import atomic_file, failure_from_os_error, make_folder, sha256_bytes, write_json
+from ntire_sr.core.files import (
+    atomic_file,
+    failure_from_os_error,
+    make_folder,
+    sha256_bytes,
+    try_lock,
+    write_json,
+)
 from ntire_sr.core.images import read_image
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.threads import map_in_threads
@@ -299,33 +304,15 @@ def _lock_cache(home: Path, progress: Progress) -> Iterator[bool]:
     """
     try:
         with open(home / "lock", "ab") as file:
-            locked = _lock(file)
+            locked = try_lock(file)
             if locked is False:
                 progress.message("waiting for another process that decodes these images")
             while locked is False:
                 time.sleep(0.1)
-                locked = _lock(file)
+                locked = try_lock(file)
             yield bool(locked)
     except OSError as error:
         raise failure_from_os_error(error, f"cannot write the cache {home}") from error
-
-
-def _lock(file: BinaryIO) -> bool | None:
-    """Take the lock without waiting: whether it was free, or None if the file system does not support locks."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:
-        return None
-    return True
 
 
 # ---- decoding
