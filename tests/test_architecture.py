@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = [
     {"core"},
     {"data", "models", "evaluation"},
-    {"sampling", "training"},
+    {"sampling", "training", "study"},
     {"submission", "api"},
     {"commands"},
     {"__main__"},

@@ -20,6 +20,7 @@ from ntire_sr.commands.models import models
 from ntire_sr.commands.package import package
 from ntire_sr.commands.project import project
 from ntire_sr.commands.score import fit_niqe, score
+from ntire_sr.commands.study import study
 from ntire_sr.commands.train import train
 from ntire_sr.commands.verify import verify
 from ntire_sr.core.errors import Failure, printable
@@ -37,7 +38,7 @@ def cli() -> None:
 
 
 # in the order of the pipeline, as `--help` and the documentation list them
-for command in (data, downscale, train, models, generate, project, score, compare, fit_niqe, package, verify, demo, doctor):
+for command in (data, downscale, train, models, generate, project, score, compare, fit_niqe, study, package, verify, demo, doctor):
     cli.add_command(command)
 
 

@@ -1,0 +1,328 @@
+"""The study's web application: the page, its pictures, and three calls that store and give back answers.
+
+    GET  /                   the page
+    GET  /images/DIGEST.png  a picture of the study, and no other file
+    POST /api/raters         {id, name, mode, language}: begin, or go on
+    GET  /api/raters/ID      the trials of a rater, and the answers there are
+    POST /api/answers        {id, rater, trial, ranking, seconds, replaces}
+
+An answer is acknowledged with 200 only when it is on the disk. Errors are {"error": CODE, "message": TEXT}; the
+codes are keys of the page's texts.
+"""
+
+import json
+import math
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ntire_sr.study.answers import (
+    Answer,
+    AnswerBook,
+    Conflict,
+    NotStored,
+    Rater,
+    add_answer,
+    add_rater,
+    answers_by,
+    find_rater,
+)
+from ntire_sr.study.folder import HR, MODES, Study, StudyFolder
+from ntire_sr.study.page import Page
+from ntire_sr.study.trials import Trial, trials_of
+
+MOST_BYTES = 16_384  # of a body; the longest that the page sends has about 1000
+LONGEST_NAME = 80  # of a rater, in characters
+MOST_SECONDS = 7 * 86400.0
+TOKEN_SECONDS = 90 * 86400  # that a browser keeps the token
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
+_ID = re.compile(r"[0-9a-f]{32}")
+
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+PRIVATE, KEPT = "no-store", "private, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the application serves."""
+
+    study: Study
+    study_sha256: str
+    folder: StudyFolder
+    book: AnswerBook
+    page: Page
+    token: str | None  # that the link must hold; None: none
+    loopback: bool  # whether it listens on this machine only
+
+
+class Refused(Exception):
+    """A request that is answered with an error."""
+
+    def __init__(self, status: int, code: str, message: str):
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+
+
+def build_app(served: Served) -> Starlette:
+    """The ASGI application of a study."""
+    pictures = served.study.pictures
+
+    async def page(request: Request) -> Response:
+        response = HTMLResponse(served.page.html, headers={"cache-control": PRIVATE})
+        response.headers["content-security-policy"] = served.page.policy
+        if served.token is not None:
+            # the address is shown and sent on; the cookie is not
+            response.set_cookie(
+                _cookie(served), served.token, TOKEN_SECONDS, path="/", httponly=True, samesite="lax"
+            )
+        return response
+
+    async def picture(request: Request) -> Response:
+        digest = request.path_params["digest"]
+        if digest not in pictures:
+            raise Refused(404, "unknown", "the study has no such picture")
+        return FileResponse(
+            served.folder.picture(digest), media_type="image/png", headers={"cache-control": KEPT}
+        )
+
+    async def begin(request: Request) -> Response:
+        rater = parse_rater(await _json_of(request), served.study)
+        await run_in_threadpool(add_rater, served.book, rater)
+        return _acknowledge({"id": rater.id})
+
+    async def state(request: Request) -> Response:
+        rater = await _known_rater(served, request.path_params["rater"])
+        answers = await run_in_threadpool(answers_by, served.book, rater.id)
+        return _acknowledge(
+            {
+                "name": rater.name,
+                "mode": rater.mode,
+                "trials": [_shown(trial, served.study) for trial in trials_of(served.study, rater.id, rater.mode)],
+                "answers": {each.trial: {"id": each.id, "ranking": each.ranking} for each in answers},
+            }
+        )
+
+    async def answer(request: Request) -> Response:
+        body = await _json_of(request)
+        rater = await _known_rater(served, _text(body, "rater"))
+        trials = {trial.id: trial for trial in trials_of(served.study, rater.id, rater.mode)}
+        given, replaces = parse_answer(body, trials)
+        await run_in_threadpool(add_answer, served.book, given, replaces)
+        return _acknowledge({"id": given.id})
+
+    return Starlette(
+        routes=[
+            Route("/", page),
+            Route("/images/{digest:str}.png", picture),
+            Route("/api/raters", begin, methods=["POST"]),
+            Route("/api/raters/{rater:str}", state),
+            Route("/api/answers", answer, methods=["POST"]),
+        ],
+        middleware=[Middleware(_Guard, served=served)],
+        exception_handlers={
+            Refused: lambda request, error: _refuse(error),  # type: ignore[arg-type, return-value]
+            NotStored: lambda request, error: _refuse(_not_stored(error)),
+            Conflict: lambda request, error: _refuse(Refused(409, "conflict", str(error))),
+            HTTPException: lambda request, error: _refuse(_http(error)),
+        },
+    )
+
+
+# ---- what a body may hold
+
+
+def parse_rater(body: Mapping[str, Any], study: Study) -> Rater:
+    """The rater in a body.
+
+    Raises:
+        Refused: something is missing, unknown or of another kind.
+    """
+    name = " ".join(_text(body, "name").split())
+    if len(name) > LONGEST_NAME or not name.isprintable() or set(name) & set("<>"):
+        raise Refused(400, "name", f"a name has at most {LONGEST_NAME} characters and neither < nor >")
+    mode = _text(body, "mode")
+    if mode not in (MODES if study.mode == "either" else (study.mode,)):
+        raise Refused(400, "malformed", "the study does not offer this mode")
+    language = _text(body, "language")
+    if not re.fullmatch(r"[A-Za-z-]{1,20}", language):
+        raise Refused(400, "malformed", "language is no language's code")
+    return Rater(_id(body, "id"), name, mode, language)
+
+
+def parse_answer(body: Mapping[str, Any], trials: Mapping[str, Trial]) -> tuple[Answer, str | None]:
+    """The answer in a body, and the id of the answer that it replaces.
+
+    Args:
+        body: as the page sends it.
+        trials: the rater's, by id.
+
+    Raises:
+        Refused: something is missing, unknown or of another kind; or it ranks other pictures than the trial's.
+    """
+    trial = trials.get(_text(body, "trial"))
+    if trial is None:
+        raise Refused(404, "unknown", "this rater has no such trial")
+    ranking = body.get("ranking")
+    if not (isinstance(ranking, list) and all(isinstance(tier, list) and tier for tier in ranking)):
+        raise Refused(400, "malformed", "ranking is no list of lists of pictures")
+    flat = [digest for tier in ranking for digest in tier]
+    if not all(isinstance(digest, str) for digest in flat) or sorted(flat) != sorted(trial.candidates):
+        raise Refused(400, "malformed", "ranking does not hold each picture of the trial once")
+    seconds = body.get("seconds")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise Refused(400, "malformed", "seconds is no number")
+    if not (math.isfinite(seconds) and 0 <= seconds <= MOST_SECONDS):
+        raise Refused(400, "malformed", "seconds is out of range")
+    replaces = None if body.get("replaces") is None else _id(body, "replaces")
+    tiers = tuple(tuple(sorted(tier)) for tier in ranking)
+    return Answer(_id(body, "id"), _text(body, "rater"), trial.id, tiers, float(seconds)), replaces
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str):
+        raise Refused(400, "malformed", f"{name} is no text")
+    return value
+
+
+def _id(body: Mapping[str, Any], name: str) -> str:
+    value = _text(body, name)
+    if not _ID.fullmatch(value):
+        raise Refused(400, "malformed", f"{name} is no id")
+    return value
+
+
+async def _json_of(request: Request) -> dict[str, Any]:
+    """The body, which is a JSON object of a sane size."""
+    if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
+        raise Refused(415, "malformed", "the body is not application/json")
+    content = b""
+    async for part in request.stream():
+        content += part
+        if len(content) > MOST_BYTES:
+            raise Refused(413, "malformed", f"the body has more than {MOST_BYTES} bytes")
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise Refused(400, "malformed", "the body is no JSON object")
+    return body
+
+
+async def _known_rater(served: Served, rater: str) -> Rater:
+    found = await run_in_threadpool(find_rater, served.book, rater) if _ID.fullmatch(rater) else None
+    if found is None:
+        raise Refused(404, "unknown-rater", "the study knows no such rater")
+    return found
+
+
+# ---- what is sent
+
+
+def _shown(trial: Trial, study: Study) -> dict[str, Any]:
+    """A trial as the page sees it: nothing tells a method or a check."""
+    shown: dict[str, Any] = {"id": trial.id, "candidates": trial.candidates, "lr": trial.lr, "practice": None}
+    if trial.kind == "practice":
+        shown["practice"] = next(place.candidates[HR] for place in study.places if place.id == trial.id)
+    return shown
+
+
+def _acknowledge(content: dict[str, Any]) -> Response:
+    return JSONResponse(content, headers={"cache-control": PRIVATE})
+
+
+def _refuse(error: Refused) -> Response:
+    return JSONResponse(
+        {"error": error.code, "message": error.message}, error.status, headers={"cache-control": PRIVATE}
+    )
+
+
+def _not_stored(error: Exception) -> Refused:
+    assert isinstance(error, NotStored)
+    # the path of the file is the operator's business
+    status = 507 if error.reason == "full" else 503
+    return Refused(status, error.reason, f"nothing was stored: {error.remedy}")
+
+
+def _http(error: Exception) -> Refused:
+    assert isinstance(error, HTTPException)
+    return Refused(error.status_code, "unknown" if error.status_code == 404 else "malformed", error.detail)
+
+
+# ---- who may ask
+
+
+def _cookie(served: Served) -> str:
+    return f"study_{served.study_sha256[:12]}"  # cookies are shared by all ports of a host
+
+
+def _name_of_host(host: str) -> str:
+    return host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+
+
+def refusal(served: Served, request: HTTPConnection, method: str) -> Refused | None:
+    """Why a request is refused before anything else is looked at; None if it is not."""
+    host = request.headers.get("host", "")
+    # a name that leads here from outside (DNS rebinding) would make any site this one's own origin
+    if served.loopback and _name_of_host(host) not in LOOPBACK:
+        return Refused(421, "origin", "this server answers to localhost only")
+    if served.token is not None:
+        given = [request.query_params.get("token"), request.cookies.get(_cookie(served))]
+        if not any(each and secrets.compare_digest(each.encode(), served.token.encode()) for each in given):
+            return Refused(403, "token", "the link lacks the token of this study")
+    if method not in ("GET", "HEAD"):
+        origin = request.headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != host:
+            return Refused(403, "origin", "another site may not post here")
+        if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return Refused(403, "origin", "another site may not post here")
+    return None
+
+
+class _Guard:
+    """Refuses what must not be answered, and adds the headers that every answer has."""
+
+    def __init__(self, app: ASGIApp, served: Served):
+        self.app, self.served = app, served
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                there = {name for name, _ in message["headers"]}
+                policy = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
+                added = [(name.encode(), value.encode()) for name, value in (HEADERS | policy).items()]
+                message["headers"] = [*message["headers"], *(each for each in added if each[0] not in there)]
+            await send(message)
+
+        request = HTTPConnection(scope)
+        refused = refusal(self.served, request, scope["method"])
+        if refused is None:
+            await self.app(scope, receive, send_with_headers)
+        elif refused.code == "token" and scope["path"] == "/":
+            await HTMLResponse(self.served.page.without_token, 403)(scope, receive, send_with_headers)
+        else:
+            await _refuse(refused)(scope, receive, send_with_headers)

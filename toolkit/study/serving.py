@@ -1,0 +1,140 @@
+"""Serving a study: its lock, its address, and the server's life."""
+
+import json
+import os
+import platform
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ntire_sr.core.errors import Failure, WrongUse
+from ntire_sr.core.files import failure_from_os_error, try_lock, write_json
+from ntire_sr.study.answers import count, fact, open_answers, remember, token_of
+from ntire_sr.study.folder import StudyFolder, check_pictures, load_study
+
+TOKEN = re.compile(r"[A-Za-z0-9_-]{8,64}")
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+MISSING = "`study serve` needs starlette and uvicorn, of which {name} is not installed"
+INSTALL = "pip install 'ntire-sr[study]'"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a server has done when it ends."""
+
+    raters: int
+    answers: int
+
+
+def serve_study(
+    path: Path,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    token: str | None = None,
+    started: Callable[[str], None] = lambda link: None,
+) -> Ended:
+    """Serve a study until it is interrupted.
+
+    Args:
+        path: folder of the study.
+        host: address to listen on; with any but a loopback address the link holds a token.
+        port: port to listen on; 0 for the last one, so that browsers go on where they paused, or any free one.
+        token: that the link must hold; None for none on loopback, and else one that is made once and kept.
+        started: called with the link when the server listens.
+
+    Raises:
+        Failure: the extra is not installed, the study is served already, the folder cannot be written to, ...
+    """
+    try:
+        import uvicorn
+
+        from ntire_sr.study import server
+        from ntire_sr.study.page import rating_page
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("ntire_sr"):
+            raise
+        raise Failure(MISSING.format(name=error.name), INSTALL) from error
+    if token is not None and not TOKEN.fullmatch(token):
+        raise WrongUse("the token is none", "8 to 64 letters, digits, - or _; or leave --token out")
+    folder = StudyFolder(path)
+    study, digest = load_study(folder)
+    check_pictures(folder, study)
+    with _only_server(folder) as claim, closing(open_answers(folder.answers, digest)) as book:
+        loopback = host in LOOPBACK_HOSTS
+        if token is None and not loopback:
+            token = token_of(book)
+        listening = _listen(host, port, int(fact(book, "port", "0")))
+        with listening:
+            found = listening.getsockname()[1]
+            remember(book, "port", str(found))
+            shown = f"[{host}]" if ":" in host else host
+            link = f"http://{shown}:{found}/" + (f"?token={token}" if token else "")
+            claim(link)
+            served = server.Served(study, digest, folder, book, rating_page(study, digest), token, loopback)
+            config = uvicorn.Config(
+                server.build_app(served), log_level="warning", access_log=False, server_header=False,
+                lifespan="off", timeout_graceful_shutdown=5,
+            )  # fmt: skip
+            started(link)
+            with suppress(KeyboardInterrupt):  # uvicorn raises it again when it has ended well
+                uvicorn.Server(config).run(sockets=[listening])
+        return Ended(*count(book))
+
+
+@contextmanager
+def _only_server(folder: StudyFolder) -> Iterator[Callable[[str], None]]:
+    """Hold the study's lock; gives a function that says under which link it is served."""
+    try:
+        file = open(folder.lock, "ab")  # noqa: SIM115
+    except OSError as error:
+        raise failure_from_os_error(error, f"cannot store answers in {folder.path}") from error
+    with file:
+        if try_lock(file) is False:
+            raise Failure(f"{folder.path} is served already{_other(folder)}", "use that server, or end it first")
+
+        def claim(link: str) -> None:
+            write_json(folder.serving, {"pid": os.getpid(), "host": platform.node(), "link": link})
+
+        try:
+            yield claim
+        finally:
+            with suppress(OSError):
+                folder.serving.unlink(missing_ok=True)
+
+
+def _other(folder: StudyFolder) -> str:
+    """Which process serves the study, as it said itself."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = json.loads(folder.serving.read_text(encoding="utf-8"))
+        link = str(found["link"]).partition("?")[0]  # without the token
+        return f" by process {found['pid']} on {found['host']} at {link}"
+    return ""
+
+
+def _listen(host: str, port: int, last: int) -> socket.socket:
+    """A listening socket; port 0 takes the last port where it is free, and else any."""
+    for candidate in dict.fromkeys([port or last, port]):
+        try:
+            return _bound(host, candidate)
+        except socket.gaierror as error:
+            raise WrongUse(f"--host {host} is no address of this machine ({error.strerror})", "--host 127.0.0.1") from error
+        except (OSError, OverflowError) as error:
+            reason = error
+    raise Failure(f"cannot listen on {host}, port {port}: {getattr(reason, 'strerror', reason)}", "choose another --port or --host") from reason
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listening = socket.socket(family, kind, protocol)
+    try:
+        if os.name != "nt":
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(128)
+    except OSError:
+        listening.close()
+        raise
+    return listening
