@@ -107,7 +107,9 @@ def load_opinions(path: Path) -> Opinions:
         )
     found = read_json(file, "results of a study")
     if not isinstance(found, dict) or found.get("format") != FORMAT or "methods" not in found:
-        raise Failure(f"{file} holds no results of a study that this version reads", "run `ntire-sr study results` again")
+        raise Failure(
+            f"{file} holds no results of a study that this version reads", "run `ntire-sr study results` again"
+        )
     try:
         return Opinions(
             tuple(_method(each) for each in found["methods"]),

@@ -70,7 +70,26 @@ def rows(score: ScoreSummary) -> list[tuple[str, str, str]]:
         if f"{name}_of_HR" in summary:
             value += f" (HR {figure(f'{name}_of_HR', 3)})"
         table.append((proxy.label, value, f"{proxy.says}; a proxy"))
-    return table
+    return table + _opinion_rows(score)
+
+
+def _opinion_rows(score: ScoreSummary) -> list[tuple[str, str, str]]:
+    found, method = score.opinions, score.opinion
+    if found is None or method is None:
+        return []
+    value = "not known" if method.mor is None else f"{method.mor:.2f}"
+    if method.low is not None and method.high is not None:
+        value += f" ({method.low:.2f} to {method.high:.2f})"
+    among = f"{plural(found.candidates, 'candidate')}, {plural(found.raters, 'rater')}"
+    final = "not known: it takes S_10 of every method" if score.final_rank is None else f"{score.final_rank:g}"
+    return [
+        ("Mean opinion rank (MOR)", value, f"lower is better; {among}"),
+        (
+            "Final rank",
+            final,
+            f"mean of the ranks in S_10 and MOR among {plural(len(found.methods), 'method')}",
+        ),
+    ]
 
 
 def verdict(score: ScoreSummary) -> str:

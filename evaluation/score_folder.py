@@ -14,6 +14,7 @@ from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.evaluation.lpips import SMALLEST_PX
 from ntire_sr.evaluation.matching import MatchedSamples, match_samples
 from ntire_sr.evaluation.metrics import compute_merged
+from ntire_sr.evaluation.opinion import Opinions, load_opinions
 from ntire_sr.evaluation.realism import proxy_called
 from ntire_sr.evaluation.records import ImageResult, Records
 from ntire_sr.evaluation.report import PICTURED_IMAGES, maps_of, worst_first, write_report
@@ -47,6 +48,8 @@ def score_folder(
     skip_missing: bool = False,
     workers: int = 1,
     with_report: bool = True,
+    study: Path | None = None,
+    study_method: str | None = None,
     progress: Progress = SILENT,
 ) -> FolderScore | None:
     """Score a folder of samples and write the tables and the report.
@@ -67,6 +70,8 @@ def score_folder(
         skip_missing: accept missing samples and go on with those that exist.
         workers: number of worker processes on this machine.
         with_report: whether to write the HTML page.
+        study: results of a study with people, for MOR and the final rank; see `opinion.load_opinions`.
+        study_method: name of the samples' method there; None to find it by the digest of the samples.
         progress: reports how many files were checked and images measured.
 
     Returns:
@@ -88,6 +93,8 @@ def score_folder(
     scale = scale or drawn_at or 4
     samples = samples or (manifest.samples if manifest else DEFAULT_SAMPLES)
     with_lpips = without_lpips is None
+    require(study_method is None or study is not None, "--study-method without --study", "give both")
+    opinions = load_opinions(study) if study else None
     settings = Settings(scale, device, lpips_weights, with_lpips, tuple(dict.fromkeys(realism)), niqe_model)
     _check_realism(settings)
     require(
@@ -118,6 +125,8 @@ def score_folder(
         )
 
     groups = processes.broadcast_from_main(inspect)
+    if opinions:
+        processes.broadcast_from_main(lambda: opinions.of(_samples_sha256(groups), study_method))
     records = Records(make_folder(out / "records"))
     keys = {group.index: scorer.key(group) for group in groups.images}
     known = {group.index for group in groups.images if records.load(group.index, keys[group.index])}
@@ -141,7 +150,7 @@ def score_folder(
         keys=keys,
         digests={group.index: group.digests for group in groups.images},
     )
-    score = _assemble(records, origin, groups, samples, settings)
+    score = _assemble(records, origin, groups, samples, settings, opinions, study_method)
     write_score(score, out)
     records.discard_others(set(keys))
     report = out / "report.html"
@@ -174,7 +183,13 @@ def _check_lpips(settings: Settings, progress: Progress) -> None:
 
 
 def _assemble(
-    records: Records, origin: Origin, groups: MatchedSamples, samples: int, settings: Settings
+    records: Records,
+    origin: Origin,
+    groups: MatchedSamples,
+    samples: int,
+    settings: Settings,
+    opinions: Opinions | None,
+    study_method: str | None,
 ) -> ScoreSummary:
     """The score from the records of all images."""
     measured: list[ImageResult] = []
@@ -199,12 +214,18 @@ def _assemble(
         missing=groups.missing,
         missing_samples=groups.missing_samples,
         missing_images=groups.missing_images,
-        samples_sha256=sha256_of_digests(
-            {
-                str(SampleName(group.index, number)): digest
-                for group in groups.images
-                for number, digest in zip(group.numbers, group.digests[1:], strict=True)
-            }
-        ),
+        samples_sha256=_samples_sha256(groups),
         origin=origin,
+        opinions=opinions,
+        opinion=opinions.of(_samples_sha256(groups), study_method) if opinions else None,
+    )
+
+
+def _samples_sha256(groups: MatchedSamples) -> str:
+    return sha256_of_digests(
+        {
+            str(SampleName(group.index, number)): digest
+            for group in groups.images
+            for number, digest in zip(group.numbers, group.digests[1:], strict=True)
+        }
     )

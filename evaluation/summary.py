@@ -15,6 +15,7 @@ from ntire_sr.core.downscale import REQUIRED_DB
 from ntire_sr.core.files import atomic_write, make_folder, write_json
 from ntire_sr.evaluation.calibration import calibration_ratio
 from ntire_sr.evaluation.lr_psnr import LrErrors
+from ntire_sr.evaluation.opinion import MethodOpinion, Opinions
 from ntire_sr.evaluation.published import CAVEAT, Standing, standing
 from ntire_sr.evaluation.records import VERSION, ImageScore
 
@@ -47,6 +48,8 @@ class ScoreSummary:
     missing_images: int = 0
     samples_sha256: str = ""  # over all sample files, see `files.sha256_of_digests`
     origin: Origin | None = None  # None for a summary that is not of a whole folder
+    opinions: Opinions | None = None  # results of a study with people
+    opinion: MethodOpinion | None = None  # what they say about these samples
 
     @property
     def complete(self) -> bool:
@@ -95,6 +98,15 @@ class ScoreSummary:
     @property
     def mse_curve(self) -> list[float]:
         return self.curve(lambda image: image.mse_scores)
+
+    @property
+    def final_rank(self) -> float | None:
+        """The challenge's final rank among the methods of the study; None where a figure of one is not known."""
+        if self.opinions is None or self.opinion is None:
+            return None
+        known = known_values([*self.lpips_curve[CHALLENGE_SAMPLES - 1 : CHALLENGE_SAMPLES]])
+        own = dict.fromkeys([self.opinion.name], known[0]) if known else {}
+        return self.opinions.final_rank(self.opinion.name, own)
 
     @property
     def standing(self) -> Standing | None:
@@ -149,6 +161,13 @@ class ScoreSummary:
                 summary[f"{name}_of_HR"] = _mean(
                     value for image in self.images for value in known_values([image.realism_hr[name]])
                 )
+        if self.opinion:
+            summary |= {
+                "MOR": self.opinion.mor,
+                "MOR_low": self.opinion.low,
+                "MOR_high": self.opinion.high,
+                "final_rank": self.final_rank,
+            }
         uncropped = [error for image in self.images for error in image.lr_errors_uncropped]
         if uncropped:
             whole = LrErrors(uncropped)

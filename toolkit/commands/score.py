@@ -38,6 +38,8 @@ from ntire_sr.core.layout import RunFolder, results_path
 @click.option("--skip-missing", is_flag=True, default=False, show_default=True, help="Score the samples that are there; every output says what is missing.")
 @click.option("--report/--no-report", "with_report", default=True, show_default=True, help="Write report.html, with pictures of the worst 10 images.")
 @click.option("--exit-code", is_flag=True, default=False, show_default=True, help="End with exit code 1 if a sample is under 45 dB, as verify does where something is wrong.")
+@click.option("--study", type=PATH, show_default="none", help="Results of a study with people (results.json, or its folder): also show MOR and the challenge's final rank.")
+@click.option("--study-method", metavar="NAME", show_default="found by the samples", help="The samples' name in that study.")
 @output_options
 def score(hr: Path | None, sr: Path | None, out: Path | None, run: Path, scale: str | None, without_lpips: bool, exit_code: bool, output: Output, **options: Any) -> None:
     """Measure samples against their HR images as the challenge does.

@@ -9,20 +9,12 @@ from ntire_sr.commands.options import PATH, SCALE, stdout_console
 from ntire_sr.core.errors import plural
 
 
-class NamedFolder(click.ParamType):
+def named_folder(text: str) -> tuple[str, Path]:
     """NAME=DIR as (name, path)."""
-
-    name = "NAME=DIR"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Path]:
-        """See `click.ParamType`."""
-        name, equals, folder = str(value).partition("=")
-        if not (name and equals and folder):
-            self.fail(f"{value!r} is not NAME=DIR, such as mine=runs/latest/samples", param, ctx)
-        return name, Path(folder)
-
-
-NAMED_FOLDER = NamedFolder()
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise click.BadParameter(f"{text!r} is not NAME=DIR, such as mine=runs/latest/samples")
+    return name, Path(folder)
 
 
 @click.group()
@@ -32,7 +24,7 @@ def study() -> None:
 
 @study.command()
 @click.option("--hr", type=PATH, required=True, help="Folder of HR images, in the order of the samples' indices.")
-@click.option("--sr", type=NAMED_FOLDER, multiple=True, required=True, help="A method's name and its folder of samples; once for each method, up to 8.")
+@click.option("--sr", type=named_folder, metavar="NAME=DIR", multiple=True, required=True, help="A method's name and its folder of samples; once for each method, up to 8.")
 @click.option("--out", type=PATH, required=True, help="Folder for the study: new or empty.")
 @click.option("--places", type=click.IntRange(min=1, max=1000), default=30, show_default=True, help="Number of places to rank.")
 @click.option("--size", type=click.IntRange(min=16, max=1024), default=160, show_default=True, help="Side of a place in HR pixels.")
@@ -84,7 +76,7 @@ def serve(path: Path, host: str, port: int, token: str | None) -> None:
 @click.argument("path", type=PATH, metavar="STUDY")
 @click.option("--out", type=PATH, show_default="STUDY", help="Folder for results.json and results.html.")
 @click.option("--csv", "csv_file", type=PATH, show_default="none", help="Also write every answer to this file: a row per rater, place and candidate.")
-@click.option("--score", "scores", type=NAMED_FOLDER, multiple=True, show_default="none", help="A method's name and the folder that `score` wrote, for S_10 and the challenge's final rank; once for each method.")
+@click.option("--score", "scores", type=named_folder, metavar="NAME=DIR", multiple=True, show_default="none", help="A method's name and the folder that `score` wrote, for S_10 and the challenge's final rank; once for each method.")
 @click.option("--keep-all", is_flag=True, default=False, show_default=True, help="Keep the answers of raters who failed a check.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed of the bootstrap.")
 @click.option("--json", "as_json", is_flag=True, default=False, show_default=True, help="Print JSON instead of tables.")

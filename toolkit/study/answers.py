@@ -91,9 +91,7 @@ def open_answers(path: Path, study_sha256: str) -> AnswerBook:
         Failure: the file is damaged, or holds the answers to another study.
     """
     with _refusals(path):
-        connection = sqlite3.connect(
-            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
@@ -277,11 +275,19 @@ def _refusals(path: Path, doing: str = "store") -> Iterator[None]:
         text = str(error)
         what = f"cannot {doing} answers in {path} ({text})"
         if "full" in text:
-            raise NotStored("full", what, "free some space on that disk; what was stored before is safe") from error
+            raise NotStored(
+                "full", what, "free some space on that disk; what was stored before is safe"
+            ) from error
         if "readonly" in text or "unable to open" in text:
-            raise NotStored("read-only", what, "choose a folder you may write to, or change its permissions") from error
+            raise NotStored(
+                "read-only", what, "choose a folder you may write to, or change its permissions"
+            ) from error
         if "locked" in text:
             raise NotStored("busy", what, "end the other program that uses the file") from error
         if isinstance(error, sqlite3.OperationalError):
-            raise NotStored("disk", what, "check the disk, then start again; what was stored before is safe") from error
-        raise Failure(f"{path} is damaged ({text})", "restore it from a copy, or move it away to begin anew") from error
+            raise NotStored(
+                "disk", what, "check the disk, then start again; what was stored before is safe"
+            ) from error
+        raise Failure(
+            f"{path} is damaged ({text})", "restore it from a copy, or move it away to begin anew"
+        ) from error

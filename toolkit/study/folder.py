@@ -10,7 +10,10 @@ from ntire_sr.core.files import read_json, sha256_bytes, sha256_file
 
 FORMAT = 1
 HR = "HR"  # the HR image among the candidates
-BICUBIC, BETWEEN = "bicubic", "between"  # candidates of trials that are no places: enlarged LR, and its mean with HR
+BICUBIC, BETWEEN = (
+    "bicubic",
+    "between",
+)  # candidates of trials that are no places: enlarged LR, and its mean with HR
 MODES = ("full", "pairs")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 TRIAL_ID = re.compile(r"[0-9a-f]{12}")

@@ -92,7 +92,9 @@ def make_study(
     """
     _check_names(sr)
     scale = _common_scale(sr, scale)
-    require(size % scale == 0, f"size {size} is not a multiple of scale {scale}", f"--size {size // scale * scale}")
+    require(
+        size % scale == 0, f"size {size} is not a multiple of scale {scale}", f"--size {size // scale * scale}"
+    )
     paths = list_images(hr, "HR")
     matched, digests = _match_all(hr, sr, scale, paths, progress)
     spots = _all_spots(paths, size, scale, seed, progress)
@@ -105,7 +107,8 @@ def make_study(
             f"({sum(map(len, spots))} without regard to texture)",
             "fewer --places, a smaller --size, a lower --texture, or more images",
         )
-    kinds: list[Kind] = ["place"] * places + ["check"] * check + ["practice"] * PRACTICE
+    counts: dict[Kind, int] = {"place": places, "check": check, "practice": PRACTICE}
+    kinds = [kind for kind, count in counts.items() for _ in range(count)]
     pictures: dict[str, bytes] = {}
     cut, problems = [], []
     with progress.task("cut", len(found)) as advance:
@@ -158,7 +161,9 @@ def _common_scale(sr: Sequence[tuple[str, Path]], given: int | None) -> int:
     if wrong or len(set(drawn_at.values())) > 1:
         found = ", ".join(f"{name} at {scale}" for name, scale in (wrong or drawn_at).items())
         asked = f", not {given}" if given else ""
-        raise WrongUse(f"samples were drawn at scales that do not fit: {found}{asked}", "compare one scale at a time")
+        raise WrongUse(
+            f"samples were drawn at scales that do not fit: {found}{asked}", "compare one scale at a time"
+        )
     return given or next(iter(drawn_at.values()), 4)
 
 
@@ -204,9 +209,7 @@ def _cropped(image: np.ndarray) -> np.ndarray:
     return image[:height, :width]
 
 
-def _all_spots(
-    paths: Sequence[Path], size: int, step: int, seed: int, progress: Progress
-) -> list[list[Spot]]:
+def _all_spots(paths: Sequence[Path], size: int, step: int, seed: int, progress: Progress) -> list[list[Spot]]:
     found = []
     with progress.task("look for places", len(paths)) as advance:
         for number, path in enumerate(paths):
@@ -293,7 +296,9 @@ def _write(folder: StudyFolder, study: Study, pictures: Mapping[str, bytes]) -> 
                 if getattr(there, name) != getattr(study, name)
             ]
             reason = "; ".join(differing) or "other images, samples or numbers of places"
-            raise WrongUse(f"{out} holds another study ({reason})", "choose another --out, or remove that folder")
+            raise WrongUse(
+                f"{out} holds another study ({reason})", "choose another --out, or remove that folder"
+            )
     elif out.exists() and (strangers := sorted({path.name for path in out.iterdir()} - {folder.images.name})):
         raise WrongUse(f"{out} holds other files ({strangers[0]})", "choose a new or an empty folder for --out")
     is_new = not folder.study.exists()

@@ -65,7 +65,9 @@ def rating_page(study: Study, study_sha256: str) -> Page:
             "frame-ancestors 'none'",
         ]
     )
-    lines = "".join(f'<p lang="{escape(code)}">{escape(each["needs_token"])}</p>' for code, each in texts.items())
+    lines = "".join(
+        f'<p lang="{escape(code)}">{escape(each["needs_token"])}</p>' for code, each in texts.items()
+    )
     return Page(html, policy, f'<!doctype html><meta charset="utf-8"><title>403</title>{lines}\n')
 
 

@@ -40,11 +40,18 @@ def cells(each: Standing) -> list[str]:
     return [_text(each.mor.value), interval, first, *map(_text, (each.strength, each.diversity, each.final))]
 
 
+def _known_columns(found: StudyResults) -> list[int]:
+    """Numbers of the `COLUMNS` that are known of any candidate."""
+    return [index for index in range(len(COLUMNS)) if any(cells(each)[index] for each in found.standings)]
+
+
 def agreement(found: StudyResults) -> str:
     """A sentence on how far raters agree."""
     if math.isnan(found.agreement):
-        return "agreement: not known; it takes two raters who rank all candidates of a place"
-    return f"agreement: Kendall's W {found.agreement:.2f}, the mean over places (1: all raters agree, 0: none do)"
+        return "Agreement: not known; it takes two raters who rank all candidates of a place"
+    return (
+        f"Agreement: Kendall's W {found.agreement:.2f}, the mean over places (1: all raters agree, 0: none do)"
+    )
 
 
 def _text(value: float | None, digits: int = 2) -> str:
@@ -55,12 +62,14 @@ def print_results(found: StudyResults, console: Console) -> None:
     """Print the tables to the terminal."""
     table = Table(title=f"{heading(found)}: mean opinion rank, lower is better")
     table.add_column("candidate")
-    shown = [index for index in range(len(COLUMNS)) if any(cells(each)[index] for each in found.standings)]
+    shown = _known_columns(found)
     for index in shown:
         table.add_column(COLUMNS[index], justify="right")
     for each in found.standings:
         values = cells(each)
-        table.add_row(_plain(each.name), *(values[index] for index in shown), style="dim" if each.name == HR else None)
+        table.add_row(
+            _plain(each.name), *(values[index] for index in shown), style="dim" if each.name == HR else None
+        )
     console.print(table)
     names = found.study.names
     won = Table(title="Wins of the row against the column")
@@ -108,7 +117,8 @@ def write_page(path: Path, found: StudyResults, folder: StudyFolder) -> None:
         found: the results.
         folder: of the study, for its pictures.
     """
-    size, names = len(found.study.names), found.study.names
+    names, shown = found.study.names, _known_columns(found)
+    size = len(names)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ntire_sr.study", "."), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -117,17 +127,27 @@ def write_page(path: Path, found: StudyResults, folder: StudyFolder) -> None:
         heading=heading(found),
         agreement=agreement(found),
         notes=found.notes,
-        columns=COLUMNS,
+        columns=[COLUMNS[index] for index in shown],
         hr=HR,
-        standings=[{"name": each.name, "cells": cells(each), "bar": _bar(each, size)} for each in found.standings],
+        standings=[
+            {"name": each.name, "cells": [cells(each)[index] for index in shown], "bar": _bar(each, size)}
+            for each in found.standings
+        ],
         ticks=[{"rank": rank, "left": _share(rank, size)} for rank in range(1, size + 1)],
         names=names,
         wins=[
-            {"name": name, "cells": [{"text": _won(found, i, j), "share": _win_share(found, i, j)} for j in range(size)]}
+            {
+                "name": name,
+                "cells": [{"text": _won(found, i, j), "share": _win_share(found, i, j)} for j in range(size)],
+            }
             for i, name in enumerate(names)
         ],
         raters=[
-            {"name": each.name, "cells": [each.mode, each.answers, f"{each.failed} of {each.checks}", _text(each.seconds, 1)], "kept": each.kept}
+            {
+                "name": each.name,
+                "cells": [each.mode, each.answers, f"{each.failed} of {each.checks}", _text(each.seconds, 1)],
+                "kept": each.kept,
+            }
             for each in found.raters
         ],
         places=[_pictured(each, folder) for each in found.places[:PICTURED_PLACES]],
@@ -159,9 +179,14 @@ def _pictured(each: PlaceStanding, folder: StudyFolder) -> dict[str, Any]:
     order = sorted(each.mor, key=lambda name: (math.isnan(each.mor[name]), each.mor[name]))
     return {
         "where": _where(each),
-        "says": f"{plural(each.answers, 'ranking')}" + ("" if math.isnan(each.agreement) else f", W {each.agreement:.2f}"),
+        "says": f"{plural(each.answers, 'ranking')}"
+        + ("" if math.isnan(each.agreement) else f", W {each.agreement:.2f}"),
         "candidates": [
-            {"name": name, "rank": _text(each.mor[name]), "picture": _picture(folder, each.place.candidates[name])}
+            {
+                "name": name,
+                "rank": _text(each.mor[name]),
+                "picture": _picture(folder, each.place.candidates[name]),
+            }
             for name in order
         ],
     }

@@ -173,7 +173,15 @@ def study_results(
     diversity = _diversity(study, scores)
     raters, answers = read_answers(folder.answers, digest)
     found = summarise(
-        study, digest, raters, answers, diversity, keep_all, seed, make_folder(out) / FILE_NAME, out / folder.page.name
+        study,
+        digest,
+        raters,
+        answers,
+        diversity,
+        keep_all,
+        seed,
+        make_folder(out) / FILE_NAME,
+        out / folder.page.name,
     )
     write_json(found.written, found.as_json())
     write_page(found.page, found, folder)
@@ -199,7 +207,10 @@ def summarise(
         Failure: no answer counts.
     """
     places = {place.id: place for place in study.places}
-    rated = [_rater_standing(rater, [a for a in answers if a.rater == rater.id], places, keep_all) for rater in raters]
+    rated = [
+        _rater_standing(rater, [a for a in answers if a.rater == rater.id], places, keep_all)
+        for rater in raters
+    ]
     counted = {rater.id for rater, standing in zip(raters, rated, strict=True) if standing.kept}
     rankings = [
         _ranking(answer, places[answer.trial])
@@ -210,7 +221,8 @@ def summarise(
         total = plural(len(answers), "answer")
         raise Failure(
             f"no ranking counts: there are {total} of {plural(len(raters), 'rater')}, {len(counted)} of whom are kept",
-            "let people rate with `ntire-sr study serve`" + ("" if keep_all else ", or keep everyone with --keep-all"),
+            "let people rate with `ntire-sr study serve`"
+            + ("" if keep_all else ", or keep everyone with --keep-all"),
         )
     names = study.names
     found = compare(rankings, names)
@@ -261,7 +273,9 @@ def _diversity(study: Study, scores: Sequence[tuple[str, Path]]) -> dict[str, fl
 
 def _ranking(answer: Answer, place: Place) -> Ranking:
     of = place.method_of
-    return Ranking(answer.rater, answer.trial, mid_ranks([[of[digest] for digest in tier] for tier in answer.ranking]))
+    return Ranking(
+        answer.rater, answer.trial, mid_ranks([[of[digest] for digest in tier] for tier in answer.ranking])
+    )
 
 
 def _called(rater: Rater) -> str:
@@ -330,7 +344,20 @@ def answers_csv(study: Study, raters: Sequence[Rater], answers: Sequence[Answer]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(
-        ["rater", "name", "mode", "kind", "place", "image", "top", "left", "candidate", "rank", "seconds", "stored"]
+        [
+            "rater",
+            "name",
+            "mode",
+            "kind",
+            "place",
+            "image",
+            "top",
+            "left",
+            "candidate",
+            "rank",
+            "seconds",
+            "stored",
+        ]
     )
     for answer in answers:
         place, rater = places[answer.trial], names[answer.rater]

@@ -11,7 +11,6 @@ codes are keys of the page's texts.
 """
 
 import json
-import math
 import re
 import secrets
 from collections.abc import Mapping
@@ -116,7 +115,9 @@ def build_app(served: Served) -> Starlette:
             {
                 "name": rater.name,
                 "mode": rater.mode,
-                "trials": [_shown(trial, served.study) for trial in trials_of(served.study, rater.id, rater.mode)],
+                "trials": [
+                    _shown(trial, served.study) for trial in trials_of(served.study, rater.id, rater.mode)
+                ],
                 "answers": {each.trial: {"id": each.id, "ranking": each.ranking} for each in answers},
             }
         )
@@ -190,7 +191,7 @@ def parse_answer(body: Mapping[str, Any], trials: Mapping[str, Trial]) -> tuple[
     seconds = body.get("seconds")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise Refused(400, "malformed", "seconds is no number")
-    if not (math.isfinite(seconds) and 0 <= seconds <= MOST_SECONDS):
+    if not 0 <= seconds <= MOST_SECONDS:  # false for nan, too
         raise Refused(400, "malformed", "seconds is out of range")
     replaces = None if body.get("replaces") is None else _id(body, "replaces")
     tiers = tuple(tuple(sorted(tier)) for tier in ranking)

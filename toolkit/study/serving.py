@@ -93,7 +93,9 @@ def _only_server(folder: StudyFolder) -> Iterator[Callable[[str], None]]:
         raise failure_from_os_error(error, f"cannot store answers in {folder.path}") from error
     with file:
         if try_lock(file) is False:
-            raise Failure(f"{folder.path} is served already{_other(folder)}", "use that server, or end it first")
+            raise Failure(
+                f"{folder.path} is served already{_other(folder)}", "use that server, or end it first"
+            )
 
         def claim(link: str) -> None:
             write_json(folder.serving, {"pid": os.getpid(), "host": platform.node(), "link": link})
@@ -120,10 +122,15 @@ def _listen(host: str, port: int, last: int) -> socket.socket:
         try:
             return _bound(host, candidate)
         except socket.gaierror as error:
-            raise WrongUse(f"--host {host} is no address of this machine ({error.strerror})", "--host 127.0.0.1") from error
+            raise WrongUse(
+                f"--host {host} is no address of this machine ({error.strerror})", "--host 127.0.0.1"
+            ) from error
         except (OSError, OverflowError) as error:
             reason = error
-    raise Failure(f"cannot listen on {host}, port {port}: {getattr(reason, 'strerror', reason)}", "choose another --port or --host") from reason
+    raise Failure(
+        f"cannot listen on {host}, port {port}: {getattr(reason, 'strerror', reason)}",
+        "choose another --port or --host",
+    ) from reason
 
 
 def _bound(host: str, port: int) -> socket.socket:

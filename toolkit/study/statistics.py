@@ -95,9 +95,7 @@ def mean_opinion_ranks(wins: np.ndarray, met: np.ndarray) -> np.ndarray:
     return 1 + share.sum(axis=-2)
 
 
-def mor_with_intervals(
-    found: Comparisons, seed: int = 0, replicates: int = REPLICATES
-) -> dict[str, Estimate]:
+def mor_with_intervals(found: Comparisons, seed: int = 0, replicates: int = REPLICATES) -> dict[str, Estimate]:
     """Mean opinion ranks with 95 % intervals over raters and places.
 
     Three bootstraps draw raters, places, and single answers with replacement. Their variances combine as
@@ -123,7 +121,9 @@ def mor_with_intervals(
     half = reach * np.sqrt(variance)
     return {
         name: Estimate(
-            float(value[i]), float(np.maximum(value[i] - half[i], 1.0)), float(np.minimum(value[i] + half[i], size))
+            float(value[i]),
+            float(np.maximum(value[i] - half[i], 1.0)),
+            float(np.minimum(value[i] + half[i], size)),
         )
         for i, name in enumerate(found.names)
     }
@@ -147,9 +147,7 @@ def _bootstrap_variance(
         drawn_wins, drawn_met = weights @ wins, weights @ met
         # a pair that no drawn answer holds keeps its share
         drawn_wins, drawn_met = np.where(drawn_met, drawn_wins, total), np.where(drawn_met, drawn_met, 1.0)
-        ranks.append(
-            mean_opinion_ranks(drawn_wins.reshape(-1, size, size), drawn_met.reshape(-1, size, size))
-        )
+        ranks.append(mean_opinion_ranks(drawn_wins.reshape(-1, size, size), drawn_met.reshape(-1, size, size)))
     return np.concatenate(ranks).var(axis=0, ddof=1) * count / (count - 1)
 
 

@@ -1,0 +1,153 @@
+"""Answers are stored once, or not at all."""
+
+import sqlite3
+
+import pytest
+
+from ntire_sr.core.errors import Failure
+from ntire_sr.study.answers import (
+    Answer,
+    Conflict,
+    NotStored,
+    Rater,
+    add_answer,
+    add_rater,
+    answers_by,
+    count,
+    find_rater,
+    open_answers,
+    read_answers,
+    token_of,
+)
+
+ADA = Rater("a" * 32, "Ada", "full", "en")
+
+
+def answer(number=1, trial="t1", ranking=(("x",), ("y", "z"))):
+    return Answer(f"{number:032x}", ADA.id, trial, ranking, 2.5)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "answers.sqlite"
+
+
+@pytest.fixture
+def book(path):
+    found = open_answers(path, "study")
+    add_rater(found, ADA)
+    yield found
+    found.close()
+
+
+def test_answers_come_back_as_they_were_given(book, path):
+    add_answer(book, answer(1))
+    add_answer(book, answer(2, "t2", (("y",), ("x",))))
+    assert find_rater(book, ADA.id) == ADA and find_rater(book, "b" * 32) is None
+    raters, answers = read_answers(path, "study")  # while it is open for writing
+    assert raters == [ADA] and answers == answers_by(book, ADA.id)
+    assert [(a.trial, a.ranking, a.seconds) for a in answers] == [
+        ("t1", (("x",), ("y", "z")), 2.5),
+        ("t2", (("y",), ("x",)), 2.5),
+    ]
+
+
+def test_each_commit_is_flushed_to_the_disk(book):
+    assert book.connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert book.connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
+def test_what_is_sent_again_is_stored_once(book):
+    for _ in range(3):
+        add_rater(book, ADA)
+        add_answer(book, answer())
+    assert count(book) == (1, 1)
+
+
+def test_another_content_under_the_same_id_is_a_conflict(book):
+    add_answer(book, answer())
+    for other in (answer(1, "t2"), answer(1, ranking=(("y",), ("x",)))):
+        with pytest.raises(Conflict):
+            add_answer(book, other)
+    with pytest.raises(Conflict):
+        add_rater(book, Rater(ADA.id, "Eve", "full", "en"))
+    assert count(book) == (1, 1) and answers_by(book, ADA.id)[0].ranking == (("x",), ("y", "z"))
+
+
+def test_a_trial_has_one_answer_which_only_names_its_correction(book):
+    add_answer(book, answer(1))
+    with pytest.raises(Conflict):
+        add_answer(book, answer(2))
+    with pytest.raises(Conflict):
+        add_answer(book, answer(2), replaces=answer(7).id)
+    for _ in range(2):  # the correction may be sent again, too
+        add_answer(book, answer(2, ranking=(("z",),)), replaces=answer(1).id)
+    assert [(a.id, a.ranking) for a in answers_by(book, ADA.id)] == [(answer(2).id, (("z",),))]
+
+
+def test_an_answer_of_nobody_is_not_stored(book):
+    with pytest.raises(Failure):
+        add_answer(book, Answer("1" * 32, "c" * 32, "t1", (("x",),), 1.0))
+    assert count(book) == (1, 0)
+
+
+def test_on_a_full_disk_nothing_is_acknowledged_and_it_goes_on_when_there_is_room(book, path):
+    used = book.connection.execute("PRAGMA page_count").fetchone()[0]
+    book.connection.execute(f"PRAGMA max_page_count={used}")  # SQLite's own error of a full disk
+    stored = 0
+    with pytest.raises(NotStored, match=r"database or disk is full[\s\S]*free some space") as found:
+        for number in range(1, 200):
+            add_answer(book, answer(number, f"t{number}", (("x" * 64,),) * 4))
+            stored = number
+    assert found.value.reason == "full" and stored < 199
+    assert count(book) == (1, stored)
+    book.connection.execute("PRAGMA max_page_count=1000000")
+    add_answer(book, answer(stored + 1, f"t{stored + 1}"))
+    assert len(read_answers(path, "study")[1]) == stored + 1
+
+
+def test_a_file_that_may_not_be_written_is_named_with_a_remedy(book, path):
+    book.connection.execute("PRAGMA query_only=1")
+    with pytest.raises(NotStored, match=r"answers\.sqlite \(attempt to write a readonly") as found:
+        add_answer(book, answer())
+    assert found.value.reason == "read-only"
+    book.connection.execute("PRAGMA query_only=0")
+    assert count(book) == (1, 0)
+    with pytest.raises(NotStored, match="unable to open"):
+        open_answers(path.parent / "absent" / "answers.sqlite", "study")
+
+
+def test_answers_to_another_study_and_a_damaged_file_are_refused(book, path):
+    with pytest.raises(Failure, match="answers to another study"):
+        open_answers(path, "other")
+    with pytest.raises(Failure, match="answers to another study"):
+        read_answers(path, "other")
+    broken = path.with_name("broken.sqlite")
+    broken.write_bytes(b"no database at all, but long enough to be one" * 100)
+    for opened in (open_answers, read_answers):
+        with pytest.raises(Failure, match=r"broken\.sqlite is damaged"):
+            opened(broken, "study")
+
+
+def test_answers_that_are_still_in_the_log_are_read_where_nothing_can_be_written(book, path, monkeypatch):
+    from ntire_sr.study import answers as module
+
+    add_answer(book, answer())
+    assert path.with_name("answers.sqlite-wal").stat().st_size > 0
+    real, refused = sqlite3.connect, []
+
+    def connect(name, **options):
+        if str(path.parent) in name:
+            refused.append(name)
+            raise sqlite3.OperationalError("unable to open database file")
+        return real(name, **options)
+
+    monkeypatch.setattr(module.sqlite3, "connect", connect)
+    assert len(read_answers(path, "study")[1]) == 1 and refused
+
+
+def test_the_token_stays_the_same(book, path):
+    token = token_of(book)
+    other = open_answers(path, "study")
+    assert token_of(other) == token and len(token) >= 20
+    other.close()

@@ -1,0 +1,174 @@
+"""Making a study from folders of samples."""
+
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from studying import CHECKS, PLACES, SIZE
+
+from ntire_sr.core.downscale import downscale_8bit
+from ntire_sr.core.errors import Failure, Problems, WrongUse
+from ntire_sr.core.images import read_png, to_array, to_tensor
+from ntire_sr.study.folder import BICUBIC, HR, check_pictures, load_study
+from ntire_sr.study.make import make_study
+
+
+def make(inputs, out, **changes):
+    options = {"places": PLACES, "size": SIZE, "check": CHECKS, "texture": 0, "lr": True, **changes}
+    return make_study(options.pop("hr", inputs.hr), options.pop("sr", inputs.sr), out, **options)
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_pictures_are_the_places_of_the_images_and_the_samples(study, study_folder, inputs):
+    folders = dict(inputs.sr)
+    sizes = {place.kind: len(study.of_kind(place.kind)) for place in study.places}
+    assert sizes == {"place": PLACES, "check": CHECKS, "practice": 2}
+    for place in study.places:
+        window = np.s_[place.top : place.top + SIZE, place.left : place.left + SIZE]
+        pictures = {name: read_png(study_folder.picture(digest)) for name, digest in place.candidates.items()}
+        image = read_png(inputs.hr / place.image)
+        assert (pictures[HR] == image[window]).all()
+        lr = to_array(downscale_8bit(to_tensor(image), 4))
+        part = lr[place.top // 4 : (place.top + SIZE) // 4, place.left // 4 : (place.left + SIZE) // 4]
+        assert (read_png(study_folder.picture(place.lr)) == part).all()
+        if place.kind == "place":
+            index = int(place.image[:4]) - 801
+            for name, folder in folders.items():
+                samples = [read_png(folder / f"{index:06d}_sample{k:05d}.png")[window] for k in range(2)]
+                assert any((pictures[name] == sample).all() for sample in samples)
+        else:
+            enlarged = cv2.resize(lr, (128, 96), interpolation=cv2.INTER_CUBIC)
+            difference = np.abs(pictures[BICUBIC].astype(int) - enlarged[window])
+            assert difference[8:-8, 8:-8].max() <= 2
+
+
+def test_no_two_places_overlap_and_both_samples_of_a_method_are_drawn(study, study_folder, inputs):
+    places = list(study.places)
+    for number, one in enumerate(places):
+        for other in places[:number]:
+            apart = abs(one.top - other.top) >= SIZE or abs(one.left - other.left) >= SIZE
+            assert apart or one.image != other.image
+    drawn = set()
+    for place in study.of_kind("place"):
+        window = np.s_[place.top : place.top + SIZE, place.left : place.left + SIZE]
+        picture = read_png(study_folder.picture(place.candidates["sharp"]))
+        index = int(place.image[:4]) - 801
+        for k in range(2):
+            if (read_png(inputs.sr[0][1] / f"{index:06d}_sample{k:05d}.png")[window] == picture).all():
+                drawn.add(k)
+    assert drawn == {0, 1}
+
+
+def test_names_of_files_are_digests_and_betray_no_method(study, study_folder):
+    names = {path.name for path in study_folder.images.iterdir()}
+    assert names == {f"{digest}.png" for digest in study.pictures}
+    check_pictures(study_folder, study)
+
+
+def test_the_same_input_gives_the_same_bytes_and_another_seed_other_places(first_study, inputs, tmp_path):
+    made = make(inputs, tmp_path / "again")
+    assert contents(tmp_path / "again") == contents(first_study) and made.is_new
+    assert not make(inputs, tmp_path / "again").is_new
+    other = make(inputs, tmp_path / "other", seed=1)
+    assert other.study.places != made.study.places
+
+
+def test_an_interrupted_make_is_finished_by_the_same_call(first_study, inputs, tmp_path):
+    out = shutil.copytree(first_study, tmp_path / "study")
+    (out / "study.json").unlink()
+    next(iter((out / "images").iterdir())).unlink()
+    (out / "images" / f"{'0' * 64}.png").write_bytes(b"of other settings")
+    make(inputs, out)
+    assert contents(out) == contents(first_study)
+
+
+def test_a_folder_with_another_study_or_other_files_is_left_alone(first_study, inputs, tmp_path):
+    out = shutil.copytree(first_study, tmp_path / "study")
+    with pytest.raises(WrongUse, match="holds another study \\(seed: 0 there, 3 asked for\\)"):
+        make(inputs, out, seed=3)
+    assert contents(out) == contents(first_study)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("")
+    with pytest.raises(WrongUse, match=r"holds other files \(thesis\.txt\)"):
+        make(inputs, tmp_path / "mine")
+
+
+def test_all_problems_of_all_methods_are_listed_at_once(inputs, tmp_path):
+    broken = shutil.copytree(inputs.sr[0][1], tmp_path / "broken")
+    (broken / "000000_sample00000.png").write_bytes(b"no picture")
+    (broken / "notes.txt").write_text("")
+    short = tmp_path / "short"
+    short.mkdir()
+    shutil.copy(inputs.sr[1][1] / "000000_sample00000.png", short)
+    with pytest.raises(Problems) as found:
+        make(inputs, tmp_path / "out", sr=[("a", broken), ("b", short), ("c", tmp_path / "absent")])
+    text = str(found.value)
+    for part in (
+        "a: notes.txt is no sample's name",
+        "000000_sample00000.png is not a PNG file",
+        "b: 0802.png (index 1) has no sample",
+        "c: the SR folder",
+    ):
+        assert part in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_that_are_doubled_empty_or_mean_the_hr_images_are_refused(inputs, tmp_path):
+    folder = inputs.sr[0][1]
+    with pytest.raises(Problems) as found:
+        make(
+            inputs,
+            tmp_path / "out",
+            sr=[("a", folder), ("a", folder), (" ", folder), ("hr", folder), ("b\n", folder)],
+        )
+    text = str(found.value)
+    for part in (
+        "the name a is given 2 times",
+        "' ' is no name",
+        "the name hr means the HR images",
+        r"'b\n' is no name",
+    ):
+        assert part in text
+    with pytest.raises(Problems, match="9 methods, and a study has 1 to 8"):
+        make(inputs, tmp_path / "out", sr=[(f"m{number}", folder) for number in range(9)])
+
+
+def test_methods_with_the_same_picture_are_refused(inputs, tmp_path):
+    with pytest.raises(Problems, match=r"one and two show the same picture of 080[12]\.png"):
+        make(inputs, tmp_path / "out", sr=[("one", inputs.sr[0][1]), ("two", inputs.sr[0][1])], seed=5)
+
+
+def test_too_few_places_and_a_size_that_does_not_fit_say_what_would(inputs, tmp_path):
+    with pytest.raises(WrongUse, match=r"has room for 24 places of 32 pixels .* and 36 are needed"):
+        make(inputs, tmp_path / "out", places=30, check=4)
+    with pytest.raises(WrongUse, match="size 30 is not a multiple of scale 4\n  try: --size 28"):
+        make(inputs, tmp_path / "out", size=30)
+    with pytest.raises(WrongUse, match="24 without regard to texture"):
+        make(inputs, tmp_path / "out", texture=200)
+
+
+def test_a_study_of_another_version_a_damaged_one_and_a_hostile_one_are_refused(study_folder):
+    whole = json.loads(study_folder.study.read_text())
+    for change, says in (
+        ({"format": 99}, "another version"),
+        ({"places": [{}]}, "is damaged"),
+        ({"surprise": 1}, "is damaged"),
+        ({"places": [{**whole["places"][0], "candidates": {"HR": "../../etc/passwd"}}]}, "is damaged"),
+    ):
+        study_folder.study.write_text(json.dumps({**whole, **change}))
+        with pytest.raises(Failure, match=says):
+            load_study(study_folder)
+
+
+def test_missing_and_changed_pictures_are_all_named(study, study_folder):
+    one, other = sorted(study.pictures)[:2]
+    study_folder.picture(one).unlink()
+    study_folder.picture(other).write_bytes(b"changed")
+    with pytest.raises(Problems) as found:
+        check_pictures(study_folder, study)
+    assert f"{one}.png is missing" in str(found.value) and f"{other}.png is damaged" in str(found.value)
