@@ -116,7 +116,7 @@ def test_the_command_prints_and_writes_what_the_answers_say(study_folder, ntire_
         "results.html",
     ):
         assert part in result.out
-    rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
     assert len(rows) == 2 * (5 * 3 + 2 * 2 + 2 + 3)
     assert {row["name"] for row in rows} == {"Ada [red]", "'=Bob()"}  # no formula
     assert {row["rank"] for row in rows if row["candidate"] == "HR"} == {"1"}

@@ -289,10 +289,13 @@ function take(index) {
   ranking.splice(place, 1);
 }
 function pick(index) {
-  const letter = LETTERS[index];
+  const letter = LETTERS[index], place = ranking.findIndex((each) => each.index === index);
+  // of a pair the second was placed by itself: who clicks both in order means just that
+  if (isPair() && place === 1) return;
   change(() => {
-    if (rankOf(index) !== null && !isPair()) {
-      take(index);
+    if (place >= 0) {
+      if (isPair()) ranking = [];
+      else take(index);
       announce(say("taken", { letter }));
       return;
     }
