@@ -8,7 +8,7 @@ BIN := $(VENV)/Scripts
 endif
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test torture lint docs bench bench-train bench-generate clean
+.PHONY: demo test torture lint docs bench bench-train bench-generate bench-study clean
 
 demo: $(STAMP)
 	$(BIN)/ntire-sr demo
@@ -31,6 +31,9 @@ bench-train: $(STAMP)
 
 bench-generate: $(STAMP)
 	$(BIN)/python benchmarks/generate.py
+
+bench-study: $(STAMP)
+	$(BIN)/python benchmarks/study.py
 
 docs: $(STAMP)
 	$(BIN)/python tests/write_docs.py

@@ -29,7 +29,7 @@ VARIABLES = {
     "NTIRE_SR_OFFLINE": "Set to anything but 0, it forbids downloads.",
 }
 TEST_VARIABLES = {
-    "NTIRE_SR_CHROMIUM": "Path of the Chromium in which the pages of `score` and `compare` are tested.",
+    "NTIRE_SR_CHROMIUM": "Path of the Chromium in which the pages of `score`, `compare` and the study are tested.",
     "NTIRE_SR_SHARED": "Folder with golden outputs and pretrained networks for the tests that need them.",
 }
 EXIT_CODES = {
@@ -207,7 +207,7 @@ def reference() -> str:
         "`train --seed` decides the initial weights, the crops and the noise",
         "([more](training.md#seeds-and-reproducibility)); `generate --seed` decides the samples",
         "([more](generate.md#seeds-and-reproducibility)); `verify --seed` decides which samples are drawn again.",
-        "`package` writes the same bytes for the same input.",
+        "`package` and `study make` write the same bytes for the same input.",
         "",
     ]
     return "\n".join(lines)

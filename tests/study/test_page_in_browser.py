@@ -144,13 +144,13 @@ def test_a_study_is_rated_by_mouse_keyboard_and_drag_and_the_results_show_what_w
 ):
     url, _ = served
     total = PLACES + CHECKS
-    for name, viewport, rate in (("Ada", WIDE, by_clicks), ("Bob", NARROW, by_keys), ("Cyd", WIDE, by_drags)):
+    for name, viewport, ways in (("Ada", WIDE, (by_clicks, by_drags)), ("Bob", NARROW, (by_keys,))):
         page = context_of(url, viewport).new_page()
         begin(page, url, name)
         for number in range(total + 2):
             if number == 2:
                 assert page.inner_text("#where") == f"0 of {total} rankings done"
-            rate(page, shown(page, study))
+            ways[number % len(ways)](page, shown(page, study))
             next_trial(page)
         assert page.inner_text("#rest-title") == "Thank you!"
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
@@ -161,11 +161,11 @@ def test_a_study_is_rated_by_mouse_keyboard_and_drag_and_the_results_show_what_w
             assert sorted(ranks.values()) == [*range(1, len(ranks) + 1)]
     results = study_results(study_folder.path, study_folder.path)
     assert {each.name: each.mor.value for each in results.standings} == {HR: 1.0, "sharp": 2.0, "soft": 3.0}
-    assert results.kept == 3 and results.answers == 3 * PLACES
+    assert results.kept == 2 and results.answers == 2 * PLACES
     page = context_of("file:").new_page()
     page.goto(results.page.as_uri())
     assert page.inner_text("tbody tr:first-child th >> nth=0") == HR
-    assert "3 raters, 15 rankings" in page.inner_text("h1")
+    assert "2 raters, 10 rankings" in page.inner_text("h1")
 
 
 def test_ties_undo_zoom_and_going_back_by_keyboard_alone(served, context_of, study, study_folder):

@@ -16,7 +16,7 @@ from ntire_sr.core.layout import RunFolder, results_path
     cls=Command,
     groups={
         "Images and samples": ("hr", "sr", "out", "run", "scale", "samples", "skip-missing"),
-        "What is measured": ("lpips-weights", "without-lpips", "realism", "niqe-model"),
+        "What is measured": ("lpips-weights", "without-lpips", "realism", "niqe-model", "study", "study-method"),
         "Computing": ("device", "workers"),
         "Output": ("report", "exit-code", "json", "quiet"),
     },

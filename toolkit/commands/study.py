@@ -5,26 +5,29 @@ from typing import Any
 
 import click
 
-from ntire_sr.commands.options import PATH, SCALE, stdout_console
+from ntire_sr.commands.command import Command, Group
+from ntire_sr.commands.options import NAMED_FOLDER, PATH, SCALE
+from ntire_sr.commands.output import Output, output_options
 from ntire_sr.core.errors import plural
 
 
-def named_folder(text: str) -> tuple[str, Path]:
-    """NAME=DIR as (name, path)."""
-    name, equals, folder = text.partition("=")
-    if not (name and equals and folder):
-        raise click.BadParameter(f"{text!r} is not NAME=DIR, such as mine=runs/latest/samples")
-    return name, Path(folder)
-
-
-@click.group()
+@click.group(cls=Group)
 def study() -> None:
     """Let people rank samples by how real they look."""
 
 
-@study.command()
+@study.command(
+    cls=Command,
+    groups={
+        "Images and samples": ("hr", "sr", "out", "scale"),
+        "Places": ("places", "size", "texture", "spread", "seed"),
+        "What raters see": ("check", "lr", "mode"),
+        "Output": ("json", "quiet"),
+    },
+    examples=("ntire-sr study make --hr DIV2K_valid_HR --sr mine=samples --sr baseline=other_samples --out study",),
+)
 @click.option("--hr", type=PATH, required=True, help="Folder of HR images, in the order of the samples' indices.")
-@click.option("--sr", type=named_folder, metavar="NAME=DIR", multiple=True, required=True, help="A method's name and its folder of samples; once for each method, up to 8.")
+@click.option("--sr", type=NAMED_FOLDER, metavar="NAME=FOLDER", multiple=True, required=True, help="A method's name and its folder of samples; once for each method, up to 8.")
 @click.option("--out", type=PATH, required=True, help="Folder for the study: new or empty.")
 @click.option("--places", type=click.IntRange(min=1, max=1000), default=30, show_default=True, help="Number of places to rank.")
 @click.option("--size", type=click.IntRange(min=16, max=1024), default=160, show_default=True, help="Side of a place in HR pixels.")
@@ -35,28 +38,34 @@ def study() -> None:
 @click.option("--texture", type=click.FloatRange(min=0), default=3.0, show_default=True, help="Least mean difference of a place's neighbouring pixels, in grey levels; 0 allows any place.")
 @click.option("--spread/--no-spread", default=True, show_default=True, help="Take places from each image in turn; without, every place is equally likely.")
 @click.option("--mode", type=click.Choice(["either", "full", "pairs"]), default="either", show_default=True, help="Raters rank all candidates of a place, or two of them; either lets each rater choose.")
-def make(scale: str | None, **options: Any) -> None:
+@output_options
+def make(scale: str | None, output: Output, **options: Any) -> None:
     """Make a study: cut places out of the images, with one sample of each method at each.
 
     The HR image takes part as one more candidate. Everything that a rater sees is in the folder, under names
     that betray nothing; the same input gives the same study.
     """
-    from ntire_sr.core.progress import TerminalProgress
     from ntire_sr.study.make import make_study
 
-    made = make_study(scale=int(scale) if scale else None, progress=TerminalProgress(), **options)
+    made = make_study(scale=int(scale) if scale else None, progress=output.progress(), **options)
     places, checks = (len(made.study.of_kind(kind)) for kind in ("place", "check"))
-    click.echo(f"{plural(places, 'place')} to rank and {plural(checks, 'check')}, of {plural(made.images, 'image')}; candidates: {', '.join(made.study.names)}")
-    click.echo(f"{made.pictures} pictures, {made.bytes / 1e6:.1f} MB, in {made.folder.path}{'' if made.is_new else ' (this study was there already)'}")
-    click.echo(f"next: ntire-sr study serve {made.folder.path}")
+    output.json({"out": str(made.folder.path), "places": places, "checks": checks, "images": made.images, "candidates": list(made.study.names), "pictures": made.pictures, "is_new": made.is_new})
+    output.say(f"{plural(places, 'place')} to rank and {plural(checks, 'check')}, of {plural(made.images, 'image')}; candidates: {', '.join(made.study.names)}")
+    output.say(f"{made.pictures} pictures, {made.bytes / 1e6:.1f} MB, in {made.folder.path}{'' if made.is_new else ' (this study was there already)'}")
+    output.say(f"next: ntire-sr study serve {made.folder.path}")
 
 
-@study.command()
+@study.command(
+    cls=Command,
+    groups={"Link": ("host", "port", "token"), "Output": ("json", "quiet")},
+    examples=("ntire-sr study serve study", "ntire-sr study serve study --host 0.0.0.0 --port 8000"),
+)
 @click.argument("path", type=PATH, metavar="STUDY")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; with another than this machine's own (0.0.0.0: all) the link holds a token.")
 @click.option("--port", type=click.IntRange(min=0, max=65535), default=0, show_default=True, help="Port to listen on; 0 takes the last one of this study, or any free one.")
 @click.option("--token", show_default="none on this machine, else made once", help="Token that the link must hold: 8 to 64 letters, digits, - or _.")
-def serve(path: Path, host: str, port: int, token: str | None) -> None:
+@output_options
+def serve(path: Path, host: str, port: int, token: str | None, output: Output) -> None:
     """Serve a study to the browsers of its raters, until Ctrl-C.
 
     An answer is acknowledged when it is on the disk; neither kill -9 nor a power cut loses it. Needs the
@@ -65,40 +74,44 @@ def serve(path: Path, host: str, port: int, token: str | None) -> None:
     from ntire_sr.study.serving import serve_study
 
     def started(link: str) -> None:
-        click.echo(f"raters open: {link}")
-        click.echo("Ctrl-C ends; answers are kept, and the same command goes on")
+        output.json({"link": link})
+        output.say(f"raters open: {link}")
+        output.say("Ctrl-C ends; answers are kept, and the same command goes on")
 
     ended = serve_study(path, host, port, token, started)
-    click.echo(f"{plural(ended.answers, 'answer')} of {plural(ended.raters, 'rater')} in {path}; next: ntire-sr study results {path}")
+    output.say(f"{plural(ended.answers, 'answer')} of {plural(ended.raters, 'rater')} in {path}; next: ntire-sr study results {path}")
 
 
-@study.command()
+@study.command(
+    cls=Command,
+    groups={
+        "Results": ("out", "csv", "score"),
+        "Raters": ("keep-all", "seed"),
+        "Output": ("json", "quiet"),
+    },
+    examples=("ntire-sr study results study --score mine=score --score baseline=other_score",),
+)
 @click.argument("path", type=PATH, metavar="STUDY")
 @click.option("--out", type=PATH, show_default="STUDY", help="Folder for results.json and results.html.")
 @click.option("--csv", "csv_file", type=PATH, show_default="none", help="Also write every answer to this file: a row per rater, place and candidate.")
-@click.option("--score", "scores", type=named_folder, metavar="NAME=DIR", multiple=True, show_default="none", help="A method's name and the folder that `score` wrote, for S_10 and the challenge's final rank; once for each method.")
+@click.option("--score", "scores", type=NAMED_FOLDER, metavar="NAME=FOLDER", multiple=True, show_default="none", help="A method's name and the folder that `score` wrote, for S_10 and the challenge's final rank; once for each method.")
 @click.option("--keep-all", is_flag=True, default=False, show_default=True, help="Keep the answers of raters who failed a check.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed of the bootstrap.")
-@click.option("--json", "as_json", is_flag=True, default=False, show_default=True, help="Print JSON instead of tables.")
-def results(path: Path, out: Path | None, csv_file: Path | None, as_json: bool, **options: Any) -> None:
+@output_options
+def results(path: Path, out: Path | None, csv_file: Path | None, output: Output, **options: Any) -> None:
     """Compute the mean opinion rank of each method, and what else the answers tell.
 
     MOR with 95 % intervals, first places, pairwise wins with Bradley-Terry strengths, agreement, raters who
     failed a check, the most disputed places; and a page with pictures. Also while the study is served. Needs
     the extra [study].
     """
-    import json
-
-    from ntire_sr.core.files import json_safe
     from ntire_sr.study.report import print_results
     from ntire_sr.study.results import study_results
 
     found = study_results(path, out or path, csv_file, **options)
-    if as_json:
-        click.echo(json.dumps(json_safe(found.as_json()), indent=1))
-        return
-    print_results(found, stdout_console())
-    click.echo(f"results: {found.written}")
-    click.echo(f"report: {found.page}")
+    output.json(found.as_json())
+    print_results(found, output.console())
+    output.say(f"results: {found.written}")
+    output.say(f"report: {found.page}")
     if csv_file:
-        click.echo(f"answers: {csv_file}")
+        output.say(f"answers: {csv_file}")
