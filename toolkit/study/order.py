@@ -21,7 +21,7 @@ def shuffled(items: Iterable[Item], *words: object) -> list[Item]:
     """The items in an order that depends on the words.
 
     >>> shuffled("abcd", "seed", 1)
-    ['a', 'c', 'b', 'd']
+    ['b', 'd', 'c', 'a']
     """
     numbered = list(enumerate(items))
     numbered.sort(key=lambda pair: number_of(*words, pair[0]))
