@@ -314,10 +314,12 @@ def _notes(
     study: Study,
 ) -> list[str]:
     notes = []
-    for rater in raters:
-        if rater.failed:
-            verb = "is kept all the same" if rater.kept else "is left out"
-            notes.append(f"{rater.name} failed {rater.failed} of {plural(rater.checks, 'check')} and {verb}")
+    failed = [f"{rater.name} ({rater.failed} of {rater.checks})" for rater in raters if rater.failed]
+    if failed:
+        kept = all(rater.kept for rater in raters)
+        notes.append(
+            f"failed checks and are {'kept all the same' if kept else 'left out'}: {', '.join(failed)}"
+        )
     unchecked = [rater.name for rater in raters if rater.kept and rater.answers and not rater.checks]
     if unchecked and study.of_kind("check"):
         notes.append(f"not checked yet: {', '.join(unchecked)}")
