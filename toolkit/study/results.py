@@ -1,7 +1,5 @@
 """The results of a study: from its answers to MOR with intervals, and what else they tell."""
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from ntire_sr.evaluation.opinion import FILE_NAME, FORMAT, final_ranks
 from ntire_sr.evaluation.summary import CHALLENGE_SAMPLES
 from ntire_sr.study.answers import Answer, Rater, read_answers
 from ntire_sr.study.folder import HR, Place, Study, StudyFolder, load_study
+from ntire_sr.study.rankings import answers_csv, ranking_of
 from ntire_sr.study.serving import INSTALL
 from ntire_sr.study.statistics import (
     Estimate,
@@ -24,7 +23,6 @@ from ntire_sr.study.statistics import (
     compare,
     first_places,
     kendalls_w,
-    mid_ranks,
     mor_with_intervals,
     strengths,
 )
@@ -213,7 +211,7 @@ def summarise(
     ]
     counted = {rater.id for rater, standing in zip(raters, rated, strict=True) if standing.kept}
     rankings = [
-        _ranking(answer, places[answer.trial])
+        ranking_of(answer, places[answer.trial])
         for answer in answers
         if answer.rater in counted and answer.trial in places and places[answer.trial].kind == "place"
     ]
@@ -271,13 +269,6 @@ def _diversity(study: Study, scores: Sequence[tuple[str, Path]]) -> dict[str, fl
     return found
 
 
-def _ranking(answer: Answer, place: Place) -> Ranking:
-    of = place.method_of
-    return Ranking(
-        answer.rater, answer.trial, mid_ranks([[of[digest] for digest in tier] for tier in answer.ranking])
-    )
-
-
 def _called(rater: Rater) -> str:
     return rater.name or f"anonymous {rater.id[:6]}"
 
@@ -286,7 +277,7 @@ def _rater_standing(
     rater: Rater, answers: Sequence[Answer], places: Mapping[str, Place], keep_all: bool
 ) -> RaterStanding:
     own = [(answer, places[answer.trial]) for answer in answers if answer.trial in places]
-    checks = [_ranking(answer, place).ranks for answer, place in own if place.kind == "check"]
+    checks = [ranking_of(answer, place).ranks for answer, place in own if place.kind == "check"]
     failed = sum(min(ranks, key=lambda name: (ranks[name], name == HR)) != HR for ranks in checks)
     counted = [answer for answer, place in own if place.kind == "place"]
     seconds = median(answer.seconds for answer in counted) if counted else math.nan
@@ -338,41 +329,3 @@ def _notes(
     if diversity and missing:
         notes.append(f"no final rank without S_10 of {', '.join(missing)}: give it with --score")
     return notes
-
-
-def answers_csv(study: Study, raters: Sequence[Rater], answers: Sequence[Answer]) -> str:
-    """A row per rater, place and candidate, practice and checks too."""
-    places, names = {place.id: place for place in study.places}, {rater.id: rater for rater in raters}
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(
-        [
-            "rater",
-            "name",
-            "mode",
-            "kind",
-            "place",
-            "image",
-            "top",
-            "left",
-            "candidate",
-            "rank",
-            "seconds",
-            "stored",
-        ]
-    )
-    for answer in answers:
-        place, rater = places[answer.trial], names[answer.rater]
-        for candidate, rank in _ranking(answer, place).ranks.items():
-            table.writerow(
-                [
-                    rater.id, _harmless(rater.name), rater.mode, place.kind, place.id, _harmless(place.image),
-                    place.top, place.left, _harmless(candidate), f"{rank:g}", f"{answer.seconds:.1f}", answer.created,
-                ]
-            )  # fmt: skip
-    return text.getvalue()
-
-
-def _harmless(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text

@@ -13,7 +13,6 @@ codes are keys of the page's texts.
 import json
 import re
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,7 +27,6 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ntire_sr.study.answers import (
-    Answer,
     AnswerBook,
     Conflict,
     NotStored,
@@ -38,16 +36,14 @@ from ntire_sr.study.answers import (
     answers_by,
     find_rater,
 )
-from ntire_sr.study.folder import HR, MODES, Study, StudyFolder
+from ntire_sr.study.bodies import ID, Refused, parse_answer, parse_rater, text_in
+from ntire_sr.study.folder import HR, Study, StudyFolder
 from ntire_sr.study.page import Page
 from ntire_sr.study.trials import Trial, trials_of
 
 MOST_BYTES = 16_384  # of a body; the longest that the page sends has about 1000
-LONGEST_NAME = 80  # of a rater, in characters
-MOST_SECONDS = 7 * 86400.0
 TOKEN_SECONDS = 90 * 86400  # that a browser keeps the token
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
-_ID = re.compile(r"[0-9a-f]{32}")
 
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -71,14 +67,6 @@ class Served:
     page: Page
     token: str | None  # that the link must hold; None: none
     loopback: bool  # whether it listens on this machine only
-
-
-class Refused(Exception):
-    """A request that is answered with an error."""
-
-    def __init__(self, status: int, code: str, message: str):
-        super().__init__(message)
-        self.status, self.code, self.message = status, code, message
 
 
 def build_app(served: Served) -> Starlette:
@@ -124,7 +112,7 @@ def build_app(served: Served) -> Starlette:
 
     async def answer(request: Request) -> Response:
         body = await _json_of(request)
-        rater = await _known_rater(served, _text(body, "rater"))
+        rater = await _known_rater(served, text_in(body, "rater"))
         trials = {trial.id: trial for trial in trials_of(served.study, rater.id, rater.mode)}
         given, replaces = parse_answer(body, trials)
         await run_in_threadpool(add_answer, served.book, given, replaces)
@@ -140,7 +128,7 @@ def build_app(served: Served) -> Starlette:
         ],
         middleware=[Middleware(_Guard, served=served)],
         exception_handlers={
-            Refused: lambda request, error: _refuse(error),  # type: ignore[arg-type, return-value]
+            Refused: lambda request, error: _refuse(error),
             NotStored: lambda request, error: _refuse(_not_stored(error)),
             Conflict: lambda request, error: _refuse(Refused(409, "conflict", str(error))),
             HTTPException: lambda request, error: _refuse(_http(error)),
@@ -148,68 +136,7 @@ def build_app(served: Served) -> Starlette:
     )
 
 
-# ---- what a body may hold
-
-
-def parse_rater(body: Mapping[str, Any], study: Study) -> Rater:
-    """The rater in a body.
-
-    Raises:
-        Refused: something is missing, unknown or of another kind.
-    """
-    name = " ".join(_text(body, "name").split())
-    if len(name) > LONGEST_NAME or not name.isprintable() or set(name) & set("<>"):
-        raise Refused(400, "name", f"a name has at most {LONGEST_NAME} characters and neither < nor >")
-    mode = _text(body, "mode")
-    if mode not in (MODES if study.mode == "either" else (study.mode,)):
-        raise Refused(400, "malformed", "the study does not offer this mode")
-    language = _text(body, "language")
-    if not re.fullmatch(r"[A-Za-z-]{1,20}", language):
-        raise Refused(400, "malformed", "language is no language's code")
-    return Rater(_id(body, "id"), name, mode, language)
-
-
-def parse_answer(body: Mapping[str, Any], trials: Mapping[str, Trial]) -> tuple[Answer, str | None]:
-    """The answer in a body, and the id of the answer that it replaces.
-
-    Args:
-        body: as the page sends it.
-        trials: the rater's, by id.
-
-    Raises:
-        Refused: something is missing, unknown or of another kind; or it ranks other pictures than the trial's.
-    """
-    trial = trials.get(_text(body, "trial"))
-    if trial is None:
-        raise Refused(404, "unknown", "this rater has no such trial")
-    ranking = body.get("ranking")
-    if not (isinstance(ranking, list) and all(isinstance(tier, list) and tier for tier in ranking)):
-        raise Refused(400, "malformed", "ranking is no list of lists of pictures")
-    flat = [digest for tier in ranking for digest in tier]
-    if not all(isinstance(digest, str) for digest in flat) or sorted(flat) != sorted(trial.candidates):
-        raise Refused(400, "malformed", "ranking does not hold each picture of the trial once")
-    seconds = body.get("seconds")
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise Refused(400, "malformed", "seconds is no number")
-    if not 0 <= seconds <= MOST_SECONDS:  # false for nan, too
-        raise Refused(400, "malformed", "seconds is out of range")
-    replaces = None if body.get("replaces") is None else _id(body, "replaces")
-    tiers = tuple(tuple(sorted(tier)) for tier in ranking)
-    return Answer(_id(body, "id"), _text(body, "rater"), trial.id, tiers, float(seconds)), replaces
-
-
-def _text(body: Mapping[str, Any], name: str) -> str:
-    value = body.get(name)
-    if not isinstance(value, str):
-        raise Refused(400, "malformed", f"{name} is no text")
-    return value
-
-
-def _id(body: Mapping[str, Any], name: str) -> str:
-    value = _text(body, name)
-    if not _ID.fullmatch(value):
-        raise Refused(400, "malformed", f"{name} is no id")
-    return value
+# ---- what is asked
 
 
 async def _json_of(request: Request) -> dict[str, Any]:
@@ -231,7 +158,7 @@ async def _json_of(request: Request) -> dict[str, Any]:
 
 
 async def _known_rater(served: Served, rater: str) -> Rater:
-    found = await run_in_threadpool(find_rater, served.book, rater) if _ID.fullmatch(rater) else None
+    found = await run_in_threadpool(find_rater, served.book, rater) if ID.fullmatch(rater) else None
     if found is None:
         raise Refused(404, "unknown-rater", "the study knows no such rater")
     return found

@@ -50,7 +50,8 @@ def mid_ranks(tiers: Sequence[Sequence[str]]) -> dict[str, float]:
     >>> mid_ranks([["a"], ["b", "c"], ["d"]])
     {'a': 1.0, 'b': 2.5, 'c': 2.5, 'd': 4.0}
     """
-    ranks, before = {}, 0
+    ranks: dict[str, float] = {}
+    before = 0
     for tier in tiers:
         ranks |= dict.fromkeys(tier, before + (len(tier) + 1) / 2)
         before += len(tier)
@@ -92,7 +93,8 @@ def mean_opinion_ranks(wins: np.ndarray, met: np.ndarray) -> np.ndarray:
         share = wins / met
     size = share.shape[-1]
     share[..., range(size), range(size)] = 0.0
-    return 1 + share.sum(axis=-2)
+    ranks: np.ndarray = 1 + share.sum(axis=-2)
+    return ranks
 
 
 def mor_with_intervals(found: Comparisons, seed: int = 0, replicates: int = REPLICATES) -> dict[str, Estimate]:
@@ -148,7 +150,8 @@ def _bootstrap_variance(
         # a pair that no drawn answer holds keeps its share
         drawn_wins, drawn_met = np.where(drawn_met, drawn_wins, total), np.where(drawn_met, drawn_met, 1.0)
         ranks.append(mean_opinion_ranks(drawn_wins.reshape(-1, size, size), drawn_met.reshape(-1, size, size)))
-    return np.concatenate(ranks).var(axis=0, ddof=1) * count / (count - 1)
+    variance: np.ndarray = np.concatenate(ranks).var(axis=0, ddof=1)
+    return variance * count / (count - 1)
 
 
 def _sums(values: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
