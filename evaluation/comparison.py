@@ -7,11 +7,12 @@ from itertools import combinations
 from typing import Any
 
 from ntire_sr import __version__
-from ntire_sr.core.errors import plural
+from ntire_sr.core.errors import WrongUse, plural
 from ntire_sr.evaluation.figures import Figure, MethodColumn, figures_of, mean, shared_proxies
 from ntire_sr.evaluation.matching import shorten
 from ntire_sr.evaluation.methods import Method, MethodImage, common_digests
 from ntire_sr.evaluation.metrics import compute_merged
+from ntire_sr.evaluation.opinion import Opinions, final_ranks
 from ntire_sr.evaluation.paired import Interval, PairedDifference, bootstrap_interval, paired_difference
 from ntire_sr.evaluation.published import CAVEAT, Row, ranked
 from ntire_sr.evaluation.realism import proxy_called
@@ -67,6 +68,43 @@ class Comparison:
         return replace(
             self, columns=(*self.columns, *(column.figure for column in columns)), values=self.values | added
         )
+
+    def with_opinions(self, opinions: Opinions) -> "Comparison":
+        """The same with each method's mean opinion rank in a study, and the final rank among those that it has.
+
+        A method is the study's by the digest of its samples, else by its name.
+
+        Raises:
+            WrongUse: the study has none of the methods.
+        """
+        of_samples = {each.samples_sha256: each for each in opinions.methods}
+        of_name = {each.name: each for each in opinions.methods}
+        known = {
+            method.name: found
+            for method in self.methods
+            if (found := of_samples.get(method.samples_sha256) or of_name.get(method.name))
+        }
+        if not known:
+            raise WrongUse(
+                f"the study has none of these methods, but {', '.join(of_name)}",
+                "give the methods the study's names, or score the samples that it shows",
+            )
+        mor = {name: found.mor for name, found in known.items() if found.mor is not None}
+        diversity = dict(
+            zip((method.name for method in self.methods), self.values.get("score", ()), strict=False)
+        )
+        s_n = {name: diversity[name].value for name in mor if name in diversity}
+        every = len(s_n) > 1 and not any(math.isnan(value) for value in s_n.values())
+        intervals = {
+            name: (found.low, found.high)
+            for name, found in known.items()
+            if found.low is not None and found.high is not None
+        }
+        columns = [MethodColumn(Figure("MOR", "MOR", "", True, 2), mor, intervals)]
+        if every:
+            ranks = final_ranks(s_n, {name: mor[name] for name in s_n})
+            columns.append(MethodColumn(Figure("final_rank", "final rank", "", True, 1), ranks))
+        return self.with_columns(columns)
 
     def per_image(self, figure: Figure) -> list[list[float]]:
         """The figure of each method's images."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from ntire_sr.core.downscale import SCALES
 from ntire_sr.core.errors import Failure, Problems, plural
-from ntire_sr.core.files import read_json
+from ntire_sr.core.files import read_json, sha256_of_digests
+from ntire_sr.core.layout import SampleName
 from ntire_sr.evaluation.matching import shorten
 from ntire_sr.evaluation.records import VERSION, ImageResult, ImageScore, Records
 
@@ -41,6 +42,17 @@ class Method:
     hr: Path  # folder of the HR images when it was scored
     sr: Path  # folder of the samples when it was scored
     images: tuple[MethodImage, ...]
+
+    @property
+    def samples_sha256(self) -> str:
+        """Over all its sample files, see `files.sha256_of_digests`."""
+        return sha256_of_digests(
+            {
+                str(SampleName(image.score.index, number)): digest
+                for image in self.images
+                for number, digest in zip(image.score.numbers, image.samples_sha256, strict=True)
+            }
+        )
 
     def result(self, image: MethodImage) -> ImageResult | None:
         """The whole record of an image; None if it is gone or damaged."""

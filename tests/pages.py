@@ -98,7 +98,7 @@ def check_ntire_sr(words: list[str], mention: bool = False) -> None:
         mention: it stands in a sentence: what is required may be missing.
     """
     command: click.Command = cli
-    context = click.Context(cli, info_name="ntire-sr")
+    context = click.Context(cli, info_name="ntire-sr", **cli.context_settings)
     while isinstance(command, click.Group):
         if command.invoke_without_command and (not words or words[0].startswith("-")):
             break

@@ -17,6 +17,7 @@ from ntire_sr.evaluation.comparison_gallery import most_different, picture_compa
 from ntire_sr.evaluation.comparison_report import render_comparison
 from ntire_sr.evaluation.figures import Figure, MethodColumn
 from ntire_sr.evaluation.methods import read_methods
+from ntire_sr.evaluation.opinion import MethodOpinion, Opinions
 
 NAMES = ["0801.png", "0802.png", "0803.png"]
 
@@ -172,6 +173,34 @@ def test_samples_under_45_dB_and_few_images_are_said(tmp_path, hr, two):
     notes = compare(read_methods([*two, ("c", c)])).notes
     assert "Samples under the 45 dB that the challenge asks for: c 6." in notes
     assert "3 images: so few make the intervals too narrow." in notes
+
+
+def opinions_of(*methods) -> Opinions:
+    return Opinions(tuple(methods), candidates=3, raters=5, answers=100)
+
+
+def test_what_people_said_stands_beside_the_scores_found_by_samples_or_by_name(two, ntire_sr_command, tmp_path):
+    methods = read_methods(two)
+    said = [
+        MethodOpinion("first", methods[0].samples_sha256, mor=2.5, low=2.25, high=2.75),
+        MethodOpinion("b", "0" * 64, mor=1.5, low=None, high=None),
+    ]
+    found = compare(methods).with_opinions(opinions_of(*said))
+    assert [each.value for each in found.values["MOR"]] == [2.5, 1.5]
+    assert found.values["MOR"][0].interval == (2.25, 2.75)
+    # b has the better rank in MOR; of two methods each rank is 1 or 2, and equal ones share the better
+    s_n = [each.value for each in found.values["score"]]
+    expected = [(1 + (s_n[1] > s_n[0]) + 2) / 2, (1 + (s_n[0] > s_n[1]) + 1) / 2]
+    assert [each.value for each in found.values["final_rank"]] == expected
+    assert {"MOR", "final_rank"} <= found.as_json()["methods"][0].keys()
+    only = compare(methods).with_opinions(opinions_of(said[1]))
+    assert math.isnan(only.values["MOR"][0].value) and "final_rank" not in only.values
+    with pytest.raises(WrongUse, match="none of these methods, but third"):
+        compare(methods).with_opinions(opinions_of(MethodOpinion("third", "0" * 64, 1.0, None, None)))
+    result = ntire_sr_command(
+        "compare", *(f"{name}={path}" for name, path in two), "--study", tmp_path / "absent"
+    )
+    assert result.code == 2 and "does not exist" in result.err
 
 
 def test_columns_from_elsewhere_stand_in_table_and_json(two):

@@ -12,7 +12,8 @@ from ntire_sr.commands.output import Output, output_options
 @click.command(
     cls=Command,
     groups={
-        "Page": ("out", "sr", "hr", "pictures", "published"),
+        "What is shown": ("published", "study"),
+        "Page": ("out", "sr", "hr", "pictures"),
         "Output": ("json", "quiet"),
     },
     examples=("ntire-sr compare bicubic=scores/bicubic ours=scores/ours --out compare",),
@@ -23,8 +24,9 @@ from ntire_sr.commands.output import Output, output_options
 @click.option("--hr", type=PATH, show_default="where they were scored", help="Folder of the HR images for the pictures.")
 @click.option("--pictures", type=click.IntRange(min=0), default=10, show_default=True, help="Number of images to show, those in which the methods differ most; 0 for none.")
 @click.option("--published", is_flag=True, default=False, show_default=True, help="Also show the methods among the published results of 2021.")
+@click.option("--study", type=PATH, show_default="none", help="Results of a study with people (results.json, or its folder): also show each method's MOR, and the challenge's final rank among them.")
 @output_options
-def compare(scores: tuple[tuple[str, Path], ...], out: Path | None, sr: tuple[tuple[str, Path], ...], hr: Path | None, pictures: int, published: bool, output: Output) -> None:
+def compare(scores: tuple[tuple[str, Path], ...], out: Path | None, sr: tuple[tuple[str, Path], ...], hr: Path | None, pictures: int, published: bool, study: Path | None, output: Output) -> None:
     """Compare scores of the same HR images, each given a name.
 
     One table over all methods, S_n for every n, and for each pair of methods the difference image by image
@@ -36,12 +38,15 @@ def compare(scores: tuple[tuple[str, Path], ...], out: Path | None, sr: tuple[tu
     from ntire_sr.evaluation.comparison_gallery import picture_comparison
     from ntire_sr.evaluation.comparison_report import print_comparison, write_comparison
     from ntire_sr.evaluation.methods import read_methods
+    from ntire_sr.evaluation.opinion import load_opinions
 
     if out is None and (sr or hr):
         raise WrongUse("--sr and --hr are for the pictures, and without --out there are none", "give --out FOLDER")
     if len(dict(sr)) < len(sr):
         raise WrongUse("--sr names a method twice", "give one folder for each method")
+    opinions = load_opinions(study) if study else None
     found = compare_methods(read_methods(scores))
+    found = found.with_opinions(opinions) if opinions else found
     page = None
     if out is not None:
         gallery = picture_comparison(found, pictures, dict(sr), hr, output.progress())
