@@ -109,6 +109,11 @@ def main() -> None:
     tiles = {"at once": 0, **{f"tiles of {side}": side for side in (64, 128, AUTO_TILE_PX)}}
     samplers = {name: sampler_of(options, side) for name, side in tiles.items()}
     whole = samplers["at once"]
+    if hasattr(
+        whole.generator, "level_tile_px"
+    ):  # each doubling at once, too: maps that leave the processor's cache
+        samplers["plain"] = sampler_of(options, 0)
+        samplers["plain"].generator.level_tile_px = 0
     print(
         f"stochastic, {options.weights or options.preset}, x{options.scale}, {image.shape[1]} x {image.shape[0]} ({megapixels:.2f} MP), {options.threads} threads"
     )
@@ -137,6 +142,10 @@ def main() -> None:
         f"a sample {work['sample'] / rate:.3f} s"
     )
     auto = found[f"tiles of {AUTO_TILE_PX}"]
+    print(
+        f"share of that rate: trunk {work['trunk'] / rate / found['trunk']:.2f}, "
+        + ", ".join(f"{name} {work['sample'] / rate / found[name]:.2f}" for name in samplers)
+    )
     shared, apart = found["trunk"] + SAMPLES * auto, SAMPLES * (found["trunk"] + auto)
     print(f"network, {SAMPLES} samples with one trunk: {shared:.2f} s, {shared / SAMPLES:.3f} s per sample, ")
     print(

@@ -36,14 +36,14 @@ def level_reach(finer: int, last: bool, behind: int = 0) -> int:
     """Pixels around one that what a doubling and the layers behind it make of it depends on, at the smaller size.
 
     At the larger size the doubling's convolution reaches 1 pixel, the two behind the last doubling 1 each, a block 2;
-    bilinear values reach 1 more of the smaller one.
+    the bilinear value at the outermost of these depends on a pixel of the smaller size beside it.
 
     Args:
         finer: blocks behind a doubling that is not the last.
         last: whether it is the last.
         behind: what the levels behind this one reach, at the larger size.
     """
-    return -(-(behind + (3 if last else 1 + 2 * finer)) // 2) + 1
+    return (behind + (3 if last else 1 + 2 * finer)) // 2 + 1
 
 
 class ResidualBlock(nn.Module):
@@ -74,12 +74,18 @@ class RrdbGenerator(nn.Module):
         super().__init__()
         a = architecture
         doublings, latents = int(math.log2(scale)), 2 * a.latent_channels
-        self.scale, self.architecture = scale, a
+        self.scale, self.architecture, self.level_tile_px = scale, a, LEVEL_TILE_PX
         self.rrdb = RrdbTrunk(a.groups)
         self.adapter = nn.Sequential(*(ResidualBlock(CHANNELS) for _ in range(a.adapter)))
         self.mixed = nn.Conv2d(latents, latents, 3, padding=1)
         self.blocks = nn.ModuleList(ModulatedBlock(CHANNELS, latents) for _ in range(a.blocks))
         self.doublings = nn.ModuleList(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1) for _ in range(doublings))
+        with (
+            torch.no_grad()
+        ):  # a third one begins as the identity: weights of scale 4 then draw their image, enlarged
+            for doubling in self.doublings[2:]:
+                nn.init.dirac_(doubling.weight)
+                doubling.bias.zero_()
         self.modulations = nn.ModuleList(Modulation(CHANNELS, latents) for _ in range(doublings))
         # blocks behind every doubling but the last, where they would cost as much as all the rest
         self.finer = nn.ModuleList(ModulatedBlock(CHANNELS, latents) for _ in range((doublings - 1) * a.finer))
@@ -122,7 +128,7 @@ class RrdbGenerator(nn.Module):
         maps, noise = trunk, list(latents.noise)
         for block in self.blocks:
             maps = block(maps, mixed, noise.pop(0))
-        side = LEVEL_TILE_PX if maps.device.type == "cpu" and not torch.is_grad_enabled() else 0
+        side = self.level_tile_px if maps.device.type == "cpu" and not torch.is_grad_enabled() else 0
         for level in range(len(self.doublings)):
             last = level == len(self.doublings) - 1
             count = 2 if last else 1 + self.architecture.finer

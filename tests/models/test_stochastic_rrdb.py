@@ -227,6 +227,12 @@ def test_a_sample_drawn_in_tiles_with_the_stated_reach_is_the_whole_sample(scale
             assert bool((tiled - whole).abs().max() < 1e-12) is same, reach
 
 
+def test_a_third_doubling_begins_as_the_identity_so_that_weights_of_scale_4_are_a_beginning():
+    made = RrdbGenerator(8, StochasticSettings(**SIZES))
+    maps = torch.rand(1, 64, 5, 6)
+    assert torch.equal(made.doublings[2](maps), maps) and not torch.equal(made.doublings[1](maps), maps)
+
+
 def test_a_level_in_tiles_is_the_whole_level(monkeypatch):
     """On processors each doubling is computed in tiles that stay in the cache; never while gradients are wanted."""
     made = RrdbGenerator(8, StochasticSettings(**{**SIZES, "finer": 2}))
@@ -236,7 +242,7 @@ def test_a_level_in_tiles_is_the_whole_level(monkeypatch):
     lr, maps = torch.rand(1, 3, 9, 14, generator=generator), torch.rand(1, 64, 9, 14, generator=generator)
     latents = made.latents(lr, [seeded(5)])
     whole = made.sample(maps, lr, latents).detach()
-    monkeypatch.setattr(stochastic_rrdb, "LEVEL_TILE_PX", 5)
+    made.level_tile_px = 5
     counted = []
     level = made._level
     monkeypatch.setattr(made, "_level", lambda number, *words: counted.append(number) or level(number, *words))
