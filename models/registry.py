@@ -173,7 +173,12 @@ def load_generator(weights: str | Path, scale: int | None, device: torch.device)
             f"package, or --weights {bicubic.MODEL.name} for the model without any",
         )
     metadata, tensors = read_weights(path)
-    model = model_spec(metadata["model"])
+    if metadata["model"] not in MODELS:
+        raise Failure(
+            f"{path} holds weights of {metadata['model']!r}, a model that this version of ntire-sr does not know",
+            "use the version that it was trained with",
+        )
+    model = MODELS[metadata["model"]]
     trained = int(metadata["scale"])
     if scale not in (None, trained):
         raise WrongUse(

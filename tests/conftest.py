@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,6 +176,28 @@ def trained(tmp_path: Path, first_trained: Path) -> Path:
     if not first_trained.exists():
         train(make_run_config(TINIEST), RunFolder(first_trained))
     return shutil.copytree(first_trained, tmp_path / "trained")
+
+
+# read here, because tests themselves see no NTIRE_SR_ variables
+CHROMIUM = os.environ.get("NTIRE_SR_CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+ARGUMENTS = [  # for containers; and nothing is fetched by the browser itself
+    *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
+    with playwright.sync_playwright() as driver:
+        try:
+            opened = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        except playwright.Error as error:
+            pytest.skip(f"needs Chromium (set NTIRE_SR_CHROMIUM to its path): {str(error).splitlines()[0]}")
+        yield opened
+        opened.close()
 
 
 # the smallest training that goes through every line of the loop

@@ -1,8 +1,6 @@
 """Folders of samples to score, and a browser for the pages."""
 
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +12,6 @@ import pytest
 from ntire_sr.core.files import atomic_write
 from ntire_sr.core.images import write_png
 from ntire_sr.core.layout import SampleName
-
-# read here, because tests themselves see no NTIRE_SR_ variables
-CHROMIUM = os.environ.get("NTIRE_SR_CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-ARGUMENTS = [  # for containers; and nothing is fetched by the browser itself
-    *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 
 
 @dataclass(frozen=True)
@@ -44,18 +33,6 @@ def folders(tmp_path, photograph) -> Folders:
             sample[8 + 16 * k : 24 + 16 * k, 8:40] ^= 3
             write_png(found.sr / str(SampleName(index, k)), sample)
     return found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
-    with playwright.sync_playwright() as driver:
-        try:
-            opened = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        except playwright.Error as error:
-            pytest.skip(f"needs Chromium (set NTIRE_SR_CHROMIUM to its path): {str(error).splitlines()[0]}")
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

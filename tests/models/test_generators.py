@@ -12,6 +12,8 @@ from ntire_sr.core.seeding import normal, seeded
 from ntire_sr.models.multi_sample import MultiSampleForward, draw_latents
 from ntire_sr.models.registry import MODELS, load_generator, save_weights
 from ntire_sr.models.srgan_training import SrganSettings, SrganTrainer
+from ntire_sr.models.stochastic_rrdb import RrdbGenerator
+from ntire_sr.models.stochastic_settings import RRDB_SIZES
 from ntire_sr.models.stochastic_training import StochasticSettings
 from ntire_sr.models.train_config import TrainConfig
 
@@ -215,16 +217,20 @@ def test_drawing_gives_samples_of_each_image_in_turn_and_their_error_before_proj
     assert (downscale(half, 4) - lr.repeat(3, 1, 1, 1)).abs().max() < 1e-5  # the projection is never bfloat16
 
 
-@pytest.mark.parametrize("name", ["srgan", "stochastic"])
-def test_a_trunk_that_is_given_takes_the_place_of_the_one_that_is_computed(name):
-    generator = MODELS[name].build(4, SETTINGS[name])
+def test_features_that_are_given_take_the_place_of_those_that_are_computed_and_the_adapter_learns_behind_them():
+    sizes = StochasticSettings(**RRDB_SIZES, rrdb=True, groups=1, blocks=1, latent_channels=2, adapter=1)
+    generator = RrdbGenerator(4, sizes)
+    torch.nn.init.normal_(generator.adapter[0].second.weight, std=0.1)
     forward, lr = MultiSampleForward(generator, 2, projection=True), torch.rand(2, 3, 8, 8)
-    latents, trunk = draw_latents(generator, lr, per_crop(0), 2), generator.trunk(lr)
+    latents, features = draw_latents(generator, lr, per_crop(0), 2), generator.features(lr).detach()
     drawn, error = forward(lr, latents)
-    again, same_error = forward(lr, latents, trunk)
+    again, same_error = forward(lr, latents, features)
     assert torch.equal(drawn, again) and torch.equal(error, same_error)
-    other, _ = forward(lr, latents, 0.5 * trunk)
+    other, _ = forward(lr, latents, 0.5 * features)
     assert not torch.equal(drawn, other)
+    again.sum().backward()
+    assert generator.adapter[0].first.weight.grad.abs().sum() > 0
+    assert generator.rrdb.conv_first.weight.grad is None
 
 
 @pytest.mark.parametrize("name", ["srgan", "stochastic"])

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from ntire_sr.models.features import FilterBank
 from ntire_sr.models.gradient_guard import EXPLODED, MOST_ROLLBACKS, RECENT, SKIPS_BEFORE_ROLLBACK
 from ntire_sr.models.losses import adversarial_loss
 from ntire_sr.models.modulation import FIRST_NOISE, MOST_SCALING, ModulatedBlock
+from ntire_sr.models.multi_sample import draw_latents
 from ntire_sr.models.registry import MODELS
 from ntire_sr.models.stochastic import Architecture, StochasticGenerator, _Upsampling
 from ntire_sr.models.stochastic_training import StochasticSettings, StochasticTrainer
@@ -169,14 +171,19 @@ def test_the_discriminator_catches_samples_that_are_too_alike_though_each_looks_
     assert share_judged_right(draw) > 0.8
 
 
+def drawn_by(made, lr):
+    drawn, _ = made.multi_sample(lr, draw_latents(made.gan.generator, lr, per_crop(0), made.settings.samples))
+    return drawn
+
+
 def test_samples_are_lr_exact_in_training_before_any_rounding():
     made = trainer()
     lr, _ = batch()
     with torch.no_grad():
-        drawn, _ = made._draw(lr, per_crop(0))
+        drawn = drawn_by(made, lr)
     assert drawn.shape == (4, 3, 32, 32)
     assert (downscale(drawn, 4) - lr.repeat(2, 1, 1, 1)).abs().max() < 1e-5
-    free, _ = trainer(projection=False)._draw(lr, per_crop(0))
+    free = drawn_by(trainer(projection=False), lr)
     assert (downscale(free, 4) - lr.repeat(2, 1, 1, 1)).abs().max() > 1e-3
 
 
@@ -197,12 +204,25 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
 def test_the_adversarial_gradient_is_the_set_share_of_the_rest():
     made = trainer(adversarial=0.2)
     lr, hr = batch()
-    samples = made._draw(lr, per_crop(0))[0].detach().requires_grad_()
+    samples = drawn_by(made, lr).detach().requires_grad_()
     gradient = torch.randn_like(samples) * 1e-6
     found: dict[str, torch.Tensor] = {}
-    adv_grad = made._adversarial(samples, made.phi(samples), hr, made.phi(hr), gradient, found)
+    adv_grad = made._adversarial(samples, made.phi(samples), gradient, len(hr), found)
     assert (adv_grad.norm() / gradient.norm()).item() == pytest.approx(0.2, rel=1e-4)
     assert 0 < found["adversarial_weight"] < 1
+
+
+def test_the_discriminator_may_learn_before_its_gradient_counts():
+    made = trainer(warm_up=0.0, adversarial_from=0.04, discriminator_ahead=0.02)
+    weights = [made.gan.discriminator.tail.weight.clone()]
+    counted = []
+    for step in range(5):
+        losses = made.step(*batch(), per_crop(step))
+        weights.append(made.gan.discriminator.tail.weight.clone())
+        counted.append(("discriminator" in losses, "adversarial" in losses))
+    assert counted == [(False, False), (False, False), (True, False), (True, False), (True, True)]
+    moved = [not torch.equal(one, other) for one, other in pairwise(weights)]
+    assert moved == [False, False, True, True, True]
 
 
 def test_warm_up_and_adversarial_part_begin_when_they_are_told_to():

@@ -32,6 +32,7 @@ TINY = {
     **{key: value for key, value in TINIEST.items() if key != "channels"},
     "model": "stochastic",
     "latent_channels": 2,
+    "adapter": 1,
     "warm_up": 0.0,
 }
 
@@ -137,7 +138,7 @@ def test_a_run_on_a_frozen_trunk_resumes_to_the_same_bits_and_its_weights_are_wh
     assert one[0] == other[0] and one[1].keys() == other[1].keys()
     assert all(torch.equal(value, other[1][name]) for name, value in one[1].items())
     loaded = load_generator(straight.weights, None, torch.device("cpu"))
-    assert isinstance(loaded.generator, RrdbGenerator) and loaded.generator.trunk_reach == 17
+    assert isinstance(loaded.generator, RrdbGenerator) and loaded.generator.trunk_reach == 15 + 2 + 2
     # another training begins with them, trunk and sizes included, though the trunk's file is not named
     begun = make_run_config({**TINY, "start_from": str(straight.weights), "steps": 1})
     assert begun.settings.rrdb and begun.settings.groups == 1
@@ -149,7 +150,7 @@ def test_a_run_on_a_frozen_trunk_resumes_to_the_same_bits_and_its_weights_are_wh
 
 def test_trunks_that_do_not_fit_are_refused(parent_file, tmp_path):
     with pytest.raises(WrongUse, match="srgan is not built on a pretrained trunk"):
-        make_run_config({"trunk": str(parent_file)})
+        make_run_config({"model": "srgan", "trunk": str(parent_file)})
     with pytest.raises(WrongUse, match="x4 network"):
         train(make_run_config({**TINY, "trunk": str(parent_file), "scale": 8}), RunFolder(tmp_path / "run"))
 

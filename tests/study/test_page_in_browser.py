@@ -1,6 +1,5 @@
 """The page in headless Chromium: a study is rated by mouse, by touch and by keyboard, and the results show it."""
 
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -22,31 +21,9 @@ from ntire_sr.study.statistics import mid_ranks
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
 pytest.importorskip("uvicorn", reason="needs the extra [study]: pip install 'ntire-sr[study]'")
 
-# read here, because tests themselves see no NTIRE_SR_ variables
-CHROMIUM = os.environ.get("NTIRE_SR_CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-]
 ORDER = [HR, "sharp", "between", "soft", "bicubic", "softest"]  # the preferences of those who rate here
 PLACES, CHECKS = 2, 1
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        try:
-            opened = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        except playwright.Error as error:
-            pytest.skip(f"needs Chromium (set NTIRE_SR_CHROMIUM to its path): {str(error).splitlines()[0]}")
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
