@@ -106,9 +106,10 @@ def main() -> None:
     megapixels = image.shape[0] * image.shape[1] / 1e6
     lr = downscale_8bit(to_tensor(image), options.scale)
     unit = to_unit(lr)
-    tiles = {"at once": 0, **{f"tiles of {side}": side for side in (64, 128, AUTO_TILE_PX)}}
-    samplers = {name: sampler_of(options, side) for name, side in tiles.items()}
-    whole = samplers["at once"]
+    whole = sampler_of(options, 0)
+    usual = getattr(whole.generator, "tile_px", AUTO_TILE_PX)
+    tiles = {"at once": 0, **{f"tiles of {side}": side for side in sorted({128, AUTO_TILE_PX, usual})}}
+    samplers = {name: whole if side == 0 else sampler_of(options, side) for name, side in tiles.items()}
     if hasattr(
         whole.generator, "level_tile_px"
     ):  # each doubling at once, too: maps that leave the processor's cache
@@ -141,7 +142,7 @@ def main() -> None:
         f"floor of the convolutions at the {rate / 1e9:.0f} GFLOP/s of a matrix product: trunk {work['trunk'] / rate:.3f} s, "
         f"a sample {work['sample'] / rate:.3f} s"
     )
-    auto = found[f"tiles of {AUTO_TILE_PX}"]
+    auto = found[f"tiles of {usual}"]
     print(
         f"share of that rate: trunk {work['trunk'] / rate / found['trunk']:.2f}, "
         + ", ".join(f"{name} {work['sample'] / rate / found[name]:.2f}" for name in samplers)

@@ -64,11 +64,17 @@ class ResidualBlock(nn.Module):
 class RrdbGenerator(nn.Module):
     """The network of the module's docstring; see `interfaces.Generator`.
 
+    Attributes:
+        tile_px: side in LR pixels of the tiles to begin with on a processor, larger than of other networks, since the
+            largest maps are computed in tiles of their own.
+
     Args:
         scale: 4 or 8.
         architecture: sizes; `groups` of the trunk, `adapter` blocks behind it, `blocks` at LR size, `finer` blocks
             at sizes between, `latent_channels`. Channels are those of every RRDBNet.
     """
+
+    tile_px = 512
 
     def __init__(self, scale: int, architecture: Architecture):
         super().__init__()

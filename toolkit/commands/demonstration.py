@@ -26,6 +26,9 @@ from ntire_sr.training.loop import train
 from ntire_sr.training.run_config import make_run_config, resume_run_config
 from ntire_sr.training.status import is_finished
 
+# for so few steps on four photographs: a discriminator would not learn to judge, and larger steps would only forget
+GENTLE = {"learning_rate": 2e-5, "adversarial": 0.0}
+
 
 def demonstrate(
     run: Path,
@@ -69,7 +72,9 @@ def demonstrate(
 
     say("1/4 train")
     values = {"steps": steps, "max_minutes": max_minutes, "device": device, "scale": scale}
-    run_config = resume_run_config(folder, values) if folder.config.exists() else make_run_config(values)
+    run_config = (
+        resume_run_config(folder, values) if folder.config.exists() else make_run_config({**values, **GENTLE})
+    )
     if is_finished(folder, run_config.config.steps):
         say(f"kept: {folder.weights} ({run_config.config.steps} steps)")
     else:

@@ -139,7 +139,7 @@ def chosen_tile(tile: int | None, loaded: LoadedModel, device: torch.device) -> 
     )
     if tile is not None:
         return tile
-    return AUTO_TILE_PX if tiled and device.type == "cpu" else 0
+    return getattr(loaded.generator, "tile_px", AUTO_TILE_PX) if tiled and device.type == "cpu" else 0
 
 
 def _fresh_manifest(
