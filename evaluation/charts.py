@@ -75,10 +75,11 @@ class Point:
     @property
     def extent(self) -> tuple[list[float], list[float]]:
         """All finite x and y that it covers."""
-        return tuple(  # type: ignore[return-value]
-            [value for value in (at, *(interval or ())) if math.isfinite(value)]
-            for at, interval in ((self.x, self.x_interval), (self.y, self.y_interval))
-        )
+        return _finite(self.x, self.x_interval), _finite(self.y, self.y_interval)
+
+
+def _finite(at: float, interval: tuple[float, float] | None) -> list[float]:
+    return [value for value in (at, *(interval or ())) if math.isfinite(value)]
 
 
 def plot(points: Sequence[Point]) -> dict[str, Any]:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from ntire_sr.study.answers import open_answers
 from ntire_sr.study.folder import StudyFolder, load_study
 
@@ -68,7 +66,8 @@ def serving(
     folder: StudyFolder, token: str | None = None, loopback: bool = True
 ) -> Iterator[tuple[Server, Any]]:
     """The application behind a real server in a thread; gives the server and its answers."""
-    uvicorn = pytest.importorskip("uvicorn", reason="needs the extra [study]: pip install 'ntire-sr[study]'")
+    import uvicorn
+
     from ntire_sr.study.page import rating_page
     from ntire_sr.study.server import Served, build_app
     from ntire_sr.study.serving import _bound

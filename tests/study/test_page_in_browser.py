@@ -18,9 +18,6 @@ from ntire_sr.study.make import make_study
 from ntire_sr.study.results import study_results
 from ntire_sr.study.statistics import mid_ranks
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
-pytest.importorskip("uvicorn", reason="needs the extra [study]: pip install 'ntire-sr[study]'")
-
 ORDER = [HR, "sharp", "between", "soft", "bicubic", "softest"]  # the preferences of those who rate here
 PLACES, CHECKS = 2, 1
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}

@@ -14,7 +14,6 @@ from ntire_sr.study.folder import load_study
 from ntire_sr.study.results import study_results
 from ntire_sr.study.trials import trials_of
 
-pytest.importorskip("evalica", reason="needs the extra [study]: pip install 'ntire-sr[study]'")
 BEST_FIRST = ["HR", "sharp", "between", "soft", "bicubic"]
 
 

@@ -8,7 +8,6 @@ from studying import serving
 from ntire_sr.study.answers import answers_by, count
 from ntire_sr.study.trials import trials_of
 
-pytest.importorskip("starlette", reason="needs the extra [study]: pip install 'ntire-sr[study]'")
 ADA = "a" * 32
 
 

@@ -20,7 +20,6 @@ from ntire_sr.study.answers import read_answers
 from ntire_sr.study.folder import StudyFolder, load_study
 from ntire_sr.study.serving import serve_study
 
-pytest.importorskip("uvicorn", reason="needs the extra [study]: pip install 'ntire-sr[study]'")
 ADA = "a" * 32
 
 

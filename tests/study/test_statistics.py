@@ -68,7 +68,6 @@ def test_kendalls_w_has_the_values_of_the_formula():
 
 
 def test_strengths_are_those_that_fit_the_wins_exactly():
-    pytest.importorskip("evalica", reason="needs the extra [study]: pip install 'ntire-sr[study]'")
     # 2:1, 2:1 and 4:1 are the odds of strengths 4, 2, 1, whose geometric mean is 2
     wins = np.array([[0, 2, 4], [1, 0, 2], [1, 1, 0]], float)
     assert strengths(wins, ABC) == pytest.approx({"a": 2.0, "b": 1.0, "c": 0.5}, rel=1e-5)
@@ -78,7 +77,6 @@ def test_strengths_are_those_that_fit_the_wins_exactly():
 
 
 def test_strengths_are_undefined_where_one_is_never_beaten():
-    pytest.importorskip("evalica", reason="needs the extra [study]: pip install 'ntire-sr[study]'")
     assert strengths(np.array([[0, 2, 2], [0, 0, 2], [0, 2, 0]], float), ABC) is None
 
 

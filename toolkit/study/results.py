@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -161,7 +162,7 @@ def study_results(
         WrongUse: a score is of no method of the study.
     """
     try:
-        import evalica  # noqa: F401
+        import_module("evalica")  # before the answers are read
     except ModuleNotFoundError as error:
         raise Failure(f"`study results` needs evalica: {error.name} is not installed", INSTALL) from error
     from ntire_sr.study.report import write_page

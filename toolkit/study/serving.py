@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from ntire_sr.core.errors import Failure, WrongUse
 from ntire_sr.core.files import failure_from_os_error, try_lock, write_json
@@ -84,14 +85,17 @@ def serve_study(
         return Ended(*count(book))
 
 
+def _open_lock(folder: StudyFolder) -> BinaryIO:
+    try:
+        return open(folder.lock, "ab")
+    except OSError as error:
+        raise failure_from_os_error(error, f"cannot store answers in {folder.path}") from error
+
+
 @contextmanager
 def _only_server(folder: StudyFolder) -> Iterator[Callable[[str], None]]:
     """Hold the study's lock; gives a function that says under which link it is served."""
-    try:
-        file = open(folder.lock, "ab")  # noqa: SIM115
-    except OSError as error:
-        raise failure_from_os_error(error, f"cannot store answers in {folder.path}") from error
-    with file:
+    with _open_lock(folder) as file:
         if try_lock(file) is False:
             raise Failure(
                 f"{folder.path} is served already{_other(folder)}", "use that server, or end it first"
