@@ -34,7 +34,7 @@ class Aside(io.TextIOBase):
 
 
 @contextmanager
-def foreign_code(label: str, when: str, aside: Aside, hint: str = "") -> Iterator[None]:
+def own_code(label: str, when: str, aside: Aside, hint: str = "") -> Iterator[None]:
     """A context for code from outside the package: what it prints goes to standard error, and what it raises becomes one
     error that names the network and its line. Running out of memory passes, since smaller tiles may help."""
     try:
@@ -189,7 +189,7 @@ class Adapted:
         assert method is not None
         # no inference mode: a network may compute gradients in its own sampling
         with (
-            foreign_code(self.label, f"in {name}", self.printed),
+            own_code(self.label, f"in {name}", self.printed),
             global_seed(seed, self._device),
             torch.no_grad(),
         ):

@@ -16,8 +16,8 @@ from ntire_sr.core.files import atomic_write, failure_from_os_error, sha256_file
 from ntire_sr.core.manifest import ModelCode
 from ntire_sr.core.settings import convert, make
 from ntire_sr.models import bicubic, srgan_training, stochastic_training
-from ntire_sr.models.foreign import EXAMPLE, build_network, installed_models
 from ntire_sr.models.interfaces import ModelSpec, NoSettings
+from ntire_sr.models.own_network import EXAMPLE, build_network, installed_models
 from ntire_sr.models.shipped import TRUNK, shipped_weights, with_trunk
 
 MODELS: dict[str, ModelSpec] = {
@@ -103,7 +103,7 @@ def load_model(
 
     Args:
         model: a name of the registry; or a network from outside the package, whose code is then run: see
-            `foreign.build_network`. None takes the model of the weights.
+            `own_network.build_network`. None takes the model of the weights.
         weights: see `load_generator`; of a network from outside, any file that it reads, or None.
         scale: 4 or 8; None takes that of the weights, or 4.
         device: where to compute.

@@ -86,9 +86,8 @@ class RrdbGenerator(nn.Module):
         self.mixed = nn.Conv2d(latents, latents, 3, padding=1)
         self.blocks = nn.ModuleList(ModulatedBlock(CHANNELS, latents) for _ in range(a.blocks))
         self.doublings = nn.ModuleList(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1) for _ in range(doublings))
-        with (
-            torch.no_grad()
-        ):  # a third one begins as the identity: weights of scale 4 then draw their image, enlarged
+        # a third one begins as the identity: weights of scale 4 then draw their image, enlarged
+        with torch.no_grad():
             for doubling in self.doublings[2:]:
                 nn.init.dirac_(doubling.weight)
                 doubling.bias.zero_()

@@ -13,7 +13,7 @@ from ntire_sr.core.errors import Failure, WrongType, WrongUse, WrongValue
 from ntire_sr.core.files import sha256_bytes
 from ntire_sr.core.images import to_array, to_tensor, to_unit
 from ntire_sr.core.seeding import sample_seed
-from ntire_sr.models.foreign import installed_models
+from ntire_sr.models.own_network import installed_models
 from ntire_sr.models.projection import Consistent, is_reachable
 from ntire_sr.models.registry import MODELS, SHIPPED_MODEL, LoadedModel, load_generator, load_model
 from ntire_sr.models.shipped import shipped_weights

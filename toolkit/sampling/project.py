@@ -19,6 +19,7 @@ from ntire_sr.core.layout import SampleName, relative_to
 from ntire_sr.core.manifest import Manifest, SamplingSettings, SourceRecord
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.sources import file_source
+from ntire_sr.sampling.external import ExternalFolder, read_external
 from ntire_sr.sampling.fill import (
     PROJECTION_LIMITS,
     FillResult,
@@ -27,7 +28,6 @@ from ntire_sr.sampling.fill import (
     fill,
     software_versions,
 )
-from ntire_sr.sampling.foreign import ForeignFolder, read_foreign
 from ntire_sr.sampling.sample_folder import SampleFolder, open_samples
 
 DEFAULT_NAME = "external"
@@ -67,7 +67,7 @@ def project_folder(request: ProjectRequest, device: torch.device, progress: Prog
     """
     check_folders(request.lr, request.out, request.overwrite)
     _check_request(request)
-    found = read_foreign(request.sr, request.lr, request.names, request.scale, progress)
+    found = read_external(request.sr, request.lr, request.names, request.scale, progress)
     fresh = _fresh_manifest(request, found)
     sources = {str(name): source for name, source in found.files.items()}
     folder = open_samples(request.out, fresh, request.overwrite, sources=sources)
@@ -115,7 +115,7 @@ def _check_request(request: ProjectRequest) -> None:
 
 
 def _read_image(
-    found: ForeignFolder, folder: SampleFolder, index: int, lr: Tensor, names: list[SampleName]
+    found: ExternalFolder, folder: SampleFolder, index: int, lr: Tensor, names: list[SampleName]
 ) -> Iterator[Unprojected]:
     """Read the sources of some samples of one image, one when it is asked for."""
     for name in names:
@@ -136,7 +136,7 @@ def _device_name(on_gpu: bool | None) -> str | None:
     return None if on_gpu is None else "cuda" if on_gpu else "cpu"
 
 
-def _fresh_manifest(request: ProjectRequest, found: ForeignFolder) -> Manifest:
+def _fresh_manifest(request: ProjectRequest, found: ExternalFolder) -> Manifest:
     """The manifest for a request, without files."""
     settings = SamplingSettings(
         model=request.model_name,

@@ -21,7 +21,7 @@ from ntire_sr.core.errors import WrongUse, require, suggestion
 from ntire_sr.core.files import failure_from_os_error, sha256_file
 from ntire_sr.core.manifest import ModelCode
 from ntire_sr.core.seeding import global_seed
-from ntire_sr.models.adapted import Adapted, Aside, adapt, foreign_code
+from ntire_sr.models.adapted import Adapted, Aside, adapt, own_code
 
 GROUP = "ntire_sr.models"  # the group of entry points in which installed packages name their networks
 EXAMPLE = "--model my_net.py:build, or --model package.module:build"
@@ -29,7 +29,7 @@ _PREFIX = "ntire_sr_model_"  # of the names under which files run as modules
 
 
 @dataclass(frozen=True)
-class ForeignNetwork:
+class OwnNetwork:
     """A network from outside the package, ready to sample, and what it was made from."""
 
     label: str  # how the manifest names it: my_net.py:build, or package.module:build
@@ -42,7 +42,7 @@ def installed_models() -> dict[str, EntryPoint]:
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
 
 
-def build_network(model: str, weights: Path | None, scale: int, device: torch.device) -> ForeignNetwork:
+def build_network(model: str, weights: Path | None, scale: int, device: torch.device) -> OwnNetwork:
     """Run the code that `model` names, and build its network.
 
     Args:
@@ -62,16 +62,16 @@ def build_network(model: str, weights: Path | None, scale: int, device: torch.de
     require(named, f"--model {model} names no function", example)
     aside = Aside()
     label = f"{Path(place).name if place.endswith('.py') else place}:{function}"
-    with foreign_code(label, "when it was imported", aside):
+    with own_code(label, "when it was imported", aside):
         module = _run_file(Path(place)) if place.endswith(".py") else _import(place)
     build = _function(module, function, label)
     # a network that is given no weights draws its initial ones: the same every time
     hint = "give --weights FILE, if the network needs one; else " if weights is None else ""
-    with foreign_code(label, "in its building", aside, hint), global_seed(0, device):
+    with own_code(label, "in its building", aside, hint), global_seed(0, device):
         generator = adapt(build(scale, weights, device), label, scale, device, aside)
     root, files = source_files(module)
     digests = {name: sha256_file(path) for name, path in sorted(files.items())}
-    return ForeignNetwork(label, generator, ModelCode(str(root), digests, generator.parameter_count))
+    return OwnNetwork(label, generator, ModelCode(str(root), digests, generator.parameter_count))
 
 
 def _function(module: ModuleType, name: str, label: str) -> Callable[..., Any]:

@@ -6,7 +6,7 @@ import pytest
 
 from ntire_sr.core.errors import WrongUse
 from ntire_sr.core.layout import SampleName
-from ntire_sr.sampling.foreign_names import match_names, parse_pattern, suggested_pattern
+from ntire_sr.sampling.external_names import match_names, parse_pattern, suggested_pattern
 
 LR = [Path("0801.png"), Path("0802.png")]
 

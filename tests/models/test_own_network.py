@@ -13,7 +13,7 @@ from ntire_sr.core.errors import Failure, WrongUse
 from ntire_sr.core.files import sha256_file
 from ntire_sr.core.seeding import seeded
 from ntire_sr.models.adapted import Aside, adapt
-from ntire_sr.models.foreign import build_network
+from ntire_sr.models.own_network import build_network
 from ntire_sr.models.registry import load_model
 from ntire_sr.sampling.sampler import Sampler
 

@@ -12,13 +12,13 @@ from ntire_sr.core.manifest import ImageRecord
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.sources import file_source
 from ntire_sr.core.threads import map_in_threads
+from ntire_sr.sampling.external_names import Pattern, match_names, parse_pattern, suggested_pattern
 from ntire_sr.sampling.fill import read_lr
-from ntire_sr.sampling.foreign_names import Pattern, match_names, parse_pattern, suggested_pattern
 from ntire_sr.sampling.sample_folder import SourceFile
 
 
 @dataclass(frozen=True)
-class ForeignFolder:
+class ExternalFolder:
     """Images of another program that have been read once and fit their LR images."""
 
     path: Path
@@ -39,15 +39,15 @@ class _Facts:
     width: int
 
 
-def read_foreign(
+def read_external(
     sr: Path, lr: Path, names: str | None = None, scale: int | None = None, progress: Progress = SILENT
-) -> ForeignFolder:
+) -> ExternalFolder:
     """Match and read every SR and LR image once.
 
     Args:
         sr: folder of SR images: 8-bit PNG, JPEG or WebP.
         lr: folder of LR images.
-        names: pattern of the SR images' names, see `foreign_names.parse_pattern`; None: the LR images' names, or
+        names: pattern of the SR images' names, see `external_names.parse_pattern`; None: the LR images' names, or
             the challenge's.
         scale: 4 or 8; None for that of the first image.
         progress: reports how many images have been read.
@@ -91,7 +91,7 @@ def read_foreign(
     by_image: dict[int, set[str]] = {}
     for name, each in facts.items():
         by_image.setdefault(name.index, set()).add(each.pixels_sha256)
-    return ForeignFolder(
+    return ExternalFolder(
         sr,
         [(path, image) for path, image in zip(lr_paths, images, strict=True) if image],
         {name: SourceFile(match.files[name], each.sha256) for name, each in facts.items()},
