@@ -23,6 +23,7 @@ class TrainConfig:
     start_from: str | None = "auto"  # weights file of the same model to initialise from, package for those that come with ntire-sr, or none; sizes of the network that are not given are the file's, and tensors that do not fit are left out; auto is package where that has weights of this model and scale and neither a size of the network nor trunk is given
     trunk: str | None = None  # file of a pretrained x4 RRDBNet (ESRGAN, BSRGAN, Real-ESRGAN) to build the network on, for models that can
     sharp: float = 0.0  # share of crops that are the sharpest of 4 candidates; 0 means all crops are uniformly random
+    downscale_min: float = 1.0  # each crop is first downscaled by a random factor from this to 1; 1 means none. Less than 1 gives crops more fine detail, and needs cached_orientations=0 or a trunk that learns
     seed: int = 0  # random seed for the initial weights, the crops and the noise
     device: str = "auto"  # auto, cpu or cuda
     steps: int = 700  # total number of optimiser steps
@@ -47,6 +48,16 @@ class TrainConfig:
         )
         require(0 <= self.seed < 2**63, f"seed {self.seed} is out of range", "0 to 2**63 - 1")
         require(0 <= self.sharp <= 1, f"sharp {self.sharp} is no share", "0 to 1")
+        require(
+            0 < self.downscale_min <= 1,
+            f"downscale_min {self.downscale_min} is out of range",
+            "above 0, up to 1",
+        )
+        require(
+            self.downscale_min == 1 or self.cached_orientations in ("auto", "0"),
+            f"downscale_min {self.downscale_min} needs crops whose features are not cached",
+            "cached_orientations=0",
+        )
         require(self.max_minutes >= 0, f"max_minutes {self.max_minutes} is negative", "0 for no limit")
         for name in ("steps", "batch", "checkpoint_every", "log_every", "validate_every"):
             require(getattr(self, name) >= 1, f"{name} {getattr(self, name)} is too small", "1 or more")

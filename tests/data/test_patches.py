@@ -1,5 +1,6 @@
 """Photographs, crops and LR images."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -101,9 +102,12 @@ def several(tmp_path, photograph):
     return tmp_path / "HR"
 
 
-@pytest.mark.parametrize("sharp", [0.0, 0.5])
-def test_batches_are_the_same_from_memory_from_the_cache_and_from_a_device(several, sharp):
-    sources = [PatchDataset(several, 32, 4, kept, sharp) for kept in (None, "auto", "auto", "auto", None)]
+@pytest.mark.parametrize(("sharp", "downscale_min"), [(0.0, 1.0), (0.5, 1.0), (0.5, 0.5)])
+def test_batches_are_the_same_from_memory_from_the_cache_and_from_a_device(several, sharp, downscale_min):
+    sources = [
+        PatchDataset(several, 32, 4, kept, sharp, downscale_min=downscale_min)
+        for kept in (None, "auto", "auto", "auto", None)
+    ]
     assert [source.keep_on(CPU) for source in sources[3:]] == [True, True]
     assert "none decoded now" in sources[2].images.where
     assert len({source.digest for source in sources}) == 1
@@ -145,3 +149,47 @@ def test_the_setting_sharp_is_a_share(tmp_path):
 
     with pytest.raises(WrongUse, match=r"sharp 1\.5 is no share"):
         make_run_config({"sharp": "1.5"})
+
+
+def test_downscaled_crops_hold_more_fine_detail(tmp_path, photograph):
+    """Photographs that are smooth at full size: the share of energy in the upper frequencies rises."""
+    size = (photograph.shape[1] * 4, photograph.shape[0] * 4)
+    write_png(tmp_path / "a.png", cv2.resize(photograph, size, interpolation=cv2.INTER_CUBIC))
+
+    def fine_share(downscale_min):
+        source = PatchDataset(tmp_path, 64, 4, downscale_min=downscale_min)
+        crops = torch.cat([source.batch(4, 0, step, CPU).hr for step in range(10)]).mean(1)
+        crops = crops - crops.mean((1, 2), keepdim=True)
+        window = torch.hann_window(64)
+        energy = torch.fft.fft2(crops * window * window[:, None]).abs().square()
+        frequency = torch.fft.fftfreq(64).abs()
+        fine = torch.maximum(frequency[:, None], frequency) > 1 / 8
+        return float((energy[:, fine].sum(1) / energy.sum((1, 2))).median())
+
+    assert fine_share(0.25) > 1.5 * fine_share(1.0)
+
+
+def test_downscaled_crops_cover_sides_between_the_patch_and_its_limit(several):
+    source = PatchDataset(several, 32, 4, downscale_min=0.5)
+    locations = [location for step in range(60) for location in source.places(8, 0, step)]
+    sides = {location.side for location in locations}
+    assert min(sides) == 32 and 60 <= max(sides) <= 64
+    for location in locations:
+        height, width = source.images.sizes[location.image]
+        assert location.top + location.side <= height and location.left + location.side <= width
+
+
+def test_downscale_min_of_one_keeps_the_crops_of_earlier_runs(several):
+    plain, explicit = PatchDataset(several, 32, 4), PatchDataset(several, 32, 4, downscale_min=1.0)
+    assert plain.places(8, 3, 5) == explicit.places(8, 3, 5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"downscale_min": 0}, {"downscale_min": 1.5}, {"downscale_min": 0.5, "cached_orientations": "1"}],
+)
+def test_downscale_min_out_of_range_is_refused(settings):
+    from ntire_sr.training.run_config import make_run_config
+
+    with pytest.raises(WrongUse, match="downscale_min"):
+        make_run_config(settings)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ntire_sr.core.downscale import downscale_8bit
 from ntire_sr.core.errors import WrongUse
@@ -24,19 +25,20 @@ ENOUGH = 8  # images are left out only of folders that hold at least this many t
 
 @dataclass(frozen=True)
 class PatchLocation:
-    """The position of a crop: its image, its top left corner, and one of eight flips and rotations."""
+    """The position of a crop: its image, its top left corner, its side, and one of eight flips and rotations."""
 
     image: int
     top: int
     left: int
     turn: int  # see `feature_cache.turned`
+    side: int  # in pixels of the image; a larger crop than the patch is downscaled to it
 
 
 class Prepared(NamedTuple):
     """The part of a batch that the CPU makes."""
 
-    crops: Tensor  # (N, P, P, 3) uint8; or, if the images are kept on a device, (N, 3) int64: of each crop the
-    # index of its first pixel, stride of its rows, stride of its columns
+    crops: Tensor  # (N, P, P, 3) uint8; or, if the images are kept on a device, (N, 4) int64: of each crop the
+    # index of its first pixel, stride of its rows, stride of its columns, side
     features: Tensor | None  # (N, h, w, C) float16, with a feature cache
 
 
@@ -60,6 +62,8 @@ class PatchDataset:
         leave_out: number of images, evenly spread over the folder, that no crop is taken from; no image is left
             out if the folder holds fewer than ENOUGH times as many.
         progress: receives the progress of decoding.
+        downscale_min: each crop is downscaled by a random factor, uniform from this to 1; 1 for none. Photographs
+            that were never downscaled hold less fine detail than the challenge's images.
 
     Raises:
         Problems: images cannot be read; all are named.
@@ -75,11 +79,13 @@ class PatchDataset:
         sharp: float = 0.0,
         leave_out: int = 0,
         progress: Progress = SILENT,
+        downscale_min: float = 1.0,
     ):
         paths = (
             list_images(folder, "HR", recursive=True) if folder else embedded_photographs(TRAINING_PHOTOGRAPHS)
         )
         self.patch, self.scale, self.sharp = patch, scale, sharp
+        self.downscale_min = downscale_min
         # every new file is decoded once here, so that a broken one is found before the training, not during it
         self.images = decoded(folder, paths, cache, progress)
         self._fitting = [number for number, size in enumerate(self.images.sizes) if min(size) >= patch]
@@ -143,12 +149,13 @@ class PatchDataset:
         found = []
         for index in random.choice(len(self._fitting), size, p=self._share):
             image = self._fitting[index]
+            side = self._side(image, random)
             choices = CANDIDATES if self.sharp and random.random() < self.sharp else 1
-            corners = [self._corner(image, random) for _ in range(choices)]
+            corners = [self._corner(image, side, random) for _ in range(choices)]
             turn = int(random.integers(0, 8))
             if self._features:
                 turn = self._features.turns[turn % len(self._features.turns)]
-            found.append([PatchLocation(image, top, left, turn) for top, left in corners])
+            found.append([PatchLocation(image, top, left, turn, side) for top, left in corners])
         rank, count = share
         mine = found[size * rank // count : size * (rank + 1) // count]
         return [
@@ -156,13 +163,18 @@ class PatchDataset:
             for places in mine
         ]
 
-    def _corner(self, image: int, random: np.random.Generator) -> tuple[int, int]:
+    def _side(self, image: int, random: np.random.Generator) -> int:
+        """Side of a crop in pixels of its image, before it is downscaled to the patch."""
+        if self.downscale_min == 1:  # no random number is drawn, so that runs without it keep their crops
+            return self.patch
+        wanted = round(self.patch / random.uniform(self.downscale_min, 1))
+        return min(wanted, *self.images.sizes[image])
+
+    def _corner(self, image: int, side: int, random: np.random.Generator) -> tuple[int, int]:
         """Top and left of a random crop; on the LR image's pixels where there are features of it."""
         step = self.scale if self._features else 1
         height, width = self.images.sizes[image]
-        top, left = (
-            int(random.integers(0, (side - self.patch) // step + 1)) * step for side in (height, width)
-        )
+        top, left = (int(random.integers(0, (length - side) // step + 1)) * step for length in (height, width))
         return top, left
 
     def prepare(
@@ -173,11 +185,12 @@ class PatchDataset:
         places = self.places(size, seed, step, share)
         if self._resident is not None:
             strides = [self._strides(location) for location in places]
-            crops = torch.tensor(strides, dtype=torch.int64).reshape(-1, 3)
+            crops = torch.tensor(strides, dtype=torch.int64).reshape(-1, 4)
         else:
             crops = torch.empty(len(places), self.patch, self.patch, 3, dtype=torch.uint8)
             for crop, location in zip(crops.numpy(), places, strict=True):
-                crop[:] = turned(self._crop(location), location.turn)
+                window = torch.from_numpy(turned(self._window(location), location.turn).copy())
+                crop[:] = shrunk(window, self.patch).numpy()
         features = (
             torch.from_numpy(np.stack([self._features_of(each) for each in places])) if self._features else None
         )
@@ -188,9 +201,9 @@ class PatchDataset:
     def finish(self, prepared: Prepared, device: torch.device) -> Batch:
         """The batch on the device, from what `prepare` returned."""
         if self._resident is not None:
-            across = torch.arange(self.patch, device=self._resident.device)
-            start, down, right = prepared.crops.to(self._resident.device).T[:, :, None, None]
-            crops = self._resident[start + down * across[:, None] + right * across].to(device)
+            crops = torch.cat([self._resident_crops(same) for same in _runs_of_one_side(prepared.crops)]).to(
+                device
+            )
         else:
             crops = prepared.crops.to(device, non_blocking=True)
         hr = crops.permute(0, 3, 1, 2).contiguous()
@@ -212,20 +225,53 @@ class PatchDataset:
         return turned(self._features.crop(location.image, location.turn, top, left, side), location.turn)
 
     def _crop(self, location: PatchLocation) -> np.ndarray:
+        """A crop at the patch's size, (P, P, 3) uint8, not turned."""
+        return shrunk(torch.from_numpy(self._window(location).copy()), self.patch).numpy()
+
+    def _window(self, location: PatchLocation) -> np.ndarray:
+        """The pixels of its image that a crop covers, (side, side, 3) uint8."""
         rows, columns = (
-            slice(location.top, location.top + self.patch),
-            slice(location.left, location.left + self.patch),
+            slice(location.top, location.top + location.side),
+            slice(location.left, location.left + location.side),
         )
         return self.images.read(location.image)[rows, columns]
 
-    def _strides(self, location: PatchLocation) -> tuple[int, int, int]:
-        """Index of a crop's first pixel among the pixels of all images, stride of its rows and of its columns.
+    def _resident_crops(self, strides: Tensor) -> Tensor:
+        """Crops of one side from the images on the device, (N, P, P, 3) uint8; `strides` as in `Prepared`."""
+        assert self._resident is not None
+        across = torch.arange(int(strides[0, 3]), device=self._resident.device)
+        start, down, right = strides[:, :3].to(self._resident.device).T[:, :, None, None]
+        windows = self._resident[start + down * across[:, None] + right * across]
+        return torch.stack([shrunk(window, self.patch) for window in windows])
+
+    def _strides(self, location: PatchLocation) -> tuple[int, int, int, int]:
+        """Index of a crop's first pixel among the pixels of all images, stride of its rows, of its columns, and side.
         Negative and swapped strides do what `turned` does."""
-        width, last = self.images.sizes[location.image][1], self.patch - 1
+        width, last = self.images.sizes[location.image][1], location.side - 1
         top, down = (location.top + last, -width) if location.turn & 1 else (location.top, width)
         left, right = (location.left + last, -1) if location.turn & 2 else (location.left, 1)
         start = int(self._starts[location.image]) + top * width + left
-        return (start, right, down) if location.turn & 4 else (start, down, right)
+        down, right = (right, down) if location.turn & 4 else (down, right)
+        return start, down, right, location.side
+
+
+def shrunk(window: Tensor, side: int) -> Tensor:
+    """A square image downscaled to (side, side, 3) uint8 with antialiased bicubic; itself if it has that size.
+
+    Args:
+        window: (S, S, 3) uint8, S at least `side`.
+    """
+    if len(window) == side:
+        return window
+    planes = window.permute(2, 0, 1)[None].float()
+    small = functional.interpolate(planes, (side, side), mode="bicubic", antialias=True, align_corners=False)
+    return small[0].permute(1, 2, 0).round().clamp(0, 255).byte()
+
+
+def _runs_of_one_side(strides: Tensor) -> list[Tensor]:
+    """The rows of `Prepared.crops` in consecutive groups whose crops have the same side."""
+    _, lengths = torch.unique_consecutive(strides[:, 3], return_counts=True)
+    return list(strides.split(lengths.tolist()))
 
 
 def sharpness(crop: np.ndarray) -> int:

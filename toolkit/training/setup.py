@@ -64,6 +64,7 @@ def set_up(
         config.sharp,
         leave_out=IMAGES if config.hr and config.validation == "auto" else 0,
         progress=progress,
+        downscale_min=config.downscale_min,
     )
     same = {name: value for name, value in flat(run_config).items() if name not in PATHS}
     processes.assert_same(**same, images=patches.digest)
@@ -154,7 +155,7 @@ def _attach_features(
         return config.cached_orientations
     if config.cached_orientations == "auto":
         pays = config.steps * config.batch * config.patch**2 >= patches.megapixels * 1e6
-        orientations = 1 if pays else 0
+        orientations = 1 if pays and config.downscale_min == 1 else 0
     else:
         orientations = int(config.cached_orientations)
     if orientations == 0:
