@@ -14,7 +14,7 @@ from ntire_sr.core.downscale import SCALES
 from ntire_sr.core.errors import Failure, WrongUse, require, suggestion
 from ntire_sr.core.files import atomic_write, failure_from_os_error, sha256_file
 from ntire_sr.core.manifest import ModelCode
-from ntire_sr.core.settings import convert, make
+from ntire_sr.core.settings import convert, make_from_file
 from ntire_sr.models import bicubic, srgan_training, stochastic_training
 from ntire_sr.models.interfaces import ModelSpec, NoSettings
 from ntire_sr.models.own_network import EXAMPLE, build_network, installed_models
@@ -185,7 +185,7 @@ def load_generator(weights: str | Path, scale: int | None, device: torch.device)
             f"{path} was trained for scale {trained}, not {scale}", f"use --scale {trained}, or other weights"
         )
     try:
-        settings = make(model.settings, json.loads(metadata["settings"]))
+        settings = make_from_file(model.settings, json.loads(metadata["settings"]))
     except WrongUse as error:
         raise Failure(
             f"the settings inside {path} are damaged ({error.message})", "train it again with this version"

@@ -9,8 +9,9 @@ and in sampling.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,9 @@ class Architecture:
     adapter: int = 0  # residual blocks between a pretrained trunk and the decoder, run once per LR image
     finer: int = 1  # decoder blocks behind each doubling but the last, on a pretrained trunk
     sample_wide: bool = False  # use one latent vector per sample instead of local latents, for comparison
+
+    # what weights and configurations without a field meant, see core.settings
+    EARLIER: ClassVar[Mapping[str, Any]] = {"rrdb": False, "adapter": 0, "finer": 1}
 
     def __post_init__(self) -> None:
         for name in ("channels", "growth", "groups", "blocks", "fine_channels", "latent_channels"):

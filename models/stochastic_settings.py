@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ntire_sr.core.errors import require
 from ntire_sr.models.energy import check_gamma
@@ -46,6 +46,13 @@ class StochasticSettings(Architecture):
     compile: bool = False  # compile the generator with torch.compile; costs minutes at the start (a GPU's gain is untested)
     features: str = "auto"  # network of the feature losses: filters, squeezenet1_1 or vgg19; auto is squeezenet1_1 if it can be had
     # fmt: on
+
+    EARLIER: ClassVar[Mapping[str, Any]] = {
+        **Architecture.EARLIER,
+        "discriminator_ahead": 0.0,
+        "trunk_frozen": True,
+        "precision": "float32",  # not auto, which is bfloat16 on some of today's processors
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

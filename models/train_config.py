@@ -1,6 +1,8 @@
 """The settings of a training run that do not depend on the model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from ntire_sr.core.downscale import SCALES
 from ntire_sr.core.errors import require
@@ -35,6 +37,14 @@ class TrainConfig:
     tensorboard: bool = False  # also write log and previews for TensorBoard, with the extra [tensorboard]
     feature_weights: str | None = None  # weights file of the pretrained network for feature losses; looked up if not given
     # fmt: on
+
+    # what a saved configuration without a field meant, see core.settings
+    EARLIER: ClassVar[Mapping[str, Any]] = {
+        "cache": None,
+        "cached_orientations": "0",
+        "trunk": None,
+        "sharp": 0.0,
+    }
 
     def __post_init__(self) -> None:
         require(self.scale in SCALES, f"scale {self.scale} is not offered", "4 or 8")

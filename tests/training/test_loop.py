@@ -17,6 +17,7 @@ from ntire_sr.core.errors import Failure, WrongUse
 from ntire_sr.core.images import write_png
 from ntire_sr.core.layout import RunFolder
 from ntire_sr.models.registry import load_generator, save_weights
+from ntire_sr.models.train_config import TrainConfig
 from ntire_sr.training import checkpoints as checkpoint
 from ntire_sr.training.loop import train
 from ntire_sr.training.run_config import load_run_config, make_run_config, resume_run_config
@@ -302,11 +303,11 @@ def test_the_log_holds_the_share_of_time_that_the_loop_waited_for_batches(tmp_pa
 
 def test_a_checkpoint_from_before_a_setting_was_there_goes_on(tmp_path):
     run = RunFolder(tmp_path)
-    run_config = make_run_config(TINIEST)
+    run_config = make_run_config({**TINIEST, **TrainConfig.EARLIER})
     train(run_config, run)
     step, path = checkpoint.saved_steps(run.checkpoints)[0]
     state = torch.load(path, weights_only=True)
-    for name in ("sharp", "cache"):
+    for name in TrainConfig.EARLIER:
         del state["plan"][name]
     checkpoint.save_checkpoint(run.checkpoints, step, state)
     assert train(resume_run_config(run, {"steps": 3}), run, resume=True).steps_done == 3

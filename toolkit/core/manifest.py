@@ -10,24 +10,22 @@ import math
 import os
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 from statistics import mean
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from ntire_sr.core.downscale import SCALES
 from ntire_sr.core.errors import Failure
 from ntire_sr.core.files import create_json, read_json, sha256_bytes, sha256_of_digests, write_json
 from ntire_sr.core.layout import MANIFEST, MOST_SAMPLES, parse_sample_name
-from ntire_sr.core.settings import field_types
+from ntire_sr.core.settings import field_types, with_earlier_values
 
 FORMAT = "ntire-sr manifest"
 VERSION = 3
 RECORDS = ".records"  # folder beside the samples; names that begin with a dot are no samples
 MOST_TILE_PX = 10**6
-# fields that manifests of earlier programs lack, and their value there
-LATER_FIELDS: dict[str, Any] = {"code": None, "sources": None, "seconds": None}
-LATER_SETTINGS: dict[str, Any] = {"code_sha256": None, "external": False}
 Record = TypeVar("Record")
 
 
@@ -47,6 +45,9 @@ class SamplingSettings:
     code_sha256: str | None = None  # digest of the code of a network from outside; None: the package's own
     external: bool = False  # True: another program drew the images, which were only projected here
 
+    # what a manifest without a field meant, see core.settings
+    EARLIER: ClassVar[Mapping[str, Any]] = {"code_sha256": None, "external": False}
+
     @property
     def digest(self) -> str:
         """SHA-256 of all settings. Every sample's record holds it, so that other settings are noticed.
@@ -55,7 +56,7 @@ class SamplingSettings:
         said = {
             name: value
             for name, value in asdict(self).items()
-            if name not in LATER_SETTINGS or value != LATER_SETTINGS[name]
+            if name not in self.EARLIER or value != self.EARLIER[name]
         }
         return sha256_bytes(json.dumps(said, sort_keys=True).encode())
 
@@ -82,6 +83,8 @@ class ModelCode:
     folder: str  # folder of the files, relative to the manifest's where possible
     files: dict[str, str]  # path in that folder -> SHA-256 digest, of every Python file of the network
     parameters: int | None = None  # number of the network's parameters; None if they could not be counted
+
+    EARLIER: ClassVar[Mapping[str, Any]] = {"parameters": None}
 
     @property
     def sha256(self) -> str:
@@ -123,6 +126,8 @@ class SampleRecord:
     seconds: float  # time to draw and project it; the trunk's time is divided among the image's samples
     source: SourceRecord | None = None  # what was projected; None if the sample was drawn here
 
+    EARLIER: ClassVar[Mapping[str, Any]] = {"source": None}
+
 
 @dataclass
 class Manifest:
@@ -144,6 +149,8 @@ class Manifest:
     files: dict[str, SampleRecord] = field(default_factory=dict)
     sources: str | None = None  # folder of another program's images, relative to the manifest's where possible
     seconds: float | None = None  # run time per sample of that program, as its user states it
+
+    EARLIER: ClassVar[Mapping[str, Any]] = {"code": None, "sources": None, "seconds": None}
 
     @property
     def seconds_per_sample(self) -> float | None:
@@ -233,7 +240,7 @@ def load_manifest(folder: Path) -> Manifest | None:
             f"{path} has version {content.get('version')}; this program reads version {VERSION}", remedy
         )
     try:
-        content = LATER_FIELDS | content
+        content = with_earlier_values(Manifest, content)
         kept = {f.name: content[f.name] for f in fields(Manifest)}
         kept["settings"] = _checked_record(SamplingSettings, kept["settings"])
         kept["code"] = None if kept["code"] is None else _checked_record(ModelCode, kept["code"])
@@ -269,8 +276,10 @@ def _decibels(values: dict[str, Any]) -> float:
 
 
 def _checked_record(record: type[Record], values: dict[str, Any]) -> Record:
-    """A record from JSON values; values of other types than the record declares raise an error."""
-    kinds = field_types(record)
+    """A record from JSON values; a missing value, and one of another type than declared, raise an error."""
+    values, kinds = with_earlier_values(record, values), field_types(record)
+    if missing := kinds.keys() - values.keys():
+        raise KeyError(", ".join(sorted(missing)))
     checked = {}
     for name, value in values.items():
         kind = kinds[name]

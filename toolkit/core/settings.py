@@ -2,6 +2,9 @@
 
 A settings record is a frozen dataclass whose fields are str, int, float or bool, or one of these or None.
 Its `__post_init__` checks the ranges of its values with calls of `require`.
+
+Records that are saved gain fields over time. What a file without a field meant, the record says in `EARLIER`: field
+-> value. A default may change, or depend on the machine; that value must not.
 """
 
 import dataclasses
@@ -70,3 +73,19 @@ def make(record: type[Settings], values: Mapping[str, Any]) -> Settings:
     for name in values:
         require(name in kinds, f"unknown setting {name!r}", suggestion(name, kinds))
     return record(**{name: convert(name, value, kinds[name]) for name, value in values.items()})
+
+
+def with_earlier_values(record: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values from a file, completed with `record.EARLIER` where the file is older than a field."""
+    return {**getattr(record, "EARLIER", {}), **values}
+
+
+def make_from_file(record: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """A settings record from a file in which all fields were saved; defaults and presets give nothing to it.
+
+    Raises:
+        WrongUse: a name is unknown, a value is wrong, or a field that every version saved is missing."""
+    complete = with_earlier_values(record, values)
+    missing = [name for name in field_types(record) if name not in complete]
+    require(not missing, f"{', '.join(missing)} missing", "a file as it was saved")
+    return make(record, complete)

@@ -9,7 +9,7 @@ from typing import Any
 from ntire_sr.core.errors import Failure, WrongUse, require, suggestion
 from ntire_sr.core.files import read_json
 from ntire_sr.core.layout import RunFolder
-from ntire_sr.core.settings import convert, field_types, make
+from ntire_sr.core.settings import convert, field_types, make, make_from_file, with_earlier_values
 from ntire_sr.models.interfaces import ModelSpec
 from ntire_sr.models.registry import model_spec, read_weights
 from ntire_sr.models.shipped import shipped_weights
@@ -86,7 +86,7 @@ def make_run_config(values: Mapping[str, Any]) -> RunConfig:
     if config.start_from and not sizes.keys() <= merged.keys():
         metadata, _ = read_weights(initial_weights(config.start_from, model.name, config.scale))
         if metadata["model"] == model.name:
-            found = json.loads(metadata["settings"])
+            found = with_earlier_values(model.architecture, json.loads(metadata["settings"]))
             merged = {name: found[name] for name in sizes if name in found} | merged
     settings = make(model.settings, {name: value for name, value in merged.items() if name in model_names})
     return RunConfig(config, settings)
@@ -132,6 +132,10 @@ def read_settings(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
         f"preset {values.get('preset')} beside --config {path}, which gives every setting itself",
         "leave out one of the two",
     )
+    if "settings" in content:  # of a run, perhaps of an earlier version
+        model = model_spec(str(content.get("model")))
+        content = with_earlier_values(TrainConfig, content)
+        own = with_earlier_values(model.settings, own)
     return {**{name: value for name, value in content.items() if name != "settings"}, **own, **values}
 
 
@@ -149,13 +153,14 @@ def initial_weights(start_from: str, model: str, scale: int) -> Path:
 
 
 def load_run_config(run: RunFolder) -> RunConfig:
-    """The configuration in a run folder.
+    """The configuration in a run folder, in which nothing is left to presets and defaults.
 
     Raises:
         Failure: it is missing or damaged."""
     saved = read_json(run.config, "configuration")
     try:
-        return make_run_config({**{k: v for k, v in saved.items() if k != "settings"}, **saved["settings"]})
+        config = make_from_file(TrainConfig, {k: v for k, v in saved.items() if k != "settings"})
+        return RunConfig(config, make_from_file(model_spec(config.model).settings, saved["settings"]))
     except (KeyError, TypeError, AttributeError, WrongUse) as error:
         raise Failure(f"{run.config} is damaged ({error})", "start again in a new folder with --run") from error
 

@@ -1,11 +1,12 @@
 """The state of a training run: what changes with its steps, and how it is saved and restored."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from ntire_sr.core.errors import Failure, WrongUse
 from ntire_sr.core.files import json_safe
 from ntire_sr.core.layout import RunFolder
+from ntire_sr.core.settings import with_earlier_values
 from ntire_sr.models.interfaces import Trainer
 from ntire_sr.models.registry import save_weights
 from ntire_sr.models.train_config import TrainConfig
@@ -77,8 +78,8 @@ def restore(
     parts = {"training", "watch", "data_sha256", "metrics", "origin"}
     if not isinstance(before, dict) or not isinstance(before.get("settings"), dict) or parts - content.keys():
         raise Failure(f"the checkpoints in {run.checkpoints} are not of this version of the program", remedy)
-    # a setting that did not exist yet when the checkpoint was written counts as its default
-    earlier = {**asdict(TrainConfig()), **asdict(run_config.model.settings()), **before, **before["settings"]}
+    earlier = with_earlier_values(TrainConfig, before)
+    earlier |= with_earlier_values(run_config.model.settings, before["settings"])
     differing = [name for name, value in flat(run_config).items() if earlier.get(name) != value]
     differing = [name for name in differing if name not in CHANGEABLE_ON_RESUME and name != "preset"]
     if differing:
