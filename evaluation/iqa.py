@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ntire_sr.core.errors import Failure, WrongUse, suggestion
-from ntire_sr.core.images import to_unit
+from ntire_sr.core.images import in_planes, to_unit
 from ntire_sr.core.pretrained import OFFLINE_VARIABLE, NotFound
 
 Direction = Literal["lower", "higher"]
@@ -144,7 +144,7 @@ def _ready(name: str, offered: _Offered, compute: Callable[..., Tensor], device:
             raise ValueError(f"{name} needs the HR image")
         images = (sr, hr) if offered.needs_reference else (sr,)
         try:
-            return float(compute(*(to_unit(image.to(device)) for image in images)))
+            return float(compute(*(to_unit(in_planes(image.to(device))) for image in images)))
         except Exception as error:  # such as an image that is too small for this metric
             height, width = sr.shape[2:]
             raise Failure(

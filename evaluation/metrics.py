@@ -15,11 +15,14 @@ from torch import Tensor
 
 from ntire_sr.core.checks import check_8bit, described
 from ntire_sr.core.errors import WrongValue
+from ntire_sr.core.images import in_planes
 from ntire_sr.evaluation.lpips import Comparison, Lpips, LpipsReference
 
 
 class Reference:
     """An HR image, and what all of its samples and metrics need of it, computed once.
+
+    Metrics see images in planes, see `in_planes`, whatever the memory layout in which they come.
 
     Args:
         hr: (1, 3, H, W), uint8: the top-left crop that is scored.
@@ -42,9 +45,9 @@ class Reference:
         whole: Tensor | None = None,
     ):
         check_8bit("hr", hr, single=True)
-        self.hr, self.scale, self.several = hr, scale, several
-        self.whole = hr if whole is None else whole
-        self.lpips = LpipsReference(lpips, hr, several) if lpips else None
+        self.hr, self.scale, self.several = in_planes(hr), scale, several
+        self.whole = self.hr if whole is None else in_planes(whole)
+        self.lpips = LpipsReference(lpips, self.hr, several) if lpips else None
 
     def sample(self, whole: Tensor) -> "Sample":
         """Prepare one of its samples for metrics: (1, 3, H'', W''), uint8, not smaller than `hr`."""
@@ -58,8 +61,9 @@ class Sample:
         check_8bit("sr", whole, single=True)
         if any(mine < asked for mine, asked in zip(whole.shape, reference.hr.shape, strict=True)):
             raise WrongValue(f"sr is {described(whole)}, smaller than hr", "a sample of this HR image")
-        self.reference, self.whole = reference, whole
-        self.sr = whole[:, :, : reference.hr.shape[2], : reference.hr.shape[3]]  # cropped to the size of `hr`
+        self.reference, self.whole = reference, in_planes(whole)
+        height, width = reference.hr.shape[2:]
+        self.sr = in_planes(whole[:, :, :height, :width])  # cropped to the size of `hr`
 
     @cached_property
     def lpips(self) -> Comparison:

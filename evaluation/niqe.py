@@ -28,7 +28,7 @@ from torch import Tensor
 from ntire_sr.core.downscale import mirrored, reduction_matrix
 from ntire_sr.core.errors import Failure, Problems, WrongUse
 from ntire_sr.core.files import atomic_write, failure_from_os_error, sha256_bytes, sha256_file
-from ntire_sr.core.images import read_image, to_tensor
+from ntire_sr.core.images import in_planes, read_image, to_tensor
 from ntire_sr.core.progress import SILENT, Progress
 
 BLOCK = 96  # side of a block in pixels; half of it at the second scale
@@ -57,6 +57,7 @@ class Pristine:
 
 def luma(image: Tensor) -> Tensor:
     """Rounded BT.601 luma: (1, 3, H, W) uint8 RGB -> (1, 1, H, W), float64, integers from 16 to 235."""
+    image = in_planes(image)
     red, green, blue = (image[:, i : i + 1].int() * _LUMA[i] for i in range(3))  # integers: exact
     return (red + green + blue).double().div_(255_000).add_(16).round_()
 

@@ -15,6 +15,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from ntire_sr.core.images import in_planes
+
 RINGS = 64  # rings of 1/128 cycle per pixel each; the first, with the mean brightness, is left out
 # Power of luma, in squared grey levels, that results from rounding three independent channels to 8 bits. Lower
 # power cannot be told from rounding, and is raised to this value.
@@ -36,7 +38,7 @@ def prepare(image: Tensor) -> Tensor:
     """
     height, width = image.shape[2:]
     weights = torch.tensor((0.299, 0.587, 0.114), device=image.device)
-    luma = torch.einsum("chw,c->hw", image[0].float(), weights)
+    luma = torch.einsum("chw,c->hw", in_planes(image)[0].float(), weights)
     windows = [
         torch.hann_window(side + 2, periodic=False, device=image.device)[1:-1] for side in (height, width)
     ]

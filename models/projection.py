@@ -16,7 +16,7 @@ from torch import Tensor
 from ntire_sr.core.checks import check_8bit, check_float, check_sizes
 from ntire_sr.core.device import full_float32
 from ntire_sr.core.downscale import REQUIRED_DB, lr_psnr_db, reduction_matrix
-from ntire_sr.core.images import to_8bit, to_unit
+from ntire_sr.core.images import in_planes, to_8bit, to_unit
 
 TARGET_DB = 50.0  # rounds are added until the 8-bit image reaches this LR-PSNR
 MAX_ROUNDS = 256
@@ -107,12 +107,13 @@ def make_consistent(
     check_float("sr", sr, single=True)
     check_8bit("lr", lr, single=True)
     check_sizes(sr, lr, scale)
-    y = to_unit(lr)
+    y = to_unit(in_planes(lr))
     a_h, a_h_inverse = _matrices(sr.shape[2], scale, sr.device)
     a_w, a_w_inverse = _matrices(sr.shape[3], scale, sr.device)
     best = Consistent(to_8bit(sr), -math.inf, 0)
     check_at = 4
-    x = before = sr.float()
+    # in fresh planes: the kernels of products are chosen by how the image lies in memory
+    x = before = sr.float().clone(memory_format=torch.contiguous_format)
     with full_float32(sr.device):
         for done in range(1, max_rounds + 1):
             downscaled = ((a_h @ x).clamp(0, 1) @ a_w.T).clamp(0, 1)

@@ -16,7 +16,7 @@ from torch import Tensor
 from ntire_sr.core.checks import described
 from ntire_sr.core.downscale import lr_size
 from ntire_sr.core.errors import WrongType, WrongValue
-from ntire_sr.core.images import to_8bit, to_unit
+from ntire_sr.core.images import in_planes, to_8bit, to_unit
 
 # an image, or a batch, goes back as it came
 Image = TypeVar("Image", NDArray[np.uint8], Tensor)
@@ -33,13 +33,16 @@ WANTED = (
 
 @dataclass(frozen=True)
 class Images:
-    """Images that came in, and the form in which they came."""
+    """Images that came in, in planes (see `in_planes`), and the form in which they came."""
 
     name: str  # of the argument
     pixels: Tensor  # (N, 3, H, W), uint8, or float32 or float64 in [0, 1], on the device on which it came
     single: bool  # one image without an axis for N, whose figures are plain numbers
     channels_last: bool
     array: bool  # a numpy array; False: a tensor
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pixels", in_planes(self.pixels))
 
     @property
     def levels(self) -> Tensor:

@@ -203,6 +203,17 @@ def to_array(image: Tensor) -> np.ndarray:
     return np.ascontiguousarray(image[0].permute(1, 2, 0).cpu().numpy())
 
 
+def in_planes(image: Tensor) -> Tensor:
+    """The same (N, C, H, W) with the strides of a new tensor: planes of rows, without gaps.
+
+    Figures must not depend on how an image lies in memory, and kernels that differ in the last bits are chosen by
+    strides. `Tensor.contiguous` leaves those of axes of length 1 as they are.
+    """
+    channels, height, width = image.shape[1:]
+    planes = (channels * height * width, height * width, width, 1)
+    return image if image.stride() == planes else image.clone(memory_format=torch.contiguous_format)
+
+
 def to_unit(image: Tensor) -> Tensor:
     """uint8 to float32 in [0, 1].
 
