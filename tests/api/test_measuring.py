@@ -101,12 +101,13 @@ def test_lpips_of_an_image_against_itself_is_0_in_every_form_and_one_figure_per_
     unit = to_unit(to_tensor(hr))
     assert lpips(hr, hr) == 0 and lpips(unit, unit).tolist() == [0]  # as float in [0, 1] it was .833
     found = lpips(samples, hr)  # a batch of three had the first one's value
-    assert found.tolist() == pytest.approx(scored["images"][0]["LPIPS_of_samples"], rel=1e-6)
+    # means of one float32 map, summed in another order, which differs among instruction sets; float32 rounds to 6e-8
+    assert found.tolist() == pytest.approx(scored["images"][0]["LPIPS_of_samples"], rel=1e-5)
     assert found.tolist() == [lpips(sample, hr) for sample in samples] and len(set(found.tolist())) == 3
     assert lpips(samples, np.stack([hr] * 3)).tolist() == found.tolist()
     maps = lpips(samples, hr, spatial=True)
     assert maps.shape == (3, 96, 128) and maps.dtype == np.float32
-    assert maps.mean((1, 2)) == pytest.approx(found)
+    assert maps.mean((1, 2)) == pytest.approx(found, rel=1e-5)  # numpy's order of summation
     single = lpips(torch.from_numpy(samples[1]), hr, spatial=True)
     assert isinstance(single, torch.Tensor) and np.array_equal(single.numpy(), maps[1])
     assert not single.is_inference()
