@@ -40,6 +40,7 @@ class TrainConfig:
 
     # what a saved configuration without a field meant, see core.settings
     EARLIER: ClassVar[Mapping[str, Any]] = {
+        "downscale_min": 1.0,
         "cache": None,
         "cached_orientations": "0",
         "trunk": None,
