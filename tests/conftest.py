@@ -29,6 +29,7 @@ import torch
 from ntire_sr.core.images import read_image, write_png
 from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, VALIDATION_PHOTOGRAPHS, embedded_photographs
 
+GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
 SHARED = Path(os.environ.get("NTIRE_SR_SHARED", Path(__file__).parents[2] / "shared"))
 
 
@@ -45,6 +46,12 @@ def nothing_from_this_machine(
     monkeypatch.setenv("TORCH_HOME", str(empty / "torch"))
     monkeypatch.setattr("ntire_sr.core.pretrained.cache_folder", lambda: empty / "cache" / "ntire-sr")
     torch.manual_seed(0)
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda:0", marks=GPU)])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """The CPU, and a GPU where there is one."""
+    return torch.device(request.param)
 
 
 @pytest.fixture

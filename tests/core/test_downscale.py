@@ -24,11 +24,11 @@ NAMES = [f"{name}_x{scale}" for name in ("astronaut", "coffee", "chelsea", "rock
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_8bit_downscale_has_the_digest_of_the_official_one(name, golden):
+def test_the_8bit_downscale_has_the_digest_of_the_official_one(device, name, golden):
     expected = json.loads((golden / "downscale.json").read_text())[name]
     photograph, scale = name.split("_x")
     image = torch.from_numpy(getattr(skimage.data, photograph)()).permute(2, 0, 1)[None]
-    reduced = downscale_8bit(image, int(scale))[0].permute(1, 2, 0).contiguous().numpy()
+    reduced = downscale_8bit(image.to(device), int(scale))[0].cpu().permute(1, 2, 0).contiguous().numpy()
     assert list(reduced.shape) == expected["shape"]
     assert hashlib.sha256(reduced.tobytes()).hexdigest() == expected["sha256"]
 

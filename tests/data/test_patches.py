@@ -103,19 +103,50 @@ def several(tmp_path, photograph):
 
 
 @pytest.mark.parametrize(("sharp", "downscale_min"), [(0.0, 1.0), (0.5, 1.0), (0.5, 0.5)])
-def test_batches_are_the_same_from_memory_from_the_cache_and_from_a_device(several, sharp, downscale_min):
+def test_batches_are_the_same_from_memory_from_the_cache_and_from_a_device(device, several, sharp, downscale_min):
     sources = [
         PatchDataset(several, 32, 4, kept, sharp, downscale_min=downscale_min)
         for kept in (None, "auto", "auto", "auto", None)
     ]
-    assert [source.keep_on(CPU) for source in sources[3:]] == [True, True]
+    assert [source.keep_on(device) for source in sources[3:]] == [True, True]
     assert "none decoded now" in sources[2].images.where
     assert len({source.digest for source in sources}) == 1
     for step in range(40):
-        first, *others = [source.batch(4, 1, step, CPU) for source in sources]
-        for other in others:
-            assert torch.equal(first[0], other[0]) and torch.equal(first[1], other[1])
+        first = sources[0].batch(4, 1, step, CPU)
+        for source in sources:
+            other = source.batch(4, 1, step, device)
+            # a GPU may round a downscaled crop to the next grey level, and the LR image made from it, too
+            grey_levels = 0 if downscale_min == 1 or device.type == "cpu" else 1
+            for crops, expected in zip(other[:2], first[:2], strict=True):
+                assert (255 * (crops.cpu() - expected).abs()).max() <= grey_levels + 1e-3
             assert first[1].stride() == other[1].stride(), "the layout decides what networks compute"
+
+
+def test_images_are_kept_on_a_gpu_if_they_fill_half_of_its_free_memory(several, monkeypatch):
+    source, gpu = PatchDataset(several, 32, 4), torch.device("cuda", 0)
+    size = 3 * (96 * 128 + 48 * 100 + 32 * 32)
+    assert source.images.bytes == size
+    expected, empty = source.batch(4, 1, 0, CPU), torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *shape, device=None, **more: empty(*shape, **more))  # on the CPU
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *place, _to=torch.Tensor.to, **more: tensor)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2 * size - 1, 10 * size))
+    assert not source.keep_on(gpu) and source._resident is None
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2 * size, 10 * size))
+    assert source.keep_on(gpu)
+    monkeypatch.undo()
+    assert torch.equal(source.batch(4, 1, 0, CPU).hr, expected.hr)
+
+
+@pytest.mark.parametrize("resident", [False, True])
+def test_what_the_cpu_prepares_for_a_gpu_is_pinned(several, monkeypatch, resident):
+    source, pinned = PatchDataset(several, 32, 4), []
+    if resident:
+        source.keep_on(CPU)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor)
+    prepared = source.prepare(4, 1, 0, pinned=True)
+    assert len(pinned) == 1 and pinned[0] is prepared.crops
+    source.prepare(4, 1, 0)
+    assert len(pinned) == 1
 
 
 @pytest.mark.parametrize(("size", "count"), [(8, 2), (8, 4), (7, 3), (2, 3)])

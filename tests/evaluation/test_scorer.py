@@ -12,6 +12,8 @@ import torch
 from ntire_sr.core.errors import Failure, WrongUse
 from ntire_sr.core.images import write_png
 from ntire_sr.core.layout import SampleName
+from ntire_sr.evaluation import lpips
+from ntire_sr.evaluation.lpips import Lpips
 from ntire_sr.evaluation.lr_psnr import LrErrors, official_crop
 from ntire_sr.evaluation.perceptual import MAP_PX, shrink_map
 from ntire_sr.evaluation.score_folder import score_folder
@@ -20,21 +22,61 @@ AWAY = {"device": "cpu", "without_lpips": "the trunk is away"}
 
 
 @pytest.mark.parametrize("scale", [4, 8])
-def test_the_tables_equal_those_of_the_official_scripts(golden, alexnet, tmp_path, scale):
+def test_the_tables_equal_those_of_the_official_scripts(device, golden, alexnet, tmp_path, scale):
     folder = golden / f"x{scale}"
     score_folder(
-        folder.joinpath("HR"), folder / "SR", tmp_path, scale=scale, device="cpu", lpips_weights=alexnet
+        folder.joinpath("HR"), folder / "SR", tmp_path, scale=scale, device=device.type, lpips_weights=alexnet
     )
     for name in ("measure.csv", "measure_mean.csv", "measure_full.csv"):
         expected, found = (pd.read_csv(place / name, index_col=0) for place in (folder, tmp_path))
         assert list(found.columns) == list(expected.columns)
         assert list(found.index) == list(expected.index)
         # 1e-4 is asked for; differences of nearly equal means are the hardest
-        np.testing.assert_allclose(found.to_numpy(), expected.to_numpy(), rtol=2e-5)
+        rtol = 2e-5 if device.type == "cpu" else 1e-4
+        np.testing.assert_allclose(found.to_numpy(), expected.to_numpy(), rtol=rtol)
         assert np.isinf(expected.to_numpy()).any() == (name != "measure_full.csv")
     means = pd.read_csv(tmp_path / "measure_full_mean.csv", index_col=0)["0"]
     expected = pd.read_csv(folder / "measure_full.csv", index_col=0).mean()
     np.testing.assert_allclose(means[expected.index], expected, rtol=1e-4)
+
+
+REALISM = ("niqe", "log-spectral", "patch-frechet")
+
+
+def figures(folder, out, device: str, alexnet) -> dict[str, float]:
+    scored = score_folder(
+        folder / "HR", folder / "SR", out, lpips_weights=alexnet, device=device, realism=REALISM
+    )
+    return scored.score.summary()
+
+
+@pytest.fixture(scope="module")
+def figures_of_cpu(golden, alexnet, tmp_path_factory) -> dict[str, float]:
+    return figures(golden / "x4", tmp_path_factory.mktemp("cpu"), "cpu", alexnet)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
+def test_a_gpu_gives_the_figures_of_a_cpu(golden, alexnet, tmp_path, figures_of_cpu):
+    found = figures(golden / "x4", tmp_path, "cuda", alexnet)
+    for name, value in figures_of_cpu.items():
+        assert found[name] == pytest.approx(value, rel=1e-3 if name in ("niqe", "niqe_of_HR") else 1e-4), name
+
+
+def test_the_convolutions_of_gpus_give_the_figures_of_a_cpu(
+    golden, alexnet, tmp_path, figures_of_cpu, monkeypatch
+):
+    # what LPIPS does on a GPU, done on the CPU: direct convolutions, and all vectors of a layer at once
+    made = Lpips.__init__
+
+    def without_shortcuts(self, *arguments):
+        made(self, *arguments)
+        self.on_processor = []
+
+    monkeypatch.setattr(Lpips, "__init__", without_shortcuts)
+    monkeypatch.setattr(lpips, "CACHED_FLOATS", 10**12)
+    found = figures(golden / "x4", tmp_path, "cpu", alexnet)
+    for name, value in figures_of_cpu.items():
+        assert found[name] == pytest.approx(value, rel=1e-5), name
 
 
 def test_figures_beside_the_official_ones_stay_finite_where_a_sample_is_exact():

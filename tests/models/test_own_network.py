@@ -282,6 +282,13 @@ def test_weights_and_model_must_belong_together(tmp_path, trained):
     assert load_model("srgan", trained / "weights.safetensors", None, CPU).model.name == "srgan"
 
 
+def test_a_network_gets_a_generator_of_its_device(device):
+    network = Form(latents=lambda lr, generator: torch.randn(lr.shape, generator=generator, device=lr.device))
+    generator = adapt(network, "net", 4, device, Aside())
+    latents = [generator.latents(LR.to(device), [seeded(5)]) for _ in range(2)]
+    assert latents[0].device == device and torch.equal(*latents)
+
+
 def test_latents_of_a_network_follow_from_the_seed_alone():
     network = Form(latents=lambda lr, generator: torch.randn(3, generator=generator))
     generator = adapt(network, "net", 4, CPU, Aside())

@@ -8,11 +8,12 @@ from itertools import pairwise
 import pytest
 import torch
 
+from ntire_sr.core.device import full_float32
 from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.downscale import downscale
 from ntire_sr.core.errors import Failure, WrongUse
 from ntire_sr.core.seeding import seeded
-from ntire_sr.models import gradient_guard
+from ntire_sr.models import gradient_guard, stochastic_training
 from ntire_sr.models.discriminator import UNetDiscriminator
 from ntire_sr.models.features import FilterBank
 from ntire_sr.models.gradient_guard import EXPLODED, MOST_ROLLBACKS, RECENT, SKIPS_BEFORE_ROLLBACK
@@ -36,9 +37,9 @@ def per_crop(step: int) -> list[torch.Generator]:
     return [seeded(step, index) for index in range(2)]
 
 
-def trainer(**changes) -> StochasticTrainer:
+def trainer(device: torch.device = CPU, **changes) -> StochasticTrainer:
     return StochasticTrainer(
-        TrainConfig(steps=100, patch=32), replace(LEARNING, **changes), CPU, ProcessGroup()
+        TrainConfig(steps=100, patch=32), replace(LEARNING, **changes), device, ProcessGroup()
     )
 
 
@@ -176,15 +177,47 @@ def drawn_by(made, lr):
     return drawn
 
 
-def test_samples_are_lr_exact_in_training_before_any_rounding():
-    made = trainer()
-    lr, _ = batch()
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_samples_are_lr_exact_in_training_before_any_rounding(device, precision):
+    made = trainer(device, precision=precision)
+    lr = batch()[0].to(device)
     with torch.no_grad():
         drawn = drawn_by(made, lr)
-    assert drawn.shape == (4, 3, 32, 32)
+    assert drawn.shape == (4, 3, 32, 32) and drawn.dtype == torch.float32
     assert (downscale(drawn, 4) - lr.repeat(2, 1, 1, 1)).abs().max() < 1e-5
-    free = drawn_by(trainer(projection=False), lr)
+    free = drawn_by(trainer(device, projection=False), lr)
     assert (downscale(free, 4) - lr.repeat(2, 1, 1, 1)).abs().max() > 1e-3
+
+
+def test_losses_and_gradients_on_every_device_are_those_of_float64(device):
+    _, hr = batch()
+    drawn = (hr.repeat(2, 1, 1, 1) + 0.05 * torch.randn(4, *hr.shape[1:], generator=seeded(3))).clamp(0, 1)
+    terms, gradients = [], []
+    for place, kind in ((CPU, torch.float64), (device, torch.float32)):
+        made = trainer(place, precision="float32")
+        phi, made.filters = made.phi.to(kind), made.filters.to(kind)
+        samples, target = drawn.to(place, kind).requires_grad_(), hr.to(place, kind)
+        with full_float32(place):
+            scores = made._scores(samples, phi(samples), target, phi(target))
+            (gradient,) = torch.autograd.grad(scores["loss"], samples)
+        terms.append({name: value.item() for name, value in scores.items()})
+        gradients.append(gradient.cpu().double())
+    for name, value in terms[0].items():
+        assert terms[1][name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
+    assert (gradients[0] - gradients[1]).norm() < 1e-3 * gradients[0].norm()
+
+
+def test_auto_is_bfloat16_where_the_device_computes_it_in_hardware(monkeypatch):
+    for gpu, processor, precision in (
+        (True, False, "bfloat16"),
+        (False, True, "bfloat16"),
+        (False, False, "float32"),
+    ):
+        monkeypatch.setattr(stochastic_training, "computes_bfloat16", lambda device, gpu=gpu: gpu)
+        monkeypatch.setattr(
+            stochastic_training, "processor_computes_bfloat16", lambda processor=processor: processor
+        )
+        assert trainer(precision="auto").settings.precision == precision
 
 
 def test_the_loss_is_the_weighted_sum_of_its_terms():

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from ntire_sr.core.device import full_float32
 from ntire_sr.core.downscale import lr_psnr_db
 from ntire_sr.core.errors import Failure, Problems, WrongUse
 from ntire_sr.core.files import sha256_file
 from ntire_sr.core.images import read_image, to_tensor, write_png
 from ntire_sr.core.layout import SampleName
 from ntire_sr.core.manifest import load_manifest
+from ntire_sr.core.seeding import seeded
 from ntire_sr.models.registry import load_generator
 from ntire_sr.sampling.generate import Request, generate, parse_only
 
@@ -35,9 +37,13 @@ def draw(lr, out, loaded, **options):
     return generate(Request(lr, out, **options), loaded, CPU)
 
 
-def test_every_sample_is_8bit_rgb_of_the_right_size_and_has_50_dB(lr_folder, srgan, tmp_path):
-    out = tmp_path / "SR"
-    drawn = draw(lr_folder, out, srgan, samples=3)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_every_sample_is_8bit_rgb_of_the_right_size_and_has_50_dB(
+    device, precision, lr_folder, trained, tmp_path
+):
+    out, loaded = tmp_path / "SR", load_generator(trained / "weights.safetensors", None, device)
+    drawn = generate(Request(lr_folder, out, samples=3, precision=precision), loaded, device)
+    assert (drawn.manifest.device, drawn.manifest.settings.precision) == (device.type, precision)
     assert sorted(path.name for path in out.iterdir()) == sorted(
         [str(SampleName(index, k)) for index in range(2) for k in range(3)] + ["manifest.json"]
     )
@@ -51,6 +57,20 @@ def test_every_sample_is_8bit_rgb_of_the_right_size_and_has_50_dB(lr_folder, srg
             assert reached >= 50
             assert drawn.manifest.files[name].lr_psnr_db == pytest.approx(reached, abs=1e-4)
     assert len(set(digests(out).values())) == 6
+
+
+def test_samples_of_every_device_are_those_of_float64(device, trained):
+    lr, samples = torch.rand(1, 3, 24, 32, generator=seeded(0)), []
+    for place, kind in ((CPU, torch.float64), (device, torch.float32)):
+        loaded = load_generator(trained / "weights.safetensors", None, place)
+        loaded.generator.to(kind)
+        unit, latents = (
+            lr.to(place, kind),
+            [maps.to(kind) for maps in loaded.generator.latents(lr.to(place), [seeded(1)])],
+        )
+        with torch.no_grad(), full_float32(place):
+            samples.append(loaded.generator.sample(loaded.generator.trunk(unit), unit, latents).cpu().double())
+    assert (samples[0] - samples[1]).abs().max() < 1e-4
 
 
 def test_the_manifest_says_what_drew_each_file(lr_folder, srgan, trained, tmp_path):

@@ -20,7 +20,7 @@ from ntire_sr.core.images import read_image, write_png
 from ntire_sr.core.manifest import RECORDS, load_manifest
 from ntire_sr.models.registry import load_generator
 from ntire_sr.sampling import sampler as drawing
-from ntire_sr.sampling.generate import Request, generate, parse_tile
+from ntire_sr.sampling.generate import Request, chosen_precision, chosen_tile, generate, parse_tile
 
 CPU = torch.device("cpu")
 # as torchrun sets it for its processes: another number of threads may change the last bits
@@ -240,6 +240,41 @@ def test_a_trunk_that_does_not_fit_is_tiled_at_the_next_try(srgan, monkeypatch):
     sampler = drawing.Sampler(srgan, CPU, half=False, tile=0)
     assert sampler.trunk(torch.zeros(1, 3, 64, 64)).shape == (1, 3, 64, 64)
     assert sizes == [(64, 64), *[(34, 34)] * 4] and sampler.tile == 8
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+@pytest.mark.parametrize("place", [CPU, torch.device("cuda", 0)])
+def test_tiles_are_halved_and_a_gpus_cache_is_emptied_until_they_fit(srgan, monkeypatch, place, error):
+    real, emptied, sizes = srgan.generator.sample, [], []
+
+    def small_memory(trunk, lr, latents):
+        sizes.append(max(lr.shape[2:]))
+        if sizes[-1] > limit:
+            raise error
+        return real(trunk, lr, latents)
+
+    lr = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    trunk, limit = srgan.generator.trunk(lr), 64
+    expected = drawing.Sampler(srgan, CPU, half=False, tile=0).sample(lr, trunk, 1)
+    monkeypatch.setattr(srgan.generator, "sample", small_memory)
+    monkeypatch.setattr(drawing, "SMALLEST_TILE_PX", 4)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(sizes[-1]))
+    limit = 16 + 2 * srgan.generator.sample_reach
+    sampler = drawing.Sampler(srgan, place, half=False, tile=0)  # the tensors stay on the CPU
+    sr = sampler.sample(lr, trunk, 1)
+    assert sampler.tile == 16 and sizes[0] == 64
+    assert len(emptied) == (2 if place.type == "cuda" else 0)
+    assert (sr - expected).abs().max() < 1 / 255
+
+
+def test_defaults_of_tile_and_precision_are_those_of_the_device(srgan, monkeypatch):
+    gpu, words = torch.device("cuda", 0), ("auto", "float32", "bfloat16")
+    assert (chosen_tile(None, srgan, CPU), chosen_tile(None, srgan, gpu)) == (drawing.AUTO_TILE_PX, 0)
+    assert chosen_tile(32, srgan, CPU) == chosen_tile(32, srgan, gpu) == 32
+    for supported, automatic in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda supported=supported, **_: supported)
+        assert [chosen_precision(word, srgan, gpu) for word in words] == [automatic, "float32", "bfloat16"]
+        assert [chosen_precision(word, srgan, CPU) for word in words] == ["float32", "float32", "bfloat16"]
 
 
 def test_a_projection_that_does_not_fit_is_said_so(lr_folder, srgan, tmp_path, monkeypatch):

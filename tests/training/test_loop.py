@@ -234,9 +234,8 @@ def test_training_does_not_disturb_the_callers_random_numbers(tmp_path):
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_cuda_is_refused_where_there_is_none(tmp_path):
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
+def test_cuda_is_refused_where_there_is_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(WrongUse, match="this torch sees no CUDA GPU"):
         train(make_run_config({**TINIEST, "device": "cuda"}), RunFolder(tmp_path))
 

@@ -1,0 +1,148 @@
+"""Choosing a device, its precision and its memory; random generators on it."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from ntire_sr.core.device import choose_device, computes_bfloat16, full_float32, is_out_of_memory
+from ntire_sr.core.distributed import ProcessGroup
+from ntire_sr.core.errors import WrongUse
+from ntire_sr.core.seeding import global_seed, normal, seeded
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def four_gpus(monkeypatch):
+    """What torch says on a machine with four GPUs."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+def test_auto_takes_a_gpu_if_there_is_one(four_gpus, monkeypatch):
+    assert choose_device("auto") == choose_device("cuda") == torch.device("cuda", 0)
+    assert choose_device("cuda:3") == torch.device("cuda", 3)
+    assert choose_device("cpu") == CPU
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto") == CPU
+
+
+@pytest.mark.parametrize(("rank", "gpu"), [(0, 0), (3, 3), (5, 1)])
+def test_each_process_of_a_machine_takes_its_gpu(four_gpus, monkeypatch, rank, gpu):
+    monkeypatch.setenv("LOCAL_RANK", str(rank))
+    assert choose_device("auto") == torch.device("cuda", gpu)
+    assert choose_device("cuda:2") == torch.device("cuda", 2)
+
+
+def test_gpus_that_are_not_there_are_refused(four_gpus, monkeypatch):
+    with pytest.raises(WrongUse, match="cuda:4: there is no such GPU"):
+        choose_device("cuda:4")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name in ("cuda", "cuda:0"):
+        with pytest.raises(WrongUse, match="this torch sees no CUDA GPU"):
+            choose_device(name)
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_bfloat16_is_for_gpus_that_compute_it_in_hardware(monkeypatch, supported):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
+    assert computes_bfloat16(torch.device("cuda")) == supported
+    assert not computes_bfloat16(CPU)
+
+
+def test_full_float32_ends_autocast_and_restores_precision(device):
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = True
+    x = torch.rand(64, 64, generator=seeded(0)).to(device)
+    try:
+        with torch.autocast(device.type, torch.bfloat16):
+            with full_float32(device):
+                assert torch.get_float32_matmul_precision() == "highest"
+                assert not torch.backends.cudnn.allow_tf32
+                product = x @ x
+            assert (x @ x).dtype == torch.bfloat16
+        assert torch.get_float32_matmul_precision() == "high" and torch.backends.cudnn.allow_tf32
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
+    assert product.dtype == torch.float32
+    assert torch.allclose(product.double(), x.double() @ x.double(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 TiB"), True),
+        (MemoryError(), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_out_of_memory_errors_are_told_from_others(error, expected):
+    assert is_out_of_memory(error) == expected
+
+
+def test_seeded_generators_are_of_their_device(device):
+    assert seeded(1, device=device).device == device
+    assert seeded(1).device == CPU
+    rows = [normal([seeded(n, device=device) for n in pair], 3, 5, device=device) for pair in ((1, 2), (2, 1))]
+    assert rows[0].device == device and torch.equal(rows[0], rows[1].flip(0))
+
+
+def test_numbers_of_cpu_generators_are_the_same_on_every_device(device):
+    assert torch.equal(normal([seeded(1)], 3, device=device).cpu(), normal([seeded(1)], 3, device=CPU))
+
+
+def test_global_seed_restores_the_numbers_of_the_caller(device):
+    def draw() -> tuple[float, float, float, float]:
+        on_device = torch.rand(1, device=device).item()
+        return random.random(), float(np.random.rand()), torch.rand(1).item(), on_device
+
+    with global_seed(3, device):
+        inside = draw()
+    with global_seed(4, device):
+        first = draw()
+        with global_seed(3, device):
+            assert draw() == inside
+        second = draw()
+    with global_seed(4, device):
+        assert (draw(), draw()) == (first, second)
+
+
+def test_global_seed_restores_the_generator_of_a_gpu(monkeypatch):
+    forked = []
+    fork = torch.random.fork_rng
+    monkeypatch.setattr(torch.random, "fork_rng", lambda devices: forked.append(devices) or fork([]))
+    gpu = torch.device("cuda", 1)
+    for device in (gpu, CPU):
+        with global_seed(3, device):
+            pass
+    assert forked == [[gpu], []]
+
+
+@pytest.mark.parametrize(("nccl", "backend"), [(True, "cpu:gloo,cuda:nccl"), (False, "gloo")])
+def test_processes_with_gpus_use_nccl_and_gloo(four_gpus, monkeypatch, nccl, backend):
+    for name, value in {"MASTER_ADDR": "localhost", "RANK": "1", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    started = []
+    monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: nccl)
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda name, timeout: started.append(name))
+    assert ProcessGroup().rank == 1
+    assert started == [backend]
+
+
+def test_doctor_names_the_gpu(four_gpus, monkeypatch, no_gpu, ntire_sr_command):
+    assert "none that torch can use" in ntire_sr_command("doctor").out
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA A100")
+    assert "NVIDIA A100" in ntire_sr_command("doctor").out
