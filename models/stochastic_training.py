@@ -197,7 +197,9 @@ class StochasticTrainer:
     def _fit_to_parent(self, features: Tensor) -> None:
         """Begin with a decoder that draws nearly what the parent draws; the same in all processes."""
         assert self.parent
-        self.parent.fit(self.gan.generator, torch.cat(self.processes.all_gather(features)))
+        # through the CPU: a tensor that another process sent from its GPU would arrive on that GPU
+        gathered = torch.cat(self.processes.all_gather(features.cpu()))
+        self.parent.fit(self.gan.generator, gathered.to(self.device))
         self.average.load_state_dict(self.gan.generator.state_dict())
 
     def _scores(

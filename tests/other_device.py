@@ -29,7 +29,9 @@ from ntire_sr.data.patches import PatchDataset
 from ntire_sr.evaluation.lpips import Lpips
 from ntire_sr.evaluation.niqe import block_features
 from ntire_sr.evaluation.scorer import Scorer, Settings
+from ntire_sr.models.parent import Parent
 from ntire_sr.models.registry import LoadedModel, model_spec
+from ntire_sr.models.rrdb import expected_shapes
 from ntire_sr.models.srgan_training import SrganSettings, SrganTrainer
 from ntire_sr.models.stochastic_training import StochasticSettings, StochasticTrainer
 from ntire_sr.models.train_config import TrainConfig
@@ -76,6 +78,22 @@ def train_on_trunk() -> None:
     features = frozen.compute(to_unit(images(2, 8)).cpu())
     assert features.device == OTHER
     trainer.step(to_unit(images(2, 8)), to_unit(images(2, 32)), [seeded(0), seeded(1)], features)
+
+
+class TwoProcesses(ProcessGroup):
+    """Another process with the same tensors, which must come from the CPU: each process has a GPU of its own."""
+
+    def all_gather(self, value: Any) -> list[Any]:
+        assert value.device == CPU
+        return [value, value]
+
+
+def fit_to_parent() -> None:
+    settings = replace(STOCHASTIC, rrdb=True, groups=1, channels=64)
+    trainer = StochasticTrainer(TrainConfig(steps=4, patch=32), settings, OTHER, ProcessGroup())
+    trainer.processes = TwoProcesses()
+    trainer.parent = Parent({name: torch.rand(shape) for name, shape in expected_shapes(1).items()}).to(OTHER)
+    trainer._fit_to_parent(torch.rand(2, 64, 8, 8, device=OTHER))
 
 
 def crops() -> None:
@@ -133,6 +151,7 @@ PARTS: dict[str, Callable[[], None]] = {
         train, StochasticTrainer, replace(STOCHASTIC, precision="bfloat16")
     ),
     "train on a frozen trunk": train_on_trunk,
+    "fit to a parent": fit_to_parent,
     "crops": crops,
     "validate": validate,
     "draw bicubic": partial(draw, "bicubic", 0, False),
