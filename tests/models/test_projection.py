@@ -67,9 +67,9 @@ def test_the_projection_is_the_nearest_solution():
     assert (sr - nearest).norm() < (sr - another).norm()
 
 
-def test_the_projection_is_float32_and_exact_under_autocast():
-    sr, lr = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 8, 8)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+def test_the_projection_is_float32_and_exact_under_autocast(device):
+    sr, lr = torch.rand(1, 3, 32, 32).to(device), torch.rand(1, 3, 8, 8).to(device)
+    with torch.autocast(device.type, dtype=torch.bfloat16):
         projected = project(sr.bfloat16(), lr, 4)
     assert projected.dtype == torch.float32
     assert (downscale(projected, 4) - lr).abs().max() < 1e-5
@@ -103,10 +103,10 @@ def test_every_start_reaches_50_dB_on_every_lr_that_is_the_reduction_of_an_8bit_
     assert result.lr_psnr_db >= 50
 
 
-def test_a_photograph_needs_four_rounds(photograph):
-    hr = torch.from_numpy(photograph).permute(2, 0, 1)[None]
+def test_a_photograph_needs_four_rounds(device, photograph):
+    hr = torch.from_numpy(photograph).permute(2, 0, 1)[None].to(device)
     lr = downscale_8bit(hr, 4)
-    result = make_consistent(enlarge(lr / 255, 4) + 0.02 * torch.randn(1, 3, 96, 128), lr, 4)
+    result = make_consistent(enlarge(lr / 255, 4) + 0.02 * torch.randn(1, 3, 96, 128).to(device), lr, 4)
     assert (result.rounds, result.lr_psnr_db > 50) == (4, True)
 
 
