@@ -2,6 +2,7 @@
 
 import io
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,7 +10,16 @@ from PIL import Image
 
 from ntire_sr.core.errors import Failure, WrongType, WrongValue
 from ntire_sr.core.files import sha256_file
-from ntire_sr.core.images import png_header, read_image, to_8bit, to_array, to_tensor, to_unit, write_png
+from ntire_sr.core.images import (
+    png_header,
+    read_image,
+    read_png,
+    to_8bit,
+    to_array,
+    to_tensor,
+    to_unit,
+    write_png,
+)
 
 
 def saved(path, image: Image.Image, **options):
@@ -23,6 +33,12 @@ def test_a_png_comes_back_as_it_was_written(tmp_path, photograph):
     assert digest == sha256_file(tmp_path / "a.png")
     header = png_header(tmp_path / "a.png")
     assert (header.height, header.width, header.is_8bit_rgb) == (96, 128, True)
+
+
+def test_read_png_needs_no_constant_newer_than_opencv_4_8(tmp_path, photograph, monkeypatch):
+    monkeypatch.delattr(cv2, "IMREAD_COLOR_RGB", raising=False)  # new in 4.11
+    write_png(tmp_path / "a.png", photograph)
+    assert np.array_equal(read_png(tmp_path / "a.png"), photograph)
 
 
 def test_values_are_clipped_and_rounded_not_truncated():
@@ -61,8 +77,6 @@ def test_opaque_alpha_is_dropped_and_transparency_is_refused(tmp_path, photograp
 
 @pytest.mark.parametrize("mode", ["grey", "colour"])
 def test_16_bit_images_are_refused_by_name(tmp_path, mode):
-    import cv2
-
     shape = (8, 8) if mode == "grey" else (8, 8, 3)
     cv2.imwrite(str(tmp_path / "deep.png"), np.full(shape, 30000, np.uint16))
     with pytest.raises(Failure, match=r"deep\.png has 16 bits per channel"):

@@ -111,11 +111,12 @@ def decode_png(path: Path | str, content: bytes) -> np.ndarray:
         raise Failure(
             f"{path} claims more pixels than an image may have here ({header.width} x {header.height})"
         )
-    options = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    # IMREAD_COLOR_RGB would save the swap of channels, 3 % of the time, but needs OpenCV 4.11
+    options = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     image = cv2.imdecode(np.frombuffer(content, np.uint8), options)
     if image is None or image.shape != (header.height, header.width, 3):
         raise Failure(f"{path} is truncated or damaged (its pixels cannot be decompressed)", "replace the file")
-    return image
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
 
 
 def read_image(path: Path) -> np.ndarray:
