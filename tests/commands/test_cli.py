@@ -237,6 +237,21 @@ def test_doctor_names_versions_and_where_pretrained_files_lie(ntire_sr_command, 
     assert result.code == 0 and "unusable: NTIRE_SR_LPIPS_WEIGHTS names" in result.out
 
 
+def test_doctor_names_version_of_imported_cv2_not_of_a_package(tmp_path):
+    (tmp_path / "cv2.py").write_text("__version__ = '4.10.0'\n")  # as of opencv-python
+    (tmp_path / "skimage.py").write_text("raise ImportError('libGL.so.1 is missing')\n")
+    result = subprocess.run(
+        [sys.executable, "-m", "ntire_sr", "doctor", "--json"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    facts = json.loads(result.stdout)
+    assert facts["opencv"] == "4.10.0"
+    assert facts["scikit-image"] == "cannot be imported: libGL.so.1 is missing"
+
+
 def test_an_interruption_ends_with_130_and_a_full_disk_with_1(in_empty_folder, ntire_sr_command, monkeypatch):
     def interrupted(*words, **options):
         raise KeyboardInterrupt
