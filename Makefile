@@ -1,20 +1,28 @@
 # make demo: the whole chain on embedded photographs; make test: all tests but the
-# long campaigns of make torture. Both set up .venv first.
+# long campaigns of make torture. Both set up .venv first. make test-lowest: the same tests
+# with the lowest versions that setup.cfg allows, in .venv-lowest.
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(VENV)/bin
+LOWEST ?= .venv-lowest
+SCRIPTS := bin
 ifeq ($(OS),Windows_NT)
-BIN := $(VENV)/Scripts
+SCRIPTS := Scripts
 endif
+BIN := $(VENV)/$(SCRIPTS)
 STAMP := $(VENV)/.installed
+LOWEST_BIN := $(LOWEST)/$(SCRIPTS)
+LOWEST_STAMP := $(LOWEST)/.installed
 
-.PHONY: demo test torture lint docs bench bench-train bench-generate bench-study clean
+.PHONY: demo test test-lowest torture lint docs bench bench-train bench-generate bench-study clean
 
 demo: $(STAMP)
 	$(BIN)/ntire-sr demo
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+test-lowest: $(LOWEST_STAMP)
+	$(LOWEST_BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 torture: $(STAMP)
 	$(BIN)/python -m pytest -m torture
@@ -45,5 +53,12 @@ $(STAMP): setup.cfg setup.py pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
 	$(BIN)/python -c "open('$(STAMP)', 'w').close()"
 
+$(LOWEST_STAMP): setup.cfg setup.py pyproject.toml constraints.txt tests/lowest_versions.py
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST_BIN)/python tests/lowest_versions.py > $(LOWEST)/constraints.txt
+	$(LOWEST_BIN)/python -m pip install --quiet --disable-pip-version-check -c $(LOWEST)/constraints.txt setuptools
+	$(LOWEST_BIN)/python -m pip install --quiet --disable-pip-version-check -c $(LOWEST)/constraints.txt -e '.[test]'
+	$(LOWEST_BIN)/python -c "open('$(LOWEST_STAMP)', 'w').close()"
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(LOWEST) build dist *.egg-info
