@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 LOWEST_BIN := $(LOWEST)/$(SCRIPTS)
 LOWEST_STAMP := $(LOWEST)/.installed
 
-.PHONY: demo test test-lowest torture lint docs bench bench-train bench-generate bench-study clean
+.PHONY: demo test test-lowest test-isa torture lint docs bench bench-train bench-generate bench-study clean
 
 demo: $(STAMP)
 	$(BIN)/ntire-sr demo
@@ -23,6 +23,9 @@ test: $(STAMP)
 
 test-lowest: $(LOWEST_STAMP)
 	$(LOWEST_BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+test-isa: $(STAMP)
+	$(BIN)/python tests/instruction_sets.py
 
 torture: $(STAMP)
 	$(BIN)/python -m pytest -m torture

@@ -4,6 +4,7 @@ import shlex
 
 from ntire_sr.core.errors import plural
 from ntire_sr.core.manifest import Manifest
+from ntire_sr.sampling.tolerance import tolerance_of
 from ntire_sr.submission.factsheet import Known
 
 
@@ -37,8 +38,9 @@ def reproduce(known: Known, weights_name: str) -> str:
         "# How these samples were drawn\n\n"
         f"With the package in `code` (`ntire_sr`; version {manifest.versions.get('ntire-sr', '?')}) on the path and\n\n{versions}\n\n"
         f"on {manifest.device} with {plural(manifest.threads, 'thread')}:\n\n```\n{' '.join(words)}\n```\n\n"
-        "`manifest.json` names the digest of every LR image, seed and sample. The same device, number of threads and tile give the same "
-        "bytes; others can differ by a grey level.\n"
+        "`manifest.json` names the digest of every LR image, seed and sample. The same processor or GPU, torch "
+        f"version, number of threads and tile give the same bytes; others can differ by "
+        f"{plural(tolerance_of(s.precision).most, 'grey level')}.\n"
     )
 
 

@@ -22,6 +22,7 @@ from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.sources import Source
 from ntire_sr.models.registry import MODELS, LoadedModel, load_model
 from ntire_sr.sampling.generate import Request, generate
+from ntire_sr.sampling.tolerance import same_sample
 from ntire_sr.submission.check import check_samples, lr_folder
 from ntire_sr.submission.editions import edition_named, edition_problems
 from ntire_sr.submission.readme import readme_problems
@@ -205,7 +206,8 @@ def _draw_again(
             )  # fmt: skip
             try:
                 generate(request, loaded, device)
-                _compare(found, name, handed.samples[name], (out / str(only)).read_bytes())
+                again = (out / str(only)).read_bytes()
+                _compare(found, name, handed.samples[name], again, s.precision)
             except Failure as failure:
                 found.problems.append(f"{name}: cannot be drawn again: {failure.message}")
 
@@ -217,28 +219,21 @@ def _is_of(path: Path, lr_sha256: str) -> bool:
         return False
 
 
-def _compare(found: VerifyResult, name: SampleName, source: Source, again: bytes) -> None:
+def _compare(found: VerifyResult, name: SampleName, source: Source, again: bytes, precision: str) -> None:
     try:
         content = source.read()
         if sha256_bytes(content) == sha256_bytes(again):
             found.drawn_again.append(str(name))
             return
-        one, other = (
-            decode_png(str(name), content).astype(np.int16),
-            decode_png(str(name), again).astype(np.int16),
-        )
+        one, other = decode_png(str(name), content), decode_png(str(name), again)
     except Failure as failure:
         found.problems.append(failure.message)
         return
-    apart = int(np.abs(one - other).max()) if one.shape == other.shape else 255
-    if apart <= 1:
+    apart = int(np.abs(one.astype(np.int16) - other).max()) if one.shape == other.shape else 255
+    if same_sample(one, other, precision):
         found.drawn_again.append(str(name))
-        by = (
-            "differs by a grey level at most, as on another machine"
-            if apart
-            else "has the same pixels in another file"
-        )
-        found.notes.append(f"{name}: drawn again it {by}")
+        by = f"differs by {plural(apart, 'grey level')} at most, as on another processor"
+        found.notes.append(f"{name}: drawn again it {by if apart else 'has the same pixels in another file'}")
     else:
         found.problems.append(
             f"{name}: drawn again from the weights it is another image (by up to {apart} grey levels)"

@@ -26,6 +26,7 @@ except ModuleNotFoundError as error:
 import numpy as np
 import torch
 
+from ntire_sr.core.device import BFLOAT16_VARIABLE
 from ntire_sr.core.images import read_image, write_png
 from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, VALIDATION_PHOTOGRAPHS, embedded_photographs
 
@@ -37,9 +38,12 @@ SHARED = Path(os.environ.get("NTIRE_SR_SHARED", Path(__file__).parents[2] / "sha
 def nothing_from_this_machine(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Tests see no cache, no settings and no download site of the machine they run on."""
+    """Tests see no cache, no settings and no download site of the machine they run on.
+
+    `tests/instruction_sets.py` sets NTIRE_SR_BFLOAT16, which stays.
+    """
     empty = tmp_path_factory.mktemp("machine")
-    for name in [name for name in os.environ if name.startswith("NTIRE_SR_")]:
+    for name in [name for name in os.environ if name.startswith("NTIRE_SR_") and name != BFLOAT16_VARIABLE]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("NTIRE_SR_OFFLINE", "1")
     monkeypatch.setenv("XDG_CACHE_HOME", str(empty / "cache"))

@@ -23,6 +23,8 @@ from ntire_sr.training.loop import train
 from ntire_sr.training.run_config import load_run_config, read_settings, resume_run_config
 from ntire_sr.training.status import run_state
 
+pytestmark = pytest.mark.numerical
+
 FILES = Path(__file__).with_name("version_0_1_0")
 # Largest difference of a weight from the one that version 0.1.0 trained. Rounding differs among instruction sets, and
 # Adam divides small gradients by their size: up to 3.7e-6 with SSE 4.1 in place of AVX2, where the step moves

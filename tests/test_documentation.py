@@ -102,7 +102,7 @@ def test_every_setting_that_a_sentence_gives_a_value_is_taken(page):
 
 @EACH_PAGE
 def test_every_environment_variable_that_is_named_is_read(page):
-    named = set(re.findall(r"(?<!_)NTIRE_SR_[A-Z_]*[A-Z]", page.read_text(encoding="utf-8")))
+    named = set(re.findall(r"(?<!_)NTIRE_SR_[A-Z0-9_]*[A-Z0-9]", page.read_text(encoding="utf-8")))
     assert named <= VARIABLES.keys() | TEST_VARIABLES.keys(), page
 
 

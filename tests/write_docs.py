@@ -22,6 +22,7 @@ PACKAGE_FOLDERS = ("toolkit", "models", "evaluation", "submission")
 
 # name -> what it does; `reference` refuses to be written while one that the code reads is missing here
 VARIABLES = {
+    "NTIRE_SR_BFLOAT16": "1 or 0: whether `precision=auto` of `train` takes the processor for one that computes bfloat16 in hardware, instead of asking it.",
     "NTIRE_SR_CACHE": "Folder for the [cache of decoded images](data.md#the-cache-of-decoded-images), in place of the user's cache folder.",
     "NTIRE_SR_FEATURE_WEIGHTS": "File of the network whose features `train` compares: SqueezeNet 1.1, or VGG-19 with `--set features=vgg19`.",
     "NTIRE_SR_LPIPS_WEIGHTS": "File of AlexNet, for LPIPS.",
@@ -137,7 +138,7 @@ def settings() -> str:
 def variables_in(*folders: str) -> set[str]:
     """The environment variables of ours that the Python files below some folders name."""
     texts = (path.read_text(encoding="utf-8") for folder in folders for path in (ROOT / folder).rglob("*.py"))
-    return {name for text in texts for name in re.findall(r"NTIRE_SR_[A-Z_]*[A-Z]", text)}
+    return {name for text in texts for name in re.findall(r"NTIRE_SR_[A-Z0-9_]*[A-Z0-9]", text)}
 
 
 def reference() -> str:

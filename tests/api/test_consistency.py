@@ -11,6 +11,8 @@ from ntire_sr.core.downscale import downscale_8bit, lr_psnr_db
 from ntire_sr.core.images import to_array, to_tensor, to_unit
 from ntire_sr.models.projection import make_consistent
 
+pytestmark = pytest.mark.numerical
+
 
 @pytest.fixture(scope="module")
 def hr(photograph) -> np.ndarray:

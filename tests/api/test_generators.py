@@ -12,6 +12,8 @@ from ntire_sr.core.images import read_image, to_tensor, to_unit, write_png
 from ntire_sr.core.layout import SampleName
 from ntire_sr.models.registry import MODELS, save_weights
 
+pytestmark = pytest.mark.numerical
+
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory) -> Path:

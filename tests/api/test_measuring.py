@@ -13,6 +13,8 @@ from ntire_sr.core.layout import SampleName
 from ntire_sr.core.pretrained import NotFound
 from ntire_sr.evaluation.score_folder import score_folder
 
+pytestmark = pytest.mark.numerical
+
 REALISM = ("niqe", "log-spectral", "patch-frechet")
 
 

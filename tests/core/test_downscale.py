@@ -20,6 +20,8 @@ from ntire_sr.core.downscale import (
 )
 from ntire_sr.core.errors import WrongType, WrongValue
 
+pytestmark = pytest.mark.numerical
+
 NAMES = [f"{name}_x{scale}" for name in ("astronaut", "coffee", "chelsea", "rocket") for scale in (2, 3, 4, 8)]
 
 

@@ -13,6 +13,8 @@ from ntire_sr.models.projection import make_consistent
 from ntire_sr.models.registry import MODELS
 from ntire_sr.sampling.sampler import Sampler
 
+pytestmark = pytest.mark.numerical
+
 SETTINGS = {
     "bicubic": MODELS["bicubic"].settings(),
     "srgan": MODELS["srgan"].settings(channels=6, blocks=1, noise_channels=2),

@@ -12,6 +12,8 @@ from ntire_sr.evaluation.metrics import Reference
 from ntire_sr.evaluation.perceptual import LpipsErrors
 from ntire_sr.evaluation.pixels import PixelErrors
 
+pytestmark = pytest.mark.numerical
+
 
 def test_the_ratio_worked_out_by_hand():
     # pairs are 1 and 3 apart, the HR images 2 and 6: (1 + 3) / (2 + 6)

@@ -7,6 +7,8 @@ import torch
 
 from ntire_sr.evaluation.diversity import RunningDiversity, diversity_scores
 
+pytestmark = pytest.mark.numerical
+
 
 def official(maps: torch.Tensor) -> float:
     """The definition, with all maps in memory: (K, H, W)."""

@@ -14,6 +14,8 @@ from ntire_sr.core.images import to_tensor, to_unit
 from ntire_sr.core.pretrained import ALEXNET, load
 from ntire_sr.evaluation.frechet import PatchStatistics, frechet_distance
 
+pytestmark = pytest.mark.numerical
+
 
 def of(*features: torch.Tensor) -> PatchStatistics:
     seen = PatchStatistics(features[0].shape[1])

@@ -13,6 +13,8 @@ from ntire_sr.core.pretrained import NotFound
 from ntire_sr.evaluation.lpips import Lpips, load_lpips
 from ntire_sr.evaluation.lr_psnr import official_crop
 
+pytestmark = pytest.mark.numerical
+
 
 @pytest.fixture(scope="module")
 def lpips(alexnet) -> Lpips:

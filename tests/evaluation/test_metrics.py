@@ -19,6 +19,8 @@ from ntire_sr.evaluation.pixels import PixelMetrics
 from ntire_sr.evaluation.realism import RealismMetrics, open_proxy
 from ntire_sr.evaluation.records import ImageScore
 
+pytestmark = pytest.mark.numerical
+
 
 def noisy(image: torch.Tensor, sigma: float) -> torch.Tensor:
     return to_8bit(to_unit(image) + sigma * torch.randn(image.shape))

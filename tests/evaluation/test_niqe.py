@@ -26,6 +26,8 @@ from ntire_sr.evaluation.niqe import (
     save_pristine,
 )
 
+pytestmark = pytest.mark.numerical
+
 
 @pytest.fixture(scope="module")
 def published() -> Pristine:

@@ -7,6 +7,8 @@ import torch
 
 from ntire_sr.evaluation.pixels import PixelErrors, box_mean
 
+pytestmark = pytest.mark.numerical
+
 
 def image(height: int = 20, width: int = 24) -> torch.Tensor:
     return torch.randint(0, 256, (1, 3, height, width), dtype=torch.uint8)

@@ -18,6 +18,8 @@ from ntire_sr.evaluation.lr_psnr import LrErrors, official_crop
 from ntire_sr.evaluation.perceptual import MAP_PX, shrink_map
 from ntire_sr.evaluation.score_folder import score_folder
 
+pytestmark = pytest.mark.numerical
+
 AWAY = {"device": "cpu", "without_lpips": "the trunk is away"}
 
 

@@ -11,6 +11,8 @@ from conftest import photographs
 from ntire_sr.core.images import to_tensor
 from ntire_sr.evaluation.spectrum import FLOOR, log_spectral_distance, prepare
 
+pytestmark = pytest.mark.numerical
+
 
 @pytest.mark.parametrize(("factor", "decibel"), [(0.5, 6.0206), (0.25, 12.0412)])
 def test_an_image_of_half_the_contrast_is_6_decibels_away(factor, decibel):

@@ -5,6 +5,8 @@ import torch
 
 from ntire_sr.evaluation.winograd import WinogradConvolution, transforms
 
+pytestmark = pytest.mark.numerical
+
 
 def test_the_matrices_of_two_outputs_of_three_taps_work_on_an_example_done_by_hand():
     # 1 2 3 4 with 1 10 100: 1 + 20 + 300 = 321 and 2 + 30 + 400 = 432

@@ -24,6 +24,8 @@ from ntire_sr.models.energy import (
     whole_norm,
 )
 
+pytestmark = pytest.mark.numerical
+
 DISTANCES = {
     "channel": channel_norm,
     "location": location_norm,

@@ -11,6 +11,8 @@ from ntire_sr.core.pretrained import NotFound
 from ntire_sr.models.features import NETWORKS, FilterBank, build_features, classifier, unit_normalised
 from ntire_sr.models.losses import feature_distance
 
+pytestmark = pytest.mark.numerical
+
 
 def test_unit_normalised_maps_have_length_one_and_zeros_stay_with_a_finite_gradient():
     maps = torch.randn(1, 8, 4, 4)

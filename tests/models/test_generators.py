@@ -17,6 +17,8 @@ from ntire_sr.models.stochastic_settings import RRDB_SIZES
 from ntire_sr.models.stochastic_training import StochasticSettings
 from ntire_sr.models.train_config import TrainConfig
 
+pytestmark = pytest.mark.numerical
+
 SMALL = SrganSettings(channels=6, blocks=2, noise_channels=3, discriminator_channels=4, features="filters")
 STOCHASTIC = StochasticSettings(channels=6, growth=4, blocks=1, fine_channels=4, latent_channels=2)
 SETTINGS = {"bicubic": MODELS["bicubic"].settings(), "srgan": SMALL, "stochastic": STOCHASTIC}

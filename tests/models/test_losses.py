@@ -7,6 +7,8 @@ import torch
 
 from ntire_sr.models.losses import adversarial_loss, feature_distance
 
+pytestmark = pytest.mark.numerical
+
 
 def test_feature_distance_worked_out_by_hand():
     # layer 1: 4 channels, each 1 apart: 4 / sqrt(4) = 2; layer 2: 1 channel, 3 apart at half the places: 1.5

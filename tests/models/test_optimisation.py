@@ -5,6 +5,8 @@ import torch
 
 from ntire_sr.models.optimisation import set_learning_rate, update_ema
 
+pytestmark = pytest.mark.numerical
+
 
 def test_the_learning_rate_falls_along_a_cosine_to_nothing():
     optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=9.0)

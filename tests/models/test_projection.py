@@ -11,6 +11,8 @@ from ntire_sr.core.errors import WrongType, WrongValue
 from ntire_sr.core.images import to_8bit, to_unit
 from ntire_sr.models.projection import enlarge, is_reachable, make_consistent, project
 
+pytestmark = pytest.mark.numerical
+
 
 def blocks(side: int) -> Tensor:
     """Random black and white blocks, where bicubic overshoots everywhere and D clips it."""

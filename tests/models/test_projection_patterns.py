@@ -10,6 +10,8 @@ from torch import Tensor
 from ntire_sr.core.downscale import downscale_8bit
 from ntire_sr.models.projection import enlarge, make_consistent
 
+pytestmark = pytest.mark.numerical
+
 HEIGHT, WIDTH = 96, 112
 ROW, COLUMN = torch.arange(HEIGHT)[:, None], torch.arange(WIDTH)[None]
 

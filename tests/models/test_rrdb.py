@@ -11,6 +11,8 @@ from torch.nn import functional
 from ntire_sr.core.errors import Failure
 from ntire_sr.models.rrdb import RrdbDecoder, RrdbTrunk, expected_shapes, read_rrdb
 
+pytestmark = pytest.mark.numerical
+
 
 def plain_rrdbnet(t: dict[str, torch.Tensor], x: torch.Tensor, blocks: int) -> torch.Tensor:
     """RRDBNet written out from the paper's figures, without modules; weights under BasicSR's names."""

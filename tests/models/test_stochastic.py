@@ -25,6 +25,8 @@ from ntire_sr.models.stochastic import Architecture, StochasticGenerator, _Upsam
 from ntire_sr.models.stochastic_training import StochasticSettings, StochasticTrainer
 from ntire_sr.models.train_config import TrainConfig
 
+pytestmark = pytest.mark.numerical
+
 SMALL = Architecture(channels=6, growth=4, blocks=1, fine_channels=4, latent_channels=2)
 LEARNING = StochasticSettings(
     channels=6, growth=4, blocks=1, fine_channels=4, latent_channels=2, discriminator_channels=4,

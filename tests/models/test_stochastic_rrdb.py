@@ -27,6 +27,8 @@ from ntire_sr.models.train_config import TrainConfig
 from ntire_sr.training.loop import train
 from ntire_sr.training.run_config import make_run_config, resume_run_config
 
+pytestmark = pytest.mark.numerical
+
 SIZES = {**RRDB_SIZES, "rrdb": True, "groups": 1, "blocks": 1, "latent_channels": 2}
 TINY = {
     **{key: value for key, value in TINIEST.items() if key != "channels"},

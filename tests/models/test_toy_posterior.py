@@ -30,6 +30,8 @@ from ntire_sr.models.energy import (
     whole_norm,
 )
 
+pytestmark = pytest.mark.numerical
+
 C = 0.95  # correlation of a and b
 Loss = Callable[[Tensor, Tensor], Tensor]  # samples (K, N, 1, 2, 2), target (N, 1, 2, 2) -> scalar
 

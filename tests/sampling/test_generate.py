@@ -21,6 +21,8 @@ from ntire_sr.core.seeding import seeded
 from ntire_sr.models.registry import load_generator
 from ntire_sr.sampling.generate import Request, generate, parse_only
 
+pytestmark = pytest.mark.numerical
+
 CPU = torch.device("cpu")
 
 

@@ -23,6 +23,8 @@ from ntire_sr.sampling import project as module
 from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.sampling.project import ProjectRequest, before_and_after, project_folder
 
+pytestmark = pytest.mark.numerical
+
 CPU = torch.device("cpu")
 NAMES = "{stem}_{sample}"
 

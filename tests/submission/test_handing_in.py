@@ -183,7 +183,7 @@ def test_a_sample_that_differs_by_a_level_is_taken_for_another_machines(samples)
     image[0, 0, 0] ^= 1
     write_png(path, image)
     found = verify([samples], regenerate=6)
-    assert len(found.drawn_again) == 6 and "differs by a grey level at most" in found.notes[1]
+    assert len(found.drawn_again) == 6 and "differs by 1 grey level at most" in found.notes[1]
 
 
 def rewritten(packed: Path, out: Path, change) -> Path:

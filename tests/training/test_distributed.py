@@ -17,6 +17,8 @@ from ntire_sr.models.registry import load_generator
 from ntire_sr.training.loop import train
 from ntire_sr.training.run_config import make_run_config
 
+pytestmark = pytest.mark.numerical
+
 MODELS = {
     "srgan": TINIEST,
     "msgan": {**TINIEST, "diversity": "ratio", "gamma": 0.015},

@@ -23,6 +23,8 @@ from ntire_sr.training.loop import train
 from ntire_sr.training.run_config import load_run_config, make_run_config, resume_run_config
 from ntire_sr.training.status import is_finished
 
+pytestmark = pytest.mark.numerical
+
 
 def weights(run: RunFolder) -> dict[str, torch.Tensor]:
     return load_file(run.weights)

@@ -21,6 +21,8 @@ from ntire_sr.training.monitor import SETTLED, LossMonitor
 from ntire_sr.training.run_config import make_run_config, resume_run_config
 from ntire_sr.training.validation import SIDE, Validator, open_validator
 
+pytestmark = pytest.mark.numerical
+
 CPU = torch.device("cpu")
 
 

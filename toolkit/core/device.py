@@ -59,8 +59,20 @@ def computes_bfloat16(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+BFLOAT16_VARIABLE = "NTIRE_SR_BFLOAT16"  # 1 or 0: what `processor_computes_bfloat16` answers, on any processor
+
+
 def processor_computes_bfloat16() -> bool:
-    """Whether the processor computes bfloat16 in hardware (AVX-512 BF16 or AMX), and so twice as fast as float32."""
+    """Whether the processor computes bfloat16 in hardware (AVX-512 BF16 or AMX), and so twice as fast as float32.
+
+    The environment variable NTIRE_SR_BFLOAT16 decides instead of the hardware: 1 for yes, 0 for no.
+
+    Raises:
+        WrongUse: the variable has another value.
+    """
+    if setting := os.environ.get(BFLOAT16_VARIABLE):
+        require(setting in ("0", "1"), f"{BFLOAT16_VARIABLE} is {setting!r}", "1 for yes or 0 for no")
+        return setting == "1"
     known = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.10 and newer
     return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
