@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -59,15 +60,31 @@ def test_nothing_to_do_is_done():
         assert list(batches) == [] and batches.waited_seconds == 0
 
 
-def test_waiting_is_measured_and_what_is_made_ahead_costs_none():
+def test_waiting_is_measured_and_what_is_made_ahead_costs_none(monkeypatch):
+    seconds = [0.0]  # only making a batch takes time
+    asked, made = threading.Semaphore(0), threading.Semaphore(0)
+
+    def clock() -> float:
+        reading = seconds[0]
+        asked.release()
+        return reading
+
     def slowly(step: int) -> int:
-        time.sleep(0.02)
+        seconds[0] += 2
+        made.release()
         return step
 
-    with Prefetch(slowly, lambda step: step, 0, 5) as batches:
-        assert list(batches) == list(range(5))
-    assert batches.waited_seconds >= 0.08
-    with Prefetch(slowly, lambda step: step, 0, 5) as batches:
-        for _ in batches:
-            time.sleep(0.06)
-    assert batches.waited_seconds < 0.08
+    def when_asked(step: int) -> int:
+        asked.acquire()
+        return slowly(step)
+
+    monkeypatch.setattr("ntire_sr.data.prefetch.time", SimpleNamespace(monotonic=clock))
+    with Prefetch(when_asked, lambda step: step, 0, 1) as batches:
+        assert list(batches) == [0]
+    assert batches.waited_seconds == 2
+    made.acquire()
+    with Prefetch(slowly, lambda step: step, 0, AHEAD) as batches:
+        for _ in range(AHEAD):
+            made.acquire()
+        assert list(batches) == list(range(AHEAD))
+    assert batches.waited_seconds == 0

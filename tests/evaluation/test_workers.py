@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from waiting import PATIENCE_SECONDS, wait_until
 
 from ntire_sr.core.errors import Problems, WrongUse
 from ntire_sr.core.images import write_png
@@ -134,12 +135,12 @@ def test_torchrun_spreads_the_images_and_the_first_process_writes_the_same_table
     score_folder(folders.hr, folders.sr, tmp_path / "one", **AWAY)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     words = command(folders, tmp_path / "two")
-    result = subprocess.run([*torchrun, *words], capture_output=True, text=True, timeout=240)
+    result = subprocess.run([*torchrun, *words], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("PASS") + result.stdout.count("FAIL") == 1
     assert tables(tmp_path / "one") == tables(tmp_path / "two")
     (folders.sr / "000001_sample00001.png").unlink()
-    failed = subprocess.run([*torchrun, *words], capture_output=True, text=True, timeout=240)
+    failed = subprocess.run([*torchrun, *words], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert failed.returncode != 0
     assert failed.stderr.count("1 of 3 samples are missing") == 1  # listed once, by the first process
     assert 'Traceback (most recent call last):\n  File "' not in failed.stderr.split("error:")[0]
@@ -152,9 +153,7 @@ def test_a_scoring_that_is_killed_goes_on_where_it_stopped_and_counts_nothing_tw
         [sys.executable, *command(folders, out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     first = out / "records" / "000000.json"
-    until = time.monotonic() + 120
-    while not first.exists() and process.poll() is None and time.monotonic() < until:
-        time.sleep(0.005)
+    wait_until(first.exists, process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert first.exists()
@@ -227,24 +226,18 @@ def test_workers_end_with_the_command_and_only_it_speaks(folders, tmp_path, endi
         [sys.executable, *command(folders, tmp_path / "out", "--workers", "2")],
         stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    until = time.monotonic() + 120
-    while (
-        len(workers_begun := children_of(process)) < 2 and process.poll() is None and time.monotonic() < until
-    ):
-        time.sleep(0.01)
+    wait_until(lambda: len(children_of(process)) == 2, process)
+    workers_begun = children_of(process)
     time.sleep(0.5)  # they are importing torch
     if ending == signal.SIGINT:
         os.killpg(process.pid, ending)  # as Ctrl-C does
     else:
         process.kill()
-    _, error = process.communicate(timeout=120)
+    _, error = process.communicate(timeout=PATIENCE_SECONDS)
     assert workers_begun
     if ending == signal.SIGINT:
         assert process.returncode == 130 and "Traceback" not in error
-    until = time.monotonic() + 60
-    while any(Path(f"/proc/{pid}").exists() for pid in workers_begun) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert not [pid for pid in workers_begun if Path(f"/proc/{pid}").exists()]
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers_begun))
 
 
 def test_records_of_images_that_are_gone_are_removed_and_not_counted(folders, tmp_path):

@@ -4,11 +4,11 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 import torch
+from waiting import wait_until
 
 from ntire_sr.core.device import full_float32
 from ntire_sr.core.downscale import lr_psnr_db
@@ -294,9 +294,7 @@ def test_a_killed_call_goes_on_to_the_same_files(lr_folder, trained, tmp_path):
     ]
     killed, straight = tmp_path / "killed", tmp_path / "straight"
     process = subprocess.Popen([*words, "--out", killed, "--samples", "400"], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and len(list(killed.glob("*.png"))) < 3:
-        time.sleep(0.005)
+    wait_until(lambda: len(list(killed.glob("*.png"))) >= 3, process)
     process.kill()
     process.wait()
     assert 3 <= len(list(killed.glob("*.png"))) < 800, "the call was killed under way"

@@ -5,7 +5,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from waiting import wait_until
 
 from ntire_sr.core.errors import Failure, WrongUse
 from ntire_sr.core.files import sha256_file
@@ -142,12 +142,8 @@ def campaign(lr_folder: Path, trained: Path, tmp_path: Path, ntire_sr_command, k
     for number in range(kills):
         before = len(list(killed.glob("*.png")))
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ONE_THREAD)
-        deadline = time.monotonic() + 60
-        while (
-            number % 4 and process.poll() is None and len(list(killed.glob("*.png"))) <= before
-            and time.monotonic() < deadline
-        ):  # fmt: skip
-            time.sleep(0.001)
+        if number % 4:
+            wait_until(lambda before=before: len(list(killed.glob("*.png"))) > before, process)
         with suppress(subprocess.TimeoutExpired):
             process.wait(chance.uniform(0, 0.05) if number % 4 else chance.uniform(0, 4))
         at_work = process.poll() is None

@@ -5,12 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from waiting import wait_until
 
 from ntire_sr.core.downscale import lr_psnr_db
 from ntire_sr.core.errors import Failure, Problems, WrongUse
@@ -256,9 +256,7 @@ def test_a_killed_call_goes_on_to_the_same_files(foreign, lr_folder, tmp_path):
     killed = tmp_path / "killed"
     words = ["project", "--sr", foreign, "--lr", lr_folder, "--out", killed, "--names", NAMES]
     process = subprocess.Popen([sys.executable, "-m", "ntire_sr", *map(str, words)], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and len(list(killed.glob("*.png"))) < 3:
-        time.sleep(0.005)
+    wait_until(lambda: len(list(killed.glob("*.png"))) >= 3, process)
     process.kill()
     process.wait()
     there = len(list(killed.glob("*.png")))

@@ -52,7 +52,7 @@ def context_of(browser) -> Iterator[Callable[..., Any]]:
         context = browser.new_context(
             viewport=viewport, reduced_motion="reduce", **{"locale": "en-US", **options}
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(120_000)
         contexts.append(context)
         context.on("console", lambda message: complaints.append(message.text))
         context.on("weberror", lambda error: complaints.append(str(error.error)))

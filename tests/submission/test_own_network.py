@@ -6,7 +6,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 import torch
 from networks import LEAST, write_network
 from pages import ROOT, blocks
+from waiting import wait_until
 
 from ntire_sr.core.errors import Failure
 from ntire_sr.core.files import sha256_file
@@ -54,9 +54,7 @@ def test_the_network_of_the_docs_goes_all_the_way_through_a_kill(here, ntire_sr_
     assert ntire_sr_command(*shlex.split(check)[1:]).out.endswith("PASS\n")
     words = [*shlex.split(draw)[1:], "--samples", "400"]  # of an option that is given twice the last one counts
     process = subprocess.Popen([sys.executable, "-m", "ntire_sr", *words], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and len(files(here / "samples")) < 3:
-        time.sleep(0.005)
+    wait_until(lambda: len(files(here / "samples")) >= 3, process)
     process.kill()
     process.wait()
     killed = files(here / "samples")

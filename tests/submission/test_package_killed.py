@@ -4,13 +4,13 @@ import os
 import random
 import subprocess
 import sys
-import time
 import zipfile
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
+from waiting import wait_until
 
 from ntire_sr.core.files import sha256_file
 from ntire_sr.models.registry import load_generator
@@ -33,11 +33,8 @@ def campaign(lr: Path, folder: Path, kills: int, seed: int) -> int:
     killed.mkdir()
     for number in range(kills):
         process = subprocess.Popen(command(killed / "a.zip"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        deadline = time.monotonic() + 60
-        while number % 2 and process.poll() is None and time.monotonic() < deadline:
-            if any(path.suffix == ".part" for path in killed.iterdir()):  # an archive is being written
-                break
-            time.sleep(0.0005)
+        if number % 2:  # until an archive is being written
+            wait_until(lambda: any(path.suffix == ".part" for path in killed.iterdir()), process)
         with suppress(subprocess.TimeoutExpired):
             process.wait(chance.uniform(0, 0.05) if number % 2 else chance.uniform(0, 6))
         at_work = process.poll() is None

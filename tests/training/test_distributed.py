@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import TINIEST
 from safetensors.torch import load_file
+from waiting import PATIENCE_SECONDS
 
 from ntire_sr.core.layout import RunFolder
 from ntire_sr.core.seeding import seeded
@@ -38,7 +39,7 @@ def spread(processes: int, folder: Path, values: dict, *words: str) -> str:
     ]  # fmt: skip
     for name, value in values.items():
         command += ["--set", f"{name}={value}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -92,7 +93,7 @@ def test_a_batch_that_cannot_be_shared_equally_is_refused(tmp_path):
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
         "-m", "--", "ntire_sr", "train", "--run", str(tmp_path), "--set", "batch=3",
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert done.returncode != 0
     assert "batch 3 cannot be shared equally by 2 processes" in done.stderr and "batch=4" in done.stderr
 
@@ -111,7 +112,7 @@ def test_processes_that_mean_different_trainings_are_refused(tmp_path):
     ]  # fmt: skip
     for name, value in MODELS["srgan"].items():
         command += ["--set", f"{name}={value}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert done.returncode != 0
     assert "the processes differ in seed (process 0: 0; process 1: 1)" in done.stderr, done.stderr
     assert not (tmp_path / "run" / "config.json").exists()

@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import TINIEST
 from safetensors.torch import load_file
+from waiting import wait_until
 
 from ntire_sr.core.layout import RunFolder
 from ntire_sr.training.checkpoints import load_checkpoint, saved_steps
@@ -44,9 +45,7 @@ def campaign(model: str, kills: int, seed: int, folder) -> int:
         before = newest(killed)
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         if number % 2:
-            deadline = time.monotonic() + 60
-            while process.poll() is None and newest(killed) == before and time.monotonic() < deadline:
-                time.sleep(0.002)
+            wait_until(lambda before=before: newest(killed) != before, process)
             time.sleep(chance.uniform(0, 0.05))
         else:
             with suppress(subprocess.TimeoutExpired):

@@ -5,13 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 import torch
 from conftest import TINIEST, TINIEST_WORDS, RecordedProgress
 from safetensors.torch import load_file
+from waiting import PATIENCE_SECONDS, wait_until
 
 from ntire_sr.core.errors import Failure, WrongUse
 from ntire_sr.core.images import write_png
@@ -67,13 +67,7 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
     ]  # fmt: skip
     words[words.index("steps=2")] = "steps=30"
     process = subprocess.Popen(words, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
-    while (
-        time.monotonic() < deadline
-        and process.poll() is None
-        and not checkpoint.saved_steps(killed.checkpoints)
-    ):
-        time.sleep(0.005)
+    wait_until(lambda: checkpoint.saved_steps(killed.checkpoints), process)
     process.kill()
     process.communicate()
     assert 1 <= checkpoint.saved_steps(killed.checkpoints)[0][0] < 30, "the run was killed under way"
@@ -92,16 +86,14 @@ def test_sigterm_ends_a_run_with_a_checkpoint_and_exit_code_0(tmp_path):
         str(tmp_path / "r"),
         *TINIEST_WORDS,
         "--max-minutes",
-        "2",
+        "0",
     ]
     words[words.index("steps=2")] = "steps=100000"
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     run = RunFolder(tmp_path / "r")
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not run.log.exists():
-        time.sleep(0.01)
+    wait_until(run.log.exists, process)
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, err
     assert "stopped (SIGTERM) after" in out
     assert run.weights.exists() and checkpoint.saved_steps(run.checkpoints)
