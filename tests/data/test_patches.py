@@ -103,7 +103,9 @@ def several(tmp_path, photograph):
 
 
 @pytest.mark.parametrize(("sharp", "downscale_min"), [(0.0, 1.0), (0.5, 1.0), (0.5, 0.5)])
-def test_batches_are_the_same_from_memory_from_the_cache_and_from_a_device(device, several, sharp, downscale_min):
+def test_batches_are_the_same_from_memory_from_the_cache_and_from_a_device(
+    device, several, sharp, downscale_min
+):
     sources = [
         PatchDataset(several, 32, 4, kept, sharp, downscale_min=downscale_min)
         for kept in (None, "auto", "auto", "auto", None)
