@@ -20,14 +20,16 @@ import numpy as np
 import torch
 from measuring import SAMPLES, command, draw, score
 
+from ntire_sr.challenge.names import SampleName
 from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.files import atomic_write, make_folder, read_json, write_json
-from ntire_sr.core.images import read_image, write_png
-from ntire_sr.core.layout import RunFolder, SampleName, list_images
 from ntire_sr.core.progress import SILENT
-from ntire_sr.core.seeding import seeded
+from ntire_sr.core.run_folder import RunFolder
+from ntire_sr.core.seeding import make_generator
 from ntire_sr.data.lr_images import make_lr, write_validation
 from ntire_sr.data.patches import PatchDataset
+from ntire_sr.samples.folders import list_images
+from ntire_sr.samples.image_files import read_image, write_png
 from ntire_sr.training.run_config import make_run_config
 
 HELD_OUT = 12  # photographs
@@ -96,13 +98,13 @@ def steps_in(seconds: float, settings: dict[str, Any], training: Path) -> int:
     run_config = make_run_config({**settings, "hr": str(training), "steps": TIMED_STEPS, "device": "cpu"})
     config = run_config.config
     photographs = PatchDataset(training, config.patch, config.scale, config.cache)
-    made = run_config.model.trainer(config, run_config.settings, torch.device("cpu"), ProcessGroup(), SILENT)
+    made = run_config.trainer.trainer(config, run_config.settings, torch.device("cpu"), ProcessGroup(), SILENT)
     began = 0.0
     for step in range(TIMED_STEPS + 1):
         if step == 1:  # the first one fills caches
             made.gan.steps_done, began = 0, time.process_time()
         lr, hr, _ = photographs.batch(config.batch, config.seed, step, torch.device("cpu"))
-        made.step(lr, hr, [seeded(config.seed, step, index) for index in range(config.batch)])
+        made.step(lr, hr, [make_generator(config.seed, step, index) for index in range(config.batch)])
     return max(1, round(seconds / (time.process_time() - began) * TIMED_STEPS))
 
 

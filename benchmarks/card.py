@@ -17,13 +17,14 @@ import numpy as np
 import torch
 from measuring import SAMPLES, draw, score
 
-from ntire_sr.core.downscale import CROP_MULTIPLE
+from ntire_sr.challenge.downscale import CROP_MULTIPLE
+from ntire_sr.challenge.names import SampleName
 from ntire_sr.core.files import atomic_write, make_folder
-from ntire_sr.core.images import read_image, write_png
-from ntire_sr.core.layout import SampleName, list_images
 from ntire_sr.data.lr_images import make_lr
 from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, VALIDATION_PHOTOGRAPHS, embedded_photographs
 from ntire_sr.models.registry import MODELS
+from ntire_sr.samples.folders import list_images
+from ntire_sr.samples.image_files import read_image, write_png
 
 SIDE = 160  # of a pictured place
 SHOWN = 3  # samples
@@ -59,7 +60,7 @@ def table(folders: list[Path], weights: dict[str, str], scale: int, out: Path, t
         for number, (says, file) in enumerate(weights.items()):
             print(f"{hr.name}: {says} ...", flush=True)
             samples = place / f"samples_x{scale}_{number}"
-            always_alike = file in MODELS and MODELS[file].trainer is None
+            always_alike = file in MODELS and not MODELS[file].needs_weights
             draw(file, scale, lr, samples, threads, 1 if always_alike else SAMPLES)
             found = score(samples, hr, place / f"score_x{scale}_{number}", scale, threads)
             niqe = found["summary"]["niqe_of_HR"]

@@ -22,13 +22,14 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from ntire_sr.challenge.downscale import downscale_8bit
+from ntire_sr.challenge.pixels import to_array, to_tensor, to_unit
+from ntire_sr.challenge.projection import project_uint8
 from ntire_sr.core.device import keep_freed_memory
-from ntire_sr.core.downscale import downscale_8bit
-from ntire_sr.core.images import read_image, to_array, to_tensor, to_unit
-from ntire_sr.core.seeding import seeded
+from ntire_sr.core.seeding import make_generator
 from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
-from ntire_sr.models.projection import make_consistent
 from ntire_sr.models.registry import MODELS, load_generator
+from ntire_sr.samples.image_files import read_image
 from ntire_sr.sampling.sampler import AUTO_TILE_PX, Sampler
 from ntire_sr.training.run_config import make_run_config
 
@@ -81,7 +82,7 @@ def peak_memory(options: argparse.Namespace) -> None:
     before = greatest_memory()
     trunk = sampler.trunk(unit)
     for seed in range(2):
-        make_consistent(sampler.sample(unit, trunk, seed), lr, options.scale)
+        project_uint8(sampler.sample(unit, trunk, seed), lr, options.scale)
     print(f"{before:.0f} {greatest_memory():.0f}")
 
 
@@ -125,10 +126,10 @@ def main() -> None:
     sr = whole.sample(unit, trunk, 0)
     for turn in range(options.rounds):
         times["trunk"].append(timed(lambda: whole.trunk(unit)))
-        times["latents"].append(timed(lambda seed=turn: whole.generator.latents(unit, [seeded(seed)])))
+        times["latents"].append(timed(lambda seed=turn: whole.generator.latents(unit, [make_generator(seed)])))
         for name, sampler in samplers.items():
             times[name].append(timed(lambda sampler=sampler, seed=turn: sampler.sample(unit, trunk, seed)))
-        times["projection"].append(timed(lambda: make_consistent(sr, lr, options.scale)))
+        times["projection"].append(timed(lambda: project_uint8(sr, lr, options.scale)))
     found = {name: statistics.median(each) for name, each in times.items()}
     rate = matrix_rate()
     work = {}
@@ -153,7 +154,7 @@ def main() -> None:
         f"  {shared / (found['trunk'] + auto):.2f} times one sample; the whole network each time: {apart:.2f} s, {apart / shared:.2f} times as long"
     )
 
-    pixels = to_array(make_consistent(sr, lr, options.scale).image)
+    pixels = to_array(project_uint8(sr, lr, options.scale).image)
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     print("PNG of one sample, one thread and two at once:")
     for level in range(0, 7):

@@ -2,7 +2,7 @@
 
     python benchmarks/score.py [--width 2040 --height 1352 --samples 10 --rounds 3 --device cpu]
 
-Everything runs in one process, warmed, in turns, from PNG files: ours is `ntire_sr.evaluation.scorer.Scorer`
+Everything runs in one process, warmed, in turns, from PNG files: ours is `ntire_sr.evaluation.scoring.scorer.Scorer`
 as the `score` command calls it. The official way is written here from the challenge's description: for
 each sample LPIPS of both images with autograd on, and D of both images in numpy.
 """
@@ -23,15 +23,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ntire_sr.core.downscale import downscale_8bit, lr_squared_error, reduction_matrix
-from ntire_sr.core.images import read_png, to_tensor, write_png
+from ntire_sr.challenge.downscale import downscale_8bit, downscale_matrix, lr_squared_error
+from ntire_sr.challenge.pixels import to_tensor
 from ntire_sr.core.pretrained import ALEXNET, find, lpips_linear_layers
-from ntire_sr.evaluation import lpips as ours
-from ntire_sr.evaluation.diversity import RunningDiversity
-from ntire_sr.evaluation.lpips import Lpips, enlarged
-from ntire_sr.evaluation.matching import SampleGroup
-from ntire_sr.evaluation.pixels import PixelErrors, box_mean
-from ntire_sr.evaluation.scorer import Scorer, Settings
+from ntire_sr.evaluation.metrics import lpips as ours
+from ntire_sr.evaluation.metrics.diversity import RunningDiversity
+from ntire_sr.evaluation.metrics.lpips import Lpips, enlarged
+from ntire_sr.evaluation.metrics.pixels import PixelErrors, box_mean
+from ntire_sr.evaluation.scoring.matching import SampleGroup
+from ntire_sr.evaluation.scoring.scorer import Scorer, Settings
+from ntire_sr.samples.image_files import read_png, write_png
 
 SHAPES = ((0, 64, 3, 11), (3, 192, 64, 5), (6, 384, 192, 3), (8, 256, 384, 3), (10, 256, 256, 3))
 
@@ -73,7 +74,7 @@ class OfficialLpips(nn.Module):
 def numpy_downscale(image: np.ndarray, scale: int) -> np.ndarray:
     """D of (H, W, 3) uint8, gathering every output's pixels and weighing them, in float64, rows first."""
     for _ in range(2):
-        matrix = reduction_matrix(len(image), scale).numpy()
+        matrix = downscale_matrix(len(image), scale).numpy()
         taps = np.argsort(matrix == 0, axis=1, kind="stable")[:, : 4 * scale]
         weights = np.take_along_axis(matrix, taps, 1)
         reduced = (weights[:, :, None, None] * image[taps].astype(np.float64)).sum(1)

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from ntire_sr.core.images import read_image, write_png
-from ntire_sr.core.layout import SampleName
+from ntire_sr.challenge.names import SampleName
 from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
+from ntire_sr.samples.image_files import read_image, write_png
 from ntire_sr.study.answers import read_answers
 from ntire_sr.study.folder import StudyFolder, load_study
 from ntire_sr.study.make import make_study

@@ -23,16 +23,19 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from ntire_sr.challenge.downscale import downscale, downscale_8bit
+from ntire_sr.challenge.pixels import to_tensor, to_unit
+from ntire_sr.challenge.projection import project
 from ntire_sr.core.distributed import ProcessGroup
-from ntire_sr.core.downscale import downscale, downscale_8bit
-from ntire_sr.core.images import read_image, to_tensor, to_unit
-from ntire_sr.core.layout import list_images
 from ntire_sr.core.progress import SILENT
-from ntire_sr.core.seeding import seeded
+from ntire_sr.core.seeding import make_generator
 from ntire_sr.data.patches import PatchDataset
 from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, embedded_photographs
 from ntire_sr.data.prefetch import Prefetch
-from ntire_sr.models.energy import (
+from ntire_sr.samples.folders import list_images
+from ntire_sr.samples.image_files import read_image
+from ntire_sr.training.losses.adversarial import adversarial_loss
+from ntire_sr.training.losses.energy import (
     best_of,
     channel_norm,
     energy_terms,
@@ -41,12 +44,10 @@ from ntire_sr.models.energy import (
     patch_norm,
     range_penalty,
 )
-from ntire_sr.models.losses import adversarial_loss
-from ntire_sr.models.multi_sample import draw_latents
-from ntire_sr.models.optimisation import update_ema
-from ntire_sr.models.projection import project
-from ntire_sr.models.stochastic_training import StochasticTrainer
+from ntire_sr.training.multi_sample import draw_latents
+from ntire_sr.training.optimisation import update_ema
 from ntire_sr.training.run_config import RunConfig, make_run_config
+from ntire_sr.training.trainers.stochastic import StochasticTrainer
 
 ADVERSARIAL = 0.01  # weight in the plain loop
 
@@ -92,8 +93,7 @@ class Plain:
     """The plain loop: see the module's text."""
 
     def __init__(self, run_config: RunConfig, device: torch.device, paths: list[Path]):
-        assert run_config.model.trainer is not None
-        self.made = run_config.model.trainer(
+        self.made = run_config.trainer.trainer(
             run_config.config, run_config.settings, device, ProcessGroup(), SILENT
         )
         assert isinstance(self.made, StochasticTrainer)
@@ -121,7 +121,7 @@ class Plain:
         drawn, raw = [], []
         for k in range(s.samples):
             latents = gan.generator.latents(
-                lr, [seeded(number, k, i, device=self.device) for i in range(len(lr))]
+                lr, [make_generator(number, k, i, device=self.device) for i in range(len(lr))]
             )
             raw.append(gan.generator.sample(gan.generator.trunk(lr), lr, latents))
             drawn.append(project(raw[-1], lr, self.config.scale))
@@ -165,8 +165,7 @@ class Ours:
     """The loop of `ntire-sr train`, without checkpoints."""
 
     def __init__(self, run_config: RunConfig, device: torch.device, photographs: PatchDataset):
-        assert run_config.model.trainer is not None
-        self.made = run_config.model.trainer(
+        self.made = run_config.trainer.trainer(
             run_config.config, run_config.settings, device, ProcessGroup(), SILENT
         )
         assert isinstance(self.made, StochasticTrainer)
@@ -187,7 +186,7 @@ class Ours:
         self.loader_share = batches.waited_seconds / (time.perf_counter() - began)
 
     def step(self, lr: Tensor, hr: Tensor, number: int) -> None:
-        random = [seeded(0, number, index, device=self.device) for index in range(len(lr))]
+        random = [make_generator(0, number, index, device=self.device) for index in range(len(lr))]
         self.made.step(lr, hr, random)
 
 
@@ -206,7 +205,7 @@ def shares(ours: Ours, lr: Tensor, hr: Tensor, device: torch.device) -> dict[str
     """Seconds of a step's parts, each by itself, forward and backward."""
     made = ours.made
     count, generator = made.settings.samples, made.gan.generator
-    random = [seeded(0, index, device=device) for index in range(len(lr))]
+    random = [make_generator(0, index, device=device) for index in range(len(lr))]
     latents = draw_latents(generator, lr, random, count)
     half = torch.autocast(device.type, torch.bfloat16, enabled=made.multi_sample.half)
     with torch.no_grad(), half:

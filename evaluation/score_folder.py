@@ -3,24 +3,25 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from ntire_sr.challenge.downscale import CROP_MULTIPLE
+from ntire_sr.challenge.names import DEFAULT_SAMPLES, SampleName
 from ntire_sr.core.distributed import ProcessGroup
-from ntire_sr.core.downscale import CROP_MULTIPLE
-from ntire_sr.core.errors import Failure, Problems, require
-from ntire_sr.core.files import make_folder, sha256_of_digests
-from ntire_sr.core.layout import DEFAULT_SAMPLES, SampleName, list_images, list_samples, relative_to
-from ntire_sr.core.manifest import load_manifest
+from ntire_sr.core.errors import NtireSrError, ValidationErrors, require
+from ntire_sr.core.files import make_folder, relative_to, sha256_of_digests
 from ntire_sr.core.pretrained import ALEXNET, NotFound, find
 from ntire_sr.core.progress import SILENT, Progress
-from ntire_sr.evaluation.lpips import SMALLEST_PX
-from ntire_sr.evaluation.matching import MatchedSamples, match_samples
-from ntire_sr.evaluation.metrics import compute_merged
-from ntire_sr.evaluation.opinion import Opinions, load_opinions
-from ntire_sr.evaluation.realism import proxy_called
-from ntire_sr.evaluation.records import ImageResult, Records
-from ntire_sr.evaluation.report import PICTURED_IMAGES, maps_of, worst_first, write_report
-from ntire_sr.evaluation.scorer import Scorer, Settings
-from ntire_sr.evaluation.summary import Origin, ScoreSummary, write_score
-from ntire_sr.evaluation.workers import measure_all
+from ntire_sr.evaluation.metrics.base import compute_merged
+from ntire_sr.evaluation.metrics.lpips import SMALLEST_PX
+from ntire_sr.evaluation.metrics.quality import proxy_called
+from ntire_sr.evaluation.pages.report import PICTURED_IMAGES, maps_of, worst_first, write_report
+from ntire_sr.evaluation.scoring.matching import MatchedSamples, match_samples
+from ntire_sr.evaluation.scoring.opinion import Opinions, load_opinions
+from ntire_sr.evaluation.scoring.records import ImageResult, Records
+from ntire_sr.evaluation.scoring.scorer import Scorer, Settings
+from ntire_sr.evaluation.scoring.summary import Origin, ScoreSummary, write_score
+from ntire_sr.evaluation.scoring.workers import measure_all
+from ntire_sr.samples.folders import list_images, list_samples
+from ntire_sr.samples.manifest import load_manifest
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def score_folder(
         device: auto, cpu or cuda.
         lpips_weights: file of AlexNet's weights; None to search for it.
         without_lpips: why LPIPS is not measured, only LR-PSNR and the diversity of MSE; None to measure it.
-        realism: names of proxies, see `ntire_sr.evaluation.realism`.
+        realism: names of proxies, see `ntire_sr.evaluation.metrics.quality`.
         niqe_model: pristine model for NIQE; None for the one in the package.
         skip_missing: accept missing samples and go on with those that exist.
         workers: number of worker processes on this machine.
@@ -78,9 +79,9 @@ def score_folder(
         The score; None in all processes but the main one.
 
     Raises:
-        Problems: all problems of the folders.
-        WrongUse: a setting contradicts the manifest or another setting.
-        Failure: AlexNet's weights are missing, or images could not be measured.
+        ValidationErrors: all problems of the folders.
+        UsageError: a setting contradicts the manifest or another setting.
+        NtireSrError: AlexNet's weights are missing, or images could not be measured.
     """
     processes = ProcessGroup()
     manifest = load_manifest(sr)
@@ -137,7 +138,7 @@ def score_folder(
     if everything:
 
         def refuse() -> None:
-            raise Problems("scoring", everything, "replace these files; what was measured is kept")
+            raise ValidationErrors("scoring", everything, "replace these files; what was measured is kept")
 
         processes.broadcast_from_main(refuse)
     if not processes.is_main:
@@ -179,7 +180,7 @@ def _check_lpips(settings: Settings, progress: Progress) -> None:
         try:
             find(ALEXNET, settings.lpips_weights, progress)
         except NotFound as error:
-            raise Failure(error.message, f"{error.remedy}; or score --without-lpips") from error
+            raise NtireSrError(error.message, f"{error.remedy}; or score --without-lpips") from error
 
 
 def _assemble(
@@ -196,7 +197,7 @@ def _assemble(
     for index, key in sorted(origin.keys.items()):
         record = records.load(index, key)
         if record is None:
-            raise Failure(
+            raise NtireSrError(
                 f"the record of image {index} in {records.folder} is gone or changed since it was measured",
                 "run the same command again; let all processes write to one shared folder",
             )

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ntire_sr.challenge.projection import bicubic_upsample
 from ntire_sr.models.interfaces import ModelSpec, NoSettings
-from ntire_sr.models.projection import enlarge
 
 
 class Bicubic(nn.Module):
@@ -20,7 +20,7 @@ class Bicubic(nn.Module):
 
     def trunk(self, lr: Tensor) -> Tensor:
         """The enlarged image, (N, 3, scale * h, scale * w)."""
-        return enlarge(lr, self.scale)
+        return bicubic_upsample(lr, self.scale)
 
     def latents(self, lr: Tensor, random: Sequence[torch.Generator]) -> None:
         """None, since nothing is random."""
@@ -35,7 +35,7 @@ MODEL = ModelSpec(
     name="bicubic",
     summary="bicubic enlargement: no weights, deterministic",
     deterministic=True,
-    settings=NoSettings,
-    presets={},
-    build=lambda scale, settings: Bicubic(scale),
+    needs_weights=False,
+    architecture=NoSettings,
+    build=lambda scale, architecture: Bicubic(scale),
 )

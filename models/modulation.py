@@ -57,7 +57,7 @@ def local_latents(
     return Latents(fine, coarse, [draw(1, height << level, width << level) for level in levels])
 
 
-def at_rest(latents: Latents) -> Latents:
+def zero_latents(latents: Latents) -> Latents:
     """Latents and noise of 0, of the same sizes: what a generator draws then is a function of the LR image."""
     noise = [torch.zeros_like(each) for each in latents.noise]
     return Latents(torch.zeros_like(latents.fine), torch.zeros_like(latents.coarse), noise)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ntire_sr.core.errors import Failure
+from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.pretrained import read_tensors
 
 CHANNELS, GROWTH = 64, 32  # of every published RRDBNet that this module reads
@@ -110,7 +110,7 @@ def read_rrdb(path: Path) -> tuple[dict[str, Tensor], int]:
     versions of ESRGAN's code, also inside `params_ema`, `params`, `model` or `state_dict`.
 
     Raises:
-        Failure: the file cannot be read, lacks tensors, or has some of other shapes; they are named.
+        NtireSrError: the file cannot be read, lacks tensors, or has some of other shapes; they are named.
     """
     tensors = with_basicsr_names(read_tensors(path, inside=("params_ema", "params", "model", "state_dict")))
     blocks = 1 + max((int(m[1]) for name in tensors if (m := re.match(r"body\.(\d+)\.", name))), default=-1)
@@ -118,18 +118,18 @@ def read_rrdb(path: Path) -> tuple[dict[str, Tensor], int]:
         "give the file of an x4 RRDBNet (ESRGAN, BSRGAN, Real-ESRGAN x4plus) with 64 channels and growth 32"
     )
     if blocks == 0:
-        raise Failure(f"{path} holds no RRDBNet: no tensor is named like those of its body", remedy)
+        raise NtireSrError(f"{path} holds no RRDBNet: no tensor is named like those of its body", remedy)
     wanted = expected_shapes(blocks)
     lacking = [name for name in wanted if name not in tensors]
     if lacking:
-        raise Failure(f"{path} lacks {_listed(lacking)} of an RRDBNet of {blocks} blocks", remedy)
+        raise NtireSrError(f"{path} lacks {_listed(lacking)} of an RRDBNet of {blocks} blocks", remedy)
     differing = [
         f"{name} {tuple(tensors[name].shape)} in place of {shape}"
         for name, shape in wanted.items()
         if tuple(tensors[name].shape) != shape
     ]
     if differing:
-        raise Failure(f"{path} has tensors of other shapes: {_listed(differing)}", remedy)
+        raise NtireSrError(f"{path} has tensors of other shapes: {_listed(differing)}", remedy)
     return {name: tensors[name] for name in wanted}, blocks
 
 

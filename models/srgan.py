@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ntire_sr.challenge.projection import bicubic_upsample
 from ntire_sr.core.errors import require
 from ntire_sr.core.seeding import normal
-from ntire_sr.models.interfaces import MOST_BLOCKS, MOST_CHANNELS
-from ntire_sr.models.projection import enlarge
+from ntire_sr.models.interfaces import MOST_BLOCKS, MOST_CHANNELS, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class SrganGenerator(nn.Module):
     def trunk(self, lr: Tensor) -> Tensor:
         """The bicubic enlargement, (N, 3, scale * h, scale * w); noise enters at the first layer, so that
         samples share nothing else."""
-        return enlarge(lr, self.scale)
+        return bicubic_upsample(lr, self.scale)
 
     def latents(self, lr: Tensor, random: Sequence[torch.Generator]) -> list[Tensor]:
         """Gaussian noise at LR size and at the size after each upsampling, (N, noise_channels, k * h, k * w)."""
@@ -133,3 +133,13 @@ class SrganDiscriminator(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return self.layers((image - 0.5).contiguous(memory_format=torch.channels_last))
+
+
+MODEL = ModelSpec(
+    name="srgan",
+    summary="SRGAN with noise input, LR term and negative diversity loss: the student method",
+    deterministic=False,
+    needs_weights=True,
+    architecture=SrganArchitecture,
+    build=SrganGenerator,
+)

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ntire_sr.challenge.projection import bicubic_upsample
 from ntire_sr.core.errors import require
 from ntire_sr.models.interfaces import MOST_BLOCKS, MOST_CHANNELS
 from ntire_sr.models.modulation import SLOPE, Latents, ModulatedBlock, local_latents, upsampled
-from ntire_sr.models.projection import enlarge
 
 DENSE_LAYERS = 4  # layers of a dense block before the one that fuses them
 DENSE_PER_GROUP = 3  # dense blocks in a residual-in-residual group
@@ -156,4 +156,4 @@ class StochasticGenerator(nn.Module):
             maps = doubling(maps)
             mixed = upsampled(mixed)
             maps = block(maps, mixed, noise)
-        return enlarge(lr, self.scale) + self.tail(maps)
+        return bicubic_upsample(lr, self.scale) + self.tail(maps)

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ntire_sr.core.tiles import in_tiles
 from ntire_sr.models.modulation import SLOPE, Latents, ModulatedBlock, Modulation, local_latents, upsampled
 from ntire_sr.models.rrdb import CHANNELS, RrdbTrunk
 from ntire_sr.models.stochastic import Architecture
+from ntire_sr.models.tiles import in_tiles
 
 # LR pixels around a pixel that its maps in the trunk depend on noticeably. The convolutions of 23 blocks reach 347;
 # measured on photographs, all that lies more than 40 away changes no pixel of the image by more than .6 grey levels.

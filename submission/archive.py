@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ntire_sr.core.errors import Failure, WrongUse
-from ntire_sr.core.files import atomic_file, failure_from_os_error, sha256_bytes, sha256_file
-from ntire_sr.core.layout import SampleName
-from ntire_sr.core.sources import Source
+from ntire_sr.challenge.names import SampleName
+from ntire_sr.core.errors import NtireSrError, UsageError
+from ntire_sr.core.files import atomic_file, error_from_os_error, sha256_bytes, sha256_file
+from ntire_sr.samples.sources import Source
 
 ENTRY_BYTES = 200  # upper estimate of an archive's overhead per file, beside its content
 END_BYTES = 1000  # the same for the end of an archive
@@ -52,7 +52,7 @@ def split_images(sizes: dict[SampleName, int], readme_bytes: int, most: int) -> 
     in one archive, and as many images per archive as fit.
 
     Raises:
-        WrongUse: the samples of a single image are larger than that.
+        UsageError: the samples of a single image are larger than that.
     """
     parts: list[list[SampleName]] = []
     room = -1
@@ -62,7 +62,7 @@ def split_images(sizes: dict[SampleName, int], readme_bytes: int, most: int) -> 
     for index, names in by_image.items():
         needed = sum(sizes[name] + ENTRY_BYTES for name in names)
         if needed + readme_bytes + END_BYTES > most:
-            raise WrongUse(
+            raise UsageError(
                 f"the samples of image {index} alone have {needed / 1e6:.1f} MB, more than --max-size",
                 f"--max-size {(needed + readme_bytes + END_BYTES) // 10**6 + 1}MB",
             )
@@ -86,23 +86,23 @@ def write_archive(out: Path, members: Iterable[Member], compress: bool = False) 
         SHA-256 of the archive.
 
     Raises:
-        WrongUse: `out` is a folder or no regular file.
-        Failure: a file was changed since it was checked, or the archive cannot be written.
+        UsageError: `out` is a folder or no regular file.
+        NtireSrError: a file was changed since it was checked, or the archive cannot be written.
     """
     if out.is_dir():
-        raise WrongUse(f"--out {out} is a folder", f"--out {out / 'submission.zip'}")
+        raise UsageError(f"--out {out} is a folder", f"--out {out / 'submission.zip'}")
     if out.exists() and not out.is_file():
-        raise WrongUse(f"--out {out} is no regular file", "another path")
+        raise UsageError(f"--out {out} is no regular file", "another path")
     with atomic_file(out) as part:
         try:
             with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
                 for member in members:
                     content = member.source.read()
                     if member.sha256 and sha256_bytes(content) != member.sha256:
-                        raise Failure(f"{member.name} was changed while it was being packed", "pack again")
+                        raise NtireSrError(f"{member.name} was changed while it was being packed", "pack again")
                     archive.writestr(_entry(member.name, compress), content)
         except OSError as error:
-            raise failure_from_os_error(error, f"cannot write {out}") from error
+            raise error_from_os_error(error, f"cannot write {out}") from error
     return sha256_file(out)
 
 

@@ -7,11 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ntire_sr.core.downscale import REQUIRED_DB, SCALES, lr_psnr_db
-from ntire_sr.core.errors import Failure, WrongUse, plural
+from ntire_sr.challenge.downscale import REQUIRED_DB, SCALES, lr_psnr_db
+from ntire_sr.challenge.names import SampleName
+from ntire_sr.challenge.pixels import to_tensor
+from ntire_sr.core.errors import NtireSrError, UsageError, plural
 from ntire_sr.core.files import sha256_bytes
-from ntire_sr.core.images import decode_png, to_tensor
-from ntire_sr.core.inspection import (
+from ntire_sr.core.progress import SILENT, Progress
+from ntire_sr.core.seeding import sample_seed
+from ntire_sr.samples.folders import list_images
+from ntire_sr.samples.image_files import decode_png
+from ntire_sr.samples.inspection import (
     FileFacts,
     Kind,
     SizeRange,
@@ -21,12 +26,9 @@ from ntire_sr.core.inspection import (
     inspect_order,
     of_kind,
 )
-from ntire_sr.core.layout import SampleName, list_images
-from ntire_sr.core.manifest import ImageRecord, Manifest
-from ntire_sr.core.progress import SILENT, Progress
-from ntire_sr.core.seeding import sample_seed
-from ntire_sr.core.sources import file_source
-from ntire_sr.submission.sources import Handed, shown
+from ntire_sr.samples.manifest import ImageRecord, Manifest
+from ntire_sr.samples.sources import file_source
+from ntire_sr.submission.sources import Submission, shown
 
 # threads that read files; few, since files read ahead are held in memory, and an archive may be hostile
 READERS = 2
@@ -58,7 +60,7 @@ def worst_in_words(worst_db: float | None) -> str:
 
 
 def check_samples(
-    handed: Handed,
+    handed: Submission,
     lr: Path,
     samples: int,
     manifest: Manifest | None,
@@ -129,7 +131,7 @@ class _LrImage:
     unreachable: bool  # whether the manifest says that no 8-bit HR image reduces to it
 
 
-def _name_problems(handed: Handed, lr_paths: list[Path], samples: int) -> list[str]:
+def _name_problems(handed: Submission, lr_paths: list[Path], samples: int) -> list[str]:
     """Problems of names: misnamed files, missing samples, unexpected samples."""
     # wrong numbering appears here as missing and unexpected samples
     problems = inspect_names(handed.samples, handed.strangers, lr_paths, samples)
@@ -188,7 +190,9 @@ def _check_sample(
             if twin != file:
                 found.copies.append(f"{file}: the same image as {twin}")
         found.problems += _record_problems(name, facts.sha256, lr_image.sha256, manifest)
-    except Failure as failure:  # an unreadable file is a single problem, whatever the manifest says about it
+    except (
+        NtireSrError
+    ) as failure:  # an unreadable file is a single problem, whatever the manifest says about it
         found.problems.append(failure.message)
 
 
@@ -196,7 +200,7 @@ def _file_problem(facts: FileFacts, lr_image: _LrImage, scale: int | None) -> st
     """The problem of a sample with a wrong mode or size; None if both are right.
 
     Raises:
-        Failure: the sample cannot be read.
+        NtireSrError: the sample cannot be read.
     """
     height, width = lr_image.pixels.shape[:2]
     sizes = [
@@ -205,7 +209,7 @@ def _file_problem(facts: FileFacts, lr_image: _LrImage, scale: int | None) -> st
     ]
     for problem in file_problems(facts, sizes):
         if problem.kind is Kind.UNREADABLE:
-            raise Failure(problem.found)
+            raise NtireSrError(problem.found)
         file = shown(problem.subject)
         if problem.kind is Kind.WRONG_MODE:
             return f"{file}: {problem.found}, not 8-bit RGB"
@@ -258,15 +262,15 @@ def lr_folder(sr: Path, given: Path | None, manifest: Manifest | None) -> Path:
     """The LR folder: the given one, or else the manifest's.
 
     Raises:
-        WrongUse: neither is known, or the manifest's does not exist.
+        UsageError: neither is known, or the manifest's does not exist.
     """
     if given:
         return given
     if manifest is None:
-        raise WrongUse(f"{sr} has no manifest that says where the LR images are", "give --lr FOLDER")
+        raise UsageError(f"{sr} has no manifest that says where the LR images are", "give --lr FOLDER")
     named = (sr / manifest.lr).resolve()
     if not named.is_dir():
-        raise WrongUse(
+        raise UsageError(
             f"the LR folder {named} that the manifest of {sr} names is not there", "give --lr FOLDER"
         )
     return named

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ntire_sr.core.errors import Failure, WrongUse
+from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.files import read_json
-from ntire_sr.core.manifest import Manifest, SamplingSettings
+from ntire_sr.samples.manifest import Manifest, SamplingSettings
 
 BLANK = "TO BE FILLED IN"
 # facts that only the team knows: key in --team FILE -> label
@@ -50,18 +50,18 @@ def read_team(path: Path | None) -> dict[str, str]:
     """Read the team's facts: a JSON object of texts with keys of `TEAM`.
 
     Raises:
-        WrongUse: the file does not exist.
-        Failure: it is no such object.
+        UsageError: the file does not exist.
+        NtireSrError: it is no such object.
     """
     if path is None:
         return {}
     if not path.is_file():
-        raise WrongUse(f"--team {path} does not exist", f"a JSON file with some of: {', '.join(TEAM)}")
+        raise UsageError(f"--team {path} does not exist", f"a JSON file with some of: {', '.join(TEAM)}")
     content = read_json(path, "team file")
     if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
-        raise Failure(f"{path} is no JSON object of texts", f"some of: {', '.join(TEAM)}")
+        raise NtireSrError(f"{path} is no JSON object of texts", f"some of: {', '.join(TEAM)}")
     if unknown := sorted(content.keys() - TEAM.keys()):
-        raise Failure(f"{path}: unknown key {unknown[0]!r}", f"some of: {', '.join(TEAM)}")
+        raise NtireSrError(f"{path}: unknown key {unknown[0]!r}", f"some of: {', '.join(TEAM)}")
     return content
 
 

@@ -10,16 +10,19 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ntire_sr.core.errors import Failure, Problems, plural, require
+from ntire_sr.challenge.editions import Edition, edition_named, edition_problems
+from ntire_sr.challenge.names import DEFAULT_SAMPLES, SampleName
+from ntire_sr.core.errors import NtireSrError, ValidationErrors, plural, require
 from ntire_sr.core.files import read_json, remove_stale_temp_files, sha256_of_digests
-from ntire_sr.core.layout import DEFAULT_SAMPLES, MANIFEST, SampleName
-from ntire_sr.core.manifest import Manifest, load_manifest
 from ntire_sr.core.package_files import package_files
 from ntire_sr.core.progress import SILENT, Progress
-from ntire_sr.core.seeding import seeded
-from ntire_sr.core.sources import file_source
-from ntire_sr.models.registry import MODELS, LoadedModel, load_generator, needs_trunk, read_weights
-from ntire_sr.models.shipped import trunk_files
+from ntire_sr.core.seeding import make_generator
+from ntire_sr.models.package_weights import trunk_files
+from ntire_sr.models.registry import MODELS, LoadedModel, load_generator
+from ntire_sr.models.weights_files import needs_trunk, read_weights
+from ntire_sr.samples.folders import MANIFEST
+from ntire_sr.samples.manifest import Manifest, load_manifest
+from ntire_sr.samples.sources import file_source
 from ntire_sr.submission import factsheet
 from ntire_sr.submission.archive import (
     Member,
@@ -30,10 +33,9 @@ from ntire_sr.submission.archive import (
     write_archive,
 )
 from ntire_sr.submission.check import Checked, check_samples, lr_folder
-from ntire_sr.submission.editions import Edition, edition_named, edition_problems
 from ntire_sr.submission.readme import Readme
 from ntire_sr.submission.reproduce import reproduce
-from ntire_sr.submission.sources import README, Handed, open_submission
+from ntire_sr.submission.sources import README, Submission, open_submission
 from ntire_sr.submission.weights import find_code, find_weights
 
 
@@ -95,8 +97,8 @@ def pack(request: PackageRequest, progress: Progress = SILENT) -> PackageResult:
         progress: reports how many samples have been checked.
 
     Raises:
-        Problems: all problems of the samples; nothing was written.
-        WrongUse: a path or an option is wrong, or one is missing.
+        ValidationErrors: all problems of the samples; nothing was written.
+        UsageError: a path or an option is wrong, or one is missing.
     """
     edition = edition_named(request.edition)
     team = factsheet.read_team(request.team)
@@ -137,7 +139,7 @@ def pack(request: PackageRequest, progress: Progress = SILENT) -> PackageResult:
         if handed.readmes:
             problems.append(f"{README}: no sample's name; it is written into the archive by itself")
         if problems:
-            raise Problems(
+            raise ValidationErrors(
                 f"{request.sr} cannot be handed in",
                 problems,
                 _remedy(manifest),
@@ -213,7 +215,12 @@ def _size_warnings(request: PackageRequest, edition: Edition, packed: PackageRes
 
 
 def _write_parts(
-    request: PackageRequest, edition: Edition, handed: Handed, checked: Checked, samples: int, readme: Readme
+    request: PackageRequest,
+    edition: Edition,
+    handed: Submission,
+    checked: Checked,
+    samples: int,
+    readme: Readme,
 ) -> list[tuple[Path, str]]:
     text = readme.text()
     first = [text_member(README, text)] if edition.readme else []
@@ -324,7 +331,7 @@ def _operations(loaded: LoadedModel) -> tuple[float, float]:
                 if part == "trunk":
                     maps = loaded.generator.trunk(lr)
                 else:
-                    loaded.generator.sample(maps, lr, loaded.generator.latents(lr, [seeded(0)]))
+                    loaded.generator.sample(maps, lr, loaded.generator.latents(lr, [make_generator(0)]))
             found.append(counter.get_total_flops() / 2 / (32 * loaded.scale) ** 2)
     return found[0], found[1]
 
@@ -332,7 +339,7 @@ def _operations(loaded: LoadedModel) -> tuple[float, float]:
 def _object(text: str, path: Path) -> dict[str, Any]:
     found = json.loads(text)
     if not isinstance(found, dict):
-        raise Failure(f"the description inside {path} is damaged")
+        raise NtireSrError(f"the description inside {path} is damaged")
     return found
 
 
@@ -340,7 +347,7 @@ def _json_of(path: Path) -> dict[str, Any]:
     """The JSON object in a file; empty if the file is missing or damaged."""
     try:
         content = read_json(path, "file") if path.is_file() else {}
-    except Failure:
+    except NtireSrError:
         return {}
     return content if isinstance(content, dict) else {}
 

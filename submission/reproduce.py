@@ -3,7 +3,7 @@
 import shlex
 
 from ntire_sr.core.errors import plural
-from ntire_sr.core.manifest import Manifest
+from ntire_sr.samples.manifest import Manifest
 from ntire_sr.sampling.tolerance import tolerance_of
 from ntire_sr.submission.factsheet import Known
 

@@ -11,11 +11,12 @@ from functools import partial
 from pathlib import Path
 from threading import Lock
 
-from ntire_sr.core.errors import Failure, WrongUse, printable
-from ntire_sr.core.files import failure_from_os_error
-from ntire_sr.core.images import MOST_PIXELS
-from ntire_sr.core.layout import SampleName, list_samples, number_samples
-from ntire_sr.core.sources import Source, file_source
+from ntire_sr.challenge.names import SampleName, number_samples
+from ntire_sr.core.errors import NtireSrError, UsageError, printable
+from ntire_sr.core.files import error_from_os_error
+from ntire_sr.samples.folders import list_samples
+from ntire_sr.samples.image_files import MOST_PIXELS
+from ntire_sr.samples.sources import Source, file_source
 
 README = "readme.txt"
 MOST_BYTES = 3 * MOST_PIXELS  # largest file: more than a PNG of the largest allowed image
@@ -25,7 +26,7 @@ MOST_README_BYTES = 100_000
 
 
 @dataclass(frozen=True)
-class Handed:
+class Submission:
     """The files of a submission, which anyone may have made."""
 
     samples: dict[SampleName, Source]  # images counted from 0
@@ -44,13 +45,13 @@ def shown(name: str) -> str:
 
 
 @contextmanager
-def open_submission(*paths: Path) -> Iterator[Handed]:
+def open_submission(*paths: Path) -> Iterator[Submission]:
     """Open a folder of samples, an archive, or several archives that hold parts. Archives stay open while the
     context lasts.
 
     Raises:
-        WrongUse: a path does not exist, or one of several is not a file.
-        Failure: an archive cannot be read at all.
+        UsageError: a path does not exist, or one of several is not a file.
+        NtireSrError: an archive cannot be read at all.
     """
     if len(paths) == 1 and not paths[0].is_file():
         yield _folder(paths[0])
@@ -61,27 +62,29 @@ def open_submission(*paths: Path) -> Iterator[Handed]:
 
 def _zip(path: Path) -> zipfile.ZipFile:
     if not path.is_file():
-        raise WrongUse(f"{path} is no archive", "one folder, or one or several zip files")
+        raise UsageError(f"{path} is no archive", "one folder, or one or several zip files")
     try:
         return zipfile.ZipFile(path)
     except OSError as error:
-        raise failure_from_os_error(error, f"cannot read {path}") from error
+        raise error_from_os_error(error, f"cannot read {path}") from error
     except Exception as error:  # on damaged files zipfile raises errors of various types
-        raise Failure(f"{path} is no readable zip archive ({shown(str(error))})", "make it again") from error
+        raise NtireSrError(
+            f"{path} is no readable zip archive ({shown(str(error))})", "make it again"
+        ) from error
 
 
-def _folder(path: Path) -> Handed:
+def _folder(path: Path) -> Submission:
     if not path.is_dir():
         said = "is neither a folder nor a file" if path.exists() else "does not exist"
-        raise WrongUse(f"{path} {said}", "check the path: a folder of samples, or a zip")
+        raise UsageError(f"{path} {said}", "check the path: a folder of samples, or a zip")
     found, strangers = list_samples(path)
     readme = path / README if README in strangers else None
     sources = {name: file_source(file, file.name, MOST_BYTES) for name, file in found.items()}
     readmes = [file_source(readme, README, MOST_README_BYTES)] if readme else []
-    return Handed(sources, readmes, [name for name in strangers if name != README], [])
+    return Submission(sources, readmes, [name for name in strangers if name != README], [])
 
 
-def _archives(archives: list[zipfile.ZipFile]) -> Handed:
+def _archives(archives: list[zipfile.ZipFile]) -> Submission:
     problems: list[str] = []
     sources: dict[str, Source] = {}
     readmes: list[Source] = []
@@ -90,7 +93,7 @@ def _archives(archives: list[zipfile.ZipFile]) -> Handed:
         members = archive.infolist()
         file = Path(str(archive.filename)).name
         if len(members) > MOST_MEMBERS:
-            raise Failure(f"{file} holds {len(members)} members, more than any track", "make it again")
+            raise NtireSrError(f"{file} holds {len(members)} members, more than any track", "make it again")
         names: set[str] = set()
         lock = Lock()  # zipfile's count of open members is not thread-safe
         for member in members:
@@ -108,7 +111,7 @@ def _archives(archives: list[zipfile.ZipFile]) -> Handed:
                 else:
                     sources[name] = source
     named, strangers = number_samples(list(sources))
-    return Handed({name: sources[file] for name, file in named.items()}, readmes, strangers, problems)
+    return Submission({name: sources[file] for name, file in named.items()}, readmes, strangers, problems)
 
 
 def _problems_of(member: zipfile.ZipInfo) -> list[str]:
@@ -146,11 +149,11 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, lock: Lock) -> by
             content = file.read(member.file_size)  # never more than it claims
             file.read(1)  # reaches the end of the file, where zipfile compares the checksum
     except OSError as error:
-        raise failure_from_os_error(error, f"cannot read {shown(member.filename)}") from error
+        raise error_from_os_error(error, f"cannot read {shown(member.filename)}") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise Failure(
+        raise NtireSrError(
             f"{shown(member.filename)} is damaged ({shown(str(error))})", "make the archive again"
         ) from error
     if len(content) != member.file_size:
-        raise Failure(f"{shown(member.filename)} is shorter than it claims", "make the archive again")
+        raise NtireSrError(f"{shown(member.filename)} is shorter than it claims", "make the archive again")
     return content

@@ -12,21 +12,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from ntire_sr.core.downscale import REQUIRED_DB
-from ntire_sr.core.errors import Failure, plural, require
+from ntire_sr.challenge.downscale import REQUIRED_DB
+from ntire_sr.challenge.editions import edition_named, edition_problems
+from ntire_sr.challenge.names import DEFAULT_SAMPLES, SampleName
+from ntire_sr.core.errors import NtireSrError, plural, require
 from ntire_sr.core.files import make_folder, sha256_bytes
-from ntire_sr.core.images import decode_png, read_image
-from ntire_sr.core.layout import DEFAULT_SAMPLES, MANIFEST, SampleName, list_images
-from ntire_sr.core.manifest import Manifest, load_manifest
 from ntire_sr.core.progress import SILENT, Progress
-from ntire_sr.core.sources import Source
 from ntire_sr.models.registry import MODELS, LoadedModel, load_model
+from ntire_sr.samples.folders import MANIFEST, list_images
+from ntire_sr.samples.image_files import decode_png, read_image
+from ntire_sr.samples.manifest import Manifest, load_manifest
+from ntire_sr.samples.sources import Source
 from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.sampling.tolerance import same_sample
 from ntire_sr.submission.check import check_samples, lr_folder
-from ntire_sr.submission.editions import edition_named, edition_problems
 from ntire_sr.submission.readme import readme_problems
-from ntire_sr.submission.sources import Handed, open_submission
+from ntire_sr.submission.sources import Submission, open_submission
 from ntire_sr.submission.weights import find_weights
 
 
@@ -87,8 +88,8 @@ def verify(
         progress: reports how many samples have been checked.
 
     Raises:
-        Failure: an archive, the manifest or the weights cannot be read at all.
-        WrongUse: a path or an option is wrong, for example `regenerate` without a manifest.
+        NtireSrError: an archive, the manifest or the weights cannot be read at all.
+        UsageError: a path or an option is wrong, for example `regenerate` without a manifest.
     """
     folder = _manifest_folder(manifest) or (paths[0] if len(paths) == 1 and paths[0].is_dir() else None)
     known = load_manifest(folder) if folder else None
@@ -128,7 +129,7 @@ def _manifest_folder(given: Path | None) -> Path | None:
     """The folder of a manifest that was given as such or by its folder.
 
     Raises:
-        WrongUse: it is a file of another name.
+        UsageError: it is a file of another name.
     """
     if given is None or not given.is_file():
         return given
@@ -138,7 +139,7 @@ def _manifest_folder(given: Path | None) -> Path | None:
     return given.parent
 
 
-def _usual_count(handed: Handed) -> int:
+def _usual_count(handed: Submission) -> int:
     """The number of samples that most images have, judged by their highest number; 1 without samples."""
     highest: dict[int, int] = {}
     for name in handed.samples:
@@ -147,13 +148,13 @@ def _usual_count(handed: Handed) -> int:
 
 
 def _check_form(
-    found: VerifyResult, paths: Sequence[Path], handed: Handed, edition: str | None, samples: int
+    found: VerifyResult, paths: Sequence[Path], handed: Submission, edition: str | None, samples: int
 ) -> None:
     """Check readme.txt, the numbers of images and samples, and the sizes of archives."""
     for readme in handed.readmes:
         try:
             found.problems += readme_problems(readme.read())
-        except Failure as failure:
+        except NtireSrError as failure:
             found.problems.append(failure.message)
     asked = edition_named(edition or "ntire")
     if len(handed.readmes) < len(paths) and paths[0].is_file() and asked.readme:
@@ -171,7 +172,7 @@ def _check_form(
 
 def _draw_again(
     found: VerifyResult,
-    handed: Handed,
+    handed: Submission,
     manifest: Manifest,
     lr: Path,
     count: int,
@@ -208,14 +209,14 @@ def _draw_again(
                 generate(request, loaded, device)
                 again = (out / str(only)).read_bytes()
                 _compare(found, name, handed.samples[name], again, s.precision)
-            except Failure as failure:
+            except NtireSrError as failure:
                 found.problems.append(f"{name}: cannot be drawn again: {failure.message}")
 
 
 def _is_of(path: Path, lr_sha256: str) -> bool:
     try:
         return sha256_bytes(read_image(path).tobytes()) == lr_sha256
-    except Failure:
+    except NtireSrError:
         return False
 
 
@@ -226,7 +227,7 @@ def _compare(found: VerifyResult, name: SampleName, source: Source, again: bytes
             found.drawn_again.append(str(name))
             return
         one, other = decode_png(str(name), content), decode_png(str(name), again)
-    except Failure as failure:
+    except NtireSrError as failure:
         found.problems.append(failure.message)
         return
     apart = int(np.abs(one.astype(np.int16) - other).max()) if one.shape == other.shape else 255
@@ -262,13 +263,13 @@ def _generator(
         "--weights FILE",
     )
     loaded = load_model(model, weights or known or (s.model if model is None else None), s.scale, device)
-    found = (loaded.model.name, loaded.weights_sha256, loaded.code.sha256 if loaded.code else None)
+    found = (loaded.name, loaded.weights_sha256, loaded.code.sha256 if loaded.code else None)
     for what, one, other in zip(
         ("model", "weights", "code"), found, (s.model, s.weights_sha256, s.code_sha256), strict=True
     ):
         require(
             one == other,
-            f"{loaded.weights if what == 'weights' and loaded.weights else loaded.model.name} did not draw these samples: "
+            f"{loaded.weights if what == 'weights' and loaded.weights else loaded.name} did not draw these samples: "
             f"its {what if what == 'model' else f'{what} with the SHA-256'} is {one}, the manifest's {other}",
             "--weights FILE" if what == "weights" else "--model with what drew them",
         )

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from ntire_sr.core.files import sha256_file
-from ntire_sr.core.manifest import Manifest
 from ntire_sr.models.registry import shipped_weights
+from ntire_sr.samples.manifest import Manifest
 
 
 def find_weights(manifest: Manifest, folder: Path, run: Path | None = None) -> Path | None:

@@ -27,8 +27,8 @@ import numpy as np
 import torch
 
 from ntire_sr.core.device import BFLOAT16_VARIABLE
-from ntire_sr.core.images import read_image, write_png
 from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, VALIDATION_PHOTOGRAPHS, embedded_photographs
+from ntire_sr.samples.image_files import read_image, write_png
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
 SHARED = Path(os.environ.get("NTIRE_SR_SHARED", Path(__file__).parents[2] / "shared"))
@@ -180,7 +180,7 @@ def first_trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def trained(tmp_path: Path, first_trained: Path) -> Path:
     """The run folder of a training of two steps on the embedded photographs: a copy that tests may change."""
-    from ntire_sr.core.layout import RunFolder
+    from ntire_sr.core.run_folder import RunFolder
     from ntire_sr.training.loop import train
     from ntire_sr.training.run_config import make_run_config
 

@@ -22,21 +22,21 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils import backend_registration as backends
 
+from ntire_sr.challenge.pixels import to_array, to_unit
 from ntire_sr.core.distributed import ProcessGroup
-from ntire_sr.core.images import to_array, to_unit
-from ntire_sr.core.seeding import seeded
+from ntire_sr.core.seeding import make_generator
 from ntire_sr.data.patches import PatchDataset
-from ntire_sr.evaluation.lpips import Lpips
-from ntire_sr.evaluation.niqe import block_features
-from ntire_sr.evaluation.scorer import Scorer, Settings
-from ntire_sr.models.parent import Parent
+from ntire_sr.evaluation.metrics.lpips import Lpips
+from ntire_sr.evaluation.metrics.niqe import block_features
+from ntire_sr.evaluation.scoring.scorer import Scorer, Settings
 from ntire_sr.models.registry import LoadedModel, model_spec
 from ntire_sr.models.rrdb import expected_shapes
-from ntire_sr.models.srgan_training import SrganSettings, SrganTrainer
-from ntire_sr.models.stochastic_training import StochasticSettings, StochasticTrainer
-from ntire_sr.models.train_config import TrainConfig
-from ntire_sr.sampling.fill import project_and_round
 from ntire_sr.sampling.sampler import Sampler
+from ntire_sr.sampling.write_samples import project_and_round
+from ntire_sr.training.config import TrainConfig
+from ntire_sr.training.rrdb_init import Parent
+from ntire_sr.training.trainers.srgan import SrganSettings, SrganTrainer
+from ntire_sr.training.trainers.stochastic import StochasticSettings, StochasticTrainer
 from ntire_sr.training.validation import Validator
 
 
@@ -64,7 +64,9 @@ def train(make: Callable[..., Any], settings: Any) -> None:
     """Two steps, and the state that a checkpoint holds."""
     trainer = make(TrainConfig(steps=4, patch=32), settings, OTHER, ProcessGroup())
     for step in range(2):
-        trainer.step(to_unit(images(2, 8)), to_unit(images(2, 32)), [seeded(step, 0), seeded(step, 1)])
+        trainer.step(
+            to_unit(images(2, 8)), to_unit(images(2, 32)), [make_generator(step, 0), make_generator(step, 1)]
+        )
     assert {value.device for value in trainer.weights().values()} == {CPU}
     trainer.load_state_dict(trainer.state_dict())
 
@@ -77,7 +79,9 @@ def train_on_trunk() -> None:
     assert frozen is not None
     features = frozen.compute(to_unit(images(2, 8)).cpu())
     assert features.device == OTHER
-    trainer.step(to_unit(images(2, 8)), to_unit(images(2, 32)), [seeded(0), seeded(1)], features)
+    trainer.step(
+        to_unit(images(2, 8)), to_unit(images(2, 32)), [make_generator(0), make_generator(1)], features
+    )
 
 
 class TwoProcesses(ProcessGroup):
@@ -114,8 +118,8 @@ def validate() -> None:
 def draw(name: str, tile: int, half: bool) -> None:
     """A projected sample of one LR image, as an array."""
     model = model_spec(name)
-    settings = {"srgan": SRGAN, "stochastic": STOCHASTIC}.get(name, model.settings())
-    loaded = LoadedModel(model, model.build(4, settings).to(OTHER), 4, settings, None, None, {}, {})
+    settings = {"srgan": SRGAN, "stochastic": STOCHASTIC}.get(name, model.architecture())
+    loaded = LoadedModel(name, model.deterministic, model.build(4, settings).to(OTHER), 4, None, None, {}, {})
     lr, sampler = images(1, 24), Sampler(loaded, OTHER, half, tile)
     unit = to_unit(lr)
     sr = sampler.sample(unit, sampler.trunk(unit), 1)

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ntire_sr.core.files import json_safe, sha256_file, write_json
-from ntire_sr.core.images import png_header
-from ntire_sr.core.layout import SampleName, relative_to
-from ntire_sr.evaluation.records import ImageResult, ImageScore, Records, key_of
-from ntire_sr.evaluation.summary import Origin, ScoreSummary
+from ntire_sr.challenge.names import SampleName
+from ntire_sr.core.files import json_safe, relative_to, sha256_file, write_json
+from ntire_sr.evaluation.scoring.records import ImageResult, ImageScore, Records, key_of
+from ntire_sr.evaluation.scoring.summary import Origin, ScoreSummary
+from ntire_sr.samples.image_files import png_header
 
 ALEXNET = "a" * 64
 

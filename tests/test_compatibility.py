@@ -8,20 +8,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from ntire_sr.core.errors import Failure
+from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.files import read_json, write_json
-from ntire_sr.core.layout import RunFolder
-from ntire_sr.core.manifest import ImageRecord, Manifest, SampleRecord, SamplingSettings, load_manifest
+from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.core.settings import field_types
-from ntire_sr.evaluation.records import ImageScore
-from ntire_sr.models.registry import load_generator, read_weights
-from ntire_sr.models.srgan_training import SrganSettings
-from ntire_sr.models.stochastic_settings import StochasticSettings
-from ntire_sr.models.train_config import TrainConfig
+from ntire_sr.evaluation.scoring.records import ImageScore
+from ntire_sr.models.registry import load_generator
+from ntire_sr.models.weights_files import read_weights
+from ntire_sr.samples.manifest import ImageRecord, Manifest, SampleRecord, SamplingSettings, load_manifest
 from ntire_sr.training.checkpoints import load_checkpoint, save_checkpoint
+from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.loop import train
 from ntire_sr.training.run_config import load_run_config, read_settings, resume_run_config
 from ntire_sr.training.status import run_state
+from ntire_sr.training.trainers.srgan import SrganSettings
+from ntire_sr.training.trainers.stochastic_settings import StochasticSettings
 
 pytestmark = pytest.mark.numerical
 
@@ -113,7 +114,7 @@ def test_fields_added_since_0_1_0_state_what_a_file_without_them_meant(record):
 @pytest.mark.parametrize("model", ["srgan", "stochastic"])
 def test_missing_settings_have_earlier_values_and_not_todays_defaults(copy, model):
     run = RunFolder(copy / model)
-    earlier = {**TrainConfig.EARLIER, **getattr(load_run_config(run).model.settings, "EARLIER", {})}
+    earlier = {**TrainConfig.EARLIER, **getattr(load_run_config(run).trainer.settings, "EARLIER", {})}
     without(run, set(earlier))
     run_config = load_run_config(run)
     for name, value in earlier.items():
@@ -128,7 +129,7 @@ def test_resume_takes_nothing_from_presets_or_initial_weights(copy, monkeypatch)
     run = RunFolder(copy / "stochastic")
     config = read_json(run.config, "configuration") | {"start_from": str(copy / "gone.safetensors")}
     write_json(run.config, config)
-    monkeypatch.setitem(load_run_config(run).model.presets, "tiny", {"adapter": 2, "sharp": 0.5})
+    monkeypatch.setitem(load_run_config(run).trainer.presets, "tiny", {"adapter": 2, "sharp": 0.5})
     run_config = resume_run_config(run, {"steps": 3})
     assert (run_config.settings.adapter, run_config.config.sharp, run_config.config.steps) == (0, 0.0, 3)
 
@@ -137,7 +138,7 @@ def test_resume_takes_nothing_from_presets_or_initial_weights(copy, monkeypatch)
 def test_configuration_without_a_setting_of_0_1_0_is_damaged(copy, name):
     run = RunFolder(copy / "stochastic")
     without(run, {name})
-    with pytest.raises(Failure, match=rf"config\.json is damaged \({name} missing"):
+    with pytest.raises(NtireSrError, match=rf"config\.json is damaged \({name} missing"):
         load_run_config(run)
 
 
@@ -170,6 +171,6 @@ def test_figures_of_a_scoring_that_was_interrupted_are_kept(copy, ntire_sr_comma
 def test_weights_build_the_generator_that_they_were_trained_in(model):
     path = FILES / model / "weights.safetensors"
     loaded = load_generator(path, None, torch.device("cpu"))
-    assert (loaded.model.name, loaded.scale, loaded.facts["step"]) == (model, 4, 2)
+    assert (loaded.name, loaded.scale, loaded.facts["step"]) == (model, 4, 2)
     _, tensors = read_weights(path)
     assert all(torch.equal(loaded.generator.state_dict()[name], value) for name, value in tensors.items())

@@ -13,12 +13,13 @@ import torch
 from fuzzing import damaged, greatest_memory, with_odd_leaf
 from PIL import Image
 
-from ntire_sr.core.errors import Failure
-from ntire_sr.core.images import read_image, read_png
-from ntire_sr.core.manifest import load_manifest
-from ntire_sr.models.registry import load_generator, save_weights
-from ntire_sr.sampling.fill import read_lr_folder
+from ntire_sr.core.errors import NtireSrError
+from ntire_sr.models.registry import load_generator, model_spec
+from ntire_sr.models.weights_files import save_weights
+from ntire_sr.samples.image_files import read_image, read_png
+from ntire_sr.samples.manifest import load_manifest
 from ntire_sr.sampling.generate import Request, generate
+from ntire_sr.sampling.write_samples import read_lr_folder
 from ntire_sr.submission.factsheet import read_team
 from ntire_sr.submission.package import PackageRequest, pack
 from ntire_sr.submission.verify import verify
@@ -42,7 +43,7 @@ def originals(lr_folder, trained, tmp_path, photograph) -> dict[str, Path]:
     values = {"model": "stochastic", "channels": 4, "growth": 2, "fine_channels": 2, "latent_channels": 1}
     settings = make_run_config(values).settings
     with torch.random.fork_rng():
-        made = make_run_config(values).model.build(4, settings)
+        made = model_spec(make_run_config(values).config.model).build(4, settings)
     save_weights(
         folder / "stochastic.safetensors",
         "stochastic",
@@ -105,7 +106,7 @@ def cases(reader: str, originals: dict[str, Path], folder: Path, first: int, cou
         path.write_bytes(damaged(content, seed))
         try:
             read(path)
-        except Failure as failure:
+        except NtireSrError as failure:
             refused += 1
             assert name in str(failure), (seed, str(failure))
         except BaseException as error:
@@ -125,7 +126,7 @@ def archives(originals: dict[str, Path], lr: Path, folder: Path, first: int, cou
         path.write_bytes(damaged(content, seed))
         try:
             failed += not verify([path], lr, samples=2).passes
-        except Failure as failure:
+        except NtireSrError as failure:
             failed += 1
             assert "out.zip" in str(failure), (seed, str(failure))
         except BaseException as error:
@@ -151,7 +152,7 @@ def folders(lr: Path, trained: Path, folder: Path, first: int, count: int) -> in
         ):
             try:
                 use()
-            except Failure:
+            except NtireSrError:
                 refused += 1
             except BaseException as error:
                 raise AssertionError(f"manifest, seed {seed}: {type(error).__name__}: {error}") from error

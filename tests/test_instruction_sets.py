@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from instruction_sets import AVX2, AVX512, SETTINGS, available_settings, check, processor_flags
 
-from ntire_sr.core.images import read_image, write_png
-from ntire_sr.core.manifest import load_manifest
+from ntire_sr.samples.image_files import read_image, write_png
+from ntire_sr.samples.manifest import load_manifest
 from ntire_sr.sampling.tolerance import TOLERANCES, same_sample
 from ntire_sr.submission.verify import verify
 

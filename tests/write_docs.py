@@ -12,9 +12,10 @@ from pathlib import Path
 import click
 
 from ntire_sr.commands.cli import cli
-from ntire_sr.core.errors import Failure, WrongUse
+from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.models.registry import MODELS
-from ntire_sr.models.train_config import TrainConfig
+from ntire_sr.training.config import TrainConfig
+from ntire_sr.training.trainers.registry import TRAINERS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -35,8 +36,8 @@ TEST_VARIABLES = {
 }
 EXIT_CODES = {
     0: "Done.",
-    Failure.exit_code: "It failed: a broken file, a full disk, a check that did not pass.",
-    WrongUse.exit_code: "Wrong use: an unknown option or setting, a value out of range, a folder without images.",
+    NtireSrError.exit_code: "It failed: a broken file, a full disk, a check that did not pass.",
+    UsageError.exit_code: "Wrong use: an unknown option or setting, a value out of range, a folder without images.",
     130: "Interrupted by Ctrl-C. `train` ends with a checkpoint and 0 instead.",
 }
 
@@ -119,17 +120,16 @@ def settings() -> str:
         "",
         *table(TrainConfig),
     ]
-    for model in MODELS.values():
-        if model.trainer is None:
-            continue
+    for name, trainer in TRAINERS.items():
+        model = MODELS[name]
         lines += [
             f"## {model.name}",
             "",
             f"{model.summary[0].upper()}{model.summary[1:]}.",
             "",
-            *table(model.settings),
+            *table(trainer.settings),
         ]
-        for preset, values in model.presets.items():
+        for preset, values in trainer.presets.items():
             shown = ", ".join(f"`{name}={value}`" for name, value in values.items()) or "the defaults above"
             lines += [f"Preset `{preset}`: {shown}.", ""]
     return "\n".join(lines)

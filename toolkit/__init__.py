@@ -7,12 +7,13 @@ which they need, takes seconds to import.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from ntire_sr.api.consistency import downscale, lr_psnr, project, project_float
     from ntire_sr.api.generators import list_models, load
     from ntire_sr.api.measuring import SpaceMetric, lpips, score_samples
 
-__version__ = "0.1.0"
 __all__ = [
     "SpaceMetric",
     "downscale",

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from ntire_sr import downscale, lr_psnr, project, project_float
-from ntire_sr.core.downscale import downscale_8bit, lr_psnr_db
-from ntire_sr.core.images import to_array, to_tensor, to_unit
-from ntire_sr.models.projection import make_consistent
+from ntire_sr.challenge.downscale import downscale_8bit, lr_psnr_db
+from ntire_sr.challenge.pixels import to_array, to_tensor, to_unit
+from ntire_sr.challenge.projection import project_uint8
 
 pytestmark = pytest.mark.numerical
 
@@ -79,7 +79,7 @@ def test_images_that_do_not_belong_together_are_refused_with_both_sizes(hr):
 def test_the_projection_is_that_of_generate_whatever_the_form_of_sr_and_lr(hr):
     lr = downscale(hr, 4)
     rough = lr.repeat(4, axis=0).repeat(4, axis=1)
-    expected = make_consistent(to_unit(to_tensor(rough)), to_tensor(lr), 4)
+    expected = project_uint8(to_unit(to_tensor(rough)), to_tensor(lr), 4)
     image, db, reachable = project(rough, lr, 4)
     assert np.array_equal(image, to_array(expected.image)) and db == expected.lr_psnr_db >= 50 and reachable
     assert db == lr_psnr(image, lr, 4)

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from ntire_sr import downscale, list_models, load
-from ntire_sr.core.errors import Failure, WrongUse
-from ntire_sr.core.images import read_image, to_tensor, to_unit, write_png
-from ntire_sr.core.layout import SampleName
-from ntire_sr.models.registry import MODELS, save_weights
+from ntire_sr.challenge.names import SampleName
+from ntire_sr.challenge.pixels import to_tensor, to_unit
+from ntire_sr.core.errors import NtireSrError, UsageError
+from ntire_sr.models.registry import MODELS
+from ntire_sr.models.weights_files import save_weights
+from ntire_sr.samples.image_files import read_image, write_png
 
 pytestmark = pytest.mark.numerical
 
@@ -20,7 +22,7 @@ def weights(tmp_path_factory) -> Path:
     """A tiny `stochastic` that was never trained."""
     torch.manual_seed(0)
     model = MODELS["stochastic"]
-    settings = model.settings(channels=8, blocks=1)
+    settings = model.architecture(channels=8, blocks=1)
     path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
     tensors = {name: value.contiguous() for name, value in model.build(4, settings).state_dict().items()}
     save_weights(path, "stochastic", 4, settings, tensors, {})
@@ -71,7 +73,7 @@ def test_samples_may_be_used_by_autograd(weights):
 def test_an_lr_image_that_no_image_reduces_to_is_an_error_unless_it_is_allowed(tmp_path, ntire_sr_command):
     board = np.repeat((np.indices((8, 8)).sum(0) % 2 * 255)[..., None], 3, 2).astype(np.uint8)
     generator = load("bicubic", device="cpu")
-    with pytest.raises(Failure, match="no 8-bit image reduces to lr; the best reaches") as raised:
+    with pytest.raises(NtireSrError, match="no 8-bit image reduces to lr; the best reaches") as raised:
         generator.sample(board, k=1)
     assert "allow_unreachable=True" in raised.value.remedy
     write_png(tmp_path / "LR" / "1.png", board)
@@ -107,7 +109,7 @@ def test_wrong_arguments_of_load_are_errors_that_name_what_there_is(weights, tmp
     ):
         with pytest.raises(ValueError, match=says) as raised:
             load(**arguments)
-        assert isinstance(raised.value, WrongUse) and "stochastic for scale 4 or 8" in raised.value.remedy
+        assert isinstance(raised.value, UsageError) and "stochastic for scale 4 or 8" in raised.value.remedy
     for device in ("gpu", torch.device("mps"), "cuda:99"):
         with pytest.raises(ValueError, match="device") as raised:
             load("bicubic", device=device)
@@ -115,7 +117,7 @@ def test_wrong_arguments_of_load_are_errors_that_name_what_there_is(weights, tmp
     with pytest.raises(TypeError, match="name_or_file is a NoneType"):
         load(None)
     (tmp_path / "damaged.safetensors").write_bytes(b"nothing")
-    with pytest.raises(Failure, match="no readable safetensors file"):
+    with pytest.raises(NtireSrError, match="no readable safetensors file"):
         load(tmp_path / "damaged.safetensors")
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 import ntire_sr
 from ntire_sr.api.inputs import WANTED, beside, take, whole_number
-from ntire_sr.core.errors import WrongType, WrongUse, WrongValue
+from ntire_sr.core.errors import UsageError, WrongType, WrongValue
 
 ARRAY = np.arange(6 * 5 * 3, dtype=np.uint8).reshape(6, 5, 3)
 BATCH = np.stack([ARRAY, ARRAY + 100])
@@ -74,7 +74,7 @@ def test_anything_else_is_an_error_that_names_what_came_and_what_is_wanted(what)
     with pytest.raises(kind, match=f"^hr is .*{says}") as raised:
         ntire_sr.lpips(ARRAY, given)
     error = raised.value
-    assert isinstance(error, WrongUse) and error.remedy
+    assert isinstance(error, UsageError) and error.remedy
     assert WANTED in error.message or "wanted is float in [0, 1]" in error.message
 
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from ntire_sr import SpaceMetric, lpips, score_samples
-from ntire_sr.core.images import read_image, to_tensor, to_unit, write_png
-from ntire_sr.core.layout import SampleName
+from ntire_sr.challenge.names import SampleName
+from ntire_sr.challenge.pixels import to_tensor, to_unit
 from ntire_sr.core.pretrained import NotFound
 from ntire_sr.evaluation.score_folder import score_folder
+from ntire_sr.samples.image_files import read_image, write_png
 
 pytestmark = pytest.mark.numerical
 

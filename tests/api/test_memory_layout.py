@@ -10,13 +10,13 @@ import torch
 
 from ntire_sr import SpaceMetric, downscale, lpips, lr_psnr, project, project_float, score_samples
 from ntire_sr.api.inputs import beside, take
-from ntire_sr.core.downscale import downscale as linear_downscale
-from ntire_sr.core.images import in_planes, to_unit
-from ntire_sr.evaluation.metrics import Reference
-from ntire_sr.evaluation.niqe import luma, niqe
-from ntire_sr.evaluation.realism import load_pristine
-from ntire_sr.evaluation.spectrum import prepare
-from ntire_sr.models import projection
+from ntire_sr.challenge import projection
+from ntire_sr.challenge.downscale import downscale as linear_downscale
+from ntire_sr.challenge.pixels import in_planes, to_unit
+from ntire_sr.evaluation.metrics.base import Reference
+from ntire_sr.evaluation.metrics.niqe import luma, niqe
+from ntire_sr.evaluation.metrics.quality import load_pristine
+from ntire_sr.evaluation.metrics.spectrum import prepare
 
 # the same (N, H, W, 3) array, laid out otherwise
 ARRAYS = {
@@ -138,8 +138,8 @@ def test_float_images_give_equal_results_in_every_layout(dtype, monkeypatch):
     sr, lr = torch.rand(2, 3, 32, 48, dtype=dtype), torch.rand(1, 3, 8, 12, dtype=dtype)
     reduced, projected, seen = downscale(sr, 4), project_float(sr, lr, 4), []
     for module, name, plain in (
-        ("ntire_sr.core.downscale", "downscale", linear_downscale),
-        ("ntire_sr.models.projection", "project", projection.project),
+        ("ntire_sr.challenge.downscale", "downscale", linear_downscale),
+        ("ntire_sr.challenge.projection", "project", projection.project),
     ):
 
         def recorded(*images, plain=plain):
@@ -173,9 +173,9 @@ def test_8_bit_projection_computes_in_planes(layout, monkeypatch):
     monkeypatch.setattr(projection, "to_8bit", lambda image: seen.append(image) or plain(image))
     lr = (torch.rand(1, 3, 8, 12) * 255).to(torch.uint8)
     sr = to_unit(lr).repeat_interleave(4, 2).repeat_interleave(4, 3)
-    expected = projection.make_consistent(sr, lr, 4)
+    expected = projection.project_uint8(sr, lr, 4)
     seen.clear()
-    found = projection.make_consistent(TENSORS[layout](sr), TENSORS[layout](lr), 4)
+    found = projection.project_uint8(TENSORS[layout](sr), TENSORS[layout](lr), 4)
     assert torch.equal(found.image, expected.image) and found.lr_psnr_db == expected.lr_psnr_db
     rounds = seen[1:]  # the first is the image as it came
     assert rounds and all(image.stride() == new_strides(image) for image in rounds)

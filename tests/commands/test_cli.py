@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from conftest import TINIEST_WORDS
 
+from ntire_sr.challenge.names import SampleName
 from ntire_sr.core.files import sha256_file
-from ntire_sr.core.images import write_png
-from ntire_sr.core.layout import SampleName
-from ntire_sr.core.manifest import load_manifest
 from ntire_sr.models.registry import shipped_weights
+from ntire_sr.samples.image_files import write_png
+from ntire_sr.samples.manifest import load_manifest
 
 
 @pytest.fixture
@@ -256,13 +256,13 @@ def test_an_interruption_ends_with_130_and_a_full_disk_with_1(in_empty_folder, n
     def interrupted(*words, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ntire_sr.commands.machine.examine", interrupted)
+    monkeypatch.setattr("ntire_sr.commands.doctor.examine", interrupted)
     assert ntire_sr_command("doctor").code == 130
 
     def full(*words):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ntire_sr.commands.machine.examine", full)
+    monkeypatch.setattr("ntire_sr.commands.doctor.examine", full)
     result = ntire_sr_command("doctor")
     assert result.code == 1 and "No space left on device" in result.err and "try: free some space" in result.err
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scores import write_images, write_method
 
-from ntire_sr.core.images import write_png
-from ntire_sr.core.layout import SampleName
+from ntire_sr.challenge.names import SampleName
+from ntire_sr.samples.image_files import write_png
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from conftest import TINIEST, TINIEST_WORDS
 from write_docs import cli, leaves
 
-from ntire_sr.core.images import write_png
+from ntire_sr.samples.image_files import write_png
 
 COMMANDS = dict(leaves(cli))
 EACH = pytest.mark.parametrize("name", COMMANDS)

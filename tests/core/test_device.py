@@ -8,8 +8,8 @@ import torch
 
 from ntire_sr.core.device import choose_device, computes_bfloat16, full_float32, is_out_of_memory
 from ntire_sr.core.distributed import ProcessGroup
-from ntire_sr.core.errors import WrongUse
-from ntire_sr.core.seeding import global_seed, normal, seeded
+from ntire_sr.core.errors import UsageError
+from ntire_sr.core.seeding import global_seed, make_generator, normal
 
 CPU = torch.device("cpu")
 
@@ -43,11 +43,11 @@ def test_each_process_of_a_machine_takes_its_gpu(four_gpus, monkeypatch, rank, g
 
 
 def test_gpus_that_are_not_there_are_refused(four_gpus, monkeypatch):
-    with pytest.raises(WrongUse, match="cuda:4: there is no such GPU"):
+    with pytest.raises(UsageError, match="cuda:4: there is no such GPU"):
         choose_device("cuda:4")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for name in ("cuda", "cuda:0"):
-        with pytest.raises(WrongUse, match="this torch sees no CUDA GPU"):
+        with pytest.raises(UsageError, match="this torch sees no CUDA GPU"):
             choose_device(name)
 
 
@@ -62,7 +62,7 @@ def test_full_float32_ends_autocast_and_restores_precision(device):
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.allow_tf32 = True
-    x = torch.rand(64, 64, generator=seeded(0)).to(device)
+    x = torch.rand(64, 64, generator=make_generator(0)).to(device)
     try:
         with torch.autocast(device.type, torch.bfloat16):
             with full_float32(device):
@@ -93,14 +93,19 @@ def test_out_of_memory_errors_are_told_from_others(error, expected):
 
 
 def test_seeded_generators_are_of_their_device(device):
-    assert seeded(1, device=device).device == device
-    assert seeded(1).device == CPU
-    rows = [normal([seeded(n, device=device) for n in pair], 3, 5, device=device) for pair in ((1, 2), (2, 1))]
+    assert make_generator(1, device=device).device == device
+    assert make_generator(1).device == CPU
+    rows = [
+        normal([make_generator(n, device=device) for n in pair], 3, 5, device=device)
+        for pair in ((1, 2), (2, 1))
+    ]
     assert rows[0].device == device and torch.equal(rows[0], rows[1].flip(0))
 
 
 def test_numbers_of_cpu_generators_are_the_same_on_every_device(device):
-    assert torch.equal(normal([seeded(1)], 3, device=device).cpu(), normal([seeded(1)], 3, device=CPU))
+    assert torch.equal(
+        normal([make_generator(1)], 3, device=device).cpu(), normal([make_generator(1)], 3, device=CPU)
+    )
 
 
 def test_global_seed_restores_the_numbers_of_the_caller(device):

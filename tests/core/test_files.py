@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ntire_sr.core import files as module
-from ntire_sr.core.errors import Failure
+from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.files import (
     atomic_file,
     atomic_write,
@@ -31,7 +31,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_the_old_file_and_no_other(tmp
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(Failure, match=r"a\.txt: No space left on device\n  try: free some space"):
+    with pytest.raises(NtireSrError, match=r"a\.txt: No space left on device\n  try: free some space"):
         atomic_write(path, "new")
     assert path.read_text() == "old"
     assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
@@ -50,14 +50,14 @@ def test_an_interruption_while_writing_leaves_nothing_under_the_final_name(tmp_p
 def test_a_file_in_the_place_of_a_folder_is_explained(tmp_path):
     (tmp_path / "file").write_text("")
     for work in (lambda: make_folder(tmp_path / "file"), lambda: atomic_write(tmp_path / "file" / "a.txt", "")):
-        with pytest.raises(Failure, match="try: a file stands where a folder is needed"):
+        with pytest.raises(NtireSrError, match="try: a file stands where a folder is needed"):
             work()
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may write everywhere")
 def test_a_folder_without_write_permission_is_explained(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(Failure, match="choose a folder you may write to"):
+    with pytest.raises(NtireSrError, match="choose a folder you may write to"):
         atomic_write(tmp_path / "a.txt", "")
 
 
@@ -71,7 +71,7 @@ def test_json_stays_valid_where_a_value_is_infinite(tmp_path):
 @pytest.mark.parametrize("content", ["", "{", "\x00", "[" * 100_000])
 def test_damaged_json_is_named(tmp_path, content):
     (tmp_path / "a.json").write_text(content)
-    with pytest.raises(Failure, match=r"the test file .*a\.json is not valid JSON"):
+    with pytest.raises(NtireSrError, match=r"the test file .*a\.json is not valid JSON"):
         read_json(tmp_path / "a.json", "test file")
 
 
@@ -81,7 +81,7 @@ def test_a_disk_that_refuses_even_the_clean_up_does_not_hide_the_reason(tmp_path
 
     monkeypatch.setattr(Path, "write_bytes", read_only)
     monkeypatch.setattr(Path, "unlink", read_only)
-    with pytest.raises(Failure, match=r"cannot write .*a\.txt: Read-only file system"):
+    with pytest.raises(NtireSrError, match=r"cannot write .*a\.txt: Read-only file system"):
         atomic_write(tmp_path / "a.txt", "")
 
 

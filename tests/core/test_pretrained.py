@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ntire_sr.core import pretrained
-from ntire_sr.core.errors import Failure
+from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.pretrained import ALEXNET, NotFound, find, load, locate, lpips_linear_layers, tensors_digest
 
 
@@ -82,10 +82,10 @@ def test_a_file_is_looked_for_as_option_then_variable_then_cache_then_hub(networ
 
 def test_a_named_file_that_is_absent_is_an_error_and_no_reason_to_look_further(network, monkeypatch, tmp_path):
     made, path, _ = network
-    with pytest.raises(Failure, match=r"absent\.pth, which is not a file"):
+    with pytest.raises(NtireSrError, match=r"absent\.pth, which is not a file"):
         find(made, tmp_path / "absent.pth")
     monkeypatch.setenv(made.variable, str(tmp_path / "absent.pth"))
-    with pytest.raises(Failure, match="NTIRE_SR_TEST names"):
+    with pytest.raises(NtireSrError, match="NTIRE_SR_TEST names"):
         find(made)
     assert find(made, path) == path
 
@@ -143,7 +143,7 @@ def test_pth_and_safetensors_give_the_same_tensors(network, tmp_path):
 def test_tensors_of_another_network_are_refused(network, tmp_path):
     made, _, tensors = network
     save_file({name: value + 1e-3 for name, value in tensors.items()}, tmp_path / "other.safetensors")
-    with pytest.raises(Failure, match="tensors have another digest"):
+    with pytest.raises(NtireSrError, match="tensors have another digest"):
         load(made, tmp_path / "other.safetensors")
 
 
@@ -158,7 +158,7 @@ def test_nothing_is_ever_unpickled(network, tmp_path, protocol):
     torch.save({"features.0.weight": _Malicious()}, tmp_path / "bad.pth")
     (tmp_path / "raw.pth").write_bytes(pickle.dumps(_Malicious(), protocol))
     for name in ("bad.pth", "raw.pth"):
-        with pytest.raises(Failure, match="no readable weights file"):
+        with pytest.raises(NtireSrError, match="no readable weights file"):
             load(made, tmp_path / name)
 
 
@@ -168,7 +168,7 @@ def test_a_damaged_file_is_named(network, tmp_path, suffix, content):
     made, _, _ = network
     path = tmp_path / f"damaged{suffix}"
     path.write_bytes(content)
-    with pytest.raises(Failure, match="damaged"):
+    with pytest.raises(NtireSrError, match="damaged"):
         load(made, path)
 
 

@@ -4,24 +4,24 @@ import json
 
 import pytest
 
-from ntire_sr.core.errors import WrongUse
+from ntire_sr.core.errors import UsageError
 from ntire_sr.core.settings import convert, field_types, make, parse_words
-from ntire_sr.models.registry import read_weights
-from ntire_sr.models.shipped import shipped_weights
-from ntire_sr.models.srgan_training import SrganSettings
+from ntire_sr.models.package_weights import shipped_weights
 from ntire_sr.models.stochastic import Architecture
-from ntire_sr.models.train_config import TrainConfig
+from ntire_sr.models.weights_files import read_weights
+from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.run_config import flat, make_run_config
+from ntire_sr.training.trainers.srgan import SrganSettings
 
 
 def test_an_unknown_key_is_refused_with_a_suggestion():
-    with pytest.raises(WrongUse, match="unknown setting 'bacth'\n  try: batch"):
+    with pytest.raises(UsageError, match="unknown setting 'bacth'\n  try: batch"):
         make_run_config({"bacth": "3"})
-    with pytest.raises(WrongUse, match="try: gamma"):
+    with pytest.raises(UsageError, match="try: gamma"):
         make_run_config({"gama": "3"})
-    with pytest.raises(WrongUse, match="unknown model 'srgen'\n  try: srgan"):
+    with pytest.raises(UsageError, match="unknown model 'srgen'\n  try: srgan"):
         make_run_config({"model": "srgen"})
-    with pytest.raises(WrongUse, match="unknown preset 'tinny'"):
+    with pytest.raises(UsageError, match="unknown preset 'tinny'"):
         make_run_config({"preset": "tinny"})
 
 
@@ -52,7 +52,7 @@ def test_texts_become_the_declared_types():
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused(name, value):
-    with pytest.raises(WrongUse, match=name):
+    with pytest.raises(UsageError, match=name):
         make(TrainConfig, {name: value})
 
 
@@ -69,7 +69,7 @@ def test_a_value_of_the_wrong_type_is_refused(name, value):
     ],
 )
 def test_a_value_out_of_range_is_refused(name, value):
-    with pytest.raises(WrongUse, match=f"{name}"):
+    with pytest.raises(UsageError, match=f"{name}"):
         make(TrainConfig, {name: value})
 
 
@@ -78,12 +78,12 @@ def test_a_value_out_of_range_is_refused(name, value):
     [("channels", 0), ("gamma", -0.1), ("average", 1.0), ("learning_rate", 0.0), ("adversarial_from", 2)],
 )
 def test_the_models_settings_are_checked_too(name, value):
-    with pytest.raises(WrongUse, match=f"{name}"):
+    with pytest.raises(UsageError, match=f"{name}"):
         make(SrganSettings, {name: value})
 
 
 def test_an_error_says_what_to_write_instead():
-    with pytest.raises(WrongUse, match="patch 50 is not a multiple of scale 4, at least 16\n  try: 48"):
+    with pytest.raises(UsageError, match="patch 50 is not a multiple of scale 4, at least 16\n  try: 48"):
         make(TrainConfig, {"patch": 50})
 
 
@@ -137,10 +137,10 @@ def test_what_a_training_begins_with_follows_from_what_is_said(values, preset, s
 def test_words_need_a_key_and_a_value_once():
     assert parse_words(["a=b=c", "d="]) == {"a": "b=c", "d": ""}
     for words in (["a"], ["=b"], ["a=1", "a=2"]):
-        with pytest.raises(WrongUse):
+        with pytest.raises(UsageError):
             parse_words(words)
 
 
 def test_the_model_without_weights_cannot_be_trained():
-    with pytest.raises(WrongUse, match="bicubic has nothing to train"):
+    with pytest.raises(UsageError, match="bicubic has nothing to train"):
         make_run_config({"model": "bicubic"})

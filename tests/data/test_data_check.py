@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ntire_sr.core.errors import Failure, WrongUse
-from ntire_sr.core.images import read_image, write_png
+from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.data.data_check import ALIKE, check, div2k_part, signature
 from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, VALIDATION_PHOTOGRAPHS, embedded_photographs
+from ntire_sr.samples.image_files import read_image, write_png
 
 
 @pytest.fixture(scope="module")
@@ -97,12 +97,12 @@ def test_sizes_and_everything_unreadable_are_reported(tmp_path, photograph):
 
 
 def test_a_folder_without_images_and_broken_validation_images_are_errors(tmp_path, photograph):
-    with pytest.raises(WrongUse, match="does not exist"):
+    with pytest.raises(UsageError, match="does not exist"):
         check(tmp_path / "absent", None, 32)
     write_png(tmp_path / "HR" / "a.png", photograph)
     (tmp_path / "valid").mkdir()
     (tmp_path / "valid" / "v.png").write_bytes(b"")
-    with pytest.raises(Failure, match=r"validation images cannot be read: .*v\.png"):
+    with pytest.raises(NtireSrError, match=r"validation images cannot be read: .*v\.png"):
         check(tmp_path / "HR", tmp_path / "valid", 32)
 
 

@@ -13,14 +13,15 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ntire_sr.core.downscale import downscale_8bit
-from ntire_sr.core.errors import Failure
-from ntire_sr.core.images import to_tensor, to_unit, write_png
-from ntire_sr.core.layout import list_images
+from ntire_sr.challenge.downscale import downscale_8bit
+from ntire_sr.challenge.pixels import to_tensor, to_unit
+from ntire_sr.core.errors import NtireSrError
 from ntire_sr.data import feature_cache
 from ntire_sr.data.feature_cache import TURNS, FeatureCache, turned
 from ntire_sr.data.image_cache import decoded
 from ntire_sr.data.patches import PatchDataset
+from ntire_sr.samples.folders import list_images
+from ntire_sr.samples.image_files import write_png
 
 SIZES = ((72, 96), (50, 67), (64, 64))
 
@@ -187,9 +188,9 @@ def test_too_small_a_disk_and_too_many_photographs_for_memory_are_said_before_an
     folder, monkeypatch
 ):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("Usage", "free")(1000))
-    with pytest.raises(Failure, match=r"take 0\.0 GB, and .* has 0\.0 GB left") as caught:
+    with pytest.raises(NtireSrError, match=r"take 0\.0 GB, and .* has 0\.0 GB left") as caught:
         opened(folder)
     assert "cached_orientations=0" in str(caught.value.remedy)
     monkeypatch.setattr(feature_cache, "MEMORY_BYTES", 1000)
-    with pytest.raises(Failure, match="more than is kept in memory"):
+    with pytest.raises(NtireSrError, match="more than is kept in memory"):
         opened(folder, None)

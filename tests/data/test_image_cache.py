@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from conftest import RecordedProgress
 
-from ntire_sr.core.errors import Failure, Problems
-from ntire_sr.core.images import read_image, write_png
-from ntire_sr.core.layout import list_images
+from ntire_sr.core.errors import NtireSrError, ValidationErrors
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.data import image_cache as cache
 from ntire_sr.data.image_cache import Images, cache_of, decoded, pixels_digest
+from ntire_sr.samples.folders import list_images
+from ntire_sr.samples.image_files import read_image, write_png
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_all_broken_images_are_named_and_the_others_need_not_be_decoded_again(fo
     for name in ("0.png", "2.png"):
         (folder / name).write_bytes((folder / name).read_bytes()[:300])
     for given in ("auto", None):
-        with pytest.raises(Problems) as caught:
+        with pytest.raises(ValidationErrors) as caught:
             opened(folder, given)
         assert [f"{name}.png" in str(caught.value) for name in range(3)] == [True, False, True]
     for name in ("0.png", "2.png"):
@@ -127,7 +127,7 @@ def test_all_broken_images_are_named_and_the_others_need_not_be_decoded_again(fo
 def test_a_folder_of_broken_images_alone_leaves_no_cache(tmp_path):
     (tmp_path / "HR").mkdir()
     (tmp_path / "HR" / "a.png").write_bytes(b"no image")
-    with pytest.raises(Problems, match=r"a\.png"):
+    with pytest.raises(ValidationErrors, match=r"a\.png"):
         opened(tmp_path / "HR")
     assert files_of(cache_of(tmp_path / "HR")) == ["lock"]
 
@@ -141,10 +141,10 @@ def test_a_full_disk_leaves_the_images_in_memory_unless_a_folder_was_asked_for(f
     assert images.where.startswith("in memory") and "No space left on device" in images.where
     assert holds_the_files(images)
     assert files_of(cache_of(folder)) == ["lock"]
-    with pytest.raises(Failure, match=r"(?s)No space left on device.*try: free some space"):
+    with pytest.raises(NtireSrError, match=r"(?s)No space left on device.*try: free some space"):
         opened(folder, str(tmp_path / "cache"))
     monkeypatch.setenv("NTIRE_SR_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(Failure, match="No space left on device"):
+    with pytest.raises(NtireSrError, match="No space left on device"):
         opened(folder)
 
 
@@ -167,7 +167,7 @@ START = """
 import sys, time
 from pathlib import Path
 from ntire_sr.data import image_cache as cache
-from ntire_sr.core.layout import list_images
+from ntire_sr.samples.folders import list_images
 read = cache.read_image
 
 def slowly(path):

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 import torch
 
-from ntire_sr.core.downscale import downscale_8bit
-from ntire_sr.core.errors import Problems, WrongUse
-from ntire_sr.core.images import read_image, to_8bit, to_tensor, write_png
-from ntire_sr.core.layout import RunFolder
+from ntire_sr.challenge.downscale import downscale_8bit
+from ntire_sr.challenge.pixels import to_8bit, to_tensor
+from ntire_sr.core.errors import UsageError, ValidationErrors
+from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.data.lr_images import make_lr, write_validation
 from ntire_sr.data.patches import PatchDataset
 from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, VALIDATION_PHOTOGRAPHS
+from ntire_sr.samples.image_files import read_image, write_png
 
 CPU = torch.device("cpu")
 
@@ -51,7 +52,7 @@ def test_a_folder_like_div2k_is_searched_with_its_subfolders_and_small_images_ar
     source = PatchDataset(tmp_path, 32, 4)
     assert [path.name for path in source.paths] == ["0001.png"]
     assert [path.name for path in source.too_small] == ["small.png"]
-    with pytest.raises(WrongUse, match=r"no image in .* has 512 x 512 pixels"):
+    with pytest.raises(UsageError, match=r"no image in .* has 512 x 512 pixels"):
         PatchDataset(tmp_path, 512, 4)
 
 
@@ -60,7 +61,7 @@ def test_all_broken_training_images_are_named_before_training(tmp_path, photogra
         write_png(tmp_path / name, photograph)
     for name in ("a.png", "c.png"):
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:500])
-    with pytest.raises(Problems) as caught:
+    with pytest.raises(ValidationErrors) as caught:
         PatchDataset(tmp_path, 32, 4)
     assert [part in str(caught.value) for part in ("a.png", "b.png", "c.png")] == [True, False, True]
 
@@ -83,7 +84,7 @@ def test_without_the_crop_lr_sides_are_rounded_up(tmp_path, photograph):
 
 def test_the_hr_folder_is_never_written_to(tmp_path, photograph):
     write_png(tmp_path / "a.png", photograph)
-    with pytest.raises(WrongUse, match="is the HR folder"):
+    with pytest.raises(UsageError, match="is the HR folder"):
         make_lr(tmp_path, tmp_path, 4)
 
 
@@ -180,7 +181,7 @@ def test_sharp_crops_prefer_the_textured_half(tmp_path, photograph):
 def test_the_setting_sharp_is_a_share(tmp_path):
     from ntire_sr.training.run_config import make_run_config
 
-    with pytest.raises(WrongUse, match=r"sharp 1\.5 is no share"):
+    with pytest.raises(UsageError, match=r"sharp 1\.5 is no share"):
         make_run_config({"sharp": "1.5"})
 
 
@@ -224,5 +225,5 @@ def test_downscale_min_of_one_keeps_the_crops_of_earlier_runs(several):
 def test_downscale_min_out_of_range_is_refused(settings):
     from ntire_sr.training.run_config import make_run_config
 
-    with pytest.raises(WrongUse, match="downscale_min"):
+    with pytest.raises(UsageError, match="downscale_min"):
         make_run_config(settings)

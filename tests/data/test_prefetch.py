@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ntire_sr.core.errors import Failure
+from ntire_sr.core.errors import NtireSrError
 from ntire_sr.data.prefetch import AHEAD, Prefetch
 
 
@@ -34,12 +34,12 @@ def test_batches_come_in_order_from_any_step_and_a_few_are_made_ahead():
 def test_an_error_is_raised_at_the_step_that_it_belongs_to():
     def prepare(step: int) -> int:
         if step == 2:
-            raise Failure("the disk is gone")
+            raise NtireSrError("the disk is gone")
         return step
 
     found = []
     with (
-        pytest.raises(Failure, match="the disk is gone"),
+        pytest.raises(NtireSrError, match="the disk is gone"),
         Prefetch(prepare, lambda step: step, 0, 9) as batches,
     ):
         for step in batches:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ntire_sr.challenge.names import SampleName
 from ntire_sr.core.files import atomic_write
-from ntire_sr.core.images import write_png
-from ntire_sr.core.layout import SampleName
+from ntire_sr.samples.image_files import write_png
 
 
 @dataclass(frozen=True)

@@ -1,32 +1,34 @@
 """What every model of the table promises."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 
+from ntire_sr.challenge.downscale import downscale
 from ntire_sr.core.distributed import ProcessGroup
-from ntire_sr.core.downscale import downscale
-from ntire_sr.core.errors import Failure, WrongUse
-from ntire_sr.core.seeding import normal, seeded
-from ntire_sr.models.multi_sample import MultiSampleForward, draw_latents
-from ntire_sr.models.registry import MODELS, load_generator, save_weights
-from ntire_sr.models.srgan_training import SrganSettings, SrganTrainer
+from ntire_sr.core.errors import NtireSrError, UsageError
+from ntire_sr.core.seeding import make_generator, normal
+from ntire_sr.models.registry import MODELS, load_generator
 from ntire_sr.models.stochastic_rrdb import RrdbGenerator
-from ntire_sr.models.stochastic_settings import RRDB_SIZES
-from ntire_sr.models.stochastic_training import StochasticSettings
-from ntire_sr.models.train_config import TrainConfig
+from ntire_sr.models.weights_files import save_weights
+from ntire_sr.training.config import TrainConfig
+from ntire_sr.training.multi_sample import MultiSampleForward, draw_latents
+from ntire_sr.training.trainers.registry import TRAINERS
+from ntire_sr.training.trainers.srgan import SrganSettings, SrganTrainer
+from ntire_sr.training.trainers.stochastic import StochasticSettings
+from ntire_sr.training.trainers.stochastic_settings import RRDB_SIZES
 
 pytestmark = pytest.mark.numerical
 
 SMALL = SrganSettings(channels=6, blocks=2, noise_channels=3, discriminator_channels=4, features="filters")
 STOCHASTIC = StochasticSettings(channels=6, growth=4, blocks=1, fine_channels=4, latent_channels=2)
-SETTINGS = {"bicubic": MODELS["bicubic"].settings(), "srgan": SMALL, "stochastic": STOCHASTIC}
+SETTINGS = {"bicubic": MODELS["bicubic"].architecture(), "srgan": SMALL, "stochastic": STOCHASTIC}
 CPU = torch.device("cpu")
 
 
 def per_crop(step: int) -> list[torch.Generator]:
-    return [seeded(step, index) for index in range(2)]
+    return [make_generator(step, index) for index in range(2)]
 
 
 def test_every_model_of_the_table_is_tested_here():
@@ -41,7 +43,7 @@ def test_samples_have_the_promised_shape_and_depend_on_the_seed_alone(name, scal
     lr = torch.rand(1, 3, 9, 7)
     trunk = generator.trunk(lr)
     one, again, other = (
-        generator.sample(trunk, lr, generator.latents(lr, [seeded(seed)])) for seed in (1, 1, 2)
+        generator.sample(trunk, lr, generator.latents(lr, [make_generator(seed)])) for seed in (1, 1, 2)
     )
     assert one.shape == (1, 3, 9 * scale, 7 * scale)
     assert torch.equal(one, again)
@@ -74,7 +76,7 @@ def test_no_pixel_depends_on_more_than_the_stated_reaches(name, scale):
     assert generator.trunk_reach - 2 <= far <= generator.trunk_reach  # the fact is no mere upper bound
 
     inputs = [lr, trunk.detach().requires_grad_()]
-    latents = generator.latents(lr, [seeded(0)])
+    latents = generator.latents(lr, [make_generator(0)])
     leaves = [each for part in latents or () for each in (part if isinstance(part, list) else [part])]
     inputs += [each.requires_grad_() for each in leaves]
     sr = generator.sample(inputs[1], lr, latents)
@@ -151,9 +153,14 @@ def test_a_generator_comes_back_from_its_file(tmp_path):
     path = tmp_path / "w.safetensors"
     save_weights(path, "srgan", 4, SMALL, made.weights(), {"step": 3})
     loaded = load_generator(path, None, CPU)
-    assert (loaded.scale, loaded.settings, loaded.facts, loaded.model.name) == (4, SMALL, {"step": 3}, "srgan")
+    assert (loaded.scale, loaded.hyper_parameters, loaded.facts, loaded.name) == (
+        4,
+        asdict(SMALL),
+        {"step": 3},
+        "srgan",
+    )
     lr = torch.rand(1, 3, 8, 8)
-    latents = loaded.generator.latents(lr, [seeded(5)])
+    latents = loaded.generator.latents(lr, [make_generator(5)])
     expected = made.average.sample(made.average.trunk(lr), lr, latents)
     assert torch.equal(loaded.generator.sample(loaded.generator.trunk(lr), lr, latents), expected)
 
@@ -161,30 +168,30 @@ def test_a_generator_comes_back_from_its_file(tmp_path):
 def test_weights_for_another_scale_are_refused_by_name(tmp_path):
     path = tmp_path / "w.safetensors"
     save_weights(path, "srgan", 4, SMALL, trainer().weights(), {})
-    with pytest.raises(WrongUse, match=r"w\.safetensors was trained for scale 4, not 8"):
+    with pytest.raises(UsageError, match=r"w\.safetensors was trained for scale 4, not 8"):
         load_generator(path, 8, CPU)
 
 
 def test_missing_foreign_damaged_and_diverged_weights_are_named(tmp_path):
     from safetensors.torch import save_file
 
-    with pytest.raises(WrongUse, match="there are no weights at"):
+    with pytest.raises(UsageError, match="there are no weights at"):
         load_generator(tmp_path / "absent.safetensors", None, CPU)
-    with pytest.raises(WrongUse, match="no weights of srgan for scale 4 come with the package"):
+    with pytest.raises(UsageError, match="no weights of srgan for scale 4 come with the package"):
         load_generator("srgan", None, CPU)
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(Failure, match=r"foreign\.safetensors does not hold weights of ntire-sr"):
+    with pytest.raises(NtireSrError, match=r"foreign\.safetensors does not hold weights of ntire-sr"):
         load_generator(tmp_path / "foreign.safetensors", None, CPU)
     (tmp_path / "damaged.safetensors").write_bytes(b"\x00" * 100)
-    with pytest.raises(Failure, match=r"damaged\.safetensors is no readable"):
+    with pytest.raises(NtireSrError, match=r"damaged\.safetensors is no readable"):
         load_generator(tmp_path / "damaged.safetensors", None, CPU)
     weights = trainer().weights()
     weights["tail.bias"] = weights["tail.bias"] * float("nan")
     save_weights(tmp_path / "nan.safetensors", "srgan", 4, SMALL, weights, {})
-    with pytest.raises(Failure, match="not finite"):
+    with pytest.raises(NtireSrError, match="not finite"):
         load_generator(tmp_path / "nan.safetensors", None, CPU)
     save_weights(tmp_path / "cut.safetensors", "srgan", 4, SMALL, {"tail.bias": torch.zeros(3)}, {})
-    with pytest.raises(Failure, match="do not fit the model srgan"):
+    with pytest.raises(NtireSrError, match="do not fit the model srgan"):
         load_generator(tmp_path / "cut.safetensors", None, CPU)
 
 
@@ -196,7 +203,7 @@ def test_msgans_term_is_the_noise_apart_by_the_samples_apart():
     assert trainer()._diversity_loss(torch.tensor(0.5), pairs).item() == -0.5
     losses = made.step(*batch(), per_crop(0))
     assert losses["diversity"] == pytest.approx(0.1 * 1.128 / losses["apart_features"], rel=0.1)
-    with pytest.raises(WrongUse, match=r"diversity 'ration' is unknown(.|\n)*ratio"):
+    with pytest.raises(UsageError, match=r"diversity 'ration' is unknown(.|\n)*ratio"):
         trainer(diversity="ration")
 
 
@@ -240,5 +247,5 @@ def test_the_keys_of_a_checkpoint_are_those_of_version_0_1_0(name):
     networks = {"generator", "average", "discriminator", "generator_optimiser", "discriminator_optimiser"}
     counts = {"usual_gradient", "skipped", "skipped_in_a_row", "rolled_back"} if name == "stochastic" else set()
     settings = replace(SETTINGS[name], features="filters")
-    made = MODELS[name].trainer(TrainConfig(patch=32), settings, CPU, ProcessGroup())
+    made = TRAINERS[name].trainer(TrainConfig(patch=32), settings, CPU, ProcessGroup())
     assert made.state_dict().keys() == {"steps_done"} | networks | counts

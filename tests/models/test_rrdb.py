@@ -8,7 +8,7 @@ from conftest import shared_path
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from ntire_sr.core.errors import Failure
+from ntire_sr.core.errors import NtireSrError
 from ntire_sr.models.rrdb import RrdbDecoder, RrdbTrunk, expected_shapes, read_rrdb
 
 pytestmark = pytest.mark.numerical
@@ -119,14 +119,16 @@ def test_what_a_file_lacks_or_has_in_another_shape_is_named(tmp_path):
     tensors = some_weights(2)
     path = tmp_path / "net.safetensors"
     save_file({name: value for name, value in tensors.items() if "body.1.rdb3.conv2" not in name}, path)
-    with pytest.raises(Failure, match=r"lacks body\.1\.rdb3\.conv2\.weight, body\.1\.rdb3\.conv2\.bias of"):
+    with pytest.raises(
+        NtireSrError, match=r"lacks body\.1\.rdb3\.conv2\.weight, body\.1\.rdb3\.conv2\.bias of"
+    ):
         read_rrdb(path)
     # an x2 network of Real-ESRGAN: its first layer takes 12 channels
     save_file({**tensors, "conv_first.weight": torch.zeros(64, 12, 3, 3)}, path)
-    with pytest.raises(Failure, match=r"conv_first\.weight \(64, 12, 3, 3\) in place of \(64, 3, 3, 3\)"):
+    with pytest.raises(NtireSrError, match=r"conv_first\.weight \(64, 12, 3, 3\) in place of \(64, 3, 3, 3\)"):
         read_rrdb(path)
     save_file({"features.0.weight": torch.zeros(1)}, path)
-    with pytest.raises(Failure, match="holds no RRDBNet"):
+    with pytest.raises(NtireSrError, match="holds no RRDBNet"):
         read_rrdb(path)
 
 
@@ -136,5 +138,5 @@ def test_nothing_in_a_file_is_executed(tmp_path):
             return (print, ("executed",))
 
     torch.save({"params": Trap()}, tmp_path / "net.pth")
-    with pytest.raises(Failure, match="no readable weights file"):
+    with pytest.raises(NtireSrError, match="no readable weights file"):
         read_rrdb(tmp_path / "net.pth")

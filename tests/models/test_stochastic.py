@@ -8,22 +8,23 @@ from itertools import pairwise
 import pytest
 import torch
 
+from ntire_sr.challenge.downscale import downscale
 from ntire_sr.core.device import full_float32
 from ntire_sr.core.distributed import ProcessGroup
-from ntire_sr.core.downscale import downscale
-from ntire_sr.core.errors import Failure, WrongUse
-from ntire_sr.core.seeding import seeded
-from ntire_sr.models import gradient_guard, stochastic_training
-from ntire_sr.models.discriminator import UNetDiscriminator
-from ntire_sr.models.features import FilterBank
-from ntire_sr.models.gradient_guard import EXPLODED, MOST_ROLLBACKS, RECENT, SKIPS_BEFORE_ROLLBACK
-from ntire_sr.models.losses import adversarial_loss
+from ntire_sr.core.errors import NtireSrError, UsageError
+from ntire_sr.core.seeding import make_generator
 from ntire_sr.models.modulation import FIRST_NOISE, MOST_SCALING, ModulatedBlock
-from ntire_sr.models.multi_sample import draw_latents
-from ntire_sr.models.registry import MODELS
 from ntire_sr.models.stochastic import Architecture, StochasticGenerator, _Upsampling
-from ntire_sr.models.stochastic_training import StochasticSettings, StochasticTrainer
-from ntire_sr.models.train_config import TrainConfig
+from ntire_sr.training import gradient_guard
+from ntire_sr.training.config import TrainConfig
+from ntire_sr.training.gradient_guard import EXPLODED, MOST_ROLLBACKS, RECENT, SKIPS_BEFORE_ROLLBACK
+from ntire_sr.training.losses.adversarial import adversarial_loss
+from ntire_sr.training.losses.discriminator import UNetDiscriminator
+from ntire_sr.training.losses.features import FilterBank
+from ntire_sr.training.multi_sample import draw_latents
+from ntire_sr.training.trainers import stochastic
+from ntire_sr.training.trainers.registry import TRAINERS
+from ntire_sr.training.trainers.stochastic import StochasticSettings, StochasticTrainer
 
 pytestmark = pytest.mark.numerical
 
@@ -36,7 +37,7 @@ CPU = torch.device("cpu")
 
 
 def per_crop(step: int) -> list[torch.Generator]:
-    return [seeded(step, index) for index in range(2)]
+    return [make_generator(step, index) for index in range(2)]
 
 
 def trainer(device: torch.device = CPU, **changes) -> StochasticTrainer:
@@ -52,7 +53,7 @@ def batch(scale: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_the_presets_have_the_sizes_that_the_documentation_states():
     sizes = {}
-    for name, values in MODELS["stochastic"].presets.items():
+    for name, values in TRAINERS["stochastic"].presets.items():
         names = Architecture.__dataclass_fields__
         architecture = Architecture(**{key: value for key, value in values.items() if key in names})
         sizes[name] = sum(p.numel() for p in StochasticGenerator(4, architecture).parameters()) / 1e6
@@ -64,7 +65,7 @@ def test_the_presets_have_the_sizes_that_the_documentation_states():
 def test_a_latent_changes_the_sample_around_its_place_and_nowhere_else():
     generator = StochasticGenerator(4, SMALL)
     lr = torch.rand(1, 3, 40, 40)
-    latents = generator.latents(lr, [seeded(0)])
+    latents = generator.latents(lr, [make_generator(0)])
     fine = latents.fine.clone()
     fine[0, :, 20, 20] += 1
     trunk = generator.trunk(lr)
@@ -77,7 +78,7 @@ def test_a_latent_changes_the_sample_around_its_place_and_nowhere_else():
 def test_noise_enters_every_block_with_a_strength_of_its_own():
     generator = StochasticGenerator(8, SMALL)
     lr = torch.rand(1, 3, 8, 8)
-    latents = generator.latents(lr, [seeded(0)])
+    latents = generator.latents(lr, [make_generator(0)])
     assert [tuple(noise.shape[2:]) for noise in latents.noise] == [(8, 8), (16, 16), (32, 32), (64, 64)]
     trunk, plain = generator.trunk(lr), generator.sample(generator.trunk(lr), lr, latents)
     for index in range(4):
@@ -193,7 +194,9 @@ def test_samples_are_lr_exact_in_training_before_any_rounding(device, precision)
 
 def test_losses_and_gradients_on_every_device_are_those_of_float64(device):
     _, hr = batch()
-    drawn = (hr.repeat(2, 1, 1, 1) + 0.05 * torch.randn(4, *hr.shape[1:], generator=seeded(3))).clamp(0, 1)
+    drawn = (hr.repeat(2, 1, 1, 1) + 0.05 * torch.randn(4, *hr.shape[1:], generator=make_generator(3))).clamp(
+        0, 1
+    )
     terms, gradients = [], []
     for place, kind in ((CPU, torch.float64), (device, torch.float32)):
         made = trainer(place, precision="float32")
@@ -215,10 +218,8 @@ def test_auto_is_bfloat16_where_the_device_computes_it_in_hardware(monkeypatch):
         (False, True, "bfloat16"),
         (False, False, "float32"),
     ):
-        monkeypatch.setattr(stochastic_training, "computes_bfloat16", lambda device, gpu=gpu: gpu)
-        monkeypatch.setattr(
-            stochastic_training, "processor_computes_bfloat16", lambda processor=processor: processor
-        )
+        monkeypatch.setattr(stochastic, "computes_bfloat16", lambda device, gpu=gpu: gpu)
+        monkeypatch.setattr(stochastic, "processor_computes_bfloat16", lambda processor=processor: processor)
         assert trainer(precision="auto").settings.precision == precision
 
 
@@ -305,7 +306,7 @@ def test_going_back_again_and_again_ends_a_training_but_not_over_a_long_time(mon
     assert made.step(lr, hr * math.nan, per_crop(9))["rollbacks"] == MOST_ROLLBACKS + 1
     for step in range(MOST_ROLLBACKS - 1):
         made.step(lr, hr * math.nan, per_crop(step))
-    with pytest.raises(Failure, match="6 rollbacks within 500 steps at step 510: training has diverged"):
+    with pytest.raises(NtireSrError, match="6 rollbacks within 500 steps at step 510: training has diverged"):
         made.step(lr, hr * math.nan, per_crop(0))
 
 
@@ -334,11 +335,11 @@ def test_a_training_that_goes_on_from_its_state_is_the_same_bit_for_bit():
 
 
 def test_squared_distances_at_a_half_and_other_impossible_settings_are_refused():
-    with pytest.raises(WrongUse, match=r"gamma 0\.5 with a squared distance"):
+    with pytest.raises(UsageError, match=r"gamma 0\.5 with a squared distance"):
         StochasticSettings(norms=False, gamma=0.5)
-    with pytest.raises(WrongUse, match="penalty on values out of range"):
+    with pytest.raises(UsageError, match="penalty on values out of range"):
         StochasticSettings(gamma=0.55, out_of_range=0.0)
-    with pytest.raises(WrongUse, match=r"window_px 4 is not an odd number(.|\n)*5"):
+    with pytest.raises(UsageError, match=r"window_px 4 is not an odd number(.|\n)*5"):
         StochasticSettings(window_px=4)
-    with pytest.raises(WrongUse, match="samples 1 is too small"):
+    with pytest.raises(UsageError, match="samples 1 is too small"):
         StochasticSettings(samples=1)

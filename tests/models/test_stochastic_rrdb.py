@@ -7,25 +7,26 @@ import torch
 from conftest import TINIEST, shared_path
 from safetensors.torch import save_file
 
+from ntire_sr.challenge.downscale import downscale_8bit
+from ntire_sr.challenge.pixels import to_tensor, to_unit
 from ntire_sr.core.distributed import ProcessGroup
-from ntire_sr.core.downscale import downscale_8bit
-from ntire_sr.core.errors import Failure, WrongUse
-from ntire_sr.core.images import to_tensor, to_unit
-from ntire_sr.core.layout import RunFolder
+from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.pretrained import tensors_digest
-from ntire_sr.core.seeding import seeded
-from ntire_sr.core.tiles import in_tiles
-from ntire_sr.models import shipped, stochastic_rrdb
-from ntire_sr.models.modulation import Latents, at_rest
-from ntire_sr.models.parent import Parent
-from ntire_sr.models.registry import load_generator, read_weights, save_weights
+from ntire_sr.core.run_folder import RunFolder
+from ntire_sr.core.seeding import make_generator
+from ntire_sr.models import package_weights, stochastic_rrdb
+from ntire_sr.models.modulation import Latents, zero_latents
+from ntire_sr.models.registry import load_generator
 from ntire_sr.models.rrdb import RrdbTrunk, expected_shapes, read_rrdb
 from ntire_sr.models.stochastic_rrdb import RrdbGenerator, level_reach
-from ntire_sr.models.stochastic_settings import RRDB_SIZES, StochasticSettings
-from ntire_sr.models.stochastic_training import StochasticTrainer
-from ntire_sr.models.train_config import TrainConfig
+from ntire_sr.models.tiles import in_tiles
+from ntire_sr.models.weights_files import read_weights, save_weights
+from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.loop import train
+from ntire_sr.training.rrdb_init import Parent
 from ntire_sr.training.run_config import make_run_config, resume_run_config
+from ntire_sr.training.trainers.stochastic import StochasticTrainer
+from ntire_sr.training.trainers.stochastic_settings import RRDB_SIZES, StochasticSettings
 
 pytestmark = pytest.mark.numerical
 
@@ -71,7 +72,7 @@ def trainer(path, photograph, **changes) -> StochasticTrainer:
 def test_with_latents_at_rest_what_stands_beside_the_parents_layers_changes_nothing(photograph):
     made = RrdbGenerator(4, StochasticSettings(**{**SIZES, "adapter": 1, "finer": 2}))
     lr = lr_images(photograph)
-    latents = at_rest(made.latents(lr, [seeded(1)] * 3))
+    latents = zero_latents(made.latents(lr, [make_generator(1)] * 3))
     with torch.no_grad():
         before = made.sample(made.trunk(lr), lr, latents)
         for module in (*made.modulations, made.full_modulation, *made.blocks, *made.finer):
@@ -80,7 +81,7 @@ def test_with_latents_at_rest_what_stands_beside_the_parents_layers_changes_noth
         for block in (*made.blocks, *made.finer, *made.adapter):
             block.first.weight.mul_(2)
         assert torch.equal(made.sample(made.trunk(lr), lr, latents), before)
-        other = made.sample(made.trunk(lr), lr, made.latents(lr, [seeded(1)] * 3))
+        other = made.sample(made.trunk(lr), lr, made.latents(lr, [make_generator(1)] * 3))
     assert not torch.equal(other, before)
 
 
@@ -98,7 +99,7 @@ def test_a_fitted_decoder_draws_nearly_what_the_published_parent_draws(photograp
         # bilinear doubling with the parent's own weights breaks them
         for layer, name in zip((*made.doublings, made.full, made.tail), parent.decoder._modules, strict=True):
             layer.load_state_dict(getattr(parent.decoder, name).state_dict())
-        latents = at_rest(made.latents(lr, [seeded(1)] * 3))
+        latents = zero_latents(made.latents(lr, [make_generator(1)] * 3))
         unfitted = (made.sample(maps, lr, latents) - target).abs().mean().item()
         parent.fit(made, maps)
         fitted = (made.sample(maps, lr, latents) - target).abs().mean().item()
@@ -109,7 +110,9 @@ def test_a_warm_up_goes_on_to_learn_the_parents_image(parent_file, photograph):
     made = trainer(parent_file, photograph, warm_up=1.0, learning_rate=1e-3)
     hr = torch.cat([to_unit(to_tensor(photograph[top : top + 64, :64].copy())) for top in (0, 32)])
     lr = to_unit(downscale_8bit((hr * 255).to(torch.uint8), 4))
-    losses = [made.step(lr, hr, [seeded(step, crop) for crop in range(2)])["loss"] for step in range(12)]
+    losses = [
+        made.step(lr, hr, [make_generator(step, crop) for crop in range(2)])["loss"] for step in range(12)
+    ]
     assert losses[-1] < 0.8 * losses[0]
 
 
@@ -120,7 +123,7 @@ def test_a_frozen_trunk_stays_as_it_is_and_another_one_learns(parent_file, photo
     for frozen in (True, False):
         made = trainer(parent_file, photograph, trunk_frozen=frozen, adversarial_from=0.0)
         for step in range(2):
-            made.step(lr, hr, [seeded(step)])
+            made.step(lr, hr, [make_generator(step)])
         found = made.weights()
         same = [
             torch.equal(found[f"rrdb.{name}"].float(), published[name]) for name in RrdbTrunk(1).state_dict()
@@ -151,15 +154,15 @@ def test_a_run_on_a_frozen_trunk_resumes_to_the_same_bits_and_its_weights_are_wh
 
 
 def test_trunks_that_do_not_fit_are_refused(parent_file, tmp_path):
-    with pytest.raises(WrongUse, match="srgan is not built on a pretrained trunk"):
+    with pytest.raises(UsageError, match="srgan is not built on a pretrained trunk"):
         make_run_config({"model": "srgan", "trunk": str(parent_file)})
-    with pytest.raises(WrongUse, match="x4 network"):
+    with pytest.raises(UsageError, match="x4 network"):
         train(make_run_config({**TINY, "trunk": str(parent_file), "scale": 8}), RunFolder(tmp_path / "run"))
 
 
 def test_a_decoders_file_is_completed_by_the_trunk_of_the_package(parent_file, tmp_path, monkeypatch):
-    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
-    shipped.trunk_tensors.cache_clear()
+    monkeypatch.setattr(package_weights, "FOLDER", tmp_path)
+    package_weights.trunk_tensors.cache_clear()
     settings = StochasticSettings(**SIZES)
     state = RrdbGenerator(4, settings).state_dict()
     whole = {name: value.contiguous() for name, value in state.items()}
@@ -174,9 +177,9 @@ def test_a_decoders_file_is_completed_by_the_trunk_of_the_package(parent_file, t
     found = load_generator(path, None, torch.device("cpu")).generator.state_dict()
     assert all(torch.equal(found[name], value) for name, value in whole.items())
     save_weights(path, "stochastic", 4, settings, decoder, {"step": 1, "trunk_sha256": "0" * 64})
-    with pytest.raises(Failure, match="needs the trunk with SHA-256 000000000000"):
+    with pytest.raises(NtireSrError, match="needs the trunk with SHA-256 000000000000"):
         load_generator(path, None, torch.device("cpu"))
-    shipped.trunk_tensors.cache_clear()
+    package_weights.trunk_tensors.cache_clear()
 
 
 def test_tiles_of_the_packages_trunk_change_no_map_noticeably(photograph):
@@ -220,7 +223,7 @@ def test_a_sample_drawn_in_tiles_with_the_stated_reach_is_the_whole_sample(scale
             value.copy_(0.05 * torch.randn(value.shape, generator=generator))
         lr = torch.rand(1, 3, 12, 22, dtype=torch.double, generator=generator)
         maps = torch.rand(1, 64, 12, 22, dtype=torch.double, generator=generator)
-        drawn = made.latents(lr, [seeded(5)])
+        drawn = made.latents(lr, [make_generator(5)])
         latents = Latents(drawn.fine.double(), drawn.coarse.double(), [each.double() for each in drawn.noise])
         whole = made.sample(maps, lr, latents)
         for reach, same in ((made.sample_reach, True), (made.sample_reach - 2, False)):
@@ -243,7 +246,7 @@ def test_a_level_in_tiles_is_the_whole_level(monkeypatch):
     for value in made.parameters():  # nothing at rest, so that everything reaches as far as it can
         value.data = 0.1 * torch.randn(value.shape, generator=generator)
     lr, maps = torch.rand(1, 3, 9, 14, generator=generator), torch.rand(1, 64, 9, 14, generator=generator)
-    latents = made.latents(lr, [seeded(5)])
+    latents = made.latents(lr, [make_generator(5)])
     whole = made.sample(maps, lr, latents).detach()
     made.level_tile_px = 5
     counted = []

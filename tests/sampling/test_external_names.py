@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ntire_sr.core.errors import WrongUse
-from ntire_sr.core.layout import SampleName
+from ntire_sr.challenge.names import SampleName
+from ntire_sr.core.errors import UsageError
 from ntire_sr.sampling.external_names import match_names, parse_pattern, suggested_pattern
 
 LR = [Path("0801.png"), Path("0802.png")]
@@ -86,7 +86,7 @@ def test_all_problems_of_names_are_found_at_once():
     ],
 )
 def test_a_pattern_that_is_none_says_why(pattern, says):
-    with pytest.raises(WrongUse) as caught:
+    with pytest.raises(UsageError) as caught:
         parse_pattern(pattern)
     assert says in str(caught.value) and "--names '{stem}_{sample}'" in str(caught.value)
 

@@ -10,15 +10,16 @@ import pytest
 import torch
 from waiting import wait_until
 
+from ntire_sr.challenge.downscale import lr_psnr_db
+from ntire_sr.challenge.names import SampleName
+from ntire_sr.challenge.pixels import to_tensor
 from ntire_sr.core.device import full_float32
-from ntire_sr.core.downscale import lr_psnr_db
-from ntire_sr.core.errors import Failure, Problems, WrongUse
+from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors
 from ntire_sr.core.files import sha256_file
-from ntire_sr.core.images import read_image, to_tensor, write_png
-from ntire_sr.core.layout import SampleName
-from ntire_sr.core.manifest import load_manifest
-from ntire_sr.core.seeding import seeded
+from ntire_sr.core.seeding import make_generator
 from ntire_sr.models.registry import load_generator
+from ntire_sr.samples.image_files import read_image, write_png
+from ntire_sr.samples.manifest import load_manifest
 from ntire_sr.sampling.generate import Request, generate, parse_only
 
 pytestmark = pytest.mark.numerical
@@ -62,13 +63,13 @@ def test_every_sample_is_8bit_rgb_of_the_right_size_and_has_50_dB(
 
 
 def test_samples_of_every_device_are_those_of_float64(device, trained):
-    lr, samples = torch.rand(1, 3, 24, 32, generator=seeded(0)), []
+    lr, samples = torch.rand(1, 3, 24, 32, generator=make_generator(0)), []
     for place, kind in ((CPU, torch.float64), (device, torch.float32)):
         loaded = load_generator(trained / "weights.safetensors", None, place)
         loaded.generator.to(kind)
         unit, latents = (
             lr.to(place, kind),
-            [maps.to(kind) for maps in loaded.generator.latents(lr.to(place), [seeded(1)])],
+            [maps.to(kind) for maps in loaded.generator.latents(lr.to(place), [make_generator(1)])],
         )
         with torch.no_grad(), full_float32(place):
             samples.append(loaded.generator.sample(loaded.generator.trunk(unit), unit, latents).cpu().double())
@@ -119,11 +120,11 @@ def test_any_sample_can_be_drawn_again_alone(lr_folder, srgan, tmp_path):
         "000001_sample00002.png": digests(tmp_path / "whole")["000001_sample00002.png"]
     }
     assert drawn.written == 1
-    with pytest.raises(WrongUse, match=r"000007_sample00000\.png: .* holds 2 images"):
+    with pytest.raises(UsageError, match=r"000007_sample00000\.png: .* holds 2 images"):
         draw(lr_folder, tmp_path / "alone", srgan, samples=3, only=parse_only(["000007_sample00000.png"]))
-    with pytest.raises(WrongUse, match="no sample's name"):
+    with pytest.raises(UsageError, match="no sample's name"):
         parse_only(["7"])
-    with pytest.raises(WrongUse, match=r"000000_sample00004\.png: .* holds 3 samples per image"):
+    with pytest.raises(UsageError, match=r"000000_sample00004\.png: .* holds 3 samples per image"):
         draw(lr_folder, tmp_path / "alone", srgan, only=parse_only(["000000_sample00004"]))
     beyond = draw(lr_folder, tmp_path / "alone", srgan, samples=5, only=parse_only(["000000_sample00004"]))
     assert beyond.manifest.samples == 5
@@ -155,12 +156,12 @@ def test_what_is_there_is_kept_by_digest_and_what_is_damaged_or_missing_is_drawn
 def test_a_folder_of_other_samples_is_refused_with_what_differs(lr_folder, srgan, tmp_path):
     out = tmp_path / "SR"
     draw(lr_folder, out, srgan, samples=1)
-    with pytest.raises(WrongUse, match="seed: 0 there, 1 asked for"):
+    with pytest.raises(UsageError, match="seed: 0 there, 1 asked for"):
         draw(lr_folder, out, srgan, samples=1, seed=1)
-    with pytest.raises(WrongUse, match="model: srgan there, bicubic asked for"):
+    with pytest.raises(UsageError, match="model: srgan there, bicubic asked for"):
         draw(lr_folder, out, load_generator("bicubic", 4, CPU), samples=1)
     (lr_folder / "0802.png").unlink()
-    with pytest.raises(WrongUse, match="lr: 2 images there, 1 asked for"):
+    with pytest.raises(UsageError, match="lr: 2 images there, 1 asked for"):
         draw(lr_folder, out, srgan, samples=1)
     drawn = draw(lr_folder, out, srgan, samples=1, seed=1, overwrite=True)
     assert drawn.manifest.settings.seed == 1
@@ -169,7 +170,7 @@ def test_a_folder_of_other_samples_is_refused_with_what_differs(lr_folder, srgan
 
 def test_samples_without_a_manifest_are_not_taken_for_ones_own(lr_folder, srgan, tmp_path, photograph):
     write_png(tmp_path / "SR" / "000000_sample00000.png", photograph)
-    with pytest.raises(WrongUse, match="1 sample without a manifest"):
+    with pytest.raises(UsageError, match="1 sample without a manifest"):
         draw(lr_folder, tmp_path / "SR", srgan)
 
 
@@ -182,21 +183,21 @@ def test_a_manifest_that_is_none_is_an_error_and_can_be_overwritten(lr_folder, s
     out = tmp_path / "SR"
     out.mkdir()
     (out / "manifest.json").write_text("{")
-    with pytest.raises(Failure, match=r"manifest\.json is not valid JSON"):
+    with pytest.raises(NtireSrError, match=r"manifest\.json is not valid JSON"):
         draw(lr_folder, out, srgan, samples=1)
     assert draw(lr_folder, out, srgan, samples=1, overwrite=True).written == 2
     for make in (lambda path: path.mkdir(), lambda path: path.symlink_to("nowhere")):
         other = tmp_path / f"other{len(list(tmp_path.iterdir()))}"
         other.mkdir()
         make(other / "manifest.json")
-        with pytest.raises(Failure, match=r"manifest\.json is no regular file"):
+        with pytest.raises(NtireSrError, match=r"manifest\.json is no regular file"):
             draw(lr_folder, other, srgan, samples=1)
 
 
 def test_samples_do_not_go_among_the_lr_images(lr_folder, srgan):
     before = digests(lr_folder)
     for overwrite in (False, True):
-        with pytest.raises(WrongUse, match="is the folder of the LR images"):
+        with pytest.raises(UsageError, match="is the folder of the LR images"):
             draw(lr_folder, lr_folder, srgan, samples=1, overwrite=overwrite)
     assert digests(lr_folder) == before
 
@@ -205,7 +206,7 @@ def test_an_lr_image_whose_samples_nobody_could_read_is_refused(lr_folder, srgan
     from ntire_sr.sampling import fill as module
 
     monkeypatch.setattr(module, "MOST_PIXELS", 32 * 24 * 16 - 1)
-    with pytest.raises(Problems, match="would have more than the 0 megapixels"):
+    with pytest.raises(ValidationErrors, match="would have more than the 0 megapixels"):
         draw(lr_folder, tmp_path / "SR", srgan, samples=1)
 
 
@@ -213,7 +214,7 @@ def test_an_lr_that_no_image_reduces_to_is_not_drawn_twice(lr_folder, srgan, tmp
     write_png(lr_folder / "0800.png", unreachable())
     out = tmp_path / "SR"
     for _ in range(2):
-        with pytest.raises(Problems, match=r"1 problem\n  - 0800\.png: no 8-bit image reduces to it"):
+        with pytest.raises(ValidationErrors, match=r"1 problem\n  - 0800\.png: no 8-bit image reduces to it"):
             draw(lr_folder, out, srgan, samples=1)
         monkeypatch.setattr(srgan.generator, "sample", None)
 
@@ -221,7 +222,9 @@ def test_an_lr_that_no_image_reduces_to_is_not_drawn_twice(lr_folder, srgan, tmp
 def test_an_lr_that_no_image_reduces_to_is_named_and_the_others_are_drawn(lr_folder, srgan, tmp_path):
     write_png(lr_folder / "0800.png", unreachable())
     out = tmp_path / "SR"
-    with pytest.raises(Problems, match=r"0800\.png: no 8-bit image reduces to it; the best reaches 1\d\.\d dB"):
+    with pytest.raises(
+        ValidationErrors, match=r"0800\.png: no 8-bit image reduces to it; the best reaches 1\d\.\d dB"
+    ):
         draw(lr_folder, out, srgan, samples=1)
     assert list(digests(out)) == ["000001_sample00000.png", "000002_sample00000.png"]
     drawn = draw(lr_folder, out, srgan, samples=1, allow_unreachable=True)
@@ -235,15 +238,17 @@ def test_an_lr_that_no_image_reduces_to_is_named_and_the_others_are_drawn(lr_fol
 def test_a_sample_under_45_dB_of_a_reachable_lr_is_an_error_that_names_it(
     lr_folder, srgan, tmp_path, monkeypatch
 ):
-    from ntire_sr.models.projection import make_consistent
+    from ntire_sr.challenge.projection import project_uint8
     from ntire_sr.sampling import fill as module
 
     monkeypatch.setattr(
         module,
-        "make_consistent",
-        lambda sr, lr, scale: make_consistent(torch.rand_like(sr), lr, scale, max_rounds=1),
+        "project_uint8",
+        lambda sr, lr, scale: project_uint8(torch.rand_like(sr), lr, scale, max_rounds=1),
     )
-    with pytest.raises(Problems, match=r"000000_sample00000\.png reaches \d+\.\d dB of 45 after 1 rounds"):
+    with pytest.raises(
+        ValidationErrors, match=r"000000_sample00000\.png reaches \d+\.\d dB of 45 after 1 rounds"
+    ):
         draw(lr_folder, tmp_path / "SR", srgan, samples=1)
     assert digests(tmp_path / "SR") == {}
 
@@ -257,7 +262,7 @@ def test_without_projection_the_networks_own_image_is_written_whatever_its_lr_ps
 def test_all_broken_lr_images_are_named_before_anything_is_drawn(lr_folder, srgan, tmp_path, photograph):
     (lr_folder / "0803.png").write_bytes(b"no image")
     write_png(lr_folder / "0804.png", np.ascontiguousarray(photograph[:3]))
-    with pytest.raises(Problems) as caught:
+    with pytest.raises(ValidationErrors) as caught:
         draw(lr_folder, tmp_path / "SR", srgan)
     assert "0803.png" in str(caught.value) and "0804.png" in str(caught.value)
     assert not (tmp_path / "SR").exists()
@@ -266,7 +271,7 @@ def test_all_broken_lr_images_are_named_before_anything_is_drawn(lr_folder, srga
 def test_a_network_that_draws_no_numbers_is_an_error(lr_folder, srgan, tmp_path):
     with torch.no_grad():
         srgan.generator.tail.bias.fill_(float("nan"))
-    with pytest.raises(Failure, match="values that are no numbers"):
+    with pytest.raises(NtireSrError, match="values that are no numbers"):
         draw(lr_folder, tmp_path / "SR", srgan)
 
 
@@ -310,18 +315,18 @@ def test_a_killed_call_goes_on_to_the_same_files(lr_folder, trained, tmp_path):
 
 
 def test_a_full_disk_under_way_leaves_a_folder_that_goes_on(lr_folder, srgan, tmp_path, monkeypatch):
-    from ntire_sr.sampling import sample_folder as module
+    from ntire_sr.samples import sample_folder as module
 
     written = []
 
     def full(path, image):
         if len(written) == 2:
-            raise Failure(f"cannot write {path}: No space left on device")
+            raise NtireSrError(f"cannot write {path}: No space left on device")
         written.append(path)
         return write_png(path, image)
 
     monkeypatch.setattr(module, "write_png", full)
-    with pytest.raises(Failure, match="No space left"):
+    with pytest.raises(NtireSrError, match="No space left"):
         draw(lr_folder, tmp_path / "SR", srgan, samples=3)
     monkeypatch.undo()
     drawn = draw(lr_folder, tmp_path / "SR", srgan, samples=3)
@@ -333,6 +338,6 @@ def test_overwrite_touches_nothing_where_the_settings_are_the_same_and_goes_not_
 ):
     draw(lr_folder, tmp_path / "SR", srgan, samples=2)
     assert draw(lr_folder, tmp_path / "SR", srgan, samples=2, overwrite=True).kept == 4
-    with pytest.raises(WrongUse, match="--only draws single samples"):
+    with pytest.raises(UsageError, match="--only draws single samples"):
         draw(lr_folder, tmp_path / "SR", srgan, only=parse_only(["000000_sample00000"]), overwrite=True)
     assert len(digests(tmp_path / "SR")) == 4

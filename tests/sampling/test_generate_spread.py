@@ -14,11 +14,11 @@ import pytest
 import torch
 from waiting import wait_until
 
-from ntire_sr.core.errors import Failure, WrongUse
+from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.files import sha256_file
-from ntire_sr.core.images import read_image, write_png
-from ntire_sr.core.manifest import RECORDS, load_manifest
 from ntire_sr.models.registry import load_generator
+from ntire_sr.samples.image_files import read_image, write_png
+from ntire_sr.samples.manifest import RECORDS, load_manifest
 from ntire_sr.sampling import sampler as drawing
 from ntire_sr.sampling.generate import Request, chosen_precision, chosen_tile, generate, parse_tile
 
@@ -184,7 +184,7 @@ def test_tiles_change_no_sample_by_more_than_a_level_and_the_folder_keeps_them(l
     for path in whole.glob("*.png"):
         one, other = (read_image(folder / path.name).astype(np.int32) for folder in (whole, tiled))
         assert np.abs(one - other).max() <= 1
-    with pytest.raises(WrongUse, match="tile: 9 there, 0 asked for"):
+    with pytest.raises(UsageError, match="tile: 9 there, 0 asked for"):
         generate(Request(lr_folder, tiled, samples=2, tile=0), srgan, CPU)
 
 
@@ -210,7 +210,9 @@ def test_tiles_shrink_when_memory_runs_out_and_the_folder_remembers(lr_folder, s
         assert again.kept == 2 and again.manifest.tile == 8
     monkeypatch.setattr(drawing, "SMALLEST_TILE_PX", 16)
     failures = 1000
-    with pytest.raises(Failure, match=r"32 x 24 pixels do not fit into the memory of cpu, even in tiles of 16"):
+    with pytest.raises(
+        NtireSrError, match=r"32 x 24 pixels do not fit into the memory of cpu, even in tiles of 16"
+    ):
         generate(Request(lr_folder, tmp_path / "other", samples=1, tile=0), srgan, CPU)
 
     def broken(trunk, lr, latents):
@@ -279,8 +281,10 @@ def test_a_projection_that_does_not_fit_is_said_so(lr_folder, srgan, tmp_path, m
     def no_memory(sr, lr, scale):
         raise MemoryError
 
-    monkeypatch.setattr(module, "make_consistent", no_memory)
-    with pytest.raises(Failure, match="32 x 24 pixels do not fit into the memory of cpu with their projection"):
+    monkeypatch.setattr(module, "project_uint8", no_memory)
+    with pytest.raises(
+        NtireSrError, match="32 x 24 pixels do not fit into the memory of cpu with their projection"
+    ):
         generate(Request(lr_folder, tmp_path / "SR", samples=1), srgan, CPU)
 
 
@@ -307,7 +311,7 @@ def test_large_blocks_that_are_freed_are_kept_for_the_next_ones():
 def test_a_tile_is_auto_or_a_number():
     assert [parse_tile(word) for word in ("auto", "0", "96")] == [None, 0, 96]
     for word in ("-1", "x", "1.5", "9999999999"):
-        with pytest.raises(WrongUse, match="--tile"):
+        with pytest.raises(UsageError, match="--tile"):
             parse_tile(word)
 
 

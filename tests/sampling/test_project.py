@@ -12,13 +12,14 @@ import pytest
 import torch
 from waiting import wait_until
 
-from ntire_sr.core.downscale import lr_psnr_db
-from ntire_sr.core.errors import Failure, Problems, WrongUse
+from ntire_sr.challenge.downscale import lr_psnr_db
+from ntire_sr.challenge.pixels import to_8bit, to_array, to_tensor, to_unit
+from ntire_sr.challenge.projection import bicubic_upsample
+from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors
 from ntire_sr.core.files import sha256_file
-from ntire_sr.core.images import read_image, to_8bit, to_array, to_tensor, to_unit, write_png
-from ntire_sr.core.manifest import load_manifest
-from ntire_sr.models.projection import enlarge
 from ntire_sr.models.registry import load_generator
+from ntire_sr.samples.image_files import read_image, write_png
+from ntire_sr.samples.manifest import load_manifest
 from ntire_sr.sampling import project as module
 from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.sampling.project import ProjectRequest, before_and_after, project_folder
@@ -31,7 +32,7 @@ NAMES = "{stem}_{sample}"
 
 def draw(lr_path: Path, seed: int) -> np.ndarray:
     """What another program might draw: an enlargement with noise, far from exact."""
-    sr = enlarge(to_unit(to_tensor(read_image(lr_path))), 4)
+    sr = bicubic_upsample(to_unit(to_tensor(read_image(lr_path))), 4)
     noise = torch.randn(sr.shape, generator=torch.Generator().manual_seed(seed))
     return to_array(to_8bit(sr + 0.03 * noise))
 
@@ -94,7 +95,9 @@ def test_scale_8_and_other_files_than_png_are_taken(tmp_path, photograph):
     manifest = load_manifest(tmp_path / "SR")
     assert manifest.settings.scale == 8 and list(manifest.files) == ["000000_sample00000.png"]
     assert manifest.files["000000_sample00000.png"].lr_psnr_db >= 50
-    with pytest.raises(Problems, match=r"a\.jpg: 128 x 96 pixels, not 64 x 48, 4 times the 16 x 12 of a\.png"):
+    with pytest.raises(
+        ValidationErrors, match=r"a\.jpg: 128 x 96 pixels, not 64 x 48, 4 times the 16 x 12 of a\.png"
+    ):
         project(tmp_path / "theirs", tmp_path / "LR", tmp_path / "other", names=None, scale=4)
 
 
@@ -107,7 +110,7 @@ def test_all_problems_are_listed_at_once_and_nothing_is_written(foreign, lr_fold
     write_png(lr_folder / "0803.png", np.ascontiguousarray(photograph[:24, :32]))
     (lr_folder / "0804.png").write_bytes(b"no image")
     (foreign / "notes.txt").write_text("not an image, and no business of ours")
-    with pytest.raises(Problems) as caught:
+    with pytest.raises(ValidationErrors) as caught:
         project(foreign, lr_folder, tmp_path / "SR")
     assert [problem.removeprefix(f"{tmp_path}{os.sep}") for problem in caught.value.problems] == [
         "stray.png: belongs to no LR image",
@@ -122,32 +125,32 @@ def test_all_problems_are_listed_at_once_and_nothing_is_written(foreign, lr_fold
 
 
 def test_the_pattern_that_fits_is_suggested(foreign, lr_folder, tmp_path):
-    with pytest.raises(Problems, match=r"--names '\{stem\}_\{sample\}' fits all of them"):
+    with pytest.raises(ValidationErrors, match=r"--names '\{stem\}_\{sample\}' fits all of them"):
         project(foreign, lr_folder, tmp_path / "SR", names=None)
     for path in foreign.iterdir():
         (tmp_path / "nested" / path.stem[:4]).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, tmp_path / "nested" / path.stem[:4] / f"{path.stem[5:]}.png")
-    with pytest.raises(WrongUse, match=r"--names '\{stem\}/\{sample\}' if there is a folder per LR image"):
+    with pytest.raises(UsageError, match=r"--names '\{stem\}/\{sample\}' if there is a folder per LR image"):
         project(tmp_path / "nested", lr_folder, tmp_path / "SR", names=None)
     project(tmp_path / "nested", lr_folder, tmp_path / "SR", names="{stem}/{sample}")
     assert load_manifest(tmp_path / "SR").files["000000_sample00001.png"].source.file == "0801/2.png"
-    with pytest.raises(WrongUse, match="lies in the folder of the SR images"):
+    with pytest.raises(UsageError, match="lies in the folder of the SR images"):
         project(tmp_path / "nested", lr_folder, tmp_path / "nested" / "SR", names="{stem}/{sample}")
 
 
 def test_folders_and_statements_that_make_no_sense_are_refused(foreign, lr_folder, tmp_path):
     for out, says in ((foreign, "folder of the SR images"), (lr_folder, "folder of the LR images")):
-        with pytest.raises(WrongUse, match=says):
+        with pytest.raises(UsageError, match=says):
             project(foreign, lr_folder, out)
-    with pytest.raises(WrongUse, match="does not exist"):
+    with pytest.raises(UsageError, match="does not exist"):
         project(tmp_path / "absent", lr_folder, tmp_path / "SR")
-    with pytest.raises(WrongUse, match="holds no image"):
+    with pytest.raises(UsageError, match="holds no image"):
         project(foreign, lr_folder, tmp_path / "SR", names="{stem}/x/{sample}")
     for name in ("", " ", "a\nb"):
-        with pytest.raises(WrongUse, match="is no name"):
+        with pytest.raises(UsageError, match="is no name"):
             project(foreign, lr_folder, tmp_path / "SR", model_name=name)
     for seconds in (float("nan"), float("inf"), -1):
-        with pytest.raises(WrongUse, match="is no run time"):
+        with pytest.raises(UsageError, match="is no run time"):
             project(foreign, lr_folder, tmp_path / "SR", seconds=seconds)
     assert not (tmp_path / "SR").exists()
 
@@ -162,7 +165,7 @@ def test_whole_samples_of_the_same_sources_are_kept_and_others_made_again(foreig
     assert (filled.written, filled.kept) == (2, 2) and digests(out) == before
     # another image under the name of a source
     write_png(foreign / "0801_1.png", draw(lr_folder / "0801.png", 9))
-    with pytest.raises(WrongUse, match=r"sr: 0801_1\.png is another image"):
+    with pytest.raises(UsageError, match=r"sr: 0801_1\.png is another image"):
         project(foreign, lr_folder, out)
     assert digests(out) == before
     filled = project(foreign, lr_folder, out, overwrite=True)
@@ -176,7 +179,7 @@ def test_whole_samples_of_the_same_sources_are_kept_and_others_made_again(foreig
     assert (filled.written, filled.kept, filled.manifest.samples) == (2, 4, 3)
     for stem in ("0801", "0802"):
         (foreign / f"{stem}_3.png").unlink()
-    with pytest.raises(WrongUse, match="samples: 3 per image there, 2 asked for"):
+    with pytest.raises(UsageError, match="samples: 3 per image there, 2 asked for"):
         project(foreign, lr_folder, out)
     assert project(foreign, lr_folder, out, overwrite=True).written == 4
     assert digests(out) == {name: digest for name, digest in changed.items() if "00002" not in name}
@@ -186,11 +189,11 @@ def test_samples_of_two_programs_never_share_a_folder(foreign, lr_folder, tmp_pa
     theirs, ours, bicubic = tmp_path / "SR", tmp_path / "ours", load_generator("bicubic", 4, CPU)
     project(foreign, lr_folder, theirs, model_name="bicubic")
     generate(Request(lr_folder, ours, samples=2), bicubic, CPU)
-    with pytest.raises(WrongUse, match="external: True there, False asked for"):
+    with pytest.raises(UsageError, match="external: True there, False asked for"):
         generate(Request(lr_folder, theirs, samples=2), bicubic, CPU)
-    with pytest.raises(WrongUse, match="external: False there, True asked for"):
+    with pytest.raises(UsageError, match="external: False there, True asked for"):
         project(foreign, lr_folder, ours, model_name="bicubic")
-    with pytest.raises(WrongUse, match="model: bicubic there, SwinIR asked for"):
+    with pytest.raises(UsageError, match="model: bicubic there, SwinIR asked for"):
         project(foreign, lr_folder, theirs, model_name="SwinIR")
 
 
@@ -209,7 +212,7 @@ def test_an_lr_that_no_image_reduces_to_is_named_and_the_others_are_written(fore
     for k in (1, 2):
         write_png(foreign / f"0800_{k}.png", draw(lr_folder / "0800.png", k))
     for _ in range(2):
-        with pytest.raises(Problems, match=r"1 problem\n  - 0800\.png: no 8-bit image reduces to it"):
+        with pytest.raises(ValidationErrors, match=r"1 problem\n  - 0800\.png: no 8-bit image reduces to it"):
             project(foreign, lr_folder, tmp_path / "SR")
     assert [name[:6] for name in digests(tmp_path / "SR")] == ["000001", "000001", "000002", "000002"]
     filled = project(foreign, lr_folder, tmp_path / "SR", allow_unreachable=True)
@@ -224,7 +227,7 @@ def test_a_source_that_changes_meanwhile_stops_the_work(foreign, lr_folder, tmp_
         return real(*words, **options)
 
     monkeypatch.setattr(module, "open_samples", changing)
-    with pytest.raises(Failure, match=r"0802_2\.png was changed while it was being projected"):
+    with pytest.raises(NtireSrError, match=r"0802_2\.png was changed while it was being projected"):
         project(foreign, lr_folder, tmp_path / "SR")
     assert "000001_sample00001.png" not in digests(tmp_path / "SR")
 
@@ -239,7 +242,7 @@ def test_processes_of_torchrun_divide_the_images_and_one_that_died_is_made_up_fo
         monkeypatch.setenv("RANK", number)
         filled = project(foreign, lr_folder, tmp_path / "shared")
         assert (filled.written, filled.complete) == (2, complete)
-    with pytest.raises(WrongUse, match="--overwrite by several processes"):
+    with pytest.raises(UsageError, match="--overwrite by several processes"):
         project(foreign, lr_folder, tmp_path / "shared", overwrite=True)
     assert digests(tmp_path / "shared") == digests(tmp_path / "alone")
     monkeypatch.setenv("RANK", "1")

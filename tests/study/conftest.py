@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from studying import CHECKS, METHODS, PLACES, SIZE, Inputs, Server, serving
 
-from ntire_sr.core.images import write_png
-from ntire_sr.core.layout import SampleName
+from ntire_sr.challenge.names import SampleName
+from ntire_sr.samples.image_files import write_png
 from ntire_sr.study.folder import Study, StudyFolder, load_study
 from ntire_sr.study.make import make_study
 

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from ntire_sr.core.errors import Failure
+from ntire_sr.core.errors import NtireSrError
 from ntire_sr.study.answers import (
     Answer,
     Conflict,
@@ -86,7 +86,7 @@ def test_a_trial_has_one_answer_which_only_names_its_correction(book):
 
 
 def test_an_answer_of_nobody_is_not_stored(book):
-    with pytest.raises(Failure):
+    with pytest.raises(NtireSrError):
         add_answer(book, Answer("1" * 32, "c" * 32, "t1", (("x",),), 1.0))
     assert count(book) == (1, 0)
 
@@ -118,14 +118,14 @@ def test_a_file_that_may_not_be_written_is_named_with_a_remedy(book, path):
 
 
 def test_answers_to_another_study_and_a_damaged_file_are_refused(book, path):
-    with pytest.raises(Failure, match="answers to another study"):
+    with pytest.raises(NtireSrError, match="answers to another study"):
         open_answers(path, "other")
-    with pytest.raises(Failure, match="answers to another study"):
+    with pytest.raises(NtireSrError, match="answers to another study"):
         read_answers(path, "other")
     broken = path.with_name("broken.sqlite")
     broken.write_bytes(b"no database at all, but long enough to be one" * 100)
     for opened in (open_answers, read_answers):
-        with pytest.raises(Failure, match=r"broken\.sqlite is damaged"):
+        with pytest.raises(NtireSrError, match=r"broken\.sqlite is damaged"):
             opened(broken, "study")
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from studying import CHECKS, PLACES, SIZE
 
-from ntire_sr.core.downscale import downscale_8bit
-from ntire_sr.core.errors import Failure, Problems, WrongUse
-from ntire_sr.core.images import read_png, to_array, to_tensor
+from ntire_sr.challenge.downscale import downscale_8bit
+from ntire_sr.challenge.pixels import to_array, to_tensor
+from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors
+from ntire_sr.samples.image_files import read_png
 from ntire_sr.study.folder import BICUBIC, HR, check_pictures, load_study
 from ntire_sr.study.make import make_study
 
@@ -89,12 +90,12 @@ def test_an_interrupted_make_is_finished_by_the_same_call(first_study, inputs, t
 
 def test_a_folder_with_another_study_or_other_files_is_left_alone(first_study, inputs, tmp_path):
     out = shutil.copytree(first_study, tmp_path / "study")
-    with pytest.raises(WrongUse, match="holds another study \\(seed: 0 there, 3 asked for\\)"):
+    with pytest.raises(UsageError, match="holds another study \\(seed: 0 there, 3 asked for\\)"):
         make(inputs, out, seed=3)
     assert contents(out) == contents(first_study)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("")
-    with pytest.raises(WrongUse, match=r"holds other files \(thesis\.txt\)"):
+    with pytest.raises(UsageError, match=r"holds other files \(thesis\.txt\)"):
         make(inputs, tmp_path / "mine")
 
 
@@ -105,7 +106,7 @@ def test_all_problems_of_all_methods_are_listed_at_once(inputs, tmp_path):
     short = tmp_path / "short"
     short.mkdir()
     shutil.copy(inputs.sr[1][1] / "000000_sample00000.png", short)
-    with pytest.raises(Problems) as found:
+    with pytest.raises(ValidationErrors) as found:
         make(inputs, tmp_path / "out", sr=[("a", broken), ("b", short), ("c", tmp_path / "absent")])
     text = str(found.value)
     for part in (
@@ -120,7 +121,7 @@ def test_all_problems_of_all_methods_are_listed_at_once(inputs, tmp_path):
 
 def test_names_that_are_doubled_empty_or_mean_the_hr_images_are_refused(inputs, tmp_path):
     folder = inputs.sr[0][1]
-    with pytest.raises(Problems) as found:
+    with pytest.raises(ValidationErrors) as found:
         make(
             inputs,
             tmp_path / "out",
@@ -134,21 +135,21 @@ def test_names_that_are_doubled_empty_or_mean_the_hr_images_are_refused(inputs, 
         r"'b\n' is no name",
     ):
         assert part in text
-    with pytest.raises(Problems, match="9 methods, and a study has 1 to 8"):
+    with pytest.raises(ValidationErrors, match="9 methods, and a study has 1 to 8"):
         make(inputs, tmp_path / "out", sr=[(f"m{number}", folder) for number in range(9)])
 
 
 def test_methods_with_the_same_picture_are_refused(inputs, tmp_path):
-    with pytest.raises(Problems, match=r"one and two show the same picture of 080[12]\.png"):
+    with pytest.raises(ValidationErrors, match=r"one and two show the same picture of 080[12]\.png"):
         make(inputs, tmp_path / "out", sr=[("one", inputs.sr[0][1]), ("two", inputs.sr[0][1])], seed=5)
 
 
 def test_too_few_places_and_a_size_that_does_not_fit_say_what_would(inputs, tmp_path):
-    with pytest.raises(WrongUse, match=r"has room for 24 places of 32 pixels .* and 36 are needed"):
+    with pytest.raises(UsageError, match=r"has room for 24 places of 32 pixels .* and 36 are needed"):
         make(inputs, tmp_path / "out", places=30, check=4)
-    with pytest.raises(WrongUse, match="size 30 is not a multiple of scale 4\n  try: --size 28"):
+    with pytest.raises(UsageError, match="size 30 is not a multiple of scale 4\n  try: --size 28"):
         make(inputs, tmp_path / "out", size=30)
-    with pytest.raises(WrongUse, match="24 without regard to texture"):
+    with pytest.raises(UsageError, match="24 without regard to texture"):
         make(inputs, tmp_path / "out", texture=200)
 
 
@@ -161,7 +162,7 @@ def test_a_study_of_another_version_a_damaged_one_and_a_hostile_one_are_refused(
         ({"places": [{**whole["places"][0], "candidates": {"HR": "../../etc/passwd"}}]}, "is damaged"),
     ):
         study_folder.study.write_text(json.dumps({**whole, **change}))
-        with pytest.raises(Failure, match=says):
+        with pytest.raises(NtireSrError, match=says):
             load_study(study_folder)
 
 
@@ -169,6 +170,6 @@ def test_missing_and_changed_pictures_are_all_named(study, study_folder):
     one, other = sorted(study.pictures)[:2]
     study_folder.picture(one).unlink()
     study_folder.picture(other).write_bytes(b"changed")
-    with pytest.raises(Problems) as found:
+    with pytest.raises(ValidationErrors) as found:
         check_pictures(study_folder, study)
     assert f"{one}.png is missing" in str(found.value) and f"{other}.png is damaged" in str(found.value)

@@ -10,7 +10,7 @@ import cv2
 import pytest
 from studying import SIZE, Inputs, serving
 
-from ntire_sr.core.images import read_png, write_png
+from ntire_sr.samples.image_files import read_png, write_png
 from ntire_sr.study import page as page_module
 from ntire_sr.study.answers import Answer, read_answers
 from ntire_sr.study.folder import HR, Study, StudyFolder, load_study

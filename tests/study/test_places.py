@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from ntire_sr.study.order import chosen, shuffled
+from ntire_sr.study.hashing import chosen, shuffled
 from ntire_sr.study.places import Spot, choose_spots, spots_of, texture_of
 
 

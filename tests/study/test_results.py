@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from ntire_sr.core.errors import Failure, WrongUse
+from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.files import write_json
-from ntire_sr.evaluation.opinion import load_opinions
+from ntire_sr.evaluation.scoring.opinion import load_opinions
 from ntire_sr.study.answers import Answer, Rater, add_answer, add_rater, open_answers
 from ntire_sr.study.folder import load_study
 from ntire_sr.study.results import study_results
@@ -93,13 +93,13 @@ def test_raters_who_fail_a_check_are_named_and_left_out(study_folder):
 
 
 def test_nobody_and_nobody_who_counts_are_said(study_folder):
-    with pytest.raises(Failure, match=r"no ranking counts: there are 0 answers of 0 raters"):
+    with pytest.raises(NtireSrError, match=r"no ranking counts: there are 0 answers of 0 raters"):
         results(study_folder)
     rate(study_folder, "Bored", [])
-    with pytest.raises(Failure, match=r"1 rater, 0 of whom are kept[\s\S]*--keep-all"):
+    with pytest.raises(NtireSrError, match=r"1 rater, 0 of whom are kept[\s\S]*--keep-all"):
         results(study_folder)
     rate(study_folder, "New", trials=2)  # practice only
-    with pytest.raises(Failure, match="no ranking counts"):
+    with pytest.raises(NtireSrError, match="no ranking counts"):
         results(study_folder)
 
 
@@ -149,10 +149,10 @@ def test_with_scores_of_all_methods_there_is_a_final_rank(study_folder, tmp_path
     part = results(study_folder, scores=[("sharp", tmp_path / "sharp")])
     assert all(each.final is None for each in part.standings)
     assert "no final rank without S_10 of soft: give it with --score" in part.notes
-    with pytest.raises(WrongUse, match="the study has no such method"):
+    with pytest.raises(UsageError, match="the study has no such method"):
         results(study_folder, scores=[("other", tmp_path / "sharp")])
     write_json(tmp_path / "few" / "score.json", {"curves": {"LPIPS_score": [0.0]}})
-    with pytest.raises(WrongUse, match=r"holds no S_10 of LPIPS"):
+    with pytest.raises(UsageError, match=r"holds no S_10 of LPIPS"):
         results(study_folder, scores=[("sharp", tmp_path / "few")])
 
 

@@ -14,7 +14,7 @@ from studying import Server
 from waiting import PATIENCE_SECONDS
 
 import ntire_sr.study
-from ntire_sr.core.errors import Failure, WrongUse
+from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.study import serving as module
 from ntire_sr.study.answers import read_answers
 from ntire_sr.study.folder import StudyFolder, load_study
@@ -55,7 +55,7 @@ def test_kill_9_loses_and_doubles_no_acknowledged_answer_and_the_same_address_go
             assert server.post("/api/answers", body).status == 200
             acknowledged[body["id"]] = trial["id"]
         with pytest.raises(
-            Failure,
+            NtireSrError,
             match=rf"is served already by process {process.pid} on .* at http://127\.0\.0\.1:{server.port}/",
         ):
             serve_study(study_folder.path)
@@ -82,7 +82,7 @@ def test_beyond_this_machine_the_link_holds_a_token_that_stays(study_folder, mon
     serve_study(study_folder.path, started=links.append)
     serve_study(study_folder.path, token="my-own-token", started=links.append)
     assert "token" not in links[2] and links[3].endswith("?token=my-own-token")
-    with pytest.raises(WrongUse, match="8 to 64 letters"):
+    with pytest.raises(UsageError, match="8 to 64 letters"):
         serve_study(study_folder.path, token="a b; path=/")
 
 
@@ -92,19 +92,21 @@ def test_a_port_that_is_taken_and_a_host_that_is_none_are_said(study_folder, mon
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(Failure, match=f"cannot listen on 127.0.0.1, port {port}: Address already in use"):
+        with pytest.raises(
+            NtireSrError, match=f"cannot listen on 127.0.0.1, port {port}: Address already in use"
+        ):
             serve_study(study_folder.path, port=port)
         links = []
         monkeypatch.setattr(module, "fact", lambda book, name, otherwise: str(port))
         serve_study(study_folder.path, started=links.append)  # the last port is taken: any other
         assert f":{port}/" not in links[0]
-    with pytest.raises(WrongUse, match="is no address"):
+    with pytest.raises(UsageError, match="is no address"):
         serve_study(study_folder.path, host="no.such.host.invalid", port=1)
 
 
 def test_a_folder_that_cannot_be_written_to_is_said_before_anyone_rates(study_folder, monkeypatch):
     study_folder.answers.mkdir()  # stands in for a folder without permission, which does not stop the superuser
-    with pytest.raises(Failure, match=r"cannot store answers in .*[\s\S]*try: "):
+    with pytest.raises(NtireSrError, match=r"cannot store answers in .*[\s\S]*try: "):
         serve_study(study_folder.path)
     study_folder.answers.rmdir()
     real = open
@@ -115,15 +117,17 @@ def test_a_folder_that_cannot_be_written_to_is_said_before_anyone_rates(study_fo
         return real(path, *words, **options)
 
     monkeypatch.setattr("builtins.open", refused)
-    with pytest.raises(Failure, match=r"cannot store answers in .*: Permission denied\n  try: choose a folder"):
+    with pytest.raises(
+        NtireSrError, match=r"cannot store answers in .*: Permission denied\n  try: choose a folder"
+    ):
         serve_study(study_folder.path)
 
 
 def test_a_damaged_study_and_no_study_are_not_served(study_folder, study, tmp_path):
     study_folder.picture(min(study.pictures)).unlink()
-    with pytest.raises(Failure, match="is missing"):
+    with pytest.raises(NtireSrError, match="is missing"):
         serve_study(study_folder.path)
-    with pytest.raises(WrongUse, match="holds no study"):
+    with pytest.raises(UsageError, match="holds no study"):
         serve_study(tmp_path)
 
 
@@ -154,5 +158,5 @@ def test_files_beside_the_answers_say_who_serves_without_the_token(study_folder,
     study_folder.serving.write_text('{"pid": "x"')  # cut off: the lock alone decides
     with open(study_folder.lock, "ab") as file:
         module.try_lock(file)
-        with pytest.raises(Failure, match=f"{re.escape(str(study_folder.path))} is served already\n"):
+        with pytest.raises(NtireSrError, match=f"{re.escape(str(study_folder.path))} is served already\n"):
             serve_study(study_folder.path)

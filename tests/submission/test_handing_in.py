@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from ntire_sr.core.errors import Failure, Problems, WrongUse
-from ntire_sr.core.images import read_image, write_png
-from ntire_sr.core.layout import SampleName
-from ntire_sr.core.manifest import load_manifest
+from ntire_sr.challenge.editions import parse_size
+from ntire_sr.challenge.names import SampleName
+from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors
 from ntire_sr.core.package_files import package_files
+from ntire_sr.samples.image_files import read_image, write_png
+from ntire_sr.samples.manifest import load_manifest
 from ntire_sr.submission.archive import END_BYTES, ENTRY_BYTES, split_images
-from ntire_sr.submission.editions import parse_size
 from ntire_sr.submission.factsheet import BLANK
 from ntire_sr.submission.package import PackageRequest, pack
 from ntire_sr.submission.readme import Readme, readme_problems
@@ -41,7 +41,7 @@ def test_images_are_kept_together_in_parts_that_are_no_larger_than_asked_for():
         parts = split_images(sizes, 0, most + END_BYTES)
         assert [len({name.index for name in part}) for part in parts] == expected
         assert sorted(chain.from_iterable(parts)) == sorted(sizes)
-    with pytest.raises(WrongUse, match="image 0 alone"):
+    with pytest.raises(UsageError, match="image 0 alone"):
         split_images(sizes, 0, image)
 
 
@@ -65,16 +65,16 @@ def test_an_archive_that_is_too_large_is_warned_of_or_split(samples, tmp_path):
 def test_sizes_are_texts_with_units():
     assert [parse_size(word) for word in ("5", "1.5MB", " 2 GiB ", "3kb")] == [5, 1_500_000, 2**31, 3000]
     for word in ("", "x", "-1", "0", "1TB", "1e9", "nan"):
-        with pytest.raises(WrongUse, match="--max-size"):
+        with pytest.raises(UsageError, match="--max-size"):
             parse_size(word)
 
 
 def test_an_edition_asks_for_its_number_of_images_and_the_web_form_for_no_readme(samples, tmp_path):
-    with pytest.raises(Problems) as caught:
+    with pytest.raises(ValidationErrors) as caught:
         pack(PackageRequest(samples, tmp_path / "out.zip", edition="2021"))
     assert "asks for 100 images; there are 2" in str(caught.value)
     assert "asks for 10 samples per image, not 3" in str(caught.value)
-    with pytest.raises(WrongUse, match="unknown edition '2020'"):
+    with pytest.raises(UsageError, match="unknown edition '2020'"):
         pack(PackageRequest(samples, tmp_path / "out.zip", edition="2020"))
 
 
@@ -87,7 +87,7 @@ def test_samples_of_mixed_settings_seeds_or_lr_images_are_refused(samples, lr_fo
     lr = read_image(lr_folder / "0802.png").copy()
     lr[0, 0] ^= 1
     write_png(lr_folder / "0802.png", lr)
-    with pytest.raises(Problems) as caught:
+    with pytest.raises(ValidationErrors) as caught:
         pack(PackageRequest(samples, tmp_path / "out.zip"))
     for text in (
         "000000_sample00001.png: drawn with other settings", "000001_sample00000.png: its seed is not",
@@ -102,7 +102,9 @@ def test_the_same_image_in_another_file_is_a_copy_all_the_same(samples, tmp_path
     (samples / "manifest.json").unlink()
     image = cv2.imread(str(samples / "000000_sample00000.png"))
     cv2.imwrite(str(samples / "000000_sample00002.png"), image, [cv2.IMWRITE_PNG_COMPRESSION, 9])
-    with pytest.raises(Problems, match=r"000000_sample00002\.png: the same image as 000000_sample00000\.png"):
+    with pytest.raises(
+        ValidationErrors, match=r"000000_sample00002\.png: the same image as 000000_sample00000\.png"
+    ):
         pack(PackageRequest(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, seconds=1, on_gpu=False))
 
 
@@ -140,7 +142,7 @@ def test_the_fact_sheet_is_filled_from_the_run_and_what_only_the_team_knows_is_a
         ("{", "not valid JSON"),
     ):
         team.write_text(content)
-        with pytest.raises(Failure, match=said):
+        with pytest.raises(NtireSrError, match=said):
             pack(PackageRequest(samples, tmp_path / "out.zip", team=team))
 
 
@@ -169,11 +171,11 @@ def test_samples_of_other_weights_or_changed_by_hand_do_not_come_out_again(
     assert len(found.drawn_again) == 5
     manifest.weights = "absent.safetensors"
     manifest.save(samples)
-    with pytest.raises(WrongUse, match="not to be had"):
+    with pytest.raises(UsageError, match="not to be had"):
         verify([samples], regenerate=1)
-    with pytest.raises(WrongUse, match="did not draw these samples"):
+    with pytest.raises(UsageError, match="did not draw these samples"):
         verify([samples], regenerate=1, weights="bicubic")
-    with pytest.raises(WrongUse, match="--regenerate needs a manifest"):
+    with pytest.raises(UsageError, match="--regenerate needs a manifest"):
         verify([packed], lr_folder, regenerate=1)
 
 
@@ -270,13 +272,13 @@ def test_a_damaged_archive_is_one_clear_error_and_a_damaged_member_a_problem(pac
     for number, damaged in enumerate((content[:-50], b"no zip", b"")):
         path = tmp_path / f"{number}.zip"
         path.write_bytes(damaged)
-        with pytest.raises(Failure, match=rf"{number}\.zip is no readable zip"):
+        with pytest.raises(NtireSrError, match=rf"{number}\.zip is no readable zip"):
             verify([path], lr_folder)
     place = content.index(b"IDAT") + 100
     (tmp_path / "flipped.zip").write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
     found = verify([tmp_path / "flipped.zip"], lr_folder)
     assert len(found.problems) == 1 and "000000_sample00000.png is damaged (Bad CRC-32" in found.problems[0]
-    with pytest.raises(WrongUse, match="absent does not exist"):
+    with pytest.raises(UsageError, match="absent does not exist"):
         verify([tmp_path / "absent"], lr_folder)
 
 

@@ -15,11 +15,11 @@ from networks import LEAST, write_network
 from pages import ROOT, blocks
 from waiting import wait_until
 
-from ntire_sr.core.errors import Failure
+from ntire_sr.challenge.names import parse_sample_name
+from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.files import sha256_file
-from ntire_sr.core.layout import parse_sample_name
-from ntire_sr.core.manifest import ModelCode, load_manifest
 from ntire_sr.models.registry import load_model
+from ntire_sr.samples.manifest import ModelCode, load_manifest
 from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.sampling.model_check import check_model
 from ntire_sr.submission.verify import verify
@@ -250,7 +250,7 @@ def test_a_manifest_that_names_files_elsewhere_as_code_is_damaged(here, ntire_sr
     content = json.loads((here / "SR" / "manifest.json").read_text())
     content["code"] = {"folder": "..", "files": {name: "0" * 64}, "parameters": None}
     (here / "SR" / "manifest.json").write_text(json.dumps(content))
-    with pytest.raises(Failure, match="is no Python file inside its folder"):
+    with pytest.raises(NtireSrError, match="is no Python file inside its folder"):
         load_manifest(here / "SR")
 
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from ntire_sr.core.errors import Failure, Problems, WrongUse
+from ntire_sr.challenge.names import SampleName
+from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors
 from ntire_sr.core.files import sha256_file
-from ntire_sr.core.images import read_image, write_png
-from ntire_sr.core.layout import SampleName
-from ntire_sr.core.sources import Source
 from ntire_sr.models.registry import load_generator
+from ntire_sr.samples.image_files import read_image, write_png
+from ntire_sr.samples.sources import Source
 from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.submission.archive import Member, write_archive
 from ntire_sr.submission.package import PackageRequest, PackageResult
@@ -71,7 +71,7 @@ def test_all_problems_are_listed_at_once_and_nothing_is_written(samples, tmp_pat
     (samples / "000001_sample00001.png").write_bytes((samples / "000001_sample00001.png").read_bytes()[:-100])
     (samples / "notes.txt").write_text("")
     write_png(samples / "000002_sample00000.png", photograph)
-    with pytest.raises(Problems) as caught:
+    with pytest.raises(ValidationErrors) as caught:
         pack(samples, tmp_path / "out.zip")
     text = str(caught.value)
     for part in (
@@ -90,13 +90,13 @@ def test_all_problems_are_listed_at_once_and_nothing_is_written(samples, tmp_pat
 
 def test_an_lr_image_that_cannot_be_read_is_named_once_not_for_every_sample(samples, lr_folder, tmp_path):
     (lr_folder / "0801.png").write_bytes((lr_folder / "0801.png").read_bytes()[:100])
-    with pytest.raises(Problems) as caught:
+    with pytest.raises(ValidationErrors) as caught:
         pack(samples, tmp_path / "out.zip")
     assert len(caught.value.problems) == 1 and "0801.png is truncated" in caught.value.problems[0]
 
 
 def test_more_samples_than_there_are_is_a_problem_and_of_too_many_the_first_are_taken(samples, tmp_path):
-    with pytest.raises(Problems, match=r"000000_sample00003\.png: missing"):
+    with pytest.raises(ValidationErrors, match=r"000000_sample00003\.png: missing"):
         pack(samples, tmp_path / "out.zip", samples=4)
     packed = pack(samples, tmp_path / "out.zip", samples=2)
     assert packed.files == 4 and packed.warnings == ["2 samples beyond 2 per image left out"]
@@ -111,7 +111,9 @@ def test_equal_samples_of_one_image_are_a_problem_unless_the_model_is_determinis
     samples, lr_folder, tmp_path
 ):
     (samples / "000000_sample00001.png").write_bytes((samples / "000000_sample00000.png").read_bytes())
-    with pytest.raises(Problems, match=r"000000_sample00001\.png: the same image as 000000_sample00000\.png"):
+    with pytest.raises(
+        ValidationErrors, match=r"000000_sample00001\.png: the same image as 000000_sample00000\.png"
+    ):
         pack(samples, tmp_path / "out.zip")
     bicubic = load_generator("bicubic", 4, torch.device("cpu"))
     generate(Request(lr_folder, tmp_path / "bicubic", samples=2), bicubic, torch.device("cpu"))
@@ -120,13 +122,13 @@ def test_equal_samples_of_one_image_are_a_problem_unless_the_model_is_determinis
 
 def test_a_folder_without_manifest_can_be_packed_with_its_lr_folder(samples, lr_folder, tmp_path):
     (samples / "manifest.json").unlink()
-    with pytest.raises(WrongUse, match="give --lr FOLDER"):
+    with pytest.raises(UsageError, match="give --lr FOLDER"):
         pack(samples, tmp_path / "out.zip", seconds=1.5, on_gpu=True)
     for known in ({}, {"seconds": 1.5}, {"on_gpu": True}):
-        with pytest.raises(WrongUse, match="--seconds NUMBER with --gpu or --cpu"):
+        with pytest.raises(UsageError, match="--seconds NUMBER with --gpu or --cpu"):
             pack(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, **known)
     for seconds in (float("nan"), float("inf"), -1.0):
-        with pytest.raises(WrongUse, match="is no run time"):
+        with pytest.raises(UsageError, match="is no run time"):
             pack(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, seconds=seconds, on_gpu=True)
     assert pack(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, seconds=1.5, on_gpu=True).files == 6
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
@@ -155,7 +157,7 @@ def test_an_interrupted_packing_leaves_the_earlier_archive(samples, tmp_path, mo
         Member("absent.png", Source("b", (samples / "absent.png").read_bytes)),
         Member("changed.png", whole.source, sha256="0" * 64),
     ):
-        with pytest.raises(Failure, match=r"cannot write .*out\.zip|changed\.png was changed while"):
+        with pytest.raises(NtireSrError, match=r"cannot write .*out\.zip|changed\.png was changed while"):
             write_archive(out, [whole, broken])
     assert sha256_file(out) == before
     assert sorted(path.name for path in tmp_path.glob("*.zip*")) == ["out-code.zip", "out.zip"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ntire_sr.core.images import read_image, write_png
+from ntire_sr.samples.image_files import read_image, write_png
 
 
 @pytest.fixture

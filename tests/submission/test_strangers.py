@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ntire_sr.core.errors import Problems, WrongUse
+from ntire_sr.core.errors import UsageError, ValidationErrors
 from ntire_sr.core.files import write_json
-from ntire_sr.core.manifest import load_manifest
 from ntire_sr.models.registry import load_generator
+from ntire_sr.samples.manifest import load_manifest
 from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.submission.package import PackageRequest, pack
 from ntire_sr.submission.sources import MOST_README_BYTES
@@ -46,7 +46,7 @@ def test_parts_are_verified_together(samples, lr_folder, tmp_path):
     assert "000000_sample00000.png to 000000_sample00002.png: 3 missing" in alone.problems
     twice = verify([parts[0], shutil.copy(parts[0], tmp_path / "copy.zip"), parts[1]], lr_folder)
     assert "000000_sample00000.png in copy.zip: is in another archive, too" in twice.problems
-    with pytest.raises(WrongUse, match="is no archive"):
+    with pytest.raises(UsageError, match="is no archive"):
         verify([parts[0], samples], lr_folder)
 
 
@@ -69,7 +69,7 @@ def test_a_deterministic_entry_is_a_note_and_single_copies_are_problems(samples,
     found = verify([zipped(samples, tmp_path / "a.zip")], lr_folder)
     assert found.passes and "a deterministic entry" in found.notes[0]
     (samples / "manifest.json").unlink()
-    with pytest.raises(Problems, match="the same image as"):
+    with pytest.raises(ValidationErrors, match="the same image as"):
         pack(PackageRequest(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, seconds=1, on_gpu=False))
 
 
@@ -203,10 +203,10 @@ def test_the_fact_sheet_takes_the_score_of_these_samples(samples, trained, tmp_p
 
 
 def test_the_archive_goes_neither_among_the_samples_nor_over_a_device(samples, tmp_path):
-    with pytest.raises(WrongUse, match="lies among the samples"):
+    with pytest.raises(UsageError, match="lies among the samples"):
         pack(PackageRequest(samples, samples / "out.zip"))
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(WrongUse, match="pipe is no regular file"):
+    with pytest.raises(UsageError, match="pipe is no regular file"):
         pack(PackageRequest(samples, tmp_path / "pipe"))
 
 

@@ -9,10 +9,10 @@ from conftest import TINIEST
 from safetensors.torch import load_file
 
 from ntire_sr.core.distributed import ProcessGroup
-from ntire_sr.core.errors import WrongUse
-from ntire_sr.core.layout import RunFolder
+from ntire_sr.core.errors import UsageError
 from ntire_sr.core.progress import SILENT
-from ntire_sr.core.seeding import seeded
+from ntire_sr.core.run_folder import RunFolder
+from ntire_sr.core.seeding import make_generator
 from ntire_sr.training import loop, setup
 from ntire_sr.training.loop import train
 from ntire_sr.training.run_config import RunConfig, make_run_config, resume_run_config
@@ -63,7 +63,7 @@ def test_a_gpu_gets_pinned_batches_and_generators_of_its_own(tmp_path, monkeypat
 
     def noted(*numbers, device):
         generators.append(device)
-        return seeded(*numbers)
+        return make_generator(*numbers)
 
     monkeypatch.setattr(loop, "seeded", noted)
     loop._loop(replace(made, device=GPU, patches=Crops()), state, StopRule(0, ProcessGroup()))
@@ -77,7 +77,7 @@ def test_images_are_kept_on_a_gpu_where_the_setting_says_so(tmp_path, monkeypatc
     monkeypatch.setattr(setup, "choose_device", lambda name: GPU)
     monkeypatch.setattr(setup.PatchDataset, "keep_on", lambda self, device: asked.append(device) or True)
     run_config = make_run_config({**TINIEST, "keep_on_device": keep})
-    trainer = run_config.model.trainer
+    trainer = run_config.trainer.trainer
     on_cpu = replace(
         run_config.model,
         trainer=lambda config, settings, device, *more: trainer(config, settings, torch.device("cpu"), *more),
@@ -100,7 +100,7 @@ def test_more_processes_than_gpus_on_a_machine_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    with pytest.raises(WrongUse, match="4 processes cannot share 2 GPUs in training") as caught:
+    with pytest.raises(UsageError, match="4 processes cannot share 2 GPUs in training") as caught:
         setup._check_processes(config, GPU, processes)
     assert caught.value.remedy == "--nproc-per-node 2" and not chosen
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")  # two machines

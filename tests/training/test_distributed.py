@@ -11,9 +11,9 @@ from conftest import TINIEST
 from safetensors.torch import load_file
 from waiting import PATIENCE_SECONDS
 
-from ntire_sr.core.layout import RunFolder
-from ntire_sr.core.seeding import seeded
-from ntire_sr.models.projection import project
+from ntire_sr.challenge.projection import project
+from ntire_sr.core.run_folder import RunFolder
+from ntire_sr.core.seeding import make_generator
 from ntire_sr.models.registry import load_generator
 from ntire_sr.training.loop import train
 from ntire_sr.training.run_config import make_run_config
@@ -70,7 +70,7 @@ def test_two_processes_with_the_same_batch_have_the_losses_of_one(model, tmp_pat
     images = []
     for run in (alone, shared):
         generator = load_generator(run.weights, None, torch.device("cpu")).generator
-        drawn = generator.sample(generator.trunk(lr), lr, generator.latents(lr, [seeded(1)]))
+        drawn = generator.sample(generator.trunk(lr), lr, generator.latents(lr, [make_generator(1)]))
         images.append(project(drawn, lr, 4))
     assert torch.allclose(*images, atol=2e-4)
 

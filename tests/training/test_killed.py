@@ -13,7 +13,7 @@ from conftest import TINIEST
 from safetensors.torch import load_file
 from waiting import wait_until
 
-from ntire_sr.core.layout import RunFolder
+from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.training.checkpoints import load_checkpoint, saved_steps
 from ntire_sr.training.loop import train
 from ntire_sr.training.run_config import make_run_config

@@ -13,12 +13,13 @@ from conftest import TINIEST, TINIEST_WORDS, RecordedProgress
 from safetensors.torch import load_file
 from waiting import PATIENCE_SECONDS, wait_until
 
-from ntire_sr.core.errors import Failure, WrongUse
-from ntire_sr.core.images import write_png
-from ntire_sr.core.layout import RunFolder
-from ntire_sr.models.registry import load_generator, save_weights
-from ntire_sr.models.train_config import TrainConfig
+from ntire_sr.core.errors import NtireSrError, UsageError
+from ntire_sr.core.run_folder import RunFolder
+from ntire_sr.models.registry import load_generator
+from ntire_sr.models.weights_files import save_weights
+from ntire_sr.samples.image_files import write_png
 from ntire_sr.training import checkpoints as checkpoint
+from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.loop import train
 from ntire_sr.training.run_config import load_run_config, make_run_config, resume_run_config
 from ntire_sr.training.status import is_finished
@@ -112,7 +113,7 @@ def test_resuming_before_the_first_checkpoint_starts_and_after_the_last_one_does
 def test_an_existing_run_is_never_overwritten(tmp_path):
     run = RunFolder(tmp_path)
     train(make_run_config(TINIEST), run)
-    with pytest.raises(WrongUse, match="already holds a run\n  try: add --resume"):
+    with pytest.raises(UsageError, match="already holds a run\n  try: add --resume"):
         train(make_run_config(TINIEST), run)
 
 
@@ -122,9 +123,9 @@ def test_a_resumed_run_may_take_longer_but_not_become_another(tmp_path):
     run_config = resume_run_config(run, {"steps": "3", "checkpoint_every": 5, "gamma": "0.4"})
     assert (run_config.config.steps, run_config.config.checkpoint_every) == (3, 5)
     assert train(run_config, run, resume=True).steps_done == 3
-    with pytest.raises(WrongUse, match=r"was started with gamma=0\.4, not 0\.3"):
+    with pytest.raises(UsageError, match=r"was started with gamma=0\.4, not 0\.3"):
         resume_run_config(run, {"gamma": "0.3"})
-    with pytest.raises(WrongUse, match="try: gamma"):
+    with pytest.raises(UsageError, match="try: gamma"):
         resume_run_config(run, {"gama": "0.3"})
 
 
@@ -134,7 +135,7 @@ def test_a_run_does_not_go_on_with_other_photographs(tmp_path):
     values = {**TINIEST, "hr": str(tmp_path / "hr"), "validation": "none", "cache": "none"}
     train(make_run_config(values), run)
     write_png(tmp_path / "hr" / "a.png", np.ones((64, 64, 3), np.uint8))
-    with pytest.raises(WrongUse, match=r"not those that the run in .* was started with"):
+    with pytest.raises(UsageError, match=r"not those that the run in .* was started with"):
         train(resume_run_config(run, {"steps": 3}), run, resume=True)
 
 
@@ -152,7 +153,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_said(tmp_path):
     assert same(weights(run), expected)
     for _, path in checkpoint.saved_steps(run.checkpoints):
         path.write_bytes(b"")
-    with pytest.raises(Failure, match="no checkpoint can be read"):
+    with pytest.raises(NtireSrError, match="no checkpoint can be read"):
         train(run_config, run, resume=True)
 
 
@@ -164,14 +165,14 @@ def test_a_failed_save_is_an_error_and_keeps_the_earlier_checkpoints(tmp_path, m
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(Failure, match="No space left"):
+    with pytest.raises(NtireSrError, match="No space left"):
         train(resume_run_config(run, {"steps": 4}), run, resume=True)
     monkeypatch.undo()
     assert checkpoint.load_checkpoint(run.checkpoints)[0] == 2
 
 
 def test_a_diverged_training_stops_with_its_step(tmp_path):
-    with pytest.raises(Failure, match="training has diverged"):
+    with pytest.raises(NtireSrError, match="training has diverged"):
         train(make_run_config({**TINIEST, "steps": 50, "learning_rate": 1e30}), RunFolder(tmp_path))
 
 
@@ -206,7 +207,7 @@ def test_weights_that_a_training_cannot_begin_with_are_refused(tmp_path):
         ({"start_from": str(strange)}, "no tensor of .* fits"),
         ({"start_from": str(run.weights), "model": "stochastic"}, "holds weights of srgan, not of stochastic"),
     ):
-        with pytest.raises(WrongUse, match=said):
+        with pytest.raises(UsageError, match=said):
             train(make_run_config({**TINIEST, **changes}), other)
 
 
@@ -230,7 +231,7 @@ def test_training_does_not_disturb_the_callers_random_numbers(tmp_path):
 
 def test_cuda_is_refused_where_there_is_none(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(WrongUse, match="this torch sees no CUDA GPU"):
+    with pytest.raises(UsageError, match="this torch sees no CUDA GPU"):
         train(make_run_config({**TINIEST, "device": "cuda"}), RunFolder(tmp_path))
 
 
@@ -249,9 +250,9 @@ def test_checkpoints_without_a_configuration_still_count_as_a_run(tmp_path):
     run = RunFolder(tmp_path)
     train(make_run_config(TINIEST), run)
     run.config.unlink()
-    with pytest.raises(WrongUse, match="already holds a run"):
+    with pytest.raises(UsageError, match="already holds a run"):
         train(make_run_config(TINIEST), run)
-    with pytest.raises(WrongUse, match="belong to a run with channels=4"):
+    with pytest.raises(UsageError, match="belong to a run with channels=4"):
         train(make_run_config({**TINIEST, "channels": 8}), run, resume=True)
     assert train(make_run_config({**TINIEST, "steps": 3}), run, resume=True).steps_done == 3
 

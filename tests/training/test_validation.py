@@ -8,12 +8,13 @@ import pytest
 import torch
 from conftest import TINIEST
 
-from ntire_sr.core.errors import WrongUse
-from ntire_sr.core.images import read_image, to_tensor, write_png
-from ntire_sr.core.layout import RunFolder
+from ntire_sr.challenge.pixels import to_tensor
+from ntire_sr.core.errors import UsageError
 from ntire_sr.core.progress import SILENT
+from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.data.patches import PatchDataset
 from ntire_sr.models.bicubic import Bicubic
+from ntire_sr.samples.image_files import read_image, write_png
 from ntire_sr.training import validation as module
 from ntire_sr.training.logger import RunLogger
 from ntire_sr.training.loop import train
@@ -114,9 +115,9 @@ def test_a_folder_of_ones_own_is_looked_at_and_a_wrong_one_refused(tmp_path, pho
     assert len(open_validator(str(tmp_path / "hr"), photographs, 4, CPU).hr) == module.IMAGES
     assert open_validator(None, photographs, 4, CPU) is None
     write_png(tmp_path / "small" / "a.png", photograph[:20, :20].copy())
-    with pytest.raises(WrongUse, match="has 32 x 32 pixels"):
+    with pytest.raises(UsageError, match="has 32 x 32 pixels"):
         open_validator(str(tmp_path / "small"), photographs, 4, CPU)
-    with pytest.raises(WrongUse, match="does not exist"):
+    with pytest.raises(UsageError, match="does not exist"):
         open_validator(str(tmp_path / "absent"), photographs, 4, CPU)
 
 
@@ -190,5 +191,5 @@ def test_tensorboard_gets_the_figures_and_previews_and_its_absence_is_explained(
     assert [event.step for event in board.Scalars("loss")] == [1, 2]
     assert [event.step for event in board.Images("preview")] == [2]
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
-    with pytest.raises(WrongUse, match="needs TensorBoard"):
+    with pytest.raises(UsageError, match="needs TensorBoard"):
         train(make_run_config(values), RunFolder(tmp_path / "other"))

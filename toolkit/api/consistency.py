@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ntire_sr.api.inputs import AnyImage, Figures, Flags, Image, take, take_lr, take_pair, whole_number
-from ntire_sr.core import downscale as reduction
-from ntire_sr.core.downscale import REQUIRED_DB, lr_psnr_db
+from ntire_sr.challenge import downscale as reduction
+from ntire_sr.challenge import projection
+from ntire_sr.challenge.downscale import REQUIRED_DB, lr_psnr_db
 from ntire_sr.core.errors import WrongType
-from ntire_sr.models import projection
 
 
 def downscale(hr: Image, scale: int) -> Image:
@@ -107,7 +107,7 @@ def project(sr: Image, lr: AnyImage, scale: int) -> tuple[Image, Figures, Flags]
     taken, paired = take_pair(sr, lr, scale)
     found, reachable = [], []
     for one, other in zip(taken.unit.split(1), paired.levels.split(1), strict=True):
-        result = projection.make_consistent(one, other, scale)
+        result = projection.project_uint8(one, other, scale)
         found.append(result)
         size = (one.shape[2], one.shape[3])
         reachable.append(result.lr_psnr_db >= REQUIRED_DB or projection.is_reachable(other, scale, size)[0])

@@ -6,20 +6,20 @@ from pathlib import Path
 import torch
 
 from ntire_sr.api.inputs import Image, take, whole_number
-from ntire_sr.core.checks import described
+from ntire_sr.challenge.downscale import REQUIRED_DB, SCALES
+from ntire_sr.challenge.image_checks import described
+from ntire_sr.challenge.pixels import to_array, to_tensor, to_unit
+from ntire_sr.challenge.projection import ProjectionResult, is_reachable
 from ntire_sr.core.device import choose_device
-from ntire_sr.core.downscale import REQUIRED_DB, SCALES
-from ntire_sr.core.errors import Failure, WrongType, WrongUse, WrongValue
+from ntire_sr.core.errors import NtireSrError, UsageError, WrongType, WrongValue
 from ntire_sr.core.files import sha256_bytes
-from ntire_sr.core.images import to_array, to_tensor, to_unit
 from ntire_sr.core.seeding import sample_seed
-from ntire_sr.models.own_network import installed_models
-from ntire_sr.models.projection import Consistent, is_reachable
+from ntire_sr.models.external import installed_models
+from ntire_sr.models.package_weights import shipped_weights
 from ntire_sr.models.registry import MODELS, SHIPPED_MODEL, LoadedModel, load_generator, load_model
-from ntire_sr.models.shipped import shipped_weights
-from ntire_sr.sampling.fill import SMALLEST_LR_PX, project_and_round
 from ntire_sr.sampling.generate import chosen_precision, chosen_tile
 from ntire_sr.sampling.sampler import Sampler
+from ntire_sr.sampling.write_samples import SMALLEST_LR_PX, project_and_round
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
@@ -88,7 +88,7 @@ class GeneratorHandle:
 
         Raises:
             ValueError, TypeError: `lr` or a setting is none of these.
-            Failure: no 8-bit image reduces to `lr`, or memory ran out.
+            NtireSrError: no 8-bit image reduces to `lr`, or memory ran out.
         """
         image = take("lr", lr)
         if len(image.pixels) != 1 or min(image.pixels.shape[2:]) < SMALLEST_LR_PX:
@@ -121,19 +121,19 @@ class GeneratorHandle:
 
 
 def _check_reached(
-    result: Consistent, lr: torch.Tensor, scale: int, number: int, allow_unreachable: bool
+    result: ProjectionResult, lr: torch.Tensor, scale: int, number: int, allow_unreachable: bool
 ) -> None:
     """Raise an error if a sample has less than 45 dB, as `generate` does."""
     if result.lr_psnr_db >= REQUIRED_DB:
         return
     reachable, best = is_reachable(lr, scale)
     if reachable:
-        raise Failure(
+        raise NtireSrError(
             f"sample {number} reaches {result.lr_psnr_db:.1f} dB of {REQUIRED_DB:.0f} after {result.rounds} rounds",
             "project=False for the network's own output",
         )
     if not allow_unreachable:
-        raise Failure(
+        raise NtireSrError(
             f"no 8-bit image reduces to lr; the best reaches {max(best, result.lr_psnr_db):.1f} dB of {REQUIRED_DB:.0f}",
             "allow_unreachable=True for the best that was found, or project=False for the network's own output",
         )
@@ -163,7 +163,7 @@ def load(
 
     Raises:
         ValueError, TypeError: there is no such model, file or device, or the file is for another scale.
-        Failure: the file is damaged.
+        NtireSrError: the file is damaged.
     """
     if not isinstance(name_or_file, (str, Path)):
         raise WrongType(
@@ -172,17 +172,17 @@ def load(
     wanted = None if scale is None else whole_number("scale", scale, 1)
     try:
         chosen = choose_device(str(device))
-    except WrongUse as error:
+    except UsageError as error:
         raise WrongValue(error.message.removeprefix("--"), "auto, cpu, cuda or cuda:N") from error
     try:
         if wanted not in (None, *SCALES):
-            raise WrongUse(f"scale is {wanted}, not one of {', '.join(map(str, SCALES))}")
+            raise UsageError(f"scale is {wanted}, not one of {', '.join(map(str, SCALES))}")
         word = str(name_or_file)
         if weights is not None or word.endswith(".py") or ".py:" in word or word in installed_models():
             loaded = load_model(word, weights, wanted, chosen)
         else:
             loaded = load_generator(name_or_file, wanted, chosen)
-    except WrongUse as error:
+    except UsageError as error:
         known = ", ".join(
             f"{model.name} for scale {' or '.join(map(str, model.scales))}"
             for model in list_models()
@@ -190,10 +190,10 @@ def load(
         )
         raise WrongValue(error.message, f"{known}, or a weights file with its own scale") from error
     return GeneratorHandle(
-        name=loaded.model.name,
+        name=loaded.name,
         scale=loaded.scale,
         device=chosen,
-        deterministic=loaded.model.deterministic,
+        deterministic=loaded.deterministic,
         weights=loaded.weights,
         weights_sha256=loaded.weights_sha256,
         loaded=loaded,
@@ -215,7 +215,7 @@ def list_models() -> list[ModelFacts]:
             tuple(
                 scale
                 for scale in SCALES
-                if model.trainer is None or shipped_weights(model.name, scale) is not None
+                if not model.needs_weights or shipped_weights(model.name, scale) is not None
             ),
         )
         for model in MODELS.values()

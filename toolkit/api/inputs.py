@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ntire_sr.core.checks import described
-from ntire_sr.core.downscale import lr_size
+from ntire_sr.challenge.downscale import lr_size
+from ntire_sr.challenge.image_checks import described
+from ntire_sr.challenge.pixels import in_planes, to_8bit, to_unit
 from ntire_sr.core.errors import WrongType, WrongValue
-from ntire_sr.core.images import in_planes, to_8bit, to_unit
 
 # an image, or a batch, goes back as it came
 Image = TypeVar("Image", NDArray[np.uint8], Tensor)

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ntire_sr.api.inputs import AnyImage, Figures, Images, beside, take, whole_number
+from ntire_sr.challenge.downscale import CROP_MULTIPLE, lr_size
 from ntire_sr.core.device import full_float32
-from ntire_sr.core.downscale import CROP_MULTIPLE, lr_size
-from ntire_sr.core.errors import WrongUse, WrongValue, plural
+from ntire_sr.core.errors import UsageError, WrongValue, plural
 from ntire_sr.core.pretrained import ALEXNET, find
-from ntire_sr.evaluation.lpips import SMALLEST_PX, Lpips, LpipsReference, load_lpips
-from ntire_sr.evaluation.metrics import DataSetMetric
-from ntire_sr.evaluation.realism import proxy_called
-from ntire_sr.evaluation.records import ImageResult, ImageScore
-from ntire_sr.evaluation.scorer import Scorer, Settings
-from ntire_sr.evaluation.summary import ScoreSummary, image_json
+from ntire_sr.evaluation.metrics.base import DataSetMetric
+from ntire_sr.evaluation.metrics.lpips import SMALLEST_PX, Lpips, LpipsReference, load_lpips
+from ntire_sr.evaluation.metrics.quality import proxy_called
+from ntire_sr.evaluation.scoring.records import ImageResult, ImageScore
+from ntire_sr.evaluation.scoring.scorer import Scorer, Settings
+from ntire_sr.evaluation.scoring.summary import ScoreSummary, image_json
 
 
 @overload
@@ -56,7 +56,7 @@ def lpips(sr: AnyImage, hr: AnyImage, spatial: bool = False) -> Any:
 
     Raises:
         ValueError, TypeError: an image is none of these, or they do not belong together.
-        Failure: AlexNet's weights are missing.
+        NtireSrError: AlexNet's weights are missing.
     """
     taken, reference = take("sr", sr), take("hr", hr)
     if taken.pixels.shape[2:] != reference.pixels.shape[2:] or min(taken.pixels.shape[2:]) < SMALLEST_PX:
@@ -106,7 +106,7 @@ def score_samples(
 
     Raises:
         ValueError, TypeError: an image or name is none of these, or they do not belong together.
-        Failure: AlexNet's weights are missing.
+        NtireSrError: AlexNet's weights are missing.
     """
     wanted = _Wanted.checked(scale, lpips, realism)
     whole = [name for name in wanted.realism if proxy_called(name).data_set]
@@ -156,7 +156,7 @@ class SpaceMetric:
 
         Raises:
             ValueError, TypeError: an image is none of these, or they do not belong together.
-            Failure: AlexNet's weights are missing.
+            NtireSrError: AlexNet's weights are missing.
         """
         measured = _measured(samples, hr, self._wanted, len(self._images))
         count = len(measured.score.numbers)
@@ -205,7 +205,7 @@ class _Wanted:
         for name in names:
             try:
                 data_set = proxy_called(name).data_set
-            except WrongUse as error:
+            except UsageError as error:
                 raise WrongValue(error.message, error.remedy) from error
             if data_set and data_set.needs_lpips and not lpips:
                 raise WrongValue(f"{name} is measured on the features of LPIPS", "lpips=True, or leave it out")

@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from ntire_sr import __version__
+from ntire_sr._version import __version__
 from ntire_sr.commands.command import Group
 from ntire_sr.commands.compare import compare
 from ntire_sr.commands.data import data, downscale
@@ -23,7 +23,7 @@ from ntire_sr.commands.score import fit_niqe, score
 from ntire_sr.commands.study import study
 from ntire_sr.commands.train import train
 from ntire_sr.commands.verify import verify
-from ntire_sr.core.errors import Failure, printable
+from ntire_sr.core.errors import NtireSrError, printable
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -44,7 +44,7 @@ for command in (data, downscale, train, models, generate, project, score, compar
 
 def main() -> None:
     """Run the command and turn failures into a message and an exit code."""
-    from ntire_sr.core.files import failure_from_os_error
+    from ntire_sr.core.files import error_from_os_error
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -58,7 +58,7 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except Failure as failure:
+    except NtireSrError as failure:
         code = _fail(str(failure), failure.exit_code)
     except BrokenPipeError:
         code = 1
@@ -67,11 +67,11 @@ def main() -> None:
 
         if not is_out_of_memory(error):  # anything else is a bug
             raise
-        code = _fail(str(Failure("out of memory", "a smaller batch, patch or network, smaller images, or more memory")), 1)
+        code = _fail(str(NtireSrError("out of memory", "a smaller batch, patch or network, smaller images, or more memory")), 1)
     except OSError as error:
-        code = _fail(str(failure_from_os_error(error, f"{error.filename or 'the operating system refused'}")), 1)
+        code = _fail(str(error_from_os_error(error, f"{error.filename or 'the operating system refused'}")), 1)
     except MemoryError:
-        code = _fail(str(Failure("out of memory", "smaller images, fewer threads, or a machine with more memory")), 1)
+        code = _fail(str(NtireSrError("out of memory", "smaller images, fewer threads, or a machine with more memory")), 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -33,17 +33,17 @@ def compare(scores: tuple[tuple[str, Path], ...], out: Path | None, sr: tuple[tu
     with a 95 % bootstrap interval. What would make it unfair is an error or is said: other HR images, scales,
     networks, versions, numbers of samples.
     """
-    from ntire_sr.core.errors import WrongUse
-    from ntire_sr.evaluation.comparison import compare as compare_methods
-    from ntire_sr.evaluation.comparison_gallery import picture_comparison
-    from ntire_sr.evaluation.comparison_report import print_comparison, write_comparison
-    from ntire_sr.evaluation.methods import read_methods
-    from ntire_sr.evaluation.opinion import load_opinions
+    from ntire_sr.core.errors import UsageError
+    from ntire_sr.evaluation.pages.comparison_gallery import picture_comparison
+    from ntire_sr.evaluation.pages.comparison_report import print_comparison, write_comparison
+    from ntire_sr.evaluation.scoring.comparison import compare as compare_methods
+    from ntire_sr.evaluation.scoring.load_scores import read_methods
+    from ntire_sr.evaluation.scoring.opinion import load_opinions
 
     if out is None and (sr or hr):
-        raise WrongUse("--sr and --hr are for the pictures, and without --out there are none", "give --out FOLDER")
+        raise UsageError("--sr and --hr are for the pictures, and without --out there are none", "give --out FOLDER")
     if len(dict(sr)) < len(sr):
-        raise WrongUse("--sr names a method twice", "give one folder for each method")
+        raise UsageError("--sr names a method twice", "give one folder for each method")
     opinions = load_opinions(study) if study else None
     found = compare_methods(read_methods(scores))
     found = found.with_opinions(opinions) if opinions else found

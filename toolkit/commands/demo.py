@@ -44,7 +44,7 @@ def demo(run: Path, max_minutes: float, steps: int, samples: int, scale: str, de
 @output_options
 def doctor(output: Output) -> None:
     """Show versions, devices, threads and pretrained files."""
-    from ntire_sr.commands.machine import examine
+    from ntire_sr.commands.doctor import examine
 
     facts = examine()
     output.json(facts)

@@ -10,17 +10,17 @@ import torch
 from rich.console import Console
 
 from ntire_sr.core.device import choose_device
-from ntire_sr.core.errors import Failure
-from ntire_sr.core.layout import RunFolder
-from ntire_sr.core.manifest import load_manifest
+from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.pretrained import ALEXNET, NotFound, find
 from ntire_sr.core.progress import Progress
+from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.data.lr_images import write_validation
-from ntire_sr.evaluation.report import print_table
+from ntire_sr.evaluation.pages.report import print_table
 from ntire_sr.evaluation.score_folder import FolderScore, score_folder
 from ntire_sr.models.registry import SHIPPED_MODEL, LoadedModel, load_generator
-from ntire_sr.sampling.fill import FillResult
+from ntire_sr.samples.manifest import load_manifest
 from ntire_sr.sampling.generate import Request, generate
+from ntire_sr.sampling.write_samples import SamplingResult
 from ntire_sr.submission.package import PackageRequest, pack
 from ntire_sr.training.loop import train
 from ntire_sr.training.run_config import make_run_config, resume_run_config
@@ -59,7 +59,7 @@ def demonstrate(
         What was made, for scripts.
 
     Raises:
-        Failure: a sample is under 45 dB.
+        NtireSrError: a sample is under 45 dB.
     """
     start = time.monotonic()
     folder = RunFolder(run)
@@ -113,7 +113,7 @@ def demonstrate(
         say(f"archive: {path} ({packed.bytes / 1e6:.1f} MB, sha256 {digest})")
     say(f"took {time.monotonic() - start:.0f} s")
     if not all(found.score.passes for _, found in measured):
-        raise Failure(
+        raise NtireSrError(
             "a sample of the demonstration is under 45 dB", "report this as a defect, with the manifest"
         )
     return {
@@ -128,7 +128,7 @@ def demonstrate(
     }
 
 
-def _draw(request: Request, loaded: LoadedModel, device: torch.device, progress: Progress) -> FillResult:
+def _draw(request: Request, loaded: LoadedModel, device: torch.device, progress: Progress) -> SamplingResult:
     earlier = load_manifest(request.out)
     # replace samples of other weights, as after a longer training or an update of the package
     stale = earlier is not None and earlier.settings.weights_sha256 != loaded.weights_sha256

@@ -6,10 +6,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from ntire_sr.challenge.names import DEFAULT_SAMPLES, MOST_SAMPLES
 from ntire_sr.commands.command import Command
 from ntire_sr.commands.options import PATH, SCALE, device_option, model_option, run_option
 from ntire_sr.commands.output import Output, output_options
-from ntire_sr.core.layout import DEFAULT_SAMPLES, MOST_SAMPLES, RunFolder
+from ntire_sr.core.run_folder import RunFolder
 
 
 @click.command(
@@ -68,7 +69,7 @@ def generate(lr: Path | None, out: Path | None, weights: str | None, model: str 
     loaded = load_model(model, weights, int(scale) if scale else None, chosen)
     request = Request(lr or write_validation(folder, loaded.scale), out or folder.samples, only=parse_only(only), tile=parse_tile(tile), **options)
     drawn = draw_samples(request, loaded, chosen, output.progress())
-    described = loaded.model.name
+    described = loaded.name
     if loaded.weights:
         where = "that come with the package: " if (weights or model) == SHIPPED_MODEL else ""
         steps = "" if loaded.code else f", {loaded.facts.get('step', '?')} steps"

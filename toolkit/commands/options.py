@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ntire_sr.core.errors import WrongUse
-from ntire_sr.core.layout import DEFAULT_RUN, RunFolder
+from ntire_sr.core.errors import UsageError
+from ntire_sr.core.run_folder import DEFAULT_RUN, RunFolder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,10 +43,10 @@ def samples_folder(given: Path | None, run: RunFolder) -> Path:
     """The folder of samples that was given, or that of the run.
 
     Raises:
-        WrongUse: none was given, and the run has none.
+        UsageError: none was given, and the run has none.
     """
     if given is None and not run.samples.exists():
-        raise WrongUse(f"the folder of samples {run.samples} does not exist", "run `ntire-sr generate` first, or give --sr")
+        raise UsageError(f"the folder of samples {run.samples} does not exist", "run `ntire-sr generate` first, or give --sr")
     return given or run.samples
 
 

@@ -9,7 +9,7 @@ from ntire_sr.commands.command import Command
 from ntire_sr.commands.options import PATH, SCALE, run_option, samples_folder
 from ntire_sr.commands.output import Output, output_options
 from ntire_sr.core.errors import plural, printable
-from ntire_sr.core.layout import RunFolder, results_path
+from ntire_sr.core.run_folder import RunFolder, results_path
 
 
 @click.command(
@@ -46,8 +46,8 @@ def package(sr: Path | None, out: Path | None, run: Path, scale: str | None, max
 
     Lists all problems at once, and writes nothing while there is any.
     """
+    from ntire_sr.challenge.editions import parse_size
     from ntire_sr.submission.check import worst_in_words
-    from ntire_sr.submission.editions import parse_size
     from ntire_sr.submission.package import PackageRequest, pack
 
     folder = RunFolder(run)

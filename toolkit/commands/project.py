@@ -39,9 +39,9 @@ def project(device: str, scale: str | None, output: Output, **options: Any) -> N
     the folders are listed before anything is written. Samples that are there already are kept, so an
     interrupted call goes on. torchrun spreads the images over processes and machines.
     """
+    from ntire_sr.challenge.downscale import REQUIRED_DB
     from ntire_sr.core.device import choose_device
     from ntire_sr.core.distributed import rank_and_world_size
-    from ntire_sr.core.downscale import REQUIRED_DB
     from ntire_sr.sampling import project as projecting
 
     request = projecting.ProjectRequest(scale=int(scale) if scale else None, **options)

@@ -9,7 +9,7 @@ import click
 from ntire_sr.commands.command import Command
 from ntire_sr.commands.options import PATH, SCALE, device_option, run_option, samples_folder
 from ntire_sr.commands.output import Output, output_options
-from ntire_sr.core.layout import RunFolder, results_path
+from ntire_sr.core.run_folder import RunFolder, results_path
 
 
 @click.command(
@@ -48,7 +48,7 @@ def score(hr: Path | None, sr: Path | None, out: Path | None, run: Path, scale: 
     spread; the place among the published results; a page with pictures. A scoring that was interrupted
     goes on where it stopped. torchrun spreads it over machines.
     """
-    from ntire_sr.evaluation.report import print_table
+    from ntire_sr.evaluation.pages.report import print_table
     from ntire_sr.evaluation.score_folder import score_folder
 
     folder = RunFolder(run)
@@ -86,8 +86,8 @@ def fit_niqe(hr: Path, out: Path, description: str | None, output: Output) -> No
 
     For `ntire-sr score --realism niqe --niqe-model FILE`; a model comes with the package.
     """
-    from ntire_sr.core.layout import list_images
-    from ntire_sr.evaluation.niqe import fit, save_pristine
+    from ntire_sr.evaluation.metrics.niqe import fit, save_pristine
+    from ntire_sr.samples.folders import list_images
 
     paths = list_images(hr, "HR", recursive=True)
     pristine = fit(paths, description or "", progress=output.progress())

@@ -8,7 +8,7 @@ import click
 from ntire_sr.commands.command import Command
 from ntire_sr.commands.options import DEVICE, PATH, SCALE, run_option
 from ntire_sr.commands.output import Output, output_options
-from ntire_sr.core.layout import RunFolder
+from ntire_sr.core.run_folder import RunFolder
 
 
 @click.command(

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 
 import torch
 
-from ntire_sr.core.errors import Failure, WrongUse, require
+from ntire_sr.core.errors import NtireSrError, UsageError, require
 
 
 def choose_device(name: str) -> torch.device:
     """The torch device for the name `auto`, `cpu`, `cuda` or `cuda:N`; `auto` takes a GPU if there is one.
 
     Raises:
-        WrongUse: the name is another one, or torch does not see this GPU.
+        UsageError: the name is another one, or torch does not see this GPU.
     """
     kind, _, number = name.partition(":")
     require(
@@ -24,7 +24,7 @@ def choose_device(name: str) -> torch.device:
         "auto, cpu, cuda or cuda:N",
     )
     if kind == "cuda" and not torch.cuda.is_available():
-        raise WrongUse(
+        raise UsageError(
             f"--device {name}: this torch sees no CUDA GPU",
             "--device cpu; `ntire-sr doctor` shows what is there",
         )
@@ -68,7 +68,7 @@ def processor_computes_bfloat16() -> bool:
     The environment variable NTIRE_SR_BFLOAT16 decides instead of the hardware: 1 for yes, 0 for no.
 
     Raises:
-        WrongUse: the variable has another value.
+        UsageError: the variable has another value.
     """
     if setting := os.environ.get(BFLOAT16_VARIABLE):
         require(setting in ("0", "1"), f"{BFLOAT16_VARIABLE} is {setting!r}", "1 for yes or 0 for no")
@@ -113,9 +113,9 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)
 
 
-def too_large(lr: torch.Tensor, device: torch.device, how: str = "") -> Failure:
+def too_large(lr: torch.Tensor, device: torch.device, how: str = "") -> NtireSrError:
     """The error for an LR image (N, 3, h, w) whose samples do not fit into memory."""
-    return Failure(
+    return NtireSrError(
         f"{lr.shape[3]} x {lr.shape[2]} pixels do not fit into the memory of {device}{how}",
         "--device cpu, a machine with more memory, or smaller LR images",
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ntire_sr.core.errors import Failure
+from ntire_sr.core.errors import NtireSrError
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a single process does not need it here
     from torch import Tensor, nn
@@ -54,7 +54,7 @@ class ProcessGroup:
         """The return value of `make`, which only the main process calls, on all processes.
 
         Raises:
-            Failure: `make` failed; the main process raises its error as it is, the others its first line.
+            NtireSrError: `make` failed; the main process raises its error as it is, the others its first line.
         """
         if self.world_size == 1:
             return make()
@@ -72,14 +72,14 @@ class ProcessGroup:
         if raised:
             raise raised
         if box[1] is not None:
-            raise Failure(f"process {self.rank} stops, since the main process failed: {box[1]}")
+            raise NtireSrError(f"process {self.rank} stops, since the main process failed: {box[1]}")
         return box[0]
 
     def on_main(self, make: Callable[[], Value]) -> Value | None:
         """The return value of `make` on the main process; None on the others, which wait for it.
 
         Raises:
-            Failure: as in `broadcast_from_main`.
+            NtireSrError: as in `broadcast_from_main`.
         """
         made: list[Value] = []
         self.broadcast_from_main(lambda: made.append(make()))
@@ -132,14 +132,14 @@ class ProcessGroup:
         """Check that each of these values is the same on all processes.
 
         Raises:
-            Failure: a value differs; its name and its value on each process are given.
+            NtireSrError: a value differs; its name and its value on each process are given.
         """
         known = self.all_gather(facts)
         for name in facts:
             values = [str(each[name]) for each in known]
             if len(set(values)) > 1:
                 listed = "; ".join(f"process {number}: {value}" for number, value in enumerate(values))
-                raise Failure(
+                raise NtireSrError(
                     f"the processes differ in {name} ({listed})",
                     "give every machine the same files and settings",
                 )

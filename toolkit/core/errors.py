@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Collection, Sequence
 
 
-class Failure(Exception):
+class NtireSrError(Exception):
     """Something outside the program stopped the work: a broken file, a full disk, a failed check.
 
     Args:
@@ -26,21 +26,21 @@ class Failure(Exception):
         return f"{self.message}\n  try: {self.remedy}" if self.remedy else self.message
 
 
-class WrongUse(Failure):
+class UsageError(NtireSrError):
     """A wrong option, setting or path, such as an unknown key or a folder without images."""
 
     exit_code = 2
 
 
-class WrongValue(WrongUse, ValueError):
+class WrongValue(UsageError, ValueError):
     """An argument of a Python function of a shape, range or number that it does not take."""
 
 
-class WrongType(WrongUse, TypeError):
+class WrongType(UsageError, TypeError):
     """An argument of a Python function of a type that it does not take."""
 
 
-class Problems(Failure):
+class ValidationErrors(NtireSrError):
     """All problems of a folder in one error."""
 
     def __init__(self, what: str, problems: Sequence[str], remedy: str | None = None):
@@ -68,9 +68,9 @@ def printable(text: str) -> str:
 
 
 def require(condition: bool, found: str, remedy: str) -> None:
-    """Raise WrongUse with what was found and what to write instead."""
+    """Raise UsageError with what was found and what to write instead."""
     if not condition:
-        raise WrongUse(found, remedy)
+        raise UsageError(found, remedy)
 
 
 def suggestion(word: str, known: Collection[str]) -> str:

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from ntire_sr.core.errors import Failure, WrongUse
+from ntire_sr.core.errors import NtireSrError, UsageError
 
 _REMEDIES = {
     errno.ENOSPC: "free some space, or choose a folder on another disk; nothing half-written was left",
@@ -35,10 +35,10 @@ _HOST = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 _WRONG_PATH = (errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 
 
-def failure_from_os_error(error: OSError, doing: str) -> Failure:
-    """A `Failure` with a remedy for an operating-system error; a `WrongUse` where the path is the mistake."""
+def error_from_os_error(error: OSError, doing: str) -> NtireSrError:
+    """A `NtireSrError` with a remedy for an operating-system error; a `UsageError` where the path is the mistake."""
     remedy = _REMEDIES.get(error.errno or 0, "check the disk and the path, then run the same command again")
-    kind = WrongUse if error.errno in _WRONG_PATH else Failure
+    kind = UsageError if error.errno in _WRONG_PATH else NtireSrError
     return kind(f"{doing}: {error.strerror or error}", remedy)
 
 
@@ -46,12 +46,12 @@ def make_folder(folder: Path) -> Path:
     """Create the folder and its parents.
 
     Raises:
-        Failure: it cannot be created, for example because of missing permissions.
+        NtireSrError: it cannot be created, for example because of missing permissions.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise failure_from_os_error(error, f"cannot create the folder {folder}") from error
+        raise error_from_os_error(error, f"cannot create the folder {folder}") from error
     return folder
 
 
@@ -76,7 +76,7 @@ def atomic_file(path: Path, put: Callable[[Path, Path], None] = _rename) -> Iter
                 os.fsync(written.fileno())
             put(part, path)
         except OSError as error:
-            raise failure_from_os_error(error, f"cannot write {path}") from error
+            raise error_from_os_error(error, f"cannot write {path}") from error
     finally:
         with suppress(OSError):  # on a read-only disk this fails too, and would hide the reason
             part.unlink(missing_ok=True)
@@ -136,7 +136,7 @@ def atomic_write(path: Path, content: bytes | str) -> None:
         try:
             part.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
         except OSError as error:
-            raise failure_from_os_error(error, f"cannot write {path}") from error
+            raise error_from_os_error(error, f"cannot write {path}") from error
 
 
 def create_json(path: Path, value: Any) -> bool:
@@ -189,14 +189,14 @@ def read_json(path: Path, what: str) -> Any:
     """Read a JSON file that this package wrote; `what` it is stands in the error.
 
     Raises:
-        Failure: it cannot be read or is not valid JSON.
+        NtireSrError: it cannot be read or is not valid JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise failure_from_os_error(error, f"cannot read the {what} {path}") from error
+        raise error_from_os_error(error, f"cannot read the {what} {path}") from error
     except (ValueError, RecursionError) as error:
-        raise Failure(
+        raise NtireSrError(
             f"the {what} {path} is not valid JSON ({error})", "make it again, or restore it from a copy"
         ) from error
 
@@ -218,3 +218,11 @@ def sha256_file(path: Path) -> str:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+def relative_to(path: Path, folder: Path) -> str:
+    """`path` relative to `folder`, with forward slashes; absolute if they lie on different Windows drives."""
+    try:
+        return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+    except ValueError:
+        return path.resolve().as_posix()

@@ -26,8 +26,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ntire_sr.core.errors import Failure
-from ntire_sr.core.files import atomic_file, failure_from_os_error, sha256_file
+from ntire_sr.core.errors import NtireSrError
+from ntire_sr.core.files import atomic_file, error_from_os_error, sha256_file
 from ntire_sr.core.progress import SILENT, Progress
 
 DOWNLOAD_SITE = "https://download.pytorch.org/models"
@@ -37,7 +37,7 @@ TIMEOUT_SECONDS = 15
 LARGEST_DOWNLOAD = 1 << 30  # bytes; the largest file here has 0.55 GB
 
 
-class NotFound(Failure):
+class NotFound(NtireSrError):
     """A pretrained file is not on this machine and could not be downloaded."""
 
 
@@ -110,14 +110,14 @@ def locate(network: Pretrained, given: str | Path | None = None) -> tuple[str, P
     """The first of `places` that holds the file, or None. Never downloads.
 
     Raises:
-        Failure: the path given by the option or variable is not a file; going on with another place
+        NtireSrError: the path given by the option or variable is not a file; going on with another place
             would silently use other weights than the user asked for.
     """
     for kind, path in places(network, given):
         if path.is_file():
             return kind, path
         if kind in (network.option, network.variable):
-            raise Failure(f"{kind} names {path}, which is not a file", f"correct {kind}, or leave it out")
+            raise NtireSrError(f"{kind} names {path}, which is not a file", f"correct {kind}, or leave it out")
     return None
 
 
@@ -156,7 +156,7 @@ def download(network: Pretrained, progress: Progress = SILENT) -> Path:
                 )
     except NotFound:
         raise
-    except (OSError, Failure) as error:  # errors of the disk; those of the network are NotFound already
+    except (OSError, NtireSrError) as error:  # errors of the disk; those of the network are NotFound already
         raise NotFound(f"{what} and cannot be kept: {error}", remedy) from error
     return target
 
@@ -185,12 +185,12 @@ def load(network: Pretrained, path: Path) -> dict[str, Tensor]:
     """The verified `features.*` tensors of a network, float32, from a .safetensors or .pth file.
 
     Raises:
-        Failure: the file is unreadable, or holds another network.
+        NtireSrError: the file is unreadable, or holds another network.
     """
     tensors = {key: value.float() for key, value in read_tensors(path).items() if key.startswith("features.")}
     digest_fits = network.tensors_sha256 is not None and tensors_digest(tensors) == network.tensors_sha256
     if not digest_fits and not sha256_file(path).startswith(network.hash_prefix):
-        raise Failure(
+        raise NtireSrError(
             f"{path} does not hold torchvision's {network.name} ({network.file_name}): its tensors have another digest",
             f"fetch {network.address}",
         )
@@ -206,7 +206,7 @@ def read_tensors(path: Path, inside: Sequence[str] = ()) -> dict[str, Tensor]:
             it; the first that is there is taken.
 
     Raises:
-        Failure: the file cannot be read, or holds something else.
+        NtireSrError: the file cannot be read, or holds something else.
     """
     try:
         if path.suffix == ".safetensors":
@@ -216,7 +216,7 @@ def read_tensors(path: Path, inside: Sequence[str] = ()) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise failure_from_os_error(error, f"cannot read {path}") from error
+        raise error_from_os_error(error, f"cannot read {path}") from error
     except (
         SafetensorError,
         pickle.UnpicklingError,
@@ -227,11 +227,11 @@ def read_tensors(path: Path, inside: Sequence[str] = ()) -> dict[str, Tensor]:
         zipfile.BadZipFile,
     ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Failure(f"{path} is no readable weights file ({reason})", "replace the file") from error
+        raise NtireSrError(f"{path} is no readable weights file ({reason})", "replace the file") from error
     if isinstance(content, Mapping):
         content = next((content[name] for name in inside if isinstance(content.get(name), Mapping)), content)
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise Failure(
+        raise NtireSrError(
             f"{path} is not a dictionary of tensors", "give a state dictionary, as torchvision publishes it"
         )
     return dict(content)
@@ -257,7 +257,7 @@ def lpips_linear_layers() -> list[Tensor]:
     folders = list(found.submodule_search_locations or []) if found else []
     path = next((p for f in folders if (p := Path(f) / "weights" / "v0.1" / "alex.pth").is_file()), None)
     if path is None:
-        raise Failure(
+        raise NtireSrError(
             "the package lpips, whose linear layers LPIPS needs, is not installed", "pip install lpips"
         )
     tensors = read_tensors(path)

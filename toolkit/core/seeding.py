@@ -18,7 +18,7 @@ def sample_seed(seed: int, lr_sha256: str, sample: int) -> int:
     return int(sha256_bytes(f"{seed}:{lr_sha256}:{sample}".encode())[:15], 16)
 
 
-def seeded(*numbers: int, device: torch.device | None = None) -> torch.Generator:
+def make_generator(*numbers: int, device: torch.device | None = None) -> torch.Generator:
     """A random generator that depends on all the numbers, whatever their size.
 
     Args:

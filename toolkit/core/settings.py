@@ -13,7 +13,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from ntire_sr.core.errors import WrongUse, require, suggestion
+from ntire_sr.core.errors import UsageError, require, suggestion
 
 Settings = TypeVar("Settings")
 
@@ -28,7 +28,7 @@ def parse_words(words: Sequence[str]) -> dict[str, str]:
     """`["batch=4", "preset=tiny"]` as a dictionary.
 
     Raises:
-        WrongUse: a word has no `=`, or a key is given twice."""
+        UsageError: a word has no `=`, or a key is given twice."""
     values: dict[str, str] = {}
     for word in words:
         key, equals, value = word.partition("=")
@@ -42,7 +42,7 @@ def convert(name: str, value: Any, kind: Any) -> Any:
     """Convert `value`, a text or a JSON value, to `kind`, the declared type of the field `name`.
 
     Raises:
-        WrongUse: it is no value of that type."""
+        UsageError: it is no value of that type."""
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     if type(None) in options and (value is None or value in ("none", "")):
         return None
@@ -61,14 +61,14 @@ def convert(name: str, value: Any, kind: Any) -> Any:
         return wanted(value)
     except (ValueError, KeyError, TypeError, OverflowError):
         example = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[wanted]
-        raise WrongUse(f"{name} {value!r} is not {example}", f"{name}={example}") from None
+        raise UsageError(f"{name} {value!r} is not {example}", f"{name}={example}") from None
 
 
 def make(record: type[Settings], values: Mapping[str, Any]) -> Settings:
     """A settings record from values by name.
 
     Raises:
-        WrongUse: a name is unknown (a similar one is suggested), or a value has the wrong type or range."""
+        UsageError: a name is unknown (a similar one is suggested), or a value has the wrong type or range."""
     kinds = field_types(record)
     for name in values:
         require(name in kinds, f"unknown setting {name!r}", suggestion(name, kinds))
@@ -84,7 +84,7 @@ def make_from_file(record: type[Settings], values: Mapping[str, Any]) -> Setting
     """A settings record from a file in which all fields were saved; defaults and presets give nothing to it.
 
     Raises:
-        WrongUse: a name is unknown, a value is wrong, or a field that every version saved is missing."""
+        UsageError: a name is unknown, a value is wrong, or a field that every version saved is missing."""
     complete = with_earlier_values(record, values)
     missing = [name for name in field_types(record) if name not in complete]
     require(not missing, f"{', '.join(missing)} missing", "a file as it was saved")

@@ -24,13 +24,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ntire_sr.core.errors import Failure
-from ntire_sr.core.images import read_image
-from ntire_sr.core.layout import list_images
+from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.threads import map_in_threads
 from ntire_sr.data.image_cache import pixels_digest
 from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
+from ntire_sr.samples.folders import list_images
+from ntire_sr.samples.image_files import read_image
 
 ALIKE = 0.85
 SIDE, LOW = 32, 16  # along an axis: pixels of the small luma, and its frequencies that are compared
@@ -93,8 +93,8 @@ def check(hr: Path, validation: Path | None, patch: int, progress: Progress = SI
         progress: receives the progress.
 
     Raises:
-        WrongUse: a folder is missing or holds no image.
-        Failure: a validation image cannot be read.
+        UsageError: a folder is missing or holds no image.
+        NtireSrError: a validation image cannot be read.
     """
     paths = list_images(hr, "HR", recursive=True)
     held_out = (
@@ -106,7 +106,7 @@ def check(hr: Path, validation: Path | None, patch: int, progress: Progress = SI
     images, unreadable = _inspect(paths, names, "check", progress)
     others, broken = _inspect(held_out, [path.name for path in held_out], "validation", progress)
     if broken:
-        raise Failure(f"validation images cannot be read: {'; '.join(broken)}", "replace or remove them")
+        raise NtireSrError(f"validation images cannot be read: {'; '.join(broken)}", "replace or remove them")
     same, alike = _within(images)
     smallest = min(images, key=lambda image: min(image.height, image.width), default=None)
     return Findings(
@@ -202,17 +202,17 @@ def _inspect(
 ) -> tuple[list[_ImageInfo], list[str]]:
     """Read the images: the information on each readable one, and a message for each of the others."""
 
-    def one(item: tuple[Path, str]) -> _ImageInfo | Failure:
+    def one(item: tuple[Path, str]) -> _ImageInfo | NtireSrError:
         try:
             image = read_image(item[0])
-        except Failure as failure:
+        except NtireSrError as failure:
             return failure
         return _ImageInfo(item[1], *image.shape[:2], pixels_digest(image), signature(image))
 
     with closing(map_in_threads(one, list(zip(paths, names, strict=True)), what, progress)) as found:
         results = list(found)
     images = [result for result in results if isinstance(result, _ImageInfo)]
-    return images, [result.message for result in results if isinstance(result, Failure)]
+    return images, [result.message for result in results if isinstance(result, NtireSrError)]
 
 
 def _signatures(images: Sequence[_ImageInfo]) -> np.ndarray:

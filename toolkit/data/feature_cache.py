@@ -25,16 +25,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ntire_sr.core.downscale import downscale_8bit
-from ntire_sr.core.errors import Failure
+from ntire_sr.challenge.downscale import downscale_8bit
+from ntire_sr.challenge.pixels import to_tensor, to_unit
+from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.files import (
     atomic_file,
-    failure_from_os_error,
+    error_from_os_error,
     make_folder,
     remove_stale_temp_files,
     sha256_bytes,
 )
-from ntire_sr.core.images import to_tensor, to_unit
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.data.image_cache import MEMORY_BYTES, Images
 
@@ -57,7 +57,7 @@ class FeatureCache:
         key: digest of all that `compute` depends on.
 
     Raises:
-        Failure: the disk is too small, or there is no cache on disk and they do not fit into MEMORY_BYTES.
+        NtireSrError: the disk is too small, or there is no cache on disk and they do not fit into MEMORY_BYTES.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class FeatureCache:
             progress: receives the progress.
 
         Raises:
-            Failure: they cannot be written.
+            NtireSrError: they cannot be written.
         """
         if self.home is None:
             missing = [each for each in self._wanted if each not in self._kept]
@@ -164,7 +164,7 @@ class FeatureCache:
             with atomic_file(self._path(number, turn)) as part, open(part, "wb") as file:
                 np.save(file, maps)
         except OSError as error:
-            raise failure_from_os_error(error, f"cannot write the features in {self.home}") from error
+            raise error_from_os_error(error, f"cannot write the features in {self.home}") from error
 
     def _remove_others(self) -> None:
         """Remove the features of photographs that are not in the folder any more."""
@@ -181,7 +181,7 @@ class FeatureCache:
         needed = sum(2 * CHANNELS * math.prod(self._size(number)) for number, _ in missing)
         if self.home is None:
             if needed > MEMORY_BYTES:
-                raise Failure(
+                raise NtireSrError(
                     f"the trunk's features of these photographs take {needed / 1e9:.1f} GB, more than is kept in memory",
                     f"name a folder on a disk with --set cache=FOLDER, or {remedy}",
                 )
@@ -190,7 +190,7 @@ class FeatureCache:
         with suppress(OSError):
             free = shutil.disk_usage(existing).free
             if needed > free:
-                raise Failure(
+                raise NtireSrError(
                     f"the trunk's features of these photographs take {needed / 1e9:.1f} GB, and {existing} has {free / 1e9:.1f} GB left",
                     f"name a folder on a larger disk with --set cache=FOLDER, or {remedy}",
                 )

@@ -23,18 +23,18 @@ from pathlib import Path
 import numpy as np
 
 from ntire_sr.core import pretrained
-from ntire_sr.core.errors import Failure, Problems
+from ntire_sr.core.errors import NtireSrError, ValidationErrors
 from ntire_sr.core.files import (
     atomic_file,
-    failure_from_os_error,
+    error_from_os_error,
     make_folder,
     sha256_bytes,
     try_lock,
     write_json,
 )
-from ntire_sr.core.images import read_image
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.threads import map_in_threads
+from ntire_sr.samples.image_files import read_image
 
 CACHE_VARIABLE = "NTIRE_SR_CACHE"  # a folder for caches, in place of the one in the user's cache folder
 MEMORY_BYTES = 2 << 30  # decoded images kept in memory if there is no cache on disk
@@ -104,8 +104,8 @@ def decoded(
         progress: receives the progress and messages.
 
     Raises:
-        Problems: images cannot be read; all are named. The others are in the cache, and are not decoded again.
-        Failure: the cache cannot be written to the folder that was given. If none was given (`auto`) the
+        ValidationErrors: images cannot be read; all are named. The others are in the cache, and are not decoded again.
+        NtireSrError: the cache cannot be written to the folder that was given. If none was given (`auto`) the
             images are kept in memory instead, and `Images.where` says why.
     """
     if cache is None or folder is None:
@@ -113,9 +113,9 @@ def decoded(
     given = os.environ.get(CACHE_VARIABLE) if cache == "auto" else cache
     try:
         return _mapped(folder, paths, cache_of(folder, given), progress)
-    except Problems:
+    except ValidationErrors:
         raise
-    except Failure as failure:
+    except NtireSrError as failure:
         if given:
             raise
         return _in_memory(folder, paths, progress, f"; no cache: {failure.message}")
@@ -134,7 +134,7 @@ def _in_memory(folder: Path | None, paths: Sequence[Path], progress: Progress, r
     entries, problems, used = [], [], 0
     with closing(_decode(folder, paths, progress)) as decoding:
         for entry, result in decoding:
-            if isinstance(result, Failure):
+            if isinstance(result, NtireSrError):
                 problems.append(result.message)
                 continue
             used += entry.bytes
@@ -192,7 +192,7 @@ def _images(
 
 def _refuse(folder: Path | None, problems: list[str]) -> None:
     if problems:
-        raise Problems(f"training images in {folder}", problems, "replace or remove these files")
+        raise ValidationErrors(f"training images in {folder}", problems, "replace or remove these files")
 
 
 # ---- the files of a cache
@@ -262,10 +262,10 @@ def _update(
             for name in names:
                 if found and name in before:
                     entry = before[name]
-                    pixels: np.ndarray | Failure = found[1][entry.offset : entry.offset + entry.bytes]
+                    pixels: np.ndarray | NtireSrError = found[1][entry.offset : entry.offset + entry.bytes]
                 else:
                     entry, pixels = next(decoding)
-                if isinstance(pixels, Failure):
+                if isinstance(pixels, NtireSrError):
                     problems.append(pixels.message)
                     continue
                 entries.append(replace(entry, offset=file.tell()))
@@ -277,7 +277,7 @@ def _update(
         write_json(home / "index.json", index | {"checksum": _checksum(index)})
         flat = np.memmap(target, np.uint8, "r").view(np.ndarray)
     except OSError as error:
-        raise failure_from_os_error(error, f"cannot write the cache {home}") from error
+        raise error_from_os_error(error, f"cannot write the cache {home}") from error
     _remove_others(home, locked)
     _refuse(folder, problems)
     return (entries, flat), len(new)
@@ -312,7 +312,7 @@ def _lock_cache(home: Path, progress: Progress) -> Iterator[bool]:
                 locked = try_lock(file)
             yield bool(locked)
     except OSError as error:
-        raise failure_from_os_error(error, f"cannot write the cache {home}") from error
+        raise error_from_os_error(error, f"cannot write the cache {home}") from error
 
 
 # ---- decoding
@@ -320,17 +320,17 @@ def _lock_cache(home: Path, progress: Progress) -> Iterator[bool]:
 
 def _decode(
     folder: Path | None, paths: Sequence[Path], progress: Progress
-) -> Iterator[tuple[Entry, np.ndarray | Failure]]:
+) -> Iterator[tuple[Entry, np.ndarray | NtireSrError]]:
     """(entry, pixels or error) of each file, in order."""
 
-    def one(path: Path) -> tuple[Entry, np.ndarray | Failure]:
+    def one(path: Path) -> tuple[Entry, np.ndarray | NtireSrError]:
         name = path.relative_to(folder).as_posix() if folder else path.name
         try:
             status = path.stat()  # before reading, so that a change meanwhile is noticed at the next start
             image = read_image(path)
         except OSError as error:
-            return Entry(name, 0, 0, 0, 0, ""), failure_from_os_error(error, f"cannot read {path}")
-        except Failure as failure:
+            return Entry(name, 0, 0, 0, 0, ""), error_from_os_error(error, f"cannot read {path}")
+        except NtireSrError as failure:
             return Entry(name, 0, 0, 0, 0, ""), failure
         height, width = image.shape[:2]
         return Entry(name, status.st_size, status.st_mtime_ns, height, width, pixels_digest(image)), image

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ntire_sr.core.downscale import CROP_MULTIPLE, downscale_8bit
-from ntire_sr.core.errors import Failure, Problems, WrongUse
+from ntire_sr.challenge.downscale import CROP_MULTIPLE, downscale_8bit
+from ntire_sr.challenge.names import image_key
+from ntire_sr.challenge.pixels import to_array, to_tensor
+from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors
 from ntire_sr.core.files import atomic_write, make_folder
-from ntire_sr.core.images import encode_png, read_image, to_array, to_tensor, write_png
-from ntire_sr.core.layout import IMAGE_SUFFIXES, RunFolder, image_key, list_images
+from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
+from ntire_sr.samples.folders import IMAGE_SUFFIXES, list_images
+from ntire_sr.samples.image_files import encode_png, read_image, write_png
 
 
 def downscale_array(image: np.ndarray, scale: int, crop_multiple: int = CROP_MULTIPLE) -> np.ndarray:
@@ -34,23 +37,23 @@ def make_lr(hr: Path, out: Path, scale: int, crop_multiple: int = CROP_MULTIPLE)
         The number of images.
 
     Raises:
-        WrongUse: `out` is the HR folder, or holds other images.
-        Problems: HR images cannot be read or are too small; the LR images of the others were written.
+        UsageError: `out` is the HR folder, or holds other images.
+        ValidationErrors: HR images cannot be read or are too small; the LR images of the others were written.
     """
     paths, problems = list_images(hr, "HR"), []
     if make_folder(out).resolve() == hr.resolve():
-        raise WrongUse(f"--out is the HR folder {hr} itself", "choose another folder")
+        raise UsageError(f"--out is the HR folder {hr} itself", "choose another folder")
     targets = {path: out / f"{image_key(path)}.png" for path in paths}
     existing = {path for path in out.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
     if unexpected := sorted(path.name for path in existing - set(targets.values())):
-        raise WrongUse(
+        raise UsageError(
             f"{out} holds images of other HR images ({unexpected[0]}, {len(unexpected)} in all)",
             "choose another --out",
         )
     for path, target in targets.items():
         try:
             image = read_image(path)
-        except Failure as failure:
+        except NtireSrError as failure:
             problems.append(failure.message)
             continue
         if min(image.shape[:2]) < max(crop_multiple, scale):
@@ -58,7 +61,9 @@ def make_lr(hr: Path, out: Path, scale: int, crop_multiple: int = CROP_MULTIPLE)
             continue
         write_png(target, downscale_array(image, scale, crop_multiple))
     if problems:
-        raise Problems(f"HR images in {hr}", problems, "replace or remove these files; the others were written")
+        raise ValidationErrors(
+            f"HR images in {hr}", problems, "replace or remove these files; the others were written"
+        )
     return len(paths)
 
 

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ntire_sr.core.downscale import downscale_8bit
-from ntire_sr.core.errors import WrongUse
-from ntire_sr.core.images import to_unit
-from ntire_sr.core.layout import list_images
+from ntire_sr.challenge.downscale import downscale_8bit
+from ntire_sr.challenge.pixels import to_unit
+from ntire_sr.core.errors import UsageError
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.data.feature_cache import FeatureCache, turned
 from ntire_sr.data.image_cache import decoded
 from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, embedded_photographs
+from ntire_sr.samples.folders import list_images
 
 CANDIDATES = 4  # random positions of which a sharp crop takes the sharpest
 ENOUGH = 8  # images are left out only of folders that hold at least this many times as many
@@ -66,8 +66,8 @@ class PatchDataset:
             that were never downscaled hold less fine detail than the challenge's images.
 
     Raises:
-        Problems: images cannot be read; all are named.
-        WrongUse: there is no image, or all are smaller than a crop.
+        ValidationErrors: images cannot be read; all are named.
+        UsageError: there is no image, or all are smaller than a crop.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class PatchDataset:
         self.images = decoded(folder, paths, cache, progress)
         self._fitting = [number for number, size in enumerate(self.images.sizes) if min(size) >= patch]
         if not self._fitting:
-            raise WrongUse(
+            raise UsageError(
                 f"no image in {folder} has {patch} x {patch} pixels", "--set patch=N with a smaller N"
             )
         self.left_out: list[int] = []  # numbers of images

@@ -3,7 +3,7 @@
 import importlib.util
 from pathlib import Path
 
-from ntire_sr.core.errors import Failure
+from ntire_sr.core.errors import NtireSrError
 
 # Both halves of the stereo pair show the same scene, so they are in the same list; no photograph is in both.
 TRAINING_PHOTOGRAPHS = ("astronaut.png", "motorcycle_left.png", "motorcycle_right.png", "rocket.jpg")
@@ -14,13 +14,13 @@ def embedded_photographs(names: tuple[str, ...]) -> list[Path]:
     """Paths of photographs inside the installed scikit-image, found without importing it.
 
     Raises:
-        Failure: scikit-image lacks some of them."""
+        NtireSrError: scikit-image lacks some of them."""
     found = importlib.util.find_spec("skimage")
     folders = [Path(folder) / "data" for folder in (found.submodule_search_locations or [])] if found else []
     paths = [next((folder / name for folder in folders if (folder / name).is_file()), None) for name in names]
     missing = [name for name, path in zip(names, paths, strict=True) if path is None]
     if missing:
-        raise Failure(
+        raise NtireSrError(
             f"scikit-image lacks its photographs {', '.join(missing)}",
             "pip install --force-reinstall scikit-image",
         )

@@ -1,6 +1,6 @@
 """The weights that are used if the user gives none."""
 
-from ntire_sr.core.layout import RunFolder
+from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.models.registry import SHIPPED_MODEL
 
 

@@ -3,18 +3,19 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ntire_sr.core.downscale import SCALES
-from ntire_sr.core.errors import Failure, Problems, WrongUse, require
+from ntire_sr.challenge.downscale import SCALES
+from ntire_sr.challenge.names import SampleName
+from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors, require
 from ntire_sr.core.files import sha256_bytes
-from ntire_sr.core.images import decode_image
-from ntire_sr.core.layout import IMAGE_SUFFIXES, SampleName, list_images
-from ntire_sr.core.manifest import ImageRecord
 from ntire_sr.core.progress import SILENT, Progress
-from ntire_sr.core.sources import file_source
 from ntire_sr.core.threads import map_in_threads
+from ntire_sr.samples.folders import IMAGE_SUFFIXES, list_images
+from ntire_sr.samples.image_files import decode_image
+from ntire_sr.samples.manifest import ImageRecord
+from ntire_sr.samples.sample_folder import SourceFile
+from ntire_sr.samples.sources import file_source
 from ntire_sr.sampling.external_names import Pattern, match_names, parse_pattern, suggested_pattern
-from ntire_sr.sampling.fill import read_lr
-from ntire_sr.sampling.sample_folder import SourceFile
+from ntire_sr.sampling.write_samples import read_lr
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ def read_external(
         progress: reports how many images have been read.
 
     Raises:
-        WrongUse: a folder is missing or empty, or the pattern is none.
-        Problems: all that is wrong with the images: missing, doubled, unmatched, unreadable, of a wrong size.
+        UsageError: a folder is missing or empty, or the pattern is none.
+        ValidationErrors: all that is wrong with the images: missing, doubled, unmatched, unreadable, of a wrong size.
     """
     pattern = None if names is None else parse_pattern(names)
     lr_paths = list_images(lr, "LR")
@@ -65,13 +66,13 @@ def read_external(
     for path in lr_paths:
         try:
             images.append(read_lr(path, scale or SCALES[0]))
-        except Failure as failure:
+        except NtireSrError as failure:
             images.append(None)
             problems.append(failure.message)
     facts: dict[SampleName, _Facts] = {}
     read = map_in_threads(lambda file: _read(sr / file), list(match.files.values()), "check", progress)
     for name, found in zip(match.files, read, strict=True):
-        if isinstance(found, Failure):
+        if isinstance(found, NtireSrError):
             problems.append(found.message)
             continue
         facts[name] = found
@@ -82,7 +83,7 @@ def read_external(
     if problems:
         fitting = suggested_pattern(files, lr_paths) if len(match.files) < len(files) else None
         remedy = f"--names '{fitting}' fits all of them" if fitting and fitting != names else None
-        raise Problems(
+        raise ValidationErrors(
             f"SR images in {sr} for the LR images in {lr}",
             problems,
             remedy or "mend these files, or say with --names how they are named; nothing was written",
@@ -105,7 +106,7 @@ def _list_files(sr: Path, pattern: Pattern | None) -> list[str]:
     """Names of the images of a folder, or of its subfolders where the pattern names folders."""
     if not sr.is_dir():
         said = "is no folder" if sr.exists() else "does not exist"
-        raise WrongUse(f"the SR folder {sr} {said}", "check the path")
+        raise UsageError(f"the SR folder {sr} {said}", "check the path")
     depth = pattern.depth if pattern else 0
 
     def images(depth: int) -> list[str]:
@@ -128,11 +129,11 @@ def _list_files(sr: Path, pattern: Pattern | None) -> list[str]:
     return found
 
 
-def _read(path: Path) -> _Facts | Failure:
+def _read(path: Path) -> _Facts | NtireSrError:
     try:
         content = file_source(path).read()
         pixels = decode_image(path, content)
-    except Failure as failure:
+    except NtireSrError as failure:
         return failure
     height, width = pixels.shape[:2]
     return _Facts(sha256_bytes(content), sha256_bytes(pixels.tobytes()), height, width)

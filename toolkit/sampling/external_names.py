@@ -6,16 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from ntire_sr.challenge.names import MOST_SAMPLES, SampleName, first_index, image_key, parse_sample_name
 from ntire_sr.core.errors import require
-from ntire_sr.core.inspection import Kind, inspect_names, of_kind
-from ntire_sr.core.layout import (
-    IMAGE_SUFFIXES,
-    MOST_SAMPLES,
-    SampleName,
-    first_index,
-    image_key,
-    parse_sample_name,
-)
+from ntire_sr.samples.folders import IMAGE_SUFFIXES
+from ntire_sr.samples.inspection import Kind, inspect_names, of_kind
 
 _FIELD = re.compile(r"(\{[^{}]*\})")
 _SCALE_SUFFIX = re.compile(r"x[2348]$")
@@ -64,7 +58,7 @@ def parse_pattern(text: str) -> Pattern:
     """A pattern of names with `{stem}`, the stem of the LR image, and perhaps `{sample}`, a number.
 
     Raises:
-        WrongUse: it lacks `{stem}`, has other fields, or does not tell where the number begins.
+        UsageError: it lacks `{stem}`, has other fields, or does not tell where the number begins.
     """
     parts = _FIELD.split(text)
     fields = [part for part in parts if _FIELD.fullmatch(part)]

@@ -9,25 +9,28 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ntire_sr.challenge.names import DEFAULT_SAMPLES, SampleName, parse_sample_name
+from ntire_sr.challenge.pixels import to_tensor, to_unit
 from ntire_sr.core.device import computes_bfloat16
-from ntire_sr.core.errors import WrongUse, plural, require
-from ntire_sr.core.images import read_image, to_tensor, to_unit
-from ntire_sr.core.layout import DEFAULT_SAMPLES, MANIFEST, SampleName, parse_sample_name, relative_to
-from ntire_sr.core.manifest import ImageRecord, Manifest, SamplingSettings
+from ntire_sr.core.errors import UsageError, plural, require
+from ntire_sr.core.files import relative_to
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.seeding import sample_seed
 from ntire_sr.models.registry import LoadedModel
-from ntire_sr.sampling.fill import (
+from ntire_sr.samples.folders import MANIFEST
+from ntire_sr.samples.image_files import read_image
+from ntire_sr.samples.manifest import ImageRecord, Manifest, SamplingSettings
+from ntire_sr.samples.sample_folder import SampleFolder, open_samples
+from ntire_sr.sampling.sampler import AUTO_TILE_PX, Sampler
+from ntire_sr.sampling.write_samples import (
     PROJECTION_LIMITS,
-    FillResult,
-    Unprojected,
+    RawSample,
+    SamplingResult,
     check_folders,
-    fill,
     read_lr_folder,
     software_versions,
+    write_samples,
 )
-from ntire_sr.sampling.sample_folder import SampleFolder, open_samples
-from ntire_sr.sampling.sampler import AUTO_TILE_PX, Sampler
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Request:
 
 def generate(
     request: Request, loaded: LoadedModel, device: torch.device, progress: Progress = SILENT
-) -> FillResult:
+) -> SamplingResult:
     """Draw the samples that are missing in `request.out`.
 
     A sample whose file has the digest in the manifest is kept. Files are written atomically. Started by
@@ -66,8 +69,8 @@ def generate(
         progress: receives the progress of this process's images.
 
     Raises:
-        WrongUse: the folder holds samples of other settings.
-        Problems: LR images are broken (nothing is drawn); or, at the end, samples are under 45 dB or no 8-bit
+        UsageError: the folder holds samples of other settings.
+        ValidationErrors: LR images are broken (nothing is drawn); or, at the end, samples are under 45 dB or no 8-bit
             HR image reduces to an LR image (these samples were not written, the others were).
     """
     require(
@@ -84,7 +87,7 @@ def generate(
     folder = open_samples(request.out, fresh, request.overwrite, request.tile, more)
     half = folder.manifest.settings.precision == "bfloat16"
     sampler = Sampler(loaded, device, half, folder.manifest.tile)
-    return fill(
+    return write_samples(
         folder,
         [path for path, _ in images],
         wanted=_samples_to_draw(request, folder.manifest, len(images)),
@@ -101,7 +104,7 @@ def generate(
 
 def _draw_image(
     sampler: Sampler, folder: SampleFolder, seed: int, index: int, lr: Tensor, names: list[SampleName]
-) -> Iterator[Unprojected]:
+) -> Iterator[RawSample]:
     """Draw samples of one image, one when it is asked for."""
     manifest = folder.manifest
     start = time.monotonic()
@@ -114,7 +117,7 @@ def _draw_image(
         sr = sampler.sample(unit, trunk, own_seed)
         if sampler.tile != manifest.tile:  # memory ran out: use the smaller tiles for all later samples
             folder.use_tile(sampler.tile)
-        yield Unprojected(sr, time.monotonic() - start + shared_seconds, own_seed, sampler.tile)
+        yield RawSample(sr, time.monotonic() - start + shared_seconds, own_seed, sampler.tile)
 
 
 def chosen_precision(word: str, loaded: LoadedModel, device: torch.device) -> str:
@@ -129,12 +132,12 @@ def chosen_tile(tile: int | None, loaded: LoadedModel, device: torch.device) -> 
     """The side of the tiles to begin with, in LR pixels; 0 for none. None leaves it to the device.
 
     Raises:
-        WrongUse: there are to be tiles, and the network states no reach.
+        UsageError: there are to be tiles, and the network states no reach.
     """
     tiled = loaded.generator.trunk_reach is not None or loaded.generator.sample_reach is not None
     require(
         tiled or not tile,
-        f"--tile {tile}: {loaded.model.name} states no reach, so it is never tiled",
+        f"--tile {tile}: {loaded.name} states no reach, so it is never tiled",
         "--tile 0 or auto; or let the network state sample_reach",
     )
     if tile is not None:
@@ -147,8 +150,8 @@ def _fresh_manifest(
 ) -> Manifest:
     """The manifest for a request, without files."""
     settings = SamplingSettings(
-        model=loaded.model.name,
-        deterministic=loaded.model.deterministic,
+        model=loaded.name,
+        deterministic=loaded.deterministic,
         weights_sha256=loaded.weights_sha256,
         scale=loaded.scale,
         seed=request.seed,
@@ -196,18 +199,18 @@ def _samples_to_draw(request: Request, manifest: Manifest, images: int) -> dict[
     """The samples that should be in the folder afterwards, by image; with `only` just those.
 
     Raises:
-        WrongUse: `only` names a sample that the folder does not have."""
+        UsageError: `only` names a sample that the folder does not have."""
     if not request.only:
         return {index: [SampleName(index, k) for k in range(manifest.samples)] for index in range(images)}
     outside = [str(name) for name in sorted(request.only) if name.index >= images]
     if outside:
-        raise WrongUse(
+        raise UsageError(
             f"{', '.join(outside)}: {request.lr} holds {plural(images, 'image')}",
             f"indices go from 0 to {images - 1}",
         )
     beyond = [str(name) for name in sorted(request.only) if name.sample >= manifest.samples]
     if beyond:
-        raise WrongUse(
+        raise UsageError(
             f"{', '.join(beyond)}: {request.out} holds {plural(manifest.samples, 'sample')} per image",
             "--samples N gives it more, or another --out",
         )
@@ -231,6 +234,6 @@ def parse_only(words: Collection[str]) -> frozenset[SampleName]:
     for word in words:
         name = parse_sample_name(word if word.endswith(".png") else f"{word}.png")
         if name is None:
-            raise WrongUse(f"--only {word} is no sample's name", "--only 000003_sample00007")
+            raise UsageError(f"--only {word} is no sample's name", "--only 000003_sample00007")
         names.add(name)
     return frozenset(names)

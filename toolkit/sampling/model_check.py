@@ -11,16 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ntire_sr.core.downscale import REQUIRED_DB, SCALES, lr_psnr_db
-from ntire_sr.core.errors import Failure
-from ntire_sr.core.images import read_image, to_8bit, to_tensor, to_unit
+from ntire_sr.challenge.downscale import REQUIRED_DB, SCALES, lr_psnr_db
+from ntire_sr.challenge.pixels import to_8bit, to_tensor, to_unit
+from ntire_sr.challenge.projection import project_uint8
+from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.progress import SILENT, Progress
-from ntire_sr.core.tiles import in_tiles
 from ntire_sr.data.lr_images import downscale_array
 from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
-from ntire_sr.models.adapted import Adapted
-from ntire_sr.models.projection import make_consistent
+from ntire_sr.models.adapter import ModelAdapter
 from ntire_sr.models.registry import LoadedModel, load_model
+from ntire_sr.models.tiles import in_tiles
+from ntire_sr.samples.image_files import read_image
 from ntire_sr.sampling.sampler import Sampler
 
 SIZE = (32, 48)  # height and width of the LR image that most is tried on
@@ -57,17 +58,17 @@ def check_model(
         What was found; a network that breaks what it promises is no error.
 
     Raises:
-        Failure: it can be built for no scale, for the reason of the first.
+        NtireSrError: it can be built for no scale, for the reason of the first.
     """
     asked = (scale,) if scale else SCALES
     found: list[Finding] = []
-    refused: dict[int, Failure] = {}
+    refused: dict[int, NtireSrError] = {}
     claimed: set[int] = set()
     with progress.task("check", len(asked)) as advance:
         for each in asked:
             try:
                 loaded = load_model(model, weights, each, device)
-            except Failure as failure:
+            except NtireSrError as failure:
                 refused[each] = failure
             else:
                 claimed |= set(getattr(loaded.generator, "stated_scales", SCALES))
@@ -91,11 +92,11 @@ def _findings(loaded: LoadedModel, device: torch.device) -> Iterator[Finding]:
         start = time.monotonic()
         drawn = _draw(loaded, device, lr, seeds=(1, 2, 1))
         seconds = (time.monotonic() - start) / len(drawn)
-    except Failure as failure:
+    except NtireSrError as failure:
         yield finding(f"draws {size}", False, failure.message)
         return
     raw = lr_psnr_db(to_8bit(drawn[0]), lr, scale)
-    first, second, again = (make_consistent(each, lr, scale) for each in drawn)
+    first, second, again = (project_uint8(each, lr, scale) for each in drawn)
     yield finding(
         f"draws {size}", True, f"{seconds:.2g} s, values from {drawn[0].min():.2f} to {drawn[0].max():.2f}"
     )
@@ -108,24 +109,24 @@ def _findings(loaded: LoadedModel, device: torch.device) -> Iterator[Finding]:
     apart = _levels(first.image, again.image)
     yield finding("draws the same from the same seed", apart == 0, _in_words(apart))
     apart = _levels(first.image, second.image)
-    if loaded.model.deterministic:
+    if loaded.deterministic:
         yield finding("draws the same from any seed, as it states", apart == 0, _in_words(apart))
     else:
         yield finding("draws another image from another seed", apart > 0, _in_words(apart))
     yield from _in_tiles(loaded, device)
-    if isinstance(generator, Adapted):
+    if isinstance(generator, ModelAdapter):
         said = generator.printed.text
         yield finding("writes nothing to standard output", not said, " ".join(said.split()) or "nothing")
 
 
 def _described(loaded: LoadedModel) -> str:
     generator = loaded.generator
-    if isinstance(generator, Adapted):
+    if isinstance(generator, ModelAdapter):
         count = generator.parameter_count
     else:
         count = sum(each.numel() for each in generator.parameters())
     parts = [f"{count:,} parameters" if count else "no parameters that could be counted"]
-    parts.append("deterministic" if loaded.model.deterministic else "draws different samples")
+    parts.append("deterministic" if loaded.deterministic else "draws different samples")
     for name in ("trunk", "sample"):
         reach = getattr(generator, f"{name}_reach")
         parts += [f"{name}_reach {reach}"] if reach is not None else []
@@ -136,7 +137,7 @@ def _odd_size(loaded: LoadedModel, device: torch.device, height: int, width: int
     what = f"draws {width} x {height} LR pixels"
     try:
         _draw(loaded, device, _photograph(height, width, loaded.scale).to(device), seeds=(1,))
-    except Failure as failure:
+    except NtireSrError as failure:
         return Finding(loaded.scale, what, False, failure.message)
     return Finding(loaded.scale, what, True, f"{width * loaded.scale} x {height * loaded.scale} SR pixels")
 
@@ -150,7 +151,7 @@ def _in_tiles(loaded: LoadedModel, device: torch.device) -> Iterator[Finding]:
             f"draws in tiles what it draws at once ({name}_reach)",
         )
         if reach is None:
-            if name == "sample" or not isinstance(generator, Adapted) or generator.has_trunk:
+            if name == "sample" or not isinstance(generator, ModelAdapter) or generator.has_trunk:
                 yield Finding(loaded.scale, what, None, "not stated: never in tiles, however large the image")
             continue
         length = TILE_PX * 3 + 2 * reach  # so long that no tile with its surroundings is the whole image
@@ -160,9 +161,9 @@ def _in_tiles(loaded: LoadedModel, device: torch.device) -> Iterator[Finding]:
                 lr = _photograph(height, width, loaded.scale).to(device)
                 whole, tiled = (_draw(loaded, device, lr, (1,), {name: side})[0] for side in (0, TILE_PX))
                 apart = max(
-                    apart, _levels(*(make_consistent(sr, lr, loaded.scale).image for sr in (whole, tiled)))
+                    apart, _levels(*(project_uint8(sr, lr, loaded.scale).image for sr in (whole, tiled)))
                 )
-        except Failure as failure:
+        except NtireSrError as failure:
             yield Finding(loaded.scale, what, False, failure.message)
             continue
         yield Finding(loaded.scale, what, apart <= 1, _in_words(apart))

@@ -11,24 +11,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ntire_sr.core.downscale import REQUIRED_DB, lr_psnr_db
-from ntire_sr.core.errors import Failure, require
-from ntire_sr.core.files import sha256_bytes
-from ntire_sr.core.images import decode_image, to_tensor, to_unit
-from ntire_sr.core.layout import SampleName, relative_to
-from ntire_sr.core.manifest import Manifest, SamplingSettings, SourceRecord
+from ntire_sr.challenge.downscale import REQUIRED_DB, lr_psnr_db
+from ntire_sr.challenge.names import SampleName
+from ntire_sr.challenge.pixels import to_tensor, to_unit
+from ntire_sr.core.errors import NtireSrError, require
+from ntire_sr.core.files import relative_to, sha256_bytes
 from ntire_sr.core.progress import SILENT, Progress
-from ntire_sr.core.sources import file_source
+from ntire_sr.samples.image_files import decode_image
+from ntire_sr.samples.manifest import Manifest, SamplingSettings, SourceRecord
+from ntire_sr.samples.sample_folder import SampleFolder, open_samples
+from ntire_sr.samples.sources import file_source
 from ntire_sr.sampling.external import ExternalFolder, read_external
-from ntire_sr.sampling.fill import (
+from ntire_sr.sampling.write_samples import (
     PROJECTION_LIMITS,
-    FillResult,
-    Unprojected,
+    RawSample,
+    SamplingResult,
     check_folders,
-    fill,
     software_versions,
+    write_samples,
 )
-from ntire_sr.sampling.sample_folder import SampleFolder, open_samples
 
 DEFAULT_NAME = "external"
 
@@ -49,7 +50,9 @@ class ProjectRequest:
     overwrite: bool = False  # True: replace samples of other settings or sources instead of refusing
 
 
-def project_folder(request: ProjectRequest, device: torch.device, progress: Progress = SILENT) -> FillResult:
+def project_folder(
+    request: ProjectRequest, device: torch.device, progress: Progress = SILENT
+) -> SamplingResult:
     """Project every image of a folder onto its LR image and write it under the challenge's name.
 
     A sample whose file has the digest in the manifest, and that was made from the same source, is kept. Files
@@ -61,8 +64,8 @@ def project_folder(request: ProjectRequest, device: torch.device, progress: Prog
         progress: receives the progress of this process's images.
 
     Raises:
-        WrongUse: a path or an option is wrong, or the folder holds samples of other settings or sources.
-        Problems: all that is wrong with the images (nothing is written); or, at the end, samples are under 45 dB
+        UsageError: a path or an option is wrong, or the folder holds samples of other settings or sources.
+        ValidationErrors: all that is wrong with the images (nothing is written); or, at the end, samples are under 45 dB
             or no 8-bit HR image reduces to an LR image (these samples were not written, the others were).
     """
     check_folders(request.lr, request.out, request.overwrite)
@@ -75,7 +78,7 @@ def project_folder(request: ProjectRequest, device: torch.device, progress: Prog
     wanted: dict[int, list[SampleName]] = {}
     for name in sorted(found.files):
         wanted.setdefault(name.index, []).append(name)
-    return fill(
+    return write_samples(
         folder,
         [path for path, _ in found.lr],
         wanted,
@@ -116,7 +119,7 @@ def _check_request(request: ProjectRequest) -> None:
 
 def _read_image(
     found: ExternalFolder, folder: SampleFolder, index: int, lr: Tensor, names: list[SampleName]
-) -> Iterator[Unprojected]:
+) -> Iterator[RawSample]:
     """Read the sources of some samples of one image, one when it is asked for."""
     for name in names:
         start = time.monotonic()
@@ -124,11 +127,11 @@ def _read_image(
         path = found.path / source.file
         content = file_source(path).read()
         if sha256_bytes(content) != source.sha256:
-            raise Failure(f"{path} was changed while it was being projected", "run the same command again")
+            raise NtireSrError(f"{path} was changed while it was being projected", "run the same command again")
         sr = to_tensor(decode_image(path, content)).to(lr.device)
         before = lr_psnr_db(sr, lr, folder.manifest.settings.scale)
         record = SourceRecord(source.file, source.sha256, round(before, 4))
-        yield Unprojected(to_unit(sr), time.monotonic() - start, source=record)
+        yield RawSample(to_unit(sr), time.monotonic() - start, source=record)
 
 
 def _device_name(on_gpu: bool | None) -> str | None:
@@ -185,7 +188,7 @@ def before_and_after(manifest: Manifest) -> tuple[LrPsnr, LrPsnr] | None:
     return before, after
 
 
-def as_json(filled: FillResult, out: Path) -> dict[str, Any]:
+def as_json(filled: SamplingResult, out: Path) -> dict[str, Any]:
     """The result for scripts: counts, LR-PSNR before and after, and every sample with its source."""
     manifest, both = filled.manifest, before_and_after(filled.manifest)
     return {

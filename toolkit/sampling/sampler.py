@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from ntire_sr.core.device import full_float32, is_out_of_memory, too_large
-from ntire_sr.core.errors import Failure
-from ntire_sr.core.seeding import seeded
-from ntire_sr.core.tiles import in_tiles
+from ntire_sr.core.errors import NtireSrError
+from ntire_sr.core.seeding import make_generator
 from ntire_sr.models.registry import LoadedModel
+from ntire_sr.models.tiles import in_tiles
 
 AUTO_TILE_PX = 256  # LR pixels; default on a CPU, while a GPU begins with the whole image
 SMALLEST_TILE_PX = 16
@@ -60,9 +60,9 @@ class Sampler:
             (1, 3, scale * h, scale * w) float32, about in [0, 1].
 
         Raises:
-            Failure: the output holds NaN or infinite values, or not even a small tile fits into memory.
+            NtireSrError: the output holds NaN or infinite values, or not even a small tile fits into memory.
         """
-        latents, reach = self.generator.latents(lr, [seeded(seed)]), self.generator.sample_reach
+        latents, reach = self.generator.latents(lr, [make_generator(seed)]), self.generator.sample_reach
 
         def compute(lr: Tensor, trunk: Tensor, latents: Any) -> Tensor:
             return self.generator.sample(trunk, lr, latents)
@@ -72,7 +72,9 @@ class Sampler:
 
         sr = self._fitting(lr, compute_in_tiles, 1, tiled=reach is not None).float()
         if not bool(torch.isfinite(sr).all()):
-            raise Failure("the network drew values that are no numbers", "use weights of an earlier checkpoint")
+            raise NtireSrError(
+                "the network drew values that are no numbers", "use weights of an earlier checkpoint"
+            )
         return sr
 
     def _fitting(self, lr: Tensor, compute: Callable[[int], Tensor], factor: int, tiled: bool) -> Tensor:

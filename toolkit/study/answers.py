@@ -18,7 +18,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TypeVar
 
-from ntire_sr.core.errors import Failure
+from ntire_sr.core.errors import NtireSrError
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -61,7 +61,7 @@ class Conflict(Exception):
     """The id, or the trial of the rater, has another content already."""
 
 
-class NotStored(Failure):
+class NotStored(NtireSrError):
     """The disk refused; nothing was changed. `reason` is "full", "read-only", "busy" or "disk"."""
 
     def __init__(self, reason: str, message: str, remedy: str):
@@ -88,7 +88,7 @@ def open_answers(path: Path, study_sha256: str) -> AnswerBook:
 
     Raises:
         NotStored: the folder cannot be written to.
-        Failure: the file is damaged, or holds the answers to another study.
+        NtireSrError: the file is damaged, or holds the answers to another study.
     """
     with _refusals(path):
         connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
@@ -104,7 +104,7 @@ def open_answers(path: Path, study_sha256: str) -> AnswerBook:
             raise
     if known != study_sha256:
         book.close()
-        raise Failure(
+        raise NtireSrError(
             f"{path} holds the answers to another study than the study.json beside it",
             "restore the study.json that they were given to, or move the answers away",
         )
@@ -206,7 +206,7 @@ def read_answers(path: Path, study_sha256: str) -> tuple[list[Rater], list[Answe
     """All raters and answers, also while a server writes more, and from a folder that cannot be written to.
 
     Raises:
-        Failure: the file is damaged, or belongs to another study.
+        NtireSrError: the file is damaged, or belongs to another study.
     """
     if not path.is_file():
         return [], []
@@ -226,7 +226,7 @@ def _read(path: Path, study_sha256: str) -> tuple[list[Rater], list[Answer]]:
         db.execute("BEGIN")  # raters and answers of one moment
         known = db.execute("SELECT value FROM facts WHERE name = 'study'").fetchone()
         if known != (study_sha256,):
-            raise Failure(
+            raise NtireSrError(
                 f"{path} holds the answers to another study than the study.json beside it",
                 "restore the study.json that they were given to",
             )
@@ -288,6 +288,6 @@ def _refusals(path: Path, doing: str = "store") -> Iterator[None]:
             raise NotStored(
                 "disk", what, "check the disk, then start again; what was stored before is safe"
             ) from error
-        raise Failure(
+        raise NtireSrError(
             f"{path} is damaged ({text})", "restore it from a copy, or move it away to begin anew"
         ) from error

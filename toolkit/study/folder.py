@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ntire_sr.core.errors import Failure, Problems, WrongUse
+from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors
 from ntire_sr.core.files import read_json, sha256_bytes, sha256_file
 
 FORMAT = 1
@@ -132,15 +132,15 @@ def load_study(folder: StudyFolder) -> tuple[Study, str]:
         The study, and the SHA-256 of the file, to which answers belong.
 
     Raises:
-        WrongUse: there is none.
-        Failure: it is damaged, or of another version.
+        UsageError: there is none.
+        NtireSrError: it is damaged, or of another version.
     """
     if not folder.study.is_file():
-        raise WrongUse(f"{folder.path} holds no study (study.json)", "make one with `ntire-sr study make`")
+        raise UsageError(f"{folder.path} holds no study (study.json)", "make one with `ntire-sr study make`")
     found = read_json(folder.study, "study")
     what = f"the study {folder.study}"
     if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
-        raise Failure(f"{what} is of another version", "make it again with this version")
+        raise NtireSrError(f"{what} is of another version", "make it again with this version")
     try:
         study = Study(
             **{
@@ -157,7 +157,9 @@ def load_study(folder: StudyFolder) -> tuple[Study, str]:
             if place.kind == "place" and set(place.candidates) != set(study.names):
                 raise ValueError(f"the candidates of place {place.id}")
     except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise Failure(f"{what} is damaged ({error})", "make it again, or restore it from a copy") from error
+        raise NtireSrError(
+            f"{what} is damaged ({error})", "make it again, or restore it from a copy"
+        ) from error
     return study, sha256_bytes(folder.study.read_bytes())
 
 
@@ -171,4 +173,6 @@ def check_pictures(folder: StudyFolder, study: Study) -> None:
         elif sha256_file(path) != digest:
             problems.append(f"{path.name} is damaged")
     if problems:
-        raise Problems(f"pictures of {folder.path}", problems, "copy the folder again, or make the study again")
+        raise ValidationErrors(
+            f"pictures of {folder.path}", problems, "copy the folder again, or make the study again"
+        )

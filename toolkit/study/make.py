@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ntire_sr.core.downscale import CROP_MULTIPLE, downscale_8bit
-from ntire_sr.core.errors import Problems, WrongUse, plural, require
+from ntire_sr.challenge.downscale import CROP_MULTIPLE, downscale_8bit
+from ntire_sr.challenge.names import SampleName
+from ntire_sr.challenge.pixels import to_8bit, to_array, to_tensor, to_unit
+from ntire_sr.challenge.projection import bicubic_upsample
+from ntire_sr.core.errors import UsageError, ValidationErrors, plural, require
 from ntire_sr.core.files import (
     atomic_write,
     make_folder,
@@ -17,14 +20,13 @@ from ntire_sr.core.files import (
     sha256_of_digests,
     write_json,
 )
-from ntire_sr.core.images import encode_png, read_image, read_png, to_8bit, to_array, to_tensor, to_unit
-from ntire_sr.core.layout import SampleName, list_images, list_samples
-from ntire_sr.core.manifest import load_manifest
 from ntire_sr.core.progress import SILENT, Progress
-from ntire_sr.evaluation.matching import SampleGroup, match_samples
-from ntire_sr.models.projection import enlarge
+from ntire_sr.evaluation.scoring.matching import SampleGroup, match_samples
+from ntire_sr.samples.folders import list_images, list_samples
+from ntire_sr.samples.image_files import encode_png, read_image, read_png
+from ntire_sr.samples.manifest import load_manifest
 from ntire_sr.study.folder import BETWEEN, BICUBIC, HR, Kind, Method, Place, Study, StudyFolder, load_study
-from ntire_sr.study.order import chosen, number_of
+from ntire_sr.study.hashing import chosen, number_of
 from ntire_sr.study.places import Spot, choose_spots, spots_of
 
 PRACTICE = 2  # trials that a rater begins with
@@ -87,8 +89,8 @@ def make_study(
         progress: reports how many files were checked and places cut.
 
     Raises:
-        Problems: all problems of the folders and names.
-        WrongUse: `out` holds something else, or there are too few places.
+        ValidationErrors: all problems of the folders and names.
+        UsageError: `out` holds something else, or there are too few places.
     """
     _check_names(sr)
     scale = _common_scale(sr, scale)
@@ -101,7 +103,7 @@ def make_study(
     asked = places + check + PRACTICE
     found = choose_spots(spots, asked, texture, spread, seed)
     if len(found) < asked:
-        raise WrongUse(
+        raise UsageError(
             f"{hr} has room for {plural(len(found), 'place')} of {size} pixels with a texture of {texture:g} or more, "
             f"and {asked} are needed: {places} to rank, {check} to check, {PRACTICE} to practise "
             f"({sum(map(len, spots))} without regard to texture)",
@@ -124,7 +126,9 @@ def make_study(
             problems += doubled
             advance()
     if problems:
-        raise Problems(f"the methods of the study {out}", problems, "give each method once, and not HR as one")
+        raise ValidationErrors(
+            f"the methods of the study {out}", problems, "give each method once, and not HR as one"
+        )
     study = Study(
         seed, scale, size, texture, spread, mode, sha256_of_digests(digests),
         tuple(each.method for each in matched), tuple(cut),
@@ -148,7 +152,7 @@ def _check_names(sr: Sequence[tuple[str, Path]]) -> None:
         if name.casefold() == HR.casefold():
             problems.append(f"the name {name} means the HR images, which take part by themselves")
     if problems:
-        raise Problems("--sr NAME=DIR", problems, "give each method once, under a name of its own")
+        raise ValidationErrors("--sr NAME=DIR", problems, "give each method once, under a name of its own")
 
 
 def _common_scale(sr: Sequence[tuple[str, Path]], given: int | None) -> int:
@@ -161,7 +165,7 @@ def _common_scale(sr: Sequence[tuple[str, Path]], given: int | None) -> int:
     if wrong or len(set(drawn_at.values())) > 1:
         found = ", ".join(f"{name} at {scale}" for name, scale in (wrong or drawn_at).items())
         asked = f", not {given}" if given else ""
-        raise WrongUse(
+        raise UsageError(
             f"samples were drawn at scales that do not fit: {found}{asked}", "compare one scale at a time"
         )
     return given or next(iter(drawn_at.values()), 4)
@@ -180,10 +184,10 @@ def _match_all(
             found = match_samples(
                 hr, folder, most, scale, load_manifest(folder), True, progress, smallest_px=CROP_MULTIPLE
             )
-        except Problems as error:
+        except ValidationErrors as error:
             problems += [f"{name}: {problem}" for problem in error.problems]
             continue
-        except WrongUse as error:
+        except UsageError as error:
             problems.append(f"{name}: {error.message}")
             continue
         groups = {group.index: group for group in found.images}
@@ -200,7 +204,9 @@ def _match_all(
         digests |= {group.hr.name: group.digests[0] for group in found.images}
         matched.append(_Matched(Method(name, sha256_of_digests(files), len(files)), groups))
     if problems:
-        raise Problems(f"samples of {hr}", list(dict.fromkeys(problems)), "replace, draw or move these files")
+        raise ValidationErrors(
+            f"samples of {hr}", list(dict.fromkeys(problems)), "replace, draw or move these files"
+        )
     return matched, digests
 
 
@@ -246,7 +252,7 @@ def _known_candidates(
     """HR and the bicubic enlargement of its LR image, whose order is known; and their mean."""
     hr = _cropped(read_image(paths[spot.image]))
     with torch.inference_mode():
-        enlarged = to_array(to_8bit(enlarge(to_unit(to_tensor(_lr_of(hr, scale))), scale)))
+        enlarged = to_array(to_8bit(bicubic_upsample(to_unit(to_tensor(_lr_of(hr, scale))), scale)))
         mean = (to_unit(to_tensor(enlarged)) + to_unit(to_tensor(hr))) / 2
         between = {BETWEEN: _window(to_array(to_8bit(mean)), spot, size)} if middle else {}
     return {BICUBIC: _window(enlarged, spot, size), **between, HR: _window(hr, spot, size)}
@@ -296,11 +302,13 @@ def _write(folder: StudyFolder, study: Study, pictures: Mapping[str, bytes]) -> 
                 if getattr(there, name) != getattr(study, name)
             ]
             reason = "; ".join(differing) or "other images, samples or numbers of places"
-            raise WrongUse(
+            raise UsageError(
                 f"{out} holds another study ({reason})", "choose another --out, or remove that folder"
             )
     elif out.exists() and (strangers := sorted({path.name for path in out.iterdir()} - {folder.images.name})):
-        raise WrongUse(f"{out} holds other files ({strangers[0]})", "choose a new or an empty folder for --out")
+        raise UsageError(
+            f"{out} holds other files ({strangers[0]})", "choose a new or an empty folder for --out"
+        )
     is_new = not folder.study.exists()
     make_folder(folder.images)
     remove_stale_temp_files(folder.images)

@@ -6,7 +6,7 @@ from itertools import chain, zip_longest
 
 import numpy as np
 
-from ntire_sr.study.order import number_of, shuffled
+from ntire_sr.study.hashing import number_of, shuffled
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from ntire_sr import __version__
+from ntire_sr._version import __version__
 from ntire_sr.core.errors import plural, printable
 from ntire_sr.core.files import atomic_write
-from ntire_sr.core.images import read_png
+from ntire_sr.samples.image_files import read_png
 from ntire_sr.study.folder import HR, StudyFolder
 from ntire_sr.study.results import PlaceStanding, Standing, StudyResults
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ntire_sr.core.errors import Failure, WrongUse, plural, require
+from ntire_sr.core.errors import NtireSrError, UsageError, plural, require
 from ntire_sr.core.files import atomic_write, make_folder, read_json, write_json
-from ntire_sr.evaluation.opinion import FILE_NAME, FORMAT, final_ranks
-from ntire_sr.evaluation.summary import CHALLENGE_SAMPLES
+from ntire_sr.evaluation.scoring.opinion import FILE_NAME, FORMAT, final_ranks
+from ntire_sr.evaluation.scoring.summary import CHALLENGE_SAMPLES
 from ntire_sr.study.answers import Answer, Rater, read_answers
 from ntire_sr.study.folder import HR, Place, Study, StudyFolder, load_study
 from ntire_sr.study.rankings import answers_csv, ranking_of
@@ -158,13 +158,13 @@ def study_results(
         seed: of the bootstrap.
 
     Raises:
-        Failure: nobody has answered, or evalica is not installed.
-        WrongUse: a score is of no method of the study.
+        NtireSrError: nobody has answered, or evalica is not installed.
+        UsageError: a score is of no method of the study.
     """
     try:
         import_module("evalica")  # before the answers are read
     except ModuleNotFoundError as error:
-        raise Failure(f"`study results` needs evalica: {error.name} is not installed", INSTALL) from error
+        raise NtireSrError(f"`study results` needs evalica: {error.name} is not installed", INSTALL) from error
     from ntire_sr.study.report import write_page
 
     folder = StudyFolder(path)
@@ -203,7 +203,7 @@ def summarise(
     """The results of a study from its answers; see `study_results`.
 
     Raises:
-        Failure: no answer counts.
+        NtireSrError: no answer counts.
     """
     places = {place.id: place for place in study.places}
     rated = [
@@ -218,7 +218,7 @@ def summarise(
     ]
     if not rankings:
         total = plural(len(answers), "answer")
-        raise Failure(
+        raise NtireSrError(
             f"no ranking counts: there are {total} of {plural(len(raters), 'rater')}, {len(counted)} of whom are kept",
             "let people rate with `ntire-sr study serve`"
             + ("" if keep_all else ", or keep everyone with --keep-all"),
@@ -263,7 +263,7 @@ def _diversity(study: Study, scores: Sequence[tuple[str, Path]]) -> dict[str, fl
             curve = read_json(file, "score")["curves"]["LPIPS_score"]
             found[name] = float(curve[CHALLENGE_SAMPLES - 1])
         except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise WrongUse(
+            raise UsageError(
                 f"--score {name}: {file} holds no S_10 of LPIPS",
                 "score 10 samples per image with LPIPS, or leave --score out",
             ) from error

@@ -36,10 +36,10 @@ from ntire_sr.study.answers import (
     answers_by,
     find_rater,
 )
-from ntire_sr.study.bodies import ID, Refused, parse_answer, parse_rater, text_in
 from ntire_sr.study.folder import HR, Study, StudyFolder
 from ntire_sr.study.page import Page
 from ntire_sr.study.trials import Trial, trials_of
+from ntire_sr.study.validation import ID, Refused, parse_answer, parse_rater, text_in
 
 MOST_BYTES = 16_384  # of a body; the longest that the page sends has about 1000
 TOKEN_SECONDS = 90 * 86400  # that a browser keeps the token

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from ntire_sr.core.errors import Failure, WrongUse
-from ntire_sr.core.files import failure_from_os_error, try_lock, write_json
+from ntire_sr.core.errors import NtireSrError, UsageError
+from ntire_sr.core.files import error_from_os_error, try_lock, write_json
 from ntire_sr.study.answers import count, fact, open_answers, remember, token_of
 from ntire_sr.study.folder import StudyFolder, check_pictures, load_study
 
@@ -47,7 +47,7 @@ def serve_study(
         started: called with the link when the server listens.
 
     Raises:
-        Failure: the extra is not installed, the study is served already, the folder cannot be written to, ...
+        NtireSrError: the extra is not installed, the study is served already, the folder cannot be written to, ...
     """
     try:
         import uvicorn
@@ -57,9 +57,9 @@ def serve_study(
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("ntire_sr"):
             raise
-        raise Failure(MISSING.format(name=error.name), INSTALL) from error
+        raise NtireSrError(MISSING.format(name=error.name), INSTALL) from error
     if token is not None and not TOKEN.fullmatch(token):
-        raise WrongUse("the token is none", "8 to 64 letters, digits, - or _; or leave --token out")
+        raise UsageError("the token is none", "8 to 64 letters, digits, - or _; or leave --token out")
     folder = StudyFolder(path)
     study, digest = load_study(folder)
     check_pictures(folder, study)
@@ -89,7 +89,7 @@ def _open_lock(folder: StudyFolder) -> BinaryIO:
     try:
         return open(folder.lock, "ab")
     except OSError as error:
-        raise failure_from_os_error(error, f"cannot store answers in {folder.path}") from error
+        raise error_from_os_error(error, f"cannot store answers in {folder.path}") from error
 
 
 @contextmanager
@@ -97,7 +97,7 @@ def _only_server(folder: StudyFolder) -> Iterator[Callable[[str], None]]:
     """Hold the study's lock; gives a function that says under which link it is served."""
     with _open_lock(folder) as file:
         if try_lock(file) is False:
-            raise Failure(
+            raise NtireSrError(
                 f"{folder.path} is served already{_other(folder)}", "use that server, or end it first"
             )
 
@@ -126,12 +126,12 @@ def _listen(host: str, port: int, last: int) -> socket.socket:
         try:
             return _bound(host, candidate)
         except socket.gaierror as error:
-            raise WrongUse(
+            raise UsageError(
                 f"--host {host} is no address of this machine ({error.strerror})", "--host 127.0.0.1"
             ) from error
         except (OSError, OverflowError) as error:
             reason = error
-    raise Failure(
+    raise NtireSrError(
         f"cannot listen on {host}, port {port}: {getattr(reason, 'strerror', reason)}",
         "choose another --port or --host",
     ) from reason

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from ntire_sr.study.folder import BICUBIC, HR, Kind, Place, Study
-from ntire_sr.study.order import shuffled
+from ntire_sr.study.hashing import shuffled
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from ntire_sr.core.errors import Failure
-from ntire_sr.core.files import atomic_write, failure_from_os_error
+from ntire_sr.core.errors import NtireSrError
+from ntire_sr.core.files import atomic_write, error_from_os_error
 from ntire_sr.training.status import saved_steps
 
 KEEP = 2
@@ -19,7 +19,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """Write a training state as a checkpoint, atomically, and remove all checkpoints but the last two.
 
     Raises:
-        Failure: the disk is full or not writable; the earlier checkpoints stay.
+        NtireSrError: the disk is full or not writable; the earlier checkpoints stay.
     """
     content = io.BytesIO()
     torch.save(state, content)
@@ -35,14 +35,14 @@ def load_checkpoint(folder: Path) -> tuple[int, dict[str, Any], list[str]] | Non
     checkpoint.
 
     Raises:
-        Failure: there are checkpoints, but none can be read.
+        NtireSrError: there are checkpoints, but none can be read.
     """
     damaged: list[str] = []
     for step, path in saved_steps(folder):
         try:
             return step, torch.load(path, map_location="cpu", weights_only=True), damaged
         except OSError as error:
-            raise failure_from_os_error(error, f"cannot read {path}") from error
+            raise error_from_os_error(error, f"cannot read {path}") from error
         except (
             pickle.UnpicklingError,
             RuntimeError,
@@ -55,7 +55,7 @@ def load_checkpoint(folder: Path) -> tuple[int, dict[str, Any], list[str]] | Non
                 f"{path} is damaged ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
             )
     if damaged:
-        raise Failure(
+        raise NtireSrError(
             "no checkpoint can be read: " + "; ".join(damaged), "start again in a new folder with --run"
         )
     return None

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ntire_sr.core.errors import WrongUse
-from ntire_sr.core.files import atomic_write, failure_from_os_error, json_safe, make_folder
-from ntire_sr.core.layout import RunFolder
+from ntire_sr.core.errors import UsageError
+from ntire_sr.core.files import atomic_write, error_from_os_error, json_safe, make_folder
 from ntire_sr.core.progress import Progress
+from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.training.validation import ValidationResult
 
 
@@ -22,7 +22,7 @@ class RunLogger:
         step: the step that the run resumes from; entries of later steps are removed.
 
     Raises:
-        WrongUse: `tensorboard` is true and TensorBoard is not installed.
+        UsageError: `tensorboard` is true and TensorBoard is not installed.
     """
 
     def __init__(self, run: RunFolder, progress: Progress, tensorboard: bool, step: int):
@@ -32,7 +32,7 @@ class RunLogger:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError as error:
-                raise WrongUse(
+                raise UsageError(
                     "tensorboard=true needs TensorBoard", "pip install 'ntire-sr[tensorboard]'"
                 ) from error
             self._board = SummaryWriter(str(run.tensorboard), purge_step=step + 1)
@@ -45,7 +45,7 @@ class RunLogger:
         """Append one line to the log; `values["step"]` is its step.
 
         Raises:
-            Failure: it cannot be written.
+            NtireSrError: it cannot be written.
         """
         rounded = {
             name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in values.items()
@@ -54,7 +54,7 @@ class RunLogger:
             with open(self.run.log, "a", encoding="utf-8") as file:
                 file.write(json.dumps(json_safe(rounded)) + "\n")
         except OSError as error:
-            raise failure_from_os_error(error, f"cannot write {self.run.log}") from error
+            raise error_from_os_error(error, f"cannot write {self.run.log}") from error
         if self._board:
             for name, value in values.items():
                 if isinstance(value, (int, float)) and name != "step":

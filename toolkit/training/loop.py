@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ntire_sr.core.distributed import ProcessGroup
-from ntire_sr.core.layout import RunFolder
 from ntire_sr.core.progress import SILENT, Progress
-from ntire_sr.core.seeding import seeded
+from ntire_sr.core.run_folder import RunFolder
+from ntire_sr.core.seeding import make_generator
 from ntire_sr.data.prefetch import Prefetch
-from ntire_sr.models.interfaces import diverged
 from ntire_sr.training.run_config import RunConfig
 from ntire_sr.training.setup import Setup, set_up
 from ntire_sr.training.state import TrainState, save
 from ntire_sr.training.stopping import StopRule
+from ntire_sr.training.trainers.interface import diverged
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ def train(
         The result on the main process, None on the others.
 
     Raises:
-        WrongUse: the folder holds a run and `resume` is false.
-        Failure: the disk is full, images are broken, or the loss is NaN or infinite.
+        UsageError: the folder holds a run and `resume` is false.
+        NtireSrError: the disk is full, images are broken, or the loss is NaN or infinite.
     """
     processes = ProcessGroup()
     # in a function of its own, so that the networks, whose gradients hold on to the group, are gone before it is
@@ -83,7 +83,7 @@ def _loop(setup: Setup, state: TrainState, stop: StopRule) -> str:
     with stop, setup.progress.task("train", config.steps, done=state.step) as advance, batches:
         first_step, first_time = state.step, time.monotonic()
         for lr, hr, features in batches:
-            random = [seeded(config.seed, state.step, index, device=setup.device) for index in mine]
+            random = [make_generator(config.seed, state.step, index, device=setup.device) for index in mine]
             losses = setup.trainer.step(lr, hr, random, features)
             if (
                 not math.isfinite(losses["loss"]) and "skipped" not in losses

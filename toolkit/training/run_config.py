@@ -6,14 +6,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ntire_sr.core.errors import Failure, WrongUse, require, suggestion
+from ntire_sr.core.errors import NtireSrError, UsageError, require, suggestion
 from ntire_sr.core.files import read_json
-from ntire_sr.core.layout import RunFolder
+from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.core.settings import convert, field_types, make, make_from_file, with_earlier_values
-from ntire_sr.models.interfaces import ModelSpec
-from ntire_sr.models.registry import model_spec, read_weights
-from ntire_sr.models.shipped import shipped_weights
-from ntire_sr.models.train_config import TrainConfig
+from ntire_sr.models.package_weights import shipped_weights
+from ntire_sr.models.registry import model_spec
+from ntire_sr.models.weights_files import read_weights
+from ntire_sr.training.config import TrainConfig
+from ntire_sr.training.trainers.interface import TrainerSpec
+from ntire_sr.training.trainers.registry import trainer_spec
 
 # Settings that a resumed run may change. They do not change the result, with two exceptions: the schedules end
 # at the last step, so a run with other `steps` differs from one that had them from the start; and every kind of
@@ -45,8 +47,9 @@ class RunConfig:
     settings: Any
 
     @property
-    def model(self) -> ModelSpec:
-        return model_spec(self.config.model)
+    def trainer(self) -> TrainerSpec:
+        """The entry of the run's model in the registry of trainers."""
+        return trainer_spec(self.config.model)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self.config) | {"settings": asdict(self.settings)}
@@ -60,53 +63,50 @@ def make_run_config(values: Mapping[str, Any]) -> RunConfig:
             depends on `model`, and the other values on `preset`.
 
     Raises:
-        WrongUse: an unknown name (with a suggestion), or a value out of range.
+        UsageError: an unknown name (with a suggestion), or a value out of range.
     """
-    model = model_spec(str(values.get("model", TrainConfig.model)))
-    if model.trainer is None:
-        raise WrongUse(
-            f"the model {model.name} has nothing to train", f"ntire-sr generate --weights {model.name}"
-        )
-    preset, start_from = _beginning(model, values)
-    merged = {**model.presets[preset], **values, "preset": preset, "start_from": start_from}
+    trainer = trainer_spec(str(values.get("model", TrainConfig.model)))
+    preset, start_from = _beginning(trainer, values)
+    merged = {**trainer.presets[preset], **values, "preset": preset, "start_from": start_from}
     for name in PATHS:  # absolute, so that a run can be resumed from any folder
         if merged.get(name) not in (None, "none", "", "auto", "package"):
             merged[name] = str(Path(str(merged[name])).resolve())
-    run_names, model_names = field_types(TrainConfig), field_types(model.settings)
+    run_names, model_names = field_types(TrainConfig), field_types(trainer.settings)
     for name in merged:
         known = (*run_names, *model_names)
         require(name in known, f"unknown setting {name!r}", suggestion(name, known))
     config = make(TrainConfig, {name: value for name, value in merged.items() if name in run_names})
-    sizes = field_types(model.architecture)
+    architecture = model_spec(trainer.model).architecture
+    sizes = field_types(architecture)
     require(
         not config.trunk or "rrdb" in sizes,
-        f"trunk: {model.name} is not built on a pretrained trunk",
+        f"trunk: {trainer.model} is not built on a pretrained trunk",
         "--model stochastic, or leave trunk out",
     )
     if config.start_from and not sizes.keys() <= merged.keys():
-        metadata, _ = read_weights(initial_weights(config.start_from, model.name, config.scale))
-        if metadata["model"] == model.name:
-            found = with_earlier_values(model.architecture, json.loads(metadata["settings"]))
+        metadata, _ = read_weights(initial_weights(config.start_from, trainer.model, config.scale))
+        if metadata["model"] == trainer.model:
+            found = with_earlier_values(architecture, json.loads(metadata["settings"]))
             merged = {name: found[name] for name in sizes if name in found} | merged
-    settings = make(model.settings, {name: value for name, value in merged.items() if name in model_names})
+    settings = make(trainer.settings, {name: value for name, value in merged.items() if name in model_names})
     return RunConfig(config, settings)
 
 
-def _beginning(model: ModelSpec, values: Mapping[str, Any]) -> tuple[str, str | None]:
+def _beginning(trainer: TrainerSpec, values: Mapping[str, Any]) -> tuple[str, str | None]:
     """Preset and initial weights of a run, with `auto` replaced by what it means for these values."""
     preset = str(values.get("preset", "auto"))
     if preset != "auto":
-        known = model.presets
-        require(preset in known, f"unknown preset {preset!r} of {model.name}", suggestion(preset, known))
-    chosen = {**model.presets.get(preset, {}), **values}
+        known = trainer.presets
+        require(preset in known, f"unknown preset {preset!r} of {trainer.model}", suggestion(preset, known))
+    chosen = {**trainer.presets.get(preset, {}), **values}
     start_from, trunk = chosen.get("start_from", "auto"), chosen.get("trunk") not in (None, "none", "")
     if start_from == "auto":
-        sized = trunk or not field_types(model.architecture).keys().isdisjoint(chosen)
-        comes = shipped_weights(model.name, convert("scale", chosen.get("scale", TrainConfig.scale), int))
+        sized = trunk or not field_types(model_spec(trainer.model).architecture).keys().isdisjoint(chosen)
+        comes = shipped_weights(trainer.model, convert("scale", chosen.get("scale", TrainConfig.scale), int))
         start_from = "package" if comes and not sized else None
     if preset == "auto":
         preset = "pretrained" if trunk else "finetune" if start_from not in (None, "none", "") else "tiny"
-        preset = preset if preset in model.presets else "tiny"
+        preset = preset if preset in trainer.presets else "tiny"
     return preset, start_from
 
 
@@ -118,24 +118,26 @@ def read_settings(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
         values: settings that were given beside it.
 
     Raises:
-        WrongUse: there is no such file, or `values` name a preset beside a run's settings, which leave nothing
+        UsageError: there is no such file, or `values` name a preset beside a run's settings, which leave nothing
             to it.
-        Failure: it is no JSON object.
+        NtireSrError: it is no JSON object.
     """
     require(path.is_file(), f"--config {path} does not exist", "the config.json of a run")
     content = read_json(path, "configuration")
     own = content.get("settings", {}) if isinstance(content, dict) else None
     if not isinstance(own, dict):
-        raise Failure(f"{path} holds no settings", "an object of settings by name, such as a run's config.json")
+        raise NtireSrError(
+            f"{path} holds no settings", "an object of settings by name, such as a run's config.json"
+        )
     require(
         "settings" not in content or str(values.get("preset", content.get("preset"))) == content.get("preset"),
         f"preset {values.get('preset')} beside --config {path}, which gives every setting itself",
         "leave out one of the two",
     )
     if "settings" in content:  # of a run, perhaps of an earlier version
-        model = model_spec(str(content.get("model")))
+        trainer = trainer_spec(str(content.get("model")))
         content = with_earlier_values(TrainConfig, content)
-        own = with_earlier_values(model.settings, own)
+        own = with_earlier_values(trainer.settings, own)
     return {**{name: value for name, value in content.items() if name != "settings"}, **own, **values}
 
 
@@ -143,11 +145,11 @@ def initial_weights(start_from: str, model: str, scale: int) -> Path:
     """The file that the setting `start_from` names.
 
     Raises:
-        WrongUse: there is none.
+        UsageError: there is none.
     """
     path = shipped_weights(model, scale) if start_from == "package" else Path(start_from)
     if path is None:
-        raise WrongUse(f"start_from: no weights of {model} x{scale} come with the package", "start_from=FILE")
+        raise UsageError(f"start_from: no weights of {model} x{scale} come with the package", "start_from=FILE")
     require(path.is_file(), f"start_from: there are no weights at {path}", "check the path")
     return path
 
@@ -156,20 +158,22 @@ def load_run_config(run: RunFolder) -> RunConfig:
     """The configuration in a run folder, in which nothing is left to presets and defaults.
 
     Raises:
-        Failure: it is missing or damaged."""
+        NtireSrError: it is missing or damaged."""
     saved = read_json(run.config, "configuration")
     try:
         config = make_from_file(TrainConfig, {k: v for k, v in saved.items() if k != "settings"})
-        return RunConfig(config, make_from_file(model_spec(config.model).settings, saved["settings"]))
-    except (KeyError, TypeError, AttributeError, WrongUse) as error:
-        raise Failure(f"{run.config} is damaged ({error})", "start again in a new folder with --run") from error
+        return RunConfig(config, make_from_file(trainer_spec(config.model).settings, saved["settings"]))
+    except (KeyError, TypeError, AttributeError, UsageError) as error:
+        raise NtireSrError(
+            f"{run.config} is damaged ({error})", "start again in a new folder with --run"
+        ) from error
 
 
 def resume_run_config(run: RunFolder, values: Mapping[str, Any]) -> RunConfig:
     """The configuration of a run that is resumed: its own, with the changes in `values`.
 
     Raises:
-        WrongUse: `values` change a setting that is not in CHANGEABLE_ON_RESUME.
+        UsageError: `values` change a setting that is not in CHANGEABLE_ON_RESUME.
     """
     run_config = load_run_config(run)
     given = make_run_config({**flat(run_config), **values})

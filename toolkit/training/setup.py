@@ -10,21 +10,21 @@ import torch
 
 from ntire_sr.core.device import choose_device
 from ntire_sr.core.distributed import ProcessGroup
-from ntire_sr.core.errors import WrongUse, plural, require
+from ntire_sr.core.errors import UsageError, plural, require
 from ntire_sr.core.files import make_folder, sha256_file, write_json
-from ntire_sr.core.layout import RunFolder
 from ntire_sr.core.progress import Progress
+from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.data.data_check import div2k_part
 from ntire_sr.data.feature_cache import FeatureCache
 from ntire_sr.data.patches import PatchDataset
-from ntire_sr.models.interfaces import Trainer
-from ntire_sr.models.registry import read_weights
-from ntire_sr.models.train_config import TrainConfig
+from ntire_sr.models.weights_files import read_weights
 from ntire_sr.training.checkpoints import load_checkpoint
+from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.logger import RunLogger
 from ntire_sr.training.run_config import PATHS, RunConfig, flat, initial_weights
 from ntire_sr.training.state import TrainState, restore
 from ntire_sr.training.status import saved_steps
+from ntire_sr.training.trainers.interface import Trainer
 from ntire_sr.training.validation import IMAGES, Validator, open_validator
 
 
@@ -49,9 +49,9 @@ def set_up(
     """Open images, networks, validation and log, and load the last checkpoint if the run is resumed.
 
     Raises:
-        WrongUse: the folder holds a run and `resume` is false, or settings do not fit the processes.
-        Problems: training images are broken.
-        Failure: no checkpoint can be read.
+        UsageError: the folder holds a run and `resume` is false, or settings do not fit the processes.
+        ValidationErrors: training images are broken.
+        NtireSrError: no checkpoint can be read.
     """
     config, device = run_config.config, choose_device(run_config.config.device)
     _check_processes(config, device, processes)
@@ -69,8 +69,7 @@ def set_up(
     same = {name: value for name, value in flat(run_config).items() if name not in PATHS}
     processes.assert_same(**same, images=patches.digest)
     on_device = config.keep_on_device and device.type == "cuda" and patches.keep_on(device)
-    assert run_config.model.trainer is not None
-    trainer: Trainer = run_config.model.trainer(config, run_config.settings, device, processes, progress)
+    trainer = run_config.trainer.trainer(config, run_config.settings, device, processes, progress)
     # the choice for `auto` is saved, so that a resumed run cannot choose otherwise
     run_config = replace(run_config, settings=trainer.settings)
     # machines share the run folder, but a file that one has just written may not yet be visible to another
@@ -116,7 +115,7 @@ def _check_processes(config: TrainConfig, device: torch.device, processes: Proce
 
 def _prepare_folder(run: RunFolder, resume: bool) -> None:
     if (run.config.exists() or saved_steps(run.checkpoints)) and not resume:
-        raise WrongUse(
+        raise UsageError(
             f"{run.path} already holds a run", "add --resume to go on with it, or --run FOLDER for another"
         )
     make_folder(run.path)
@@ -129,13 +128,13 @@ def _initialise_from_weights(trainer: Trainer, config: TrainConfig, processes: P
     processes.assert_same(start_from=digest)
     metadata, tensors = read_weights(path)
     if metadata["model"] != config.model:
-        raise WrongUse(
+        raise UsageError(
             f"start_from: {path} holds weights of {metadata['model']}, not of {config.model}",
             f"--model {metadata['model']}",
         )
     taken = trainer.load_matching(tensors)
     if not taken:
-        raise WrongUse(f"start_from: no tensor of {path} fits this network", "leave start_from out")
+        raise UsageError(f"start_from: no tensor of {path} fits this network", "leave start_from out")
     trainer.remarks.append(f"begun with {taken} of the {len(tensors)} tensors of {path}")
     trunk = json.loads(metadata["facts"]).get("trunk")
     return {"start_from_sha256": digest} | ({"trunk": trunk} if trunk else {})

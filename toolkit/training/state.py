@@ -3,16 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from ntire_sr.core.errors import Failure, WrongUse
+from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.files import json_safe
-from ntire_sr.core.layout import RunFolder
+from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.core.settings import with_earlier_values
-from ntire_sr.models.interfaces import Trainer
-from ntire_sr.models.registry import save_weights
-from ntire_sr.models.train_config import TrainConfig
+from ntire_sr.models.weights_files import save_weights
 from ntire_sr.training.checkpoints import save_checkpoint
+from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.monitor import LossMonitor
 from ntire_sr.training.run_config import CHANGEABLE_ON_RESUME, RunConfig, flat
+from ntire_sr.training.trainers.interface import Trainer
 
 
 @dataclass
@@ -70,24 +70,26 @@ def restore(
     """Restore the state that `save` wrote after `step`: the trainer's in place, the run's as the return value.
 
     Raises:
-        WrongUse: it belongs to a run with other settings or images; the error names what differs.
-        Failure: it was written by another version of the program.
+        UsageError: it belongs to a run with other settings or images; the error names what differs.
+        NtireSrError: it was written by another version of the program.
     """
     remedy = "start another run with --run, or give the settings that this one was started with"
     before = content.get("plan")
     parts = {"training", "watch", "data_sha256", "metrics", "origin"}
     if not isinstance(before, dict) or not isinstance(before.get("settings"), dict) or parts - content.keys():
-        raise Failure(f"the checkpoints in {run.checkpoints} are not of this version of the program", remedy)
+        raise NtireSrError(
+            f"the checkpoints in {run.checkpoints} are not of this version of the program", remedy
+        )
     earlier = with_earlier_values(TrainConfig, before)
-    earlier |= with_earlier_values(run_config.model.settings, before["settings"])
+    earlier |= with_earlier_values(run_config.trainer.settings, before["settings"])
     differing = [name for name, value in flat(run_config).items() if earlier.get(name) != value]
     differing = [name for name in differing if name not in CHANGEABLE_ON_RESUME and name != "preset"]
     if differing:
         listed = ", ".join(f"{name}={earlier.get(name)}" for name in differing)
-        raise WrongUse(f"the checkpoints in {run.checkpoints} belong to a run with {listed}", remedy)
+        raise UsageError(f"the checkpoints in {run.checkpoints} belong to a run with {listed}", remedy)
     if content["data_sha256"] != data_sha256:
         where = run_config.config.hr or "embedded in scikit-image"
-        raise WrongUse(
+        raise UsageError(
             f"the photographs ({where}) are not those that the run in {run.path} was started with",
             "bring them back, or start another run with --run",
         )

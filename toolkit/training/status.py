@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from ntire_sr.core.errors import Failure
+from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.files import read_json
-from ntire_sr.core.layout import RunFolder
+from ntire_sr.core.run_folder import RunFolder
 
 _NAME = re.compile(r"step_(\d{9})\.pt")
 
@@ -24,7 +24,9 @@ def run_state(run: RunFolder) -> str:
         return "absent"
     steps = read_json(run.config, "configuration").get("steps")
     if not isinstance(steps, int):
-        raise Failure(f"{run.config} is damaged (it names no steps)", "start again in a new folder with --run")
+        raise NtireSrError(
+            f"{run.config} is damaged (it names no steps)", "start again in a new folder with --run"
+        )
     if is_finished(run, steps):
         return "finished"
     done = next((step for step, _ in saved_steps(run.checkpoints)), 0)

@@ -8,23 +8,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ntire_sr.challenge.downscale import CROP_MULTIPLE, downscale, downscale_8bit
+from ntire_sr.challenge.pixels import to_8bit, to_array, to_tensor, to_unit
+from ntire_sr.challenge.projection import project, project_uint8
 from ntire_sr.core.device import full_float32
-from ntire_sr.core.downscale import CROP_MULTIPLE, downscale, downscale_8bit
-from ntire_sr.core.errors import WrongUse
-from ntire_sr.core.images import encode_png, read_image, to_8bit, to_array, to_tensor, to_unit
-from ntire_sr.core.layout import list_images
+from ntire_sr.core.errors import UsageError
 from ntire_sr.core.pretrained import ALEXNET, locate
-from ntire_sr.core.seeding import seeded
+from ntire_sr.core.seeding import make_generator
 from ntire_sr.data.patches import PatchDataset
 from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
-from ntire_sr.evaluation.calibration import LpipsPairs, calibration_ratio
-from ntire_sr.evaluation.diversity import diversity_scores
-from ntire_sr.evaluation.lpips import Lpips, load_lpips
-from ntire_sr.evaluation.metrics import Reference
-from ntire_sr.evaluation.perceptual import LpipsErrors
-from ntire_sr.evaluation.pixels import PixelMetrics
+from ntire_sr.evaluation.metrics.base import Reference
+from ntire_sr.evaluation.metrics.calibration import LpipsPairs, calibration_ratio
+from ntire_sr.evaluation.metrics.diversity import diversity_scores
+from ntire_sr.evaluation.metrics.lpips import Lpips, load_lpips
+from ntire_sr.evaluation.metrics.perceptual import LpipsErrors
+from ntire_sr.evaluation.metrics.pixels import PixelMetrics
 from ntire_sr.models.interfaces import Generator
-from ntire_sr.models.projection import make_consistent, project
+from ntire_sr.samples.folders import list_images
+from ntire_sr.samples.image_files import encode_png, read_image
 
 IMAGES = 6  # number of validation photographs
 SAMPLES = 4  # samples per photograph
@@ -93,11 +94,13 @@ class Validator:
                 metrics = [kind(reference) for kind in kinds]
                 samples = []
                 for index in range(SAMPLES):
-                    drawn = generator.sample(trunk, unit, generator.latents(unit, [seeded(number, index)]))
+                    drawn = generator.sample(
+                        trunk, unit, generator.latents(unit, [make_generator(number, index)])
+                    )
                     for name, image in (("network", drawn), ("unrounded", project(drawn, unit, self.scale))):
                         error = downscale(image, self.scale) - unit
                         errors[name].append(error.square().mean().item())
-                    written = make_consistent(drawn, lr, self.scale)
+                    written = project_uint8(drawn, lr, self.scale)
                     worst = min(worst, written.lr_psnr_db)
                     sample = reference.sample(written.image)
                     for metric in metrics:
@@ -154,7 +157,7 @@ def open_validator(
         device: the device to compute on.
 
     Raises:
-        WrongUse: the folder is missing, or its images are too small.
+        UsageError: the folder is missing, or its images are too small.
     """
     if choice is None:
         return None
@@ -171,7 +174,7 @@ def open_validator(
         described = f"{len(images)} photographs of {choice}"
     hr = [_centre_crop(image) for image in images if min(image.shape[:2]) >= 8 * scale]
     if not hr:
-        raise WrongUse(f"no image in {choice} has {8 * scale} x {8 * scale} pixels", "validation=none")
+        raise UsageError(f"no image in {choice} has {8 * scale} x {8 * scale} pixels", "validation=none")
     return Validator(hr, described, scale, device)
 
 

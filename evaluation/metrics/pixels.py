@@ -1,0 +1,135 @@
+"""Squared pixel errors of the samples of one image, as in the 2022 script, and the samples' spread.
+
+Samples are not kept. All computations run in strips of rows that fit a CPU's cache.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ntire_sr.evaluation.metrics.base import Reference, Sample
+from ntire_sr.evaluation.metrics.diversity import RunningDiversity
+from ntire_sr.evaluation.metrics.perceptual import shrink_map
+
+WINDOW = 16  # side in pixels of the box that the 2022 script averages squared errors over
+STRIP_ROWS = 64  # rows per strip
+
+
+class PixelMetrics:
+    """Squared errors of samples, of their best mosaic, and between samples: an `ImageMetric`.
+
+    Args:
+        reference: the HR image.
+    """
+
+    def __init__(self, reference: Reference):
+        self.errors, self.diversity = PixelErrors(reference.hr), RunningDiversity()
+
+    def update(self, sample: Sample) -> None:
+        """Add one more sample."""
+        self.diversity.update(box_mean(self.errors.update(sample.sr)))
+
+    def compute(self) -> dict[str, Any]:
+        """Values in squared grey levels: `mse` over boxes of each sample and `mse_mosaics`, lower is better;
+        mean `pixel_distance` from the HR image; mean `pixel_pairs` between samples, None for one sample."""
+        return {
+            "mse": self.diversity.means,
+            "mse_mosaics": self.diversity.mosaics,
+            "pixel_distance": self.errors.mean_distance,
+            "pixel_pairs": self.errors.mean_pair_distance if self.errors.count > 1 else None,
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """`deviation` (h, w) over the samples, in grey levels; nothing for one sample."""
+        if self.errors.count < 2:
+            return {}
+        return {"deviation": shrink_map(self.errors.deviation()[None, None])[0, 0].half().cpu()}
+
+
+class PixelErrors:
+    """Running sums of the pixel errors of samples that are added one by one and not kept.
+
+    Args:
+        hr: (1, 3, H, W), uint8.
+    """
+
+    def __init__(self, hr: Tensor):
+        self.hr = _rows(hr)
+        height, width = hr.shape[2:]
+        self.count = 0
+        self.total = torch.zeros(height, width * 3, device=hr.device)  # sum of differences, R G B R G B ...
+        self.squares = torch.zeros(height, width, device=hr.device)  # sum of squares, mean over RGB
+
+    def update(self, sr: Tensor) -> Tensor:
+        """Add one more sample.
+
+        Args:
+            sr: (1, 3, H, W), uint8.
+
+        Returns:
+            The squared error of each pixel, mean over RGB: (H, W), in squared grey levels.
+        """
+        self.count += 1
+        error = torch.empty_like(self.squares)
+        strips = (_rows(sr), self.hr, self.total, self.squares, error)
+        for mine, other, total, squares, found in zip(
+            *(whole.split(STRIP_ROWS) for whole in strips), strict=True
+        ):
+            difference = mine.float().sub_(other)
+            total.add_(difference)
+            red, green, blue = difference.square_().view(len(difference), -1, 3).unbind(2)
+            torch.add(red, green, out=found).add_(blue).div_(3)
+            squares.add_(found)
+        return error
+
+    @property
+    def mean_distance(self) -> float:
+        """Mean over samples and pixels of (SR - HR)^2, in squared grey levels."""
+        return self.squares.mean(dtype=torch.float64).item() / self.count
+
+    @property
+    def mean_pair_distance(self) -> float:
+        """Mean over all pairs of samples, and pixels, of (SR_i - SR_j)^2; nan for one sample.
+
+        Running sums are enough: sum over pairs |x_i - x_j|^2 = n sum |x_i|^2 - |sum x_i|^2.
+        """
+        return float("nan") if self.count < 2 else 2 * self._variance().mean(dtype=torch.float64).item()
+
+    def _variance(self) -> Tensor:
+        """Unbiased variance over samples, mean over RGB: (H, W)."""
+        mean_square = self.total.square().view(*self.squares.shape, 3).mean(2) / self.count
+        return (self.squares - mean_square).clamp_(min=0) / (self.count - 1)
+
+    def deviation(self) -> Tensor:
+        """Standard deviation over samples, from the variance's mean over RGB: (H, W), in grey levels."""
+        return self._variance().sqrt()
+
+
+def _rows(image: Tensor) -> Tensor:
+    """(1, 3, H, W) as (H, W * 3), R G B R G B ..."""
+    return image[0].permute(1, 2, 0).reshape(image.shape[2], -1)
+
+
+def box_mean(error: Tensor) -> Tensor:
+    """The mean over boxes of 16 x 16 pixels, as the 2022 script computes it.
+
+    Args:
+        error: (H, W).
+
+    Returns:
+        (H + 15, W + 15), the 'full' convolution with zeros outside.
+    """
+    # sums of 2, 4, 8 and 16 neighbours are made from one another, along one axis and then along the other
+    margin = WINDOW - 1
+    padded = functional.pad(error, (margin,) * 4)
+    found = error.new_empty(error.shape[0] + margin, error.shape[1] + margin)
+    for first in range(0, len(found), STRIP_ROWS):
+        strip = padded[first : first + STRIP_ROWS + margin]
+        for step in (1, 2, 4, 8):
+            strip = strip[:-step] + strip[step:]
+        for step in (1, 2, 4, 8):
+            strip = strip[:, :-step] + strip[:, step:]
+        torch.div(strip, WINDOW**2, out=found[first : first + STRIP_ROWS])
+    return found

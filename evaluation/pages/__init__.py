@@ -1,0 +1,1 @@
+"""HTML pages of scores and comparisons: templates, charts and pictures."""

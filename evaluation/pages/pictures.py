@@ -1,0 +1,236 @@
+"""Pictures for pages: whole images and a detail, encoded as data URLs that fit into a budget.
+
+Pictures are JPEG and maps are PNG, both as data URLs, so that the page needs no other file. Whole
+images are downscaled and never enlarged; the detail is cropped and never resampled, because only unscaled
+pixels show whether an image looks real.
+"""
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ntire_sr.challenge.downscale import CROP_MULTIPLE, downscale_8bit
+from ntire_sr.challenge.names import parse_sample_name
+from ntire_sr.challenge.pixels import to_array, to_tensor
+from ntire_sr.samples.image_files import read_image
+
+PAGE_BYTES = 18_000_000  # upper limit for all pictures of a page
+LONGEST_PX = 640  # longest side of a whole image
+DETAIL_PX = 256  # side of the detail
+SMALLEST_PX = 32  # longest side below which the budget may not shrink a whole image
+QUALITY = 90  # JPEG quality of whole images
+DETAIL_QUALITY = 92
+SHRINK = 0.9  # factor per step of fitting pictures into the budget
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture before it is encoded: (H, W, 3) uint8, or (H, W) uint8 indices into `colours`."""
+
+    key: str
+    label: str
+    caption: str
+    whole: np.ndarray
+    detail: np.ndarray
+    pixelated: bool = False  # enlarged without interpolation
+    colours: tuple[str, ...] | None = None  # "#rrggbb"; None for a picture of three channels
+    legend: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """A rectangle of the cropped HR image, in its pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def cut(self, image: np.ndarray, crop: tuple[int, int]) -> np.ndarray:
+        """Crop this rectangle from an image that shows the HR crop of (height, width) at any resolution."""
+        rows, columns = (
+            slice(int(start * have / whole), max(1, round((start + side) * have / whole)))
+            for start, side, have, whole in (
+                (self.top, self.height, image.shape[0], crop[0]),
+                (self.left, self.width, image.shape[1], crop[1]),
+            )
+        )
+        return np.ascontiguousarray(image[rows, columns])
+
+
+class Target:
+    """The HR image that pictures belong to, cropped to multiples of 8, with the pictures of itself and of its LR image.
+
+    Args:
+        hr: the HR image.
+        scale: HR pixels per LR pixel along an axis.
+
+    Raises:
+        NtireSrError: the file cannot be read.
+    """
+
+    def __init__(self, hr: Path, scale: int):
+        image = read_image(hr)
+        self.height, self.width = self.crop = (
+            image.shape[0] // CROP_MULTIPLE * CROP_MULTIPLE,
+            image.shape[1] // CROP_MULTIPLE * CROP_MULTIPLE,
+        )
+        self.image = self.cropped(image)
+        self.scale = scale
+        self.size = f"{self.width} x {self.height} pixels"
+
+    def cropped(self, image: np.ndarray) -> np.ndarray:
+        """The part of an image that the crop keeps: the top left."""
+        return np.ascontiguousarray(image[: self.height, : self.width])
+
+    def pictures(self, place: Place) -> list[Picture]:
+        """The pictures "lr" and "hr"."""
+        lr = to_array(downscale_8bit(to_tensor(self.image), self.scale))
+        lr_size = f"{lr.shape[1]} x {lr.shape[0]} pixels"
+        says = f"LR: the official downscale by {self.scale}, {lr_size}, enlarged unsmoothed"
+        hr_says = f"HR: the photograph, {self.size} after the crop to multiples of 8"
+        return [
+            self.picture("lr", "LR", says, lr, place, pixelated=True),
+            self.picture("hr", "HR", hr_says, self.image, place),
+        ]
+
+    def picture(
+        self, key: str, label: str, caption: str, image: np.ndarray, place: Place, pixelated: bool = False
+    ) -> Picture:
+        """A picture of an image that shows the crop at any resolution."""
+        whole, detail = reduced(image, LONGEST_PX), place.cut(image, self.crop)
+        return Picture(key, label, caption, whole, detail, pixelated=pixelated)
+
+    def entry(
+        self, name: str, pictures: list[Picture], place: Place, notes: list[str], budget_bytes: int
+    ) -> dict[str, Any]:
+        """The pictures as the page takes them, see `gallery.picture_image`.
+
+        Raises:
+            ValueError: no picture fits into the budget.
+        """
+        encoded, shown, inner = within_budget(pictures, place, self.scale, budget_bytes)
+        return {
+            "name": name,
+            "scale": self.scale,
+            "width": self.width,
+            "height": self.height,
+            "shown": shown,
+            "detail": {"left": inner.left, "top": inner.top, "width": inner.width, "height": inner.height},
+            "notes": notes,
+            "pictures": encoded,
+        }
+
+
+def sample_number(position: int, path: Path) -> int:
+    """The sample number in a file name, or the position if the name has none."""
+    parsed = parse_sample_name(path.name)
+    return parsed.sample if parsed else position
+
+
+def detail_place(deviation: np.ndarray | None, crop: tuple[int, int], scale: int) -> Place:
+    """The detail: where the mean deviation is largest, or the centre without it, on the grid of LR pixels."""
+    sides = [min(DETAIL_PX, side) for side in crop]
+    starts = [(side - part) / 2 for side, part in zip(crop, sides, strict=True)]
+    if deviation is not None:
+        factors = [have / side for have, side in zip(deviation.shape, crop, strict=True)]
+        rows, columns = (max(1, round(part * factor)) for part, factor in zip(sides, factors, strict=True))
+        sums = cv2.integral(deviation.astype(np.float64))
+        windows = (
+            sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns] + sums[:-rows, :-columns]
+        )
+        found = np.unravel_index(windows.argmax(), windows.shape)
+        starts = [int(at) / factor for at, factor in zip(found, factors, strict=True)]
+    top, left = (
+        min(round(start / scale) * scale, side - part)
+        for start, side, part in zip(starts, crop, sides, strict=True)
+    )
+    return Place(left, top, sides[1], sides[0])
+
+
+def reduced(image: np.ndarray, longest_px: int, smooth: bool = True) -> np.ndarray:
+    """The image downscaled to a longest side of `longest_px`; smaller images stay as they are."""
+    factor = longest_px / max(image.shape[:2])
+    if factor >= 1:
+        return np.ascontiguousarray(image)
+    height, width = (max(1, round(side * factor)) for side in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smooth else cv2.INTER_NEAREST)
+
+
+def within_budget(
+    pictures: list[Picture], place: Place, scale: int, budget_bytes: int
+) -> tuple[list[dict[str, Any]], list[int], Place]:
+    """Encode; while that exceeds the budget, shrink the whole images step by step, then also the detail."""
+    longest, part = float(LONGEST_PX), 1.0
+    while longest >= SMALLEST_PX:
+        inner = _middle(place, part, scale)
+        encoded = [_encode(picture, int(longest), place, inner) for picture in pictures]
+        if sum(len(picture["whole"]) + len(picture["detail"]) for picture in encoded) <= budget_bytes:
+            hr = reduced(next(picture for picture in pictures if picture.key == "hr").whole, int(longest))
+            return encoded, [hr.shape[1], hr.shape[0]], inner
+        longest *= SHRINK
+        if longest < LONGEST_PX / 2:
+            part *= SHRINK
+    raise ValueError(f"{len(pictures)} pictures do not fit into {budget_bytes} bytes at any size")
+
+
+def _middle(place: Place, part: float, scale: int) -> Place:
+    """The middle of a rectangle, with its sides times `part`, on the grid of LR pixels."""
+    if part == 1:
+        return place
+    width, height = (max(scale, int(side * part / scale) * scale) for side in (place.width, place.height))
+    left, top = (
+        start + (side - less) // 2 // scale * scale
+        for start, side, less in ((place.left, place.width, width), (place.top, place.height, height))
+    )
+    return Place(left, top, width, height)
+
+
+def _encode(picture: Picture, longest_px: int, place: Place, inner: Place) -> dict[str, Any]:
+    """The picture as the page takes it; its detail covers `place` and is cropped to `inner`."""
+    whole = reduced(picture.whole, longest_px, smooth=picture.colours is None)
+    within = Place(inner.left - place.left, inner.top - place.top, inner.width, inner.height)
+    detail = within.cut(picture.detail, (place.height, place.width))
+    if picture.colours is None:
+        urls = [_jpeg(whole, QUALITY), _jpeg(detail, DETAIL_QUALITY)]
+    else:
+        urls = [_png(levels, picture.colours) for levels in (whole, detail)]
+    return {
+        "key": picture.key,
+        "label": picture.label,
+        "caption": picture.caption,
+        "whole": urls[0],
+        "detail": urls[1],
+        "pixelated": picture.pixelated,
+        "legend": picture.legend,
+    }
+
+
+def _jpeg(image: np.ndarray, quality: int) -> str:
+    """(H, W, 3) uint8 as a data URL, without chroma subsampling."""
+    # with OpenCV: Pillow's buffer for optimised files is too small for pictures that are mostly noise
+    options = {
+        cv2.IMWRITE_JPEG_QUALITY: quality,
+        cv2.IMWRITE_JPEG_OPTIMIZE: 1,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR: cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    }
+    done, content = cv2.imencode(
+        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [word for pair in options.items() for word in pair]
+    )
+    assert done
+    return "data:image/jpeg;base64," + base64.b64encode(content.tobytes()).decode()
+
+
+def _png(levels: np.ndarray, colours: tuple[str, ...]) -> str:
+    """(H, W) uint8 indices of colours as a data URL of a PNG with a palette."""
+    image = Image.fromarray(levels)
+    image.putpalette(bytes.fromhex("".join(colour[1:] for colour in colours)))
+    content = io.BytesIO()
+    image.save(content, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()

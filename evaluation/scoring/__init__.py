@@ -1,0 +1,1 @@
+"""Scoring folders of samples: matching, measuring, records, summary and comparison."""

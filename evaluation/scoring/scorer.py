@@ -1,0 +1,135 @@
+"""Measuring all values of one image, sample by sample: each file is read once, and no sample is kept."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ntire_sr.challenge.pixels import to_tensor
+from ntire_sr.core.device import choose_device, full_float32
+from ntire_sr.core.files import sha256_file
+from ntire_sr.core.pretrained import ALEXNET, find
+from ntire_sr.core.threads import map_ahead
+from ntire_sr.evaluation.metrics.base import ImageMetric, Reference
+from ntire_sr.evaluation.metrics.calibration import LpipsPairs
+from ntire_sr.evaluation.metrics.lpips import Lpips, load_lpips
+from ntire_sr.evaluation.metrics.lr_psnr import LrMetrics, official_crop
+from ntire_sr.evaluation.metrics.perceptual import LpipsErrors
+from ntire_sr.evaluation.metrics.pixels import PixelMetrics
+from ntire_sr.evaluation.metrics.quality import RealismMetrics, open_proxy, proxy_called
+from ntire_sr.evaluation.scoring.matching import SampleGroup
+from ntire_sr.evaluation.scoring.records import ImageResult, ImageScore, key_of
+from ntire_sr.samples.image_files import read_image, read_png
+
+AHEAD = 2  # samples that are read ahead while one is measured
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a scoring, on which its values depend beside the files."""
+
+    scale: int
+    device: str = "cpu"  # auto, cpu or cuda
+    lpips_weights: Path | None = None  # file of AlexNet's weights; None to search for it
+    lpips: bool = True  # whether to measure LPIPS
+    realism: tuple[str, ...] = ()  # names of proxies
+    niqe_model: Path | None = None  # None for the one in the package
+
+
+class Scorer:
+    """Measures images one after another, with networks that are loaded once.
+
+    Raises:
+        NotFound: LPIPS is to be measured and AlexNet's weights are missing.
+    """
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.device = choose_device(settings.device)
+        self.lpips: Lpips | None = None
+        facts: dict[str, object] = {"scale": settings.scale, "lpips": None}
+        if settings.lpips:
+            path = find(ALEXNET, settings.lpips_weights)
+            self.lpips = load_lpips(path, self.device)
+            facts["lpips"] = sha256_file(path)
+        described = [proxy_called(name) for name in settings.realism]
+        self.proxies = [
+            open_proxy(proxy.name, self.device, settings.niqe_model)
+            for proxy in described
+            if proxy.data_set is None
+        ]
+        self.data_set_metrics = [proxy.data_set for proxy in described if proxy.data_set]
+        facts["realism"] = sorted([*settings.realism, *(proxy.version for proxy in self.proxies)])
+        self.facts = facts
+
+    @property
+    def measured_with(self) -> dict[str, Any]:
+        """`lpips`: SHA-256 of AlexNet's weights, None without LPIPS; `realism`: version of each proxy, by name."""
+        versions = {proxy.name: proxy.version for proxy in self.proxies}
+        # those of a whole data set have no version of their own: they are of the features of LPIPS
+        return {
+            "lpips": self.facts["lpips"],
+            "realism": {name: versions.get(name, "") for name in self.settings.realism},
+        }
+
+    def key(self, group: SampleGroup) -> str:
+        """A digest of all files and settings that the record of an image depends on."""
+        return key_of({**self.facts, "name": group.hr.name, "numbers": group.numbers, "files": group.digests})
+
+    def measure(self, group: SampleGroup) -> ImageResult:
+        """All values of one image.
+
+        Raises:
+            NtireSrError: a file cannot be decoded.
+        """
+        samples = (to_tensor(array) for array in map_ahead(read_png, group.samples, AHEAD, AHEAD))
+        return self.measure_images(
+            to_tensor(read_image(group.hr)), samples, group.numbers, group.index, group.hr.name
+        )
+
+    def measure_images(
+        self, whole: Tensor, samples: Iterable[Tensor], numbers: Sequence[int], index: int, name: str
+    ) -> ImageResult:
+        """All values of one image from images in memory.
+
+        Args:
+            whole: the HR image, (1, 3, H, W) uint8.
+            samples: one after another, (1, 3, H', W') uint8, not smaller than the official crop of the HR image.
+            numbers: numbers of the samples.
+            index: of the image, from 0.
+            name: of the HR image.
+        """
+        with torch.inference_mode(), full_float32(self.device):
+            return self._measure_images(whole.to(self.device), samples, numbers, index, name)
+
+    def _measure_images(
+        self, whole: Tensor, samples: Iterable[Tensor], numbers: Sequence[int], index: int, name: str
+    ) -> ImageResult:
+        several = len(numbers) > 1
+        reference = Reference(official_crop(whole), self.settings.scale, self.lpips, several, whole)
+        image_metrics = self._image_metrics(reference)
+        data_set_metrics = [metric.of_image(reference) for metric in self.data_set_metrics]
+        metrics = (*image_metrics, *data_set_metrics)
+        for image in samples:
+            sample = reference.sample(image.to(self.device))
+            for metric in metrics:
+                metric.update(sample)
+        figures: dict[str, Any] = {}
+        for metric in image_metrics:
+            figures |= metric.compute()
+        score = ImageScore(index=index, name=name, numbers=list(numbers), **figures)
+        tensors = {name: value for metric in metrics for name, value in metric.tensors().items()}
+        return ImageResult(score, {name: value.contiguous() for name, value in tensors.items()})
+
+    def _image_metrics(self, reference: Reference) -> list[ImageMetric]:
+        metrics: list[ImageMetric] = [
+            PixelMetrics(reference), LrMetrics(reference), RealismMetrics(self.proxies, reference),
+        ]  # fmt: skip
+        if reference.lpips:
+            metrics.append(LpipsErrors(reference))
+            if reference.several:
+                metrics.append(LpipsPairs(reference))
+        return metrics

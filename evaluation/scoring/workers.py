@@ -1,0 +1,112 @@
+"""Measuring images in several worker processes (`--workers`); each process of `torchrun` has its own workers."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
+
+import torch
+
+from ntire_sr.core.errors import NtireSrError
+from ntire_sr.core.progress import Progress
+from ntire_sr.evaluation.scoring.matching import SampleGroup
+from ntire_sr.evaluation.scoring.records import Records
+from ntire_sr.evaluation.scoring.scorer import Scorer, Settings
+
+_scorer: Scorer | None = None  # the scorer of a worker process, which serves one scoring
+
+
+def measure_all(
+    groups: list[SampleGroup], scorer: Scorer, records: Records, workers: int, progress: Progress
+) -> list[str]:
+    """Measure images, and save the record of each as soon as it is measured.
+
+    Args:
+        groups: the images of this process, with their samples.
+        scorer: the scorer; worker processes make their own with its settings.
+        records: records to save to.
+        workers: number of worker processes; with 1 this process measures by itself.
+        progress: reports how many images have been measured.
+
+    Returns:
+        Messages about the images that could not be measured.
+    """
+    problems = []
+    with progress.task("score", len(groups)) as advance:
+        for problem in _in_turn(groups, scorer, records, workers):
+            if problem:
+                problems.append(problem)
+            advance()
+    return problems
+
+
+def _in_turn(groups: list[SampleGroup], scorer: Scorer, records: Records, workers: int) -> Iterator[str | None]:
+    if workers == 1 or len(groups) < 2:
+        for group in groups:
+            yield _measure(scorer, group, records)
+        return
+    workers = min(workers, len(groups))
+    threads = max(1, torch.get_num_threads() // workers)
+    # spawned, not forked: a fork would inherit locks of torch's threads
+    pool = ProcessPoolExecutor(
+        workers, get_context("spawn"), _begin_worker, (scorer.settings, threads, os.getpid())
+    )
+    try:
+        with _interrupts_ignored():  # workers inherit this, so that it holds from their start
+            waiting = [pool.submit(_work, group, records) for group in groups]
+        for future in as_completed(waiting):
+            yield future.result()
+    except BrokenProcessPool as error:
+        raise NtireSrError(
+            "a worker process died, perhaps for lack of memory; the images it had measured are kept",
+            "run the same command again with fewer --workers",
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C, which reaches the whole process group; only the first one reports it and ends others."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # not in the main thread, which alone receives interrupts
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _begin_worker(settings: Settings, threads: int, parent: int) -> None:
+    global _scorer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python has set its own handler again
+
+    def leave_with_parent() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=leave_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    _scorer = Scorer(settings)
+
+
+def _work(group: SampleGroup, records: Records) -> str | None:
+    assert _scorer
+    return _measure(_scorer, group, records)
+
+
+def _measure(scorer: Scorer, group: SampleGroup, records: Records) -> str | None:
+    try:
+        measured = scorer.measure(group)
+    except NtireSrError as failure:
+        return failure.message
+    records.save(measured, scorer.key(group))
+    return None

@@ -1,0 +1,150 @@
+"""LPIPS."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from missing_operators import import_or_skip
+
+from ntire_sr.challenge.pixels import to_8bit, to_tensor, to_unit
+from ntire_sr.core.errors import NtireSrError, WrongType, WrongValue
+from ntire_sr.core.pretrained import NotFound
+from ntire_sr.evaluation.metrics.lpips import Lpips, load_lpips
+from ntire_sr.evaluation.metrics.lr_psnr import official_crop
+from ntire_sr.samples.image_files import read_image
+
+pytestmark = pytest.mark.numerical
+
+
+@pytest.fixture(scope="module")
+def lpips(alexnet) -> Lpips:
+    return load_lpips(alexnet)
+
+
+def eight_bits(path) -> torch.Tensor:
+    return to_tensor(read_image(path))
+
+
+def noisy(image: torch.Tensor, sigma: float) -> torch.Tensor:
+    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(1))
+    return to_8bit(to_unit(image) + sigma * noise)
+
+
+def test_lpips_of_the_papers_example_is_0_722_and_0_138(lpips, golden):
+    reference, one, other = (eight_bits(golden / f"ex_{name}.png") for name in ("ref", "p0", "p1"))
+    assert lpips(reference, one).mean().item() == pytest.approx(0.722, abs=5e-4)
+    assert lpips(reference, other).mean().item() == pytest.approx(0.138, abs=5e-4)
+
+
+@pytest.mark.filterwarnings("ignore")  # about arguments of torchvision that the package still uses
+def test_lpips_equals_the_lpips_package(lpips, golden):
+    package = import_or_skip("lpips")
+    official = package.LPIPS(net="alex", version="0.1", spatial=True, pnet_rand=True, verbose=False)
+    slices = [getattr(official.net, f"slice{n}") for n in range(1, 6)]
+    convolutions = [layer for part in slices for layer in part if isinstance(layer, torch.nn.Conv2d)]
+    for mine, theirs in zip(lpips.convolutions, convolutions, strict=True):
+        theirs.load_state_dict(mine.state_dict())
+    for folder, names in ((golden, ("ex_ref", "ex_p0")), (golden / "x4", ("HR/0801", "SR/000000_sample00003"))):
+        one, other = (official_crop(eight_bits(folder / f"{name}.png")) for name in names)
+        with torch.no_grad():
+            expected = official(to_unit(one) * 2 - 1, to_unit(other) * 2 - 1)
+        found = lpips(one, other)
+        assert torch.allclose(found, expected, rtol=1e-4, atol=1e-6)
+        assert found.mean().item() == pytest.approx(expected.mean().item(), rel=1e-5)
+
+
+def test_lpips_is_zero_for_equal_images_symmetric_and_grows_with_noise(lpips, photograph):
+    image = to_tensor(photograph)
+    assert lpips(image, image).abs().max() == 0
+    assert torch.allclose(lpips(image, noisy(image, 0.1)), lpips(noisy(image, 0.1), image), atol=1e-6)
+    distances = [lpips(image, noisy(image, sigma)).mean().item() for sigma in (0.01, 0.03, 0.1, 0.3)]
+    assert distances == sorted(distances)
+
+
+def test_the_way_of_processors_and_the_direct_convolutions_give_the_same_features(lpips, photograph):
+    image = to_tensor(photograph)
+    maps = lpips.normalised(image).double()
+    convolutions = copy.deepcopy(lpips.convolutions).double()
+    for index, found in enumerate(lpips.layers(image)):
+        if index in (1, 2):
+            maps = torch.nn.functional.max_pool2d(maps, 3, stride=2)
+        maps = convolutions[index](maps).relu()
+        assert ((found - maps).norm() / maps.norm()).item() < 5e-6
+
+
+def test_known_features_are_left_as_they_are_and_differences_are_summed(lpips, photograph):
+    image = to_tensor(photograph)
+    features = lpips.features(image).vectors
+    before = [layer.clone() for layer in features]
+    sums = [torch.zeros_like(layer) for layer in features]
+    others = [noisy(image, 0.1), noisy(image, 0.2)]
+    for other in others:
+        lpips.compare(features, other, sums)
+    expected = [lpips.features(other).vectors for other in others]
+    for layer, total, known, one, two in zip(features, sums, before, *expected, strict=True):
+        assert torch.equal(layer, known)
+        assert torch.allclose(total, one + two - 2 * known, atol=1e-6)
+
+
+def test_the_deepest_maps_are_those_of_the_fifth_convolution_before_normalisation(lpips, photograph):
+    image = to_tensor(photograph)
+    expected = list(lpips.layers(image))[-1]
+    features = lpips.features(image)
+    compared = lpips.compare(features.vectors, image)
+    assert torch.equal(features.deepest, expected) and torch.equal(compared.deepest, expected)
+
+
+def test_a_hand_made_trunk_gives_the_value_worked_out_by_hand():
+    # every convolution is zero but for its bias: 1 in the first channel for one image is the same
+    # for the other, so the features agree and LPIPS is 0, whatever the images
+    names = [(0, 64, 3, 11), (3, 192, 64, 5), (6, 384, 192, 3), (8, 256, 384, 3), (10, 256, 256, 3)]
+    trunk = {}
+    for index, outputs, inputs, size in names:
+        trunk[f"features.{index}.weight"] = torch.zeros(outputs, inputs, size, size)
+        trunk[f"features.{index}.bias"] = torch.zeros(outputs)
+    # channel 0 of layer 1 is the centre red value, channel 1 the negative of it
+    trunk["features.0.weight"][0, 0, 5, 5] = 1
+    trunk["features.0.weight"][1, 0, 5, 5] = -1
+    linear = [torch.zeros(1, outputs, 1, 1) for _, outputs, _, _ in names]
+    linear[0][0, 0], linear[0][0, 1] = 0.25, 0.5
+    made = Lpips(trunk, linear)
+    bright = torch.full((1, 3, 64, 64), 255, dtype=torch.uint8)
+    dark = torch.zeros_like(bright)
+    # red is (1 + 0.03) / 0.458 > 0 for bright, (-1 + 0.03) / 0.458 < 0 for dark: after ReLU and division
+    # by the length the vectors are (1, 0) and (0, 1), so the map is 0.25 * 1 + 0.5 * 1 everywhere
+    assert torch.allclose(made(bright, dark), torch.full((1, 1, 64, 64), 0.75), atol=1e-6)
+
+
+def test_without_a_trunk_there_is_an_error_and_with_another_networks_too(squeezenet):
+    with pytest.raises(NotFound, match="alexnet"):
+        load_lpips()
+    with pytest.raises(NtireSrError, match="does not hold torchvision's alexnet"):
+        load_lpips(squeezenet)
+
+
+def test_the_map_does_not_depend_on_memory_layout(lpips, photograph):
+    image = to_tensor(photograph)
+    other = to_tensor(np.ascontiguousarray(photograph[::-1]))
+    expected = lpips(image, other)
+    assert torch.equal(lpips(image.contiguous(), other), expected)
+
+
+def test_lpips_refuses_float_images_of_which_one_had_a_distance_of_833_to_itself(lpips, photograph):
+    unit = to_unit(to_tensor(photograph))
+    with pytest.raises(WrongType, match=r"a tensor \(1, 3, 96, 128\) of float32, not of uint8"):
+        lpips(unit, unit)
+
+
+def test_lpips_refuses_a_batch_of_which_it_measured_the_first_image_only(lpips, photograph):
+    batch = to_tensor(photograph).expand(3, 3, 96, 128)
+    with pytest.raises(WrongValue, match=r"a tensor \(3, 3, 96, 128\) of uint8, not a single image"):
+        lpips(batch, batch)
+
+
+def test_lpips_refuses_images_of_two_sizes_even_with_features_of_one_number(lpips, photograph):
+    image = to_tensor(photograph)
+    with pytest.raises(WrongValue, match=r"the HR image has \(96, 128\)"):
+        lpips(image, image.transpose(2, 3))
+    with pytest.raises(WrongValue, match="sides of 31 pixels"):
+        lpips(image[:, :, :30], image[:, :, :30])

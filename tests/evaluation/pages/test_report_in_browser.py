@@ -1,0 +1,355 @@
+"""The report's page in headless Chromium: opened from disk, driven by mouse and keyboard."""
+
+import io
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ntire_sr.challenge.names import SampleName
+from ntire_sr.evaluation.pages.gallery import Maps, picture_image
+from ntire_sr.evaluation.pages.page import render
+from ntire_sr.samples.image_files import write_png
+
+RED, BLUE, GREEN = (200, 30, 30), (30, 30, 200), (30, 200, 30)
+NASTY = [
+    "<img src=x onerror=alert(1)>.png",
+    "</script><script>alert(2)</script>.png",
+    "{{ 7 * 7 }}\"'&amp;.png",
+]
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    """Two images, one of them lying and one standing: HR red, sample 0 blue, further samples green."""
+    folder = tmp_path_factory.mktemp("pictures")
+    entries = []
+    for index, (height, width, samples) in enumerate([(424, 640, 3), (640, 424, 2)]):
+        colours = [RED, BLUE, GREEN, GREEN][: samples + 1]
+        paths = [folder / f"{index}.png", *(folder / str(SampleName(index, k)) for k in range(samples))]
+        for path, colour in zip(paths, colours, strict=True):
+            write_png(path, np.full((height, width, 3), colour, np.uint8))
+        ramp = np.linspace(0, 4, height * width, dtype=np.float32).reshape(height, width)
+        maps = Maps(ramp, (ramp * samples / 4.01).astype(np.uint8), ramp / 10)
+        entries.append(picture_image(paths[0], paths[1:], 4, maps, 1_000_000, f"080{index}.png"))
+    return entries
+
+
+def page_of(gallery: list[dict], **other: Any) -> dict[str, Any]:
+    """A small page of four images, of which the gallery's are pictured; `other` replaces parts."""
+    lpips = {"0801.png": 0.30, "0802.png": 0.45, "0803.png": None, "0804.png": 0.20}
+    db = {"0801.png": 61.5, "0802.png": 44.2, "0803.png": "inf", "0804.png": 50.0}
+    pictured = dict(zip(["0802.png", "0801.png"], range(len(gallery)), strict=False))
+    return {
+        "title": "4 images x 3 samples, scale 4",
+        "drawn_by": "a test",
+        "passes": False,
+        "verdict": "FAIL: 1 sample is under 45 dB",
+        "notes": ["1 of 12 samples is missing"],
+        "summary": [["LPIPS, mean", "0.3167", "lower is better"]],
+        "curves": [
+            {"label": "S_n", "unit": "%", "direction": "higher is better", "values": [0.0, 5.1, None, 9.25]}
+        ],
+        "calibration": [{"label": "r (LPIPS)", "value": "0.93", "says": "1 is calibrated"}],
+        "published": {
+            "caveat": "Other images.",
+            "columns": ["", "team", "LPIPS", "LR-PSNR"],
+            "rows": [{"cells": ["1", "a team", "0.2", "27.5"], "ours": False, "under": True}],
+        },
+        "columns": [
+            {"key": "lpips", "label": "LPIPS mean", "lower_is_better": True, "digits": 4},
+            {"key": "db", "label": "LR-PSNR worst", "lower_is_better": False, "digits": 2, "required": 45.0},
+        ],
+        "images": [
+            {"name": name, "values": {"lpips": lpips[name], "db": db[name]}, "pictured": pictured.get(name)}
+            for name in lpips
+        ],
+        "gallery": gallery,
+        **other,
+    }
+
+
+@pytest.fixture
+def show(open_html, gallery) -> Callable[..., Any]:
+    """Opens a report from disk; keywords other than those of the window replace parts of the page."""
+
+    def opened(width: int = 1200, height: int = 900, fragment: str = "", **other: Any) -> Any:
+        return open_html(render(page_of(**{"gallery": gallery, **other})), width, height, fragment)
+
+    return opened
+
+
+def names(page) -> list[str]:
+    return page.locator("#table tbody th").all_inner_texts()
+
+
+def sheets(page) -> list[str]:
+    """The transforms of all pictures: of the stage and of the strip."""
+    return page.locator(".sheet").evaluate_all("all => all.map(one => one.style.transform)")
+
+
+def colour_at(page, x: float, y: float = 0.5) -> tuple[int, ...]:
+    """What stands at a place of the stage, as the screen shows it."""
+    shot = Image.open(io.BytesIO(page.locator("#stage").screenshot())).convert("RGB")
+    return shot.getpixel((int(x * shot.width), int(y * shot.height)))
+
+
+def near(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    return max(abs(a - b) for a, b in zip(one, other, strict=True)) < 25
+
+
+def test_verdict_warnings_summary_and_published_figures_are_on_the_page(show):
+    text = show().inner_text("body")
+    for words in ("FAIL: 1 sample is under 45 dB", "1 of 12 samples is missing", "0.3167", "a team †", "0.93"):
+        assert words in text
+
+
+def test_the_worst_image_stands_first_and_the_undefined_last(show):
+    page = show()
+    assert names(page) == ["0802.png", "0801.png", "0804.png", "0803.png"]
+    assert page.locator("th[aria-sort=descending]").inner_text() == "LPIPS mean"
+    assert page.locator("td.under").all_inner_texts() == ["44.20"]
+    assert page.locator("td", has_text="∞").count() == 1
+
+
+def test_without_lpips_the_first_measured_column_sorts(show, gallery):
+    images = page_of(gallery)["images"]
+    for image in images:
+        image["values"]["lpips"] = None
+    page = show(images=images)
+    assert names(page) == ["0802.png", "0804.png", "0801.png", "0803.png"]
+    assert page.locator("th[aria-sort=ascending]").inner_text() == "LR-PSNR worst"
+
+
+def test_a_click_on_a_heading_sorts_worst_first_and_another_one_best_first(show):
+    page = show()
+    page.get_by_role("button", name="LR-PSNR worst").click()
+    assert names(page) == ["0802.png", "0804.png", "0801.png", "0803.png"]
+    page.get_by_role("button", name="LR-PSNR worst").click()
+    assert names(page) == ["0803.png", "0801.png", "0804.png", "0802.png"]
+    page.get_by_role("button", name="LPIPS mean").click()
+    page.get_by_role("button", name="LPIPS mean").click()
+    assert names(page) == ["0804.png", "0801.png", "0802.png", "0803.png"]  # undefined is last again
+    page.get_by_role("button", name="HR image").click()
+    assert names(page) == ["0801.png", "0802.png", "0803.png", "0804.png"]
+
+
+def test_the_keyboard_reaches_a_heading_and_sorts_with_enter(show):
+    page = show()
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.dataset.key") == "db":
+            break
+    page.keyboard.press("Enter")
+    assert page.locator("th[aria-sort=ascending]").inner_text() == "LR-PSNR worst"
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+
+
+def test_the_name_of_a_pictured_image_opens_its_viewer_and_so_does_its_address(show):
+    page = show()
+    assert page.locator("#table a").all_inner_texts() == ["0802.png", "0801.png"]
+    page.get_by_role("link", name="0801.png").press("Enter")
+    assert page.inner_text("#name") == "0801.png"
+    assert "LPIPS mean 0.3000" in page.inner_text("#measured")
+    assert page.evaluate("document.activeElement.id") == "stage"
+    assert show(fragment="#picture-1").inner_text("#name") == "0801.png"
+
+
+def test_n_and_p_lead_to_the_next_and_the_previous_image(show):
+    page = show()
+    seen = []
+    for key in ("n", "n", "p"):
+        page.keyboard.press(key)
+        page.wait_for_function(
+            "name => document.getElementById('name').textContent !== name", arg=seen[-1:] or "0800.png"
+        )
+        seen.append(page.inner_text("#name"))
+    assert seen == ["0801.png", "0800.png", "0801.png"]
+    page.go_back()
+    page.wait_for_function("document.getElementById('name').textContent === '0800.png'")
+
+
+def test_the_wipe_shows_the_left_picture_left_of_the_line_and_moves_by_arrows_and_mouse(show):
+    page = show()
+    assert near(colour_at(page, 0.45), RED) and near(colour_at(page, 0.55), BLUE)
+    page.focus("#handle")
+    for _ in range(2):
+        page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("ArrowLeft")
+    assert page.get_attribute("#handle", "aria-valuenow") == "68"
+    assert page.get_attribute("#handle", "aria-valuetext") == "68 % HR, then sample 0"
+    assert near(colour_at(page, 0.63), RED) and near(colour_at(page, 0.75), BLUE)
+    box = page.locator("#stage").bounding_box()
+    page.mouse.move(box["x"] + 0.68 * box["width"], box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 30)
+    page.mouse.up()
+    assert near(colour_at(page, 0.1), RED) and near(colour_at(page, 0.3), BLUE)
+    page.focus("#handle")
+    page.keyboard.press("End")
+    assert near(colour_at(page, 0.9), RED)
+
+
+def test_zoom_and_place_are_the_same_for_all_pictures(show):
+    page = show(fragment="#picture-0")
+    assert len(sheets(page)) == 2 + 8
+    assert set(sheets(page)) == {"translate(0%, 0%) scale(1)"}
+    seen = {sheets(page)[0]}
+
+    def moved() -> None:
+        """All pictures changed together, to where none was before."""
+        now = set(sheets(page))
+        assert len(now) == 1 and not now & seen, now
+        seen.update(now)
+
+    page.keyboard.press("+")
+    moved()
+    page.keyboard.press("ArrowRight")
+    moved()
+    box = page.locator("#stage").bounding_box()
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.3 * box["height"])
+    page.mouse.wheel(0, -300)
+    page.wait_for_function("document.querySelector('.sheet').style.transform.endsWith('scale(2.82843)')")
+    moved()
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.4 * box["height"])
+    page.mouse.up()
+    moved()
+    page.keyboard.press("g")  # the same in the grid
+    assert set(sheets(page)) <= seen
+    page.locator(".pane[data-key='1']").focus()
+    page.keyboard.press("ArrowLeft")
+    moved()
+    page.keyboard.press("r")
+    assert set(sheets(page)) == {"translate(0%, 0%) scale(1)"}
+
+
+def test_the_wheel_scrolls_the_page_until_the_viewer_was_chosen(show):
+    page = show()
+    page.locator("#stage").scroll_into_view_if_needed()
+    page.locator("#stage").hover()
+    page.evaluate("scrollTo(0, scrollY - 100)")
+    before = page.evaluate("scrollY")
+    page.mouse.wheel(0, 60)
+    page.wait_for_function("before => scrollY > before", arg=before)
+    assert sheets(page)[0].endswith("scale(1)")
+
+
+def test_keys_menus_and_clicks_choose_the_left_and_the_right_picture(show):
+    page = show()
+
+    def sides() -> list[str]:
+        return [page.input_value("#left"), page.input_value("#right")]
+
+    assert sides() == ["hr", "0"]
+    page.keyboard.press("2")
+    page.keyboard.press("Shift+L")
+    assert sides() == ["lr", "2"]
+    page.keyboard.press("x")
+    assert sides() == ["2", "lr"]
+    page.select_option("#right", label="sample 1")
+    page.locator(".pane[data-key='0']").click(modifiers=["Shift"])
+    assert sides() == ["0", "1"]
+    page.keyboard.press("9")  # there is none
+    assert sides() == ["0", "1"]
+
+
+def test_maps_are_shown_with_captions_and_legends(show):
+    page = show()
+    assert page.locator("#strip figcaption").all_inner_texts()[-3:] == ["deviation", "best sample", "LPIPS"]
+    assert page.locator("#strip .legend").count() == 3
+    page.keyboard.press("d")
+    page.keyboard.press("Shift+B")
+    right, left = page.inner_text("#caption-right"), page.inner_text("#caption-left")
+    assert "Standard deviation over 3 samples" in right and "≥ 4 grey levels" in right
+    assert [part in left for part in ("lowest LPIPS", "0: 33", "1: 33", "2: 33")] == [True] * 4
+    assert near(colour_at(page, 0.25, 0.1), tuple(bytes.fromhex("332288")))  # sample 0 is best at the top
+    bar = page.locator("#caption-right .bar").evaluate("bar => getComputedStyle(bar).backgroundImage")
+    assert bar.startswith("linear-gradient")
+
+
+def test_the_detail_is_shown_pixel_by_pixel(show):
+    page = show()
+    assert page.inner_text("#zoom") == "100 %"  # 640 pixels need no reduction
+    page.keyboard.press("z")
+    image = page.locator("#layer-left img")
+    assert image.evaluate("img => [img.naturalWidth, img.width, img.height]") == [256, 256, 256]
+    assert page.locator("[data-do=detail]").get_attribute("aria-pressed") == "true"
+    page.keyboard.press("g")
+    assert page.locator(".pane[data-key=hr] img").evaluate("img => [img.width, img.height]") == [256, 256]
+
+
+def test_the_viewer_fills_the_window_and_lets_go_with_escape(show):
+    page = show()
+    page.keyboard.press("f")
+    assert page.locator("#viewer").bounding_box() == {"x": 0, "y": 0, "width": 1200, "height": 900}
+    page.keyboard.press("Escape")
+    assert page.locator("#viewer").bounding_box()["width"] < 1200
+
+
+def test_a_question_mark_lists_the_keys_and_escape_closes_the_list(show):
+    page = show()
+    page.keyboard.press("?")
+    assert page.locator("#help").is_visible()
+    page.keyboard.press("Escape")
+    assert not page.locator("#help").is_visible()
+
+
+def test_curves_tell_their_values_to_keyboard_and_mouse(show):
+    page = show()
+    assert page.inner_text(".readout") == "n = 4: 9.25 %"
+    page.focus(".chart svg")
+    page.keyboard.press("ArrowLeft")  # n = 3 is undefined
+    assert page.inner_text(".readout") == "n = 2: 5.1 %"
+    page.locator("circle").first.hover()
+    assert page.inner_text(".readout") == "n = 1: 0 %"
+    assert "n = 2: 5.1 %" in page.get_attribute(".chart svg", "aria-label")
+
+
+def test_names_that_look_like_markup_are_harmless(show, gallery):
+    images = [
+        {"name": name, "values": {"lpips": 0.1, "db": 50.0}, "pictured": 0 if not at else None}
+        for at, name in enumerate(NASTY)
+    ]
+    entry = {**gallery[0], "name": NASTY[1], "notes": [NASTY[0]]}
+    entry["pictures"] = [{**picture, "caption": NASTY[0], "label": NASTY[1]} for picture in entry["pictures"]]
+    page = show(
+        images=images, gallery=[entry], title=NASTY[1], drawn_by=NASTY[0], notes=NASTY, verdict=NASTY[1]
+    )
+    assert sorted(names(page)) == sorted(NASTY)
+    assert page.inner_text("#name") == NASTY[1]
+    assert page.inner_text("h1") == NASTY[1]
+    assert page.locator("script").count() == 2
+    assert page.locator("img[src=x]").count() == 0
+
+
+def test_at_the_width_of_a_telephone_nothing_sticks_out(show):
+    page = show(width=400, height=800)
+    for key in ("w", "g", "z", "w", "f"):
+        page.keyboard.press(key)
+        assert page.evaluate("[document.documentElement.scrollWidth, document.body.scrollWidth]") <= [400, 400]
+
+
+def test_a_page_with_nothing_but_numbers_works(show, gallery):
+    page = show(gallery=[], curves=[], calibration=[], published=None, notes=[], drawn_by=None)
+    assert names(page)[0] == "0802.png"
+    assert page.locator("#viewer, .chart, .notes, .published").count() == 0
+
+
+def test_a_hundred_images_scroll_inside_their_table(show):
+    images = [
+        {"name": f"{at:04d}.png", "values": {"lpips": at / 100, "db": None}, "pictured": None}
+        for at in range(100)
+    ]
+    page = show(images=images)
+    assert names(page)[0] == "0099.png"
+    assert page.locator(".tall").bounding_box()["height"] < 500
+
+
+def test_the_page_names_nothing_outside_itself(gallery):
+    html = render(page_of(gallery))
+    assert not re.search(r"https?://|@import|url\(", html)

@@ -1,0 +1,386 @@
+"""Comparing scores: figures and pairs by hand, what is said, and what is refused."""
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+from fuzzing import with_odd_leaf
+from scores import edit_score, write_images, write_method
+
+from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors
+from ntire_sr.core.files import json_safe, sha256_file
+from ntire_sr.evaluation.pages.comparison_gallery import most_different, picture_comparison
+from ntire_sr.evaluation.pages.comparison_report import render_comparison
+from ntire_sr.evaluation.scoring.columns import Figure, MethodColumn
+from ntire_sr.evaluation.scoring.comparison import compare
+from ntire_sr.evaluation.scoring.load_scores import read_methods
+from ntire_sr.evaluation.scoring.opinion import MethodOpinion, Opinions
+from ntire_sr.samples.image_files import write_png
+
+NAMES = ["0801.png", "0802.png", "0803.png"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """HR images, and two methods of two samples each, a with lower LPIPS in two of three images."""
+    home = tmp_path_factory.mktemp("made")
+    hr = write_images(home / "HR", NAMES)
+    write_method(
+        home / "a",
+        hr,
+        {"0801.png": [0.2, 0.4], "0802.png": [0.3, 0.3], "0803.png": [0.5, 0.3]},
+        {"0801.png": [0.2, 0.1], "0802.png": [0.3, 0.3], "0803.png": [0.5, 0.24]},
+    )
+    write_method(
+        home / "b",
+        hr,
+        {"0801.png": [0.5, 0.5], "0802.png": [0.4, 0.4], "0803.png": [0.4, 0.4]},
+        {"0801.png": [0.5, 0.375], "0802.png": [0.4, 0.3], "0803.png": [0.4, 0.3]},
+        colour=(200, 30, 30),
+        lr_error=1.0,
+    )
+    return home
+
+
+@pytest.fixture
+def two(made, tmp_path):
+    """Copies of both, which a test may change; what they are relative to was copied with them."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    return [("a", tmp_path / "a"), ("b", tmp_path / "b")]
+
+
+@pytest.fixture
+def hr(tmp_path):
+    return write_images(tmp_path / "HR", NAMES)
+
+
+def refusal(named) -> str:
+    with pytest.raises(ValidationErrors) as refused:
+        read_methods(named)
+    return str(refused.value)
+
+
+def test_figures_and_differences_are_those_worked_out_by_hand(two):
+    found = compare(read_methods(two))
+    assert (found.scale, found.samples, found.names) == (4, 2, NAMES)
+    values = {key: [round(each.value, 6) for each in line] for key, line in found.values.items()}
+    # a: means .3, .3, .4; S_2 = 100 (.2 - .1) / .2, 0, 100 (.3 - .24) / .3
+    assert values["LPIPS_mean"] == [round(1 / 3, 6), round(1.3 / 3, 6)]
+    assert values["score"] == [round((50 + 0 + 20) / 3, 6), 25.0]
+    assert values["r_LPIPS"] == [0.5, 0.5]
+    assert values["LRPSNR_mean"] == pytest.approx([68.130804, 48.130804])
+    (a, b, pair), *others = found.pairs["LPIPS_mean"]
+    assert (a, b, others) == (0, 1, [])
+    assert pair.difference == pytest.approx(-0.1)
+    assert (pair.a_favoured, pair.b_favoured, pair.equal) == (2, 0, 1)
+    low, high = pair.interval
+    assert -0.201 < low < -0.1 < high < 0.001  # the differences are -.2, -.1 and 0
+    spread = found.pairs["score"][0][2]
+    assert spread.difference == pytest.approx(70 / 3 - 25) and (spread.a_favoured, spread.b_favoured) == (1, 2)
+    assert found.best("LPIPS_mean", True) == {0} and found.best("score", False) == {1}
+    assert found.best("r_LPIPS", None) == set()
+
+
+def test_json_holds_methods_pairs_curves_and_images(two):
+    content = json.loads(json.dumps(json_safe(compare(read_methods(two)).as_json()), allow_nan=False))
+    first, second = content["methods"]
+    assert (first["name"], second["name"]) == ("a", "b")
+    assert first["curves"]["LPIPS_score"] == pytest.approx([0, 70 / 3])
+    assert second["curves"]["LPIPS_score"] == pytest.approx([0, 25])
+    assert first["intervals"]["LPIPS_mean"] == pytest.approx([0.3, 0.4], abs=0.02)
+    pair = next(each for each in content["pairs"] if each["figure"] == "LRPSNR_mean")
+    assert (pair["a"], pair["b"], pair["difference"]) == ("a", "b", pytest.approx(20))
+    assert (pair["a_favoured"], pair["favours"], pair["interval"]) == (3, "a", pytest.approx([20, 20]))
+    assert content["images"][2] == {
+        "name": "0803.png",
+        "LPIPS_mean": pytest.approx([0.4, 0.4]),
+        "score": pytest.approx([20, 25]),
+        "LRPSNR_mean": pytest.approx([68.130804, 48.130804]),
+        "LRPSNR_worst_sample": pytest.approx([68.130804, 48.130804]),
+    }
+
+
+def test_only_images_that_all_have_are_compared_and_what_is_left_out_is_said(tmp_path, hr, two):
+    (tmp_path / "others").mkdir()
+    shutil.copy(hr / "0803.png", tmp_path / "others" / "renamed.png")  # the same image by another name
+    shutil.copy(hr / "0801.png", tmp_path / "others" / "0801.png")
+    c = write_method(tmp_path / "c", tmp_path / "others", {"renamed.png": [0.1, 0.1], "0801.png": [0.2, 0.2]})
+    found = compare(read_methods([*two, ("c", c)]))
+    assert found.names == ["0801.png", "0803.png"]
+    assert [round(each.value, 6) for each in found.values["LPIPS_mean"]] == [0.35, 0.45, 0.15]
+    assert found.notes[0] == ("Only the 2 images that all methods have are compared; left out: 1 of a, 1 of b.")
+    assert len(found.pairs["score"]) == 3
+
+
+def test_s_n_is_compared_at_the_samples_that_all_have_and_one_sample_does_not_lower_it(tmp_path, hr):
+    three = write_method(tmp_path / "x", hr, {"0801.png": [0.4, 0.4, 0.4]}, {"0801.png": [0.4, 0.3, 0.1]})
+    two = write_method(tmp_path / "y", hr, {"0801.png": [0.4, 0.2]}, {"0801.png": [0.4, 0.1]})
+    one = write_method(tmp_path / "z", hr, {"0801.png": [0.3]})
+    found = compare(read_methods([("x", three), ("y", two), ("z", one)]))
+    assert found.samples == 2 and found.figures[1].label == "S_2"
+    values = [each.value for each in found.values["score"]]
+    assert values[:2] == pytest.approx([25, 50]) and math.isnan(values[2])
+    assert [pair.images for _, _, pair in found.pairs["score"]] == [1, 0, 0]
+    assert "x 3, y 2, z 1. Means are over all samples of each; S_2 is of the first 2." in found.notes[0]
+
+
+def test_without_lpips_in_one_score_squared_errors_are_compared_and_it_is_said(tmp_path, hr, two):
+    c = write_method(tmp_path / "c", hr, {name: [0.3, 0.2] for name in NAMES}, with_lpips=None)
+    found = compare(read_methods([*two, ("c", c)]))
+    assert [figure.key for figure in found.figures[:4]] == ["LPIPS_mean", "score", "MSE_mean", "MSE_score"]
+    assert math.isnan(found.values["LPIPS_mean"][2].value)
+    assert found.values["MSE_mean"][2].value == pytest.approx(25.0)
+    assert "LPIPS was not measured for c." in found.notes
+    only = compare(
+        read_methods(
+            [
+                ("c", c),
+                ("d", write_method(tmp_path / "d", hr, {name: [0.3, 0.2] for name in NAMES}, with_lpips=None)),
+            ]
+        )
+    )
+    assert only.figures[0].key == "MSE_mean" and not only.with_lpips
+
+
+def test_proxies_that_are_not_the_same_for_all_are_left_out_and_named(tmp_path, hr):
+    lpips = {"0801.png": [0.3, 0.2], "0802.png": [0.3, 0.2]}
+    a = write_method(tmp_path / "a", hr, lpips, realism={"niqe": ("1", 3.0), "log-spectral": ("1", 2.0)})
+    b = write_method(tmp_path / "b", hr, lpips, realism={"niqe": ("2", 4.0), "log-spectral": ("1", 1.0)})
+    found = compare(read_methods([("a", a), ("b", b)]))
+    assert [each.value for each in found.values["log-spectral"]] == [2.0, 1.0]
+    assert found.pairs["log-spectral"][0][2].b_favoured == 2
+    assert "niqe" not in found.values
+    assert "niqe is left out: its model or library is not the same for all methods." in found.notes
+    c = write_method(tmp_path / "c", hr, lpips)
+    assert (
+        "log-spectral is left out: it was not measured for c."
+        in compare(read_methods([("a", a), ("c", c)])).notes
+    )
+
+
+def test_another_version_that_measures_alike_is_said(two):
+    edit_score(two[1][1], version="0.0.7")
+    notes = compare(read_methods(two)).notes
+    assert any(
+        "several versions of ntire-sr, which measure alike" in note and "b 0.0.7" in note for note in notes
+    )
+
+
+def test_samples_under_45_dB_and_few_images_are_said(tmp_path, hr, two):
+    c = write_method(tmp_path / "c", hr, {name: [0.3, 0.2] for name in NAMES}, lr_error=100.0)
+    notes = compare(read_methods([*two, ("c", c)])).notes
+    assert "Samples under the 45 dB that the challenge asks for: c 6." in notes
+    assert "3 images: so few make the intervals too narrow." in notes
+
+
+def opinions_of(*methods) -> Opinions:
+    return Opinions(tuple(methods), candidates=3, raters=5, answers=100)
+
+
+def test_what_people_said_stands_beside_the_scores_found_by_samples_or_by_name(two, ntire_sr_command, tmp_path):
+    methods = read_methods(two)
+    said = [
+        MethodOpinion("first", methods[0].samples_sha256, mor=2.5, low=2.25, high=2.75),
+        MethodOpinion("b", "0" * 64, mor=1.5, low=None, high=None),
+    ]
+    found = compare(methods).with_opinions(opinions_of(*said))
+    assert [each.value for each in found.values["MOR"]] == [2.5, 1.5]
+    assert found.values["MOR"][0].interval == (2.25, 2.75)
+    # b has the better rank in MOR; of two methods each rank is 1 or 2, and equal ones share the better
+    s_n = [each.value for each in found.values["score"]]
+    expected = [(1 + (s_n[1] > s_n[0]) + 2) / 2, (1 + (s_n[0] > s_n[1]) + 1) / 2]
+    assert [each.value for each in found.values["final_rank"]] == expected
+    assert {"MOR", "final_rank"} <= found.as_json()["methods"][0].keys()
+    only = compare(methods).with_opinions(opinions_of(said[1]))
+    assert math.isnan(only.values["MOR"][0].value) and "final_rank" not in only.values
+    with pytest.raises(UsageError, match="none of these methods, but third"):
+        compare(methods).with_opinions(opinions_of(MethodOpinion("third", "0" * 64, 1.0, None, None)))
+    result = ntire_sr_command(
+        "compare", *(f"{name}={path}" for name, path in two), "--study", tmp_path / "absent"
+    )
+    assert result.code == 2 and "does not exist" in result.err
+
+
+def test_columns_from_elsewhere_stand_in_table_and_json(two):
+    column = MethodColumn(Figure("MOR", "MOR", "", True, 2), {"b": 1.5}, {"b": (1.2, 1.8)})
+    found = compare(read_methods(two)).with_columns([column])
+    first, second = found.as_json()["methods"]
+    assert math.isnan(first["MOR"]) and second["MOR"] == 1.5 and second["intervals"]["MOR"] == (1.2, 1.8)
+    assert found.as_json()["figures"]["MOR"]["lower_is_better"] is True
+
+
+# ---- what is refused
+
+
+def test_other_hr_images_scales_and_networks_are_refused_all_at_once(tmp_path, hr, two):
+    other = write_images(tmp_path / "other", NAMES)
+    for at, name in enumerate(NAMES[1:]):
+        write_png(other / name, np.full((48, 64, 3), 7 + at, np.uint8))
+    c = write_method(tmp_path / "c", other, {name: [0.3, 0.2] for name in NAMES}, scale=8, with_lpips="b" * 64)
+    said = refusal([*two, ("c", c)])
+    assert "comparing a, b, c: 3 problems" in said
+    assert "2 HR images of c differ from a's of the same name: 0802.png, 0803.png" in said
+    assert "their scales differ: a 4, b 4, c 8" in said
+    assert "different AlexNet weights (SHA-256): a aaaaaaaaaaaa, b aaaaaaaaaaaa, c bbbbbbbbbbbb" in said
+
+
+def test_no_image_in_common_is_refused(tmp_path, hr, two):
+    write_png(hr / "0804.png", np.full((48, 64, 3), 9, np.uint8))
+    c = write_method(tmp_path / "c", hr, {"0804.png": [0.3]})
+    assert "no HR image is in all of them" in refusal([*two, ("c", c)])
+
+
+def test_folders_that_are_no_scores_are_listed_all_at_once_each_with_its_remedy(tmp_path, two):
+    (tmp_path / "run").mkdir()
+    shutil.copytree(two[0][1], tmp_path / "run" / "score")
+    (tmp_path / "official").mkdir()
+    (tmp_path / "official" / "measure.csv").write_text(",LPIPS_mean\n0,0.1\n")
+    (tmp_path / "started" / "records").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "score.json").write_text('{"lpips": 0.1}')
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "score.json").write_text('{"summary": ')
+    names = ["run", "official", "started", "empty", "foreign", "torn", "nowhere"]
+    said = refusal([*two, *((name, tmp_path / name) for name in names)])
+    assert "7 problems" in said
+    for name, words in (
+        ("run", f"is a run folder, not that of a score; give {tmp_path / 'run' / 'score'}"),
+        ("official", "as the official script writes it, but no score.json"),
+        ("started", "holds a scoring that was not finished"),
+        ("empty", "holds no score.json"),
+        ("foreign", "is not a score of ntire-sr"),
+        ("torn", "is not valid JSON"),
+        ("nowhere", "does not exist"),
+    ):
+        line = next(line for line in said.split("\n") if line.startswith(f"  - {name}: "))
+        assert words in line
+
+
+def test_names_given_twice_the_same_folder_twice_and_one_alone_are_refused(two):
+    said = refusal([two[0], ("a", two[1][1]), ("again", two[0][1])])
+    assert "the name a is given to 2 scores" in said and "a and again are the same folder" in said
+    assert "takes two scores or more" in refusal(two[:1])
+
+
+def test_a_score_of_an_earlier_version_says_how_to_bring_it_up_to_date(two):
+    path = two[1][1] / "score.json"
+    content = json.loads(path.read_text())
+    del content["records_version"]
+    path.write_text(json.dumps(content))
+    said = refusal(two)
+    assert "b: " in said and "of an earlier version" in said and "what was measured is kept" in said
+
+
+def test_a_score_that_another_version_measured_in_another_way_is_not_mixed_in(two):
+    edit_score(two[1][1], version="9.0", records_version=2)
+    said = refusal(two)
+    assert "written by ntire-sr 9.0, which measures differently (records of version 2, here 1)" in said
+
+
+def test_records_that_are_gone_changed_or_no_numbers_are_named(two):
+    folder = two[0][1]
+    (folder / "records" / "000001.safetensors").unlink()
+    assert f"a: the records of 0802.png in {folder / 'records'} are gone or damaged" in refusal(two)
+    record = two[1][1] / "records" / "000000.json"
+    for wrong in ({"lpips": ["x", 0.1]}, {"mse": [1.0]}, {"numbers": []}):
+        before = record.read_text()
+        record.write_text(json.dumps(json.loads(before) | wrong))
+        assert "b: " in refusal(two)
+        record.write_text(before)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"images": []}, {"images": 3}, {"images": [{}]}, {"summary": []}, {"measured_with": {}}, {"hr": 5}, {"version": None, "summary": {"scale": 3, "samples": 2}}],
+)  # fmt: skip
+def test_a_damaged_score_is_one_clear_error(two, wrong):
+    edit_score(two[1][1], **wrong)
+    assert "is damaged" in refusal(two)
+
+
+# ---- pictures
+
+
+def test_pictures_show_what_was_scored_for_the_images_that_differ_most(two):
+    found = compare(read_methods(two))
+    assert most_different(found) == [0, 1, 2]  # .2, .1, 0 apart
+    gallery = picture_comparison(found, 2)
+    assert (gallery.images, gallery.notes, len(gallery.entries)) == ([0, 1], [], 2)
+    pictures = gallery.entries[0]["pictures"]
+    assert [picture["key"] for picture in pictures] == ["hr", "1", "2", "lr"]
+    assert [picture["label"] for picture in pictures[1:3]] == ["1 a", "2 b"]
+    assert [sample["label"] for sample in pictures[1]["samples"]] == ["sample 0", "sample 1"]
+    assert pictures[1]["figures"] == "LPIPS 0.3000 · S_2 50.00"
+    assert pictures[1]["samples"][1]["caption"] == "a, sample 1: 000000_sample00001.png, 64 x 48 pixels"
+    assert picture_comparison(found, 0).entries == []
+
+
+def test_equal_samples_are_shown_once(tmp_path, hr):
+    a = write_method(tmp_path / "a", hr, {"0801.png": [0.3] * 4}, equal_samples=True)
+    b = write_method(tmp_path / "b", hr, {"0801.png": [0.2] * 4})
+    entry = picture_comparison(compare(read_methods([("a", a), ("b", b)]))).entries[0]
+    assert [len(picture["samples"]) for picture in entry["pictures"][1:3]] == [1, 4]
+
+
+def test_samples_that_changed_or_moved_are_left_out_with_a_note_and_can_be_given(tmp_path, two):
+    found = compare(read_methods(two))
+    (tmp_path / "b_samples").rename(tmp_path / "moved")
+    gallery = picture_comparison(found)
+    assert [picture["key"] for picture in gallery.entries[0]["pictures"]] == ["hr", "1", "lr"]
+    assert "No pictures of b: " in gallery.notes[0] and "give --sr b=FOLDER" in gallery.notes[0]
+    gallery = picture_comparison(found, sr={"b": tmp_path / "moved"})
+    assert [picture["key"] for picture in gallery.entries[0]["pictures"]] == ["hr", "1", "2", "lr"]
+    write_png(tmp_path / "a_samples" / "000000_sample00000.png", np.zeros((48, 64, 3), np.uint8))
+    (tmp_path / "a_samples" / "000001_sample00000.png").unlink()
+    note = picture_comparison(found, sr={"b": tmp_path / "moved"}).notes[0]
+    assert "lacks 000001_sample00000.png and holds others than were scored: 000000_sample00000.png" in note
+
+
+def test_given_folders_that_are_not_what_was_scored_are_refused_all_at_once(tmp_path, two):
+    found = compare(read_methods(two))
+    with pytest.raises(ValidationErrors) as refused:
+        picture_comparison(found, sr={"a": tmp_path / "b_samples", "b": tmp_path / "no"}, hr=tmp_path / "no")
+    said = str(refused.value)
+    assert "3 problems" in said and "holds others than were scored" in said and "does not exist" in said
+    assert "the HR image 0801.png that was scored is not in" in said
+    with pytest.raises(UsageError, match="no such method"):
+        picture_comparison(found, sr={"x": tmp_path})
+
+
+def test_without_the_hr_images_there_are_no_pictures_and_a_note(tmp_path, two):
+    found = compare(read_methods(two))
+    (tmp_path / "HR").rename(tmp_path / "HR_moved")
+    gallery = picture_comparison(found)
+    assert gallery.entries == [] and "give --hr FOLDER" in gallery.notes[0]
+    assert len(picture_comparison(found, hr=tmp_path / "HR_moved").entries) == 3
+
+
+def test_a_damaged_picture_is_named(tmp_path, two):
+    path = tmp_path / "a_samples" / "000000_sample00000.png"
+    path.write_bytes(b"no image")
+    # the digest is made to agree, so that only decoding can notice
+    content = json.loads((two[0][1] / "score.json").read_text())
+    content["images"][0]["samples_sha256"][0] = sha256_file(path)
+    edit_score(two[0][1], images=content["images"])
+    with pytest.raises(NtireSrError, match="000000_sample00000"):
+        picture_comparison(compare(read_methods(two)))
+
+
+def test_a_score_or_a_record_that_says_something_odd_is_one_clear_error_or_is_compared(two):
+    refused = 0
+    for path in (two[0][1] / "score.json", two[0][1] / "records" / "000001.json"):
+        content = path.read_text()
+        for seed in range(20):
+            path.write_text(with_odd_leaf(content, seed))
+            try:
+                found = compare(read_methods(two))
+                render_comparison(found, picture_comparison(found))
+            except NtireSrError:
+                refused += 1
+            except BaseException as error:
+                raise AssertionError(f"{path.name}, seed {seed}: {type(error).__name__}: {error}") from error
+        path.write_text(content)
+    assert refused >= 10

@@ -1,0 +1,240 @@
+"""Scoring folders: the official tables and the figures beside them."""
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ntire_sr.challenge.names import SampleName
+from ntire_sr.core.errors import NtireSrError, UsageError
+from ntire_sr.evaluation.metrics import lpips
+from ntire_sr.evaluation.metrics.lpips import Lpips
+from ntire_sr.evaluation.metrics.lr_psnr import LrErrors, official_crop
+from ntire_sr.evaluation.metrics.perceptual import MAP_PX, shrink_map
+from ntire_sr.evaluation.score_folder import score_folder
+from ntire_sr.samples.image_files import write_png
+
+pytestmark = pytest.mark.numerical
+
+AWAY = {"device": "cpu", "without_lpips": "the trunk is away"}
+
+
+@pytest.mark.parametrize("scale", [4, 8])
+def test_the_tables_equal_those_of_the_official_scripts(device, golden, alexnet, tmp_path, scale):
+    folder = golden / f"x{scale}"
+    score_folder(
+        folder.joinpath("HR"), folder / "SR", tmp_path, scale=scale, device=device.type, lpips_weights=alexnet
+    )
+    for name in ("measure.csv", "measure_mean.csv", "measure_full.csv"):
+        expected, found = (pd.read_csv(place / name, index_col=0) for place in (folder, tmp_path))
+        assert list(found.columns) == list(expected.columns)
+        assert list(found.index) == list(expected.index)
+        # 1e-4 is asked for; differences of nearly equal means are the hardest
+        rtol = 2e-5 if device.type == "cpu" else 1e-4
+        np.testing.assert_allclose(found.to_numpy(), expected.to_numpy(), rtol=rtol)
+        assert np.isinf(expected.to_numpy()).any() == (name != "measure_full.csv")
+    means = pd.read_csv(tmp_path / "measure_full_mean.csv", index_col=0)["0"]
+    expected = pd.read_csv(folder / "measure_full.csv", index_col=0).mean()
+    np.testing.assert_allclose(means[expected.index], expected, rtol=1e-4)
+
+
+REALISM = ("niqe", "log-spectral", "patch-frechet")
+
+
+def figures(folder, out, device: str, alexnet) -> dict[str, float]:
+    scored = score_folder(
+        folder / "HR", folder / "SR", out, lpips_weights=alexnet, device=device, realism=REALISM
+    )
+    return scored.score.summary()
+
+
+@pytest.fixture(scope="module")
+def figures_of_cpu(golden, alexnet, tmp_path_factory) -> dict[str, float]:
+    return figures(golden / "x4", tmp_path_factory.mktemp("cpu"), "cpu", alexnet)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
+def test_a_gpu_gives_the_figures_of_a_cpu(golden, alexnet, tmp_path, figures_of_cpu):
+    found = figures(golden / "x4", tmp_path, "cuda", alexnet)
+    for name, value in figures_of_cpu.items():
+        assert found[name] == pytest.approx(value, rel=1e-3 if name in ("niqe", "niqe_of_HR") else 1e-4), name
+
+
+def test_the_convolutions_of_gpus_give_the_figures_of_a_cpu(
+    golden, alexnet, tmp_path, figures_of_cpu, monkeypatch
+):
+    # what LPIPS does on a GPU, done on the CPU: direct convolutions, and all vectors of a layer at once
+    made = Lpips.__init__
+
+    def without_shortcuts(self, *arguments):
+        made(self, *arguments)
+        self.on_processor = []
+
+    monkeypatch.setattr(Lpips, "__init__", without_shortcuts)
+    monkeypatch.setattr(lpips, "CACHED_FLOATS", 10**12)
+    found = figures(golden / "x4", tmp_path, "cpu", alexnet)
+    for name, value in figures_of_cpu.items():
+        assert found[name] == pytest.approx(value, rel=1e-5), name
+
+
+def test_figures_beside_the_official_ones_stay_finite_where_a_sample_is_exact():
+    errors = LrErrors([0.0, 1.0, 3.0])
+    assert errors.mean_db == math.inf
+    assert errors.worst_db == pytest.approx(10 * math.log10(255**2 / 3))
+    assert errors.of_mean_error_db == pytest.approx(10 * math.log10(255**2 / (4 / 3)))
+    assert errors.under_required == 1  # 3 squared grey levels are 43.4 dB
+
+
+def test_the_official_crop_takes_multiples_of_8_from_the_top_left():
+    image = torch.arange(19 * 33).view(1, 1, 19, 33).expand(1, 3, 19, 33)
+    assert torch.equal(official_crop(image), image[:, :, :16, :32])
+
+
+def test_where_the_crop_takes_pixels_away_both_figures_are_reported(folders, tmp_path):
+    score = score_folder(folders.hr, folders.sr, tmp_path / "out", samples=3, **AWAY).score
+    assert score.images[0].lr_errors_uncropped == []
+    assert len(score.images[1].lr_errors_uncropped) == 3
+    assert score.images[1].lr_errors_uncropped != score.images[1].lr_errors
+    assert score.summary()["images_scored_uncropped"] == 1
+
+
+def test_without_lpips_its_columns_are_empty_and_the_rest_is_measured(folders, tmp_path):
+    score_folder(folders.hr, folders.sr, tmp_path / "out", samples=3, **AWAY)
+    table = pd.read_csv(tmp_path / "out" / "measure.csv", index_col=0)
+    assert table.LPIPS_mean.isna().all() and table.score.isna().all()
+    assert table.LRPSNR_worst.notna().all()
+    full = pd.read_csv(tmp_path / "out" / "measure_full.csv", index_col=0)
+    assert full.LPIPS_score_n3.isna().all() and full.MSE_score_n3.notna().all()
+    written = json.loads((tmp_path / "out" / "score.json").read_text())
+    assert written["summary"]["LPIPS_mean"] is None
+    assert written["summary"]["MSE_score"] > 0
+    assert written["standing_2021"] is None
+
+
+def test_the_summary_holds_mean_best_and_worst_lpips_worked_out_from_the_samples(golden, alexnet, tmp_path):
+    folder = golden / "x4"
+    score = score_folder(folder / "HR", folder / "SR", tmp_path, lpips_weights=alexnet, device="cpu").score
+    summary, images = score.summary(), score.images
+    assert summary["LPIPS_mean"] == pytest.approx(np.mean([image.lpips for image in images]))
+    assert summary["LPIPS_best_sample"] == pytest.approx(np.mean([min(image.lpips) for image in images]))
+    assert summary["LPIPS_worst_sample"] == pytest.approx(np.mean([max(image.lpips) for image in images]))
+    assert summary["LRPSNR_mean"] == math.inf
+    assert math.isfinite(summary["LRPSNR_of_mean_error"])
+    assert summary["samples_under_45_dB"] == sum(image.lr.under_required for image in images) > 0
+    assert score.lpips_curve[0] == 0
+    assert score.lpips_curve[-1] == pytest.approx(summary["score"])
+
+
+def test_a_missing_trunk_is_an_error_that_names_the_way_out(folders, tmp_path):
+    with pytest.raises(NtireSrError, match="score --without-lpips"):
+        score_folder(folders.hr, folders.sr, tmp_path / "out", samples=3)
+    assert not (tmp_path / "out").exists()
+
+
+def test_samples_numbered_as_the_hr_images_score_the_same(folders, tmp_path):
+    plain = score_folder(folders.hr, folders.sr, tmp_path / "plain", samples=3, **AWAY).score.summary()
+    for first in (801, 901):
+        moved = tmp_path / f"moved{first}"
+        moved.mkdir()
+        for index in range(2):
+            for k in range(3):
+                name = SampleName(index + first, k)
+                shutil.copy(folders.sr / str(SampleName(index, k)), moved / str(name))
+        found = score_folder(folders.hr, moved, tmp_path / f"out{first}", samples=3, **AWAY).score.summary()
+        assert found == plain
+
+
+def test_a_single_sample_per_image_is_named_without_its_number(folders, tmp_path):
+    single = tmp_path / "single"
+    single.mkdir()
+    for index in range(2):
+        shutil.copy(folders.sr / str(SampleName(index, 0)), single / f"{index:06d}.png")
+    score = score_folder(folders.hr, single, tmp_path / "out", samples=1, **AWAY).score
+    assert score.summary()["MSE_score"] == 0
+    assert math.isnan(score.summary()["r_pixels"])
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_proxies_are_measured_for_every_sample_and_the_hr_image_where_that_means_something(
+    golden, alexnet, tmp_path
+):
+    folder = golden / "x4"
+    names = ("niqe", "log-spectral", "patch-frechet")
+    score = score_folder(
+        folder / "HR", folder / "SR", tmp_path, lpips_weights=alexnet, realism=names, device="cpu", samples=3
+    ).score
+    summary = score.summary()
+    assert all(summary[name] > 0 for name in names)
+    assert summary["niqe_of_HR"] > 0 and "log-spectral_of_HR" not in summary
+    assert [len(image.realism["niqe"]) for image in score.images] == [3, 3]
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "NIQE" in page and "a proxy" in page
+
+
+def test_an_unknown_proxy_and_one_without_its_network_are_refused_before_anything_is_read(folders, tmp_path):
+    with pytest.raises(UsageError, match=r"unknown proxy 'niqq'(.|\n)*try: niqe"):
+        score_folder(folders.hr, folders.sr, tmp_path / "out", realism=("niqq",), **AWAY)
+    with pytest.raises(UsageError, match="measured on the features of LPIPS"):
+        score_folder(folders.hr, folders.sr, tmp_path / "out", realism=("patch-frechet",), **AWAY)
+    assert not (tmp_path / "out").exists()
+
+
+def test_hundreds_of_samples_are_scored_and_pictured(tmp_path, photograph):
+    small = np.ascontiguousarray(photograph[:32, :32])
+    write_png(tmp_path / "HR" / "0801.png", small)
+    for k in range(260):  # more than fit into a map of bytes
+        sample = small.copy()
+        sample[k % 32, k // 32] ^= 9
+        write_png(tmp_path / "SR" / str(SampleName(0, k)), sample)
+    score = score_folder(tmp_path / "HR", tmp_path / "SR", tmp_path / "out", samples=260, **AWAY).score
+    assert len(score.mse_curve) == 260
+
+
+def test_an_image_whose_score_is_undefined_is_said_to_be_left_out(folders, tmp_path):
+    shutil.copy(folders.hr / "0801.png", folders.sr / str(SampleName(0, 1)))
+    measured = score_folder(folders.hr, folders.sr, tmp_path / "out", samples=3, **AWAY)
+    assert math.isfinite(measured.score.summary()["MSE_score"])
+    page = measured.report.read_text(encoding="utf-8")
+    assert "A sample equals its HR image in 1 image: S_n is undefined there" in page
+
+
+def test_the_small_maps_are_means_over_areas_of_at_most_640_pixels():
+    whole = torch.rand(1, 1, 1280, 320)
+    small = shrink_map(whole)
+    assert small.shape == (1, 1, MAP_PX, 160)
+    assert small[0, 0, 3, 7].item() == pytest.approx(whole[0, 0, 6:8, 14:16].mean().item())
+    assert torch.equal(shrink_map(small), small)
+
+
+def test_the_report_is_one_page_with_pictures_that_needs_no_other_file(folders, tmp_path):
+    measured = score_folder(folders.hr, folders.sr, tmp_path / "out", samples=3, **AWAY)
+    page = measured.report.read_text(encoding="utf-8")
+    assert "LPIPS was not measured: the trunk is away" in page
+    assert ">nan<" not in page
+    assert 'src="http' not in page and "url(http" not in page
+    assert ("PASS" in page) == measured.score.passes
+    # whole and detail of LR, HR, three samples and their deviation, of two images
+    assert page.count('"data:image/') == 2 * 2 * 6
+
+
+def test_the_terminal_shows_our_row_among_the_published_ones(golden, alexnet, ntire_sr_command, tmp_path):
+    folder = golden / "x4"
+    result = ntire_sr_command(
+        "score", "--hr", folder / "HR", "--sr", folder / "SR", "--out", tmp_path, "--lpips-weights", alexnet,
+        "--no-report", "--device", "cpu",
+    )  # fmt: skip
+    assert result.code == 0
+    assert "this score" in result.out and "Deepest (NCSR)" in result.out
+    assert "on these images only" in result.out
+    assert not (tmp_path / "report.html").exists()
+    as_json = ntire_sr_command(
+        "score", "--hr", folder / "HR", "--sr", folder / "SR", "--out", tmp_path, "--lpips-weights", alexnet,
+        "--json", "--no-report", "--device", "cpu",
+    )  # fmt: skip
+    found = json.loads(as_json.out)
+    assert found["summary"] == json.loads((tmp_path / "score.json").read_text())["summary"]
+    assert found["standing_2021"]["rank_by_S_10"] == 3

@@ -1,0 +1,253 @@
+"""Interrupted, resumed and spread scorings."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from waiting import PATIENCE_SECONDS, wait_until
+
+from ntire_sr.core.errors import UsageError, ValidationErrors
+from ntire_sr.evaluation.score_folder import score_folder
+from ntire_sr.evaluation.scoring import workers
+from ntire_sr.samples.image_files import write_png
+
+TABLES = ("measure.csv", "measure_mean.csv", "measure_full.csv", "measure_full_mean.csv", "score.json")
+AWAY = {"samples": 3, "device": "cpu", "without_lpips": "away", "with_report": False}
+
+
+def tables(folder) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in TABLES}
+
+
+def watched(monkeypatch) -> list[int]:
+    """The indices of the images that are measured from now on."""
+    seen = []
+    plain = workers._measure
+
+    def measured(scorer, pair, records):
+        seen.append(pair.index)
+        return plain(scorer, pair, records)
+
+    monkeypatch.setattr(workers, "_measure", measured)
+    return seen
+
+
+def test_a_second_call_measures_nothing_again_and_gives_the_same_tables(folders, tmp_path, monkeypatch):
+    seen = watched(monkeypatch)
+    score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
+    before = tables(tmp_path / "out")
+    again = score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
+    assert seen == [0, 1] and again.kept == 2
+    assert tables(tmp_path / "out") == before
+
+
+def test_only_what_has_changed_is_measured_again(folders, tmp_path, monkeypatch, photograph):
+    score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
+    changed = photograph.copy()
+    changed[:8] ^= 7
+    write_png(folders.sr / "000000_sample00002.png", changed)
+    seen = watched(monkeypatch)
+    found = score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
+    fresh = score_folder(folders.hr, folders.sr, tmp_path / "fresh", **AWAY)
+    assert seen == [0, 0, 1] and found.score == fresh.score
+    score_folder(folders.hr, folders.sr, tmp_path / "out", **{**AWAY, "realism": ("log-spectral",)})
+    assert seen == [0, 0, 1, 0, 1]
+
+
+def test_damaged_records_are_measured_again(folders, tmp_path, monkeypatch):
+    score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
+    before = tables(tmp_path / "out")
+    images = tmp_path / "out" / "records"
+    (images / "000000.json").write_text('{"version": 1, "key": 3')
+    content = bytearray((images / "000001.safetensors").read_bytes())
+    content[-1] ^= 1
+    (images / "000001.safetensors").write_bytes(content)
+    seen = watched(monkeypatch)
+    score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
+    assert seen == [0, 1] and tables(tmp_path / "out") == before
+
+
+def test_a_file_that_cannot_be_decompressed_is_named_and_the_others_figures_are_kept(
+    folders, tmp_path, monkeypatch
+):
+    import struct
+    import zlib
+
+    path = folders.sr / "000000_sample00001.png"
+    content = path.read_bytes()
+    head, rest = content[:33], b"IDAT" + zlib.compress(b"too short")
+    chunks = struct.pack(">I", len(rest) - 4) + rest + struct.pack(">I", zlib.crc32(rest))
+    end = b"IEND"
+    path.write_bytes(head + chunks + struct.pack(">I", 0) + end + struct.pack(">I", zlib.crc32(end)))
+    with pytest.raises(ValidationErrors, match=r"000000_sample00001\.png is truncated or damaged"):
+        score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
+    assert not (tmp_path / "out" / "measure.csv").exists()
+    path.write_bytes(content)
+    seen = watched(monkeypatch)
+    assert score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY).kept == 1
+    assert seen == [0]
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """This process has two threads, as two workers have together."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_several_processes_give_the_same_tables(folders, tmp_path, alexnet, two_threads):
+    score_folder(folders.hr, folders.sr, tmp_path / "one", **AWAY)
+    score_folder(folders.hr, folders.sr, tmp_path / "two", workers=2, **AWAY)
+    assert tables(tmp_path / "one") == tables(tmp_path / "two")
+    # matrix products of other thread counts end in other last bits
+    found = []
+    for count in (1, 2):
+        out = tmp_path / f"lpips{count}"
+        score_folder(
+            folders.hr,
+            folders.sr,
+            out,
+            **{**AWAY, "without_lpips": None},
+            lpips_weights=alexnet,
+            workers=count,
+        )
+        found.append(pd.read_csv(out / "measure_full.csv", index_col=0))
+    pd.testing.assert_frame_equal(*found, rtol=2e-5)
+
+
+def command(folders, out, *more: str) -> list[str]:
+    words = ["-m", "ntire_sr", "score", "--hr", folders.hr, "--sr", folders.sr, "--out", out, "--samples", 3]
+    return [*map(str, words), "--without-lpips", "--no-report", "--device", "cpu", *more]
+
+
+@pytest.mark.filterwarnings("default")
+def test_torchrun_spreads_the_images_and_the_first_process_writes_the_same_tables(folders, tmp_path):
+    score_folder(folders.hr, folders.sr, tmp_path / "one", **AWAY)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words = command(folders, tmp_path / "two")
+    result = subprocess.run([*torchrun, *words], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("PASS") + result.stdout.count("FAIL") == 1
+    assert tables(tmp_path / "one") == tables(tmp_path / "two")
+    (folders.sr / "000001_sample00001.png").unlink()
+    failed = subprocess.run([*torchrun, *words], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    assert failed.returncode != 0
+    assert failed.stderr.count("1 of 3 samples are missing") == 1  # listed once, by the first process
+    assert 'Traceback (most recent call last):\n  File "' not in failed.stderr.split("error:")[0]
+
+
+def test_a_scoring_that_is_killed_goes_on_where_it_stopped_and_counts_nothing_twice(folders, tmp_path):
+    score_folder(folders.hr, folders.sr, tmp_path / "whole", **AWAY)
+    out = tmp_path / "killed"
+    process = subprocess.Popen(
+        [sys.executable, *command(folders, out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    first = out / "records" / "000000.json"
+    wait_until(first.exists, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert first.exists()
+    score_folder(folders.hr, folders.sr, out, **AWAY)
+    assert tables(out) == tables(tmp_path / "whole")
+
+
+def test_a_record_depends_on_scale_numbers_files_and_whether_lpips_is_measured(folders, alexnet):
+    from dataclasses import replace
+
+    from ntire_sr.evaluation.scoring.matching import match_samples
+    from ntire_sr.evaluation.scoring.scorer import Scorer, Settings
+
+    pair = match_samples(folders.hr, folders.sr, 3, 4).images[0]
+    plain = Settings(4, lpips=False)
+    keys = [Scorer(plain).key(each) for each in (pair, replace(pair, numbers=(0, 1, 3)))]
+    keys.append(Scorer(plain).key(replace(pair, digests=(*pair.digests[:3], "0"))))
+    keys.append(Scorer(plain).key(replace(pair, hr=pair.hr.with_name("other.png"))))
+    for changed in (
+        replace(plain, scale=8),
+        replace(plain, lpips=True, lpips_weights=alexnet),
+        replace(plain, realism=("log-spectral",)),
+    ):
+        keys.append(Scorer(changed).key(pair))
+    assert len(set(keys)) == len(keys)
+    both = [replace(plain, realism=names) for names in (("niqe", "log-spectral"), ("log-spectral", "niqe"))]
+    assert Scorer(both[0]).key(pair) == Scorer(both[1]).key(pair)
+
+
+def test_other_files_beside_the_records_are_left_alone(folders, tmp_path):
+    records = tmp_path / "out" / "records"
+    records.mkdir(parents=True)
+    for name in ("0801.json", "000009.json", "000009.safetensors", "notes.json"):
+        (records / name).write_text('{"mine": true}')
+    score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
+    assert {"0801.json", "000009.json", "000009.safetensors", "notes.json"} <= {
+        path.name for path in records.iterdir()
+    }
+
+
+def test_a_report_of_other_figures_does_not_stay(folders, tmp_path):
+    score_folder(folders.hr, folders.sr, tmp_path / "out", **{**AWAY, "with_report": True})
+    assert (tmp_path / "out" / "report.html").exists()
+    score_folder(folders.hr, folders.sr, tmp_path / "out", **{**AWAY, "samples": 2})
+    assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_the_results_may_not_go_where_the_samples_are(folders):
+    with pytest.raises(UsageError, match="lies in the folder of samples"):
+        score_folder(folders.hr, folders.sr, folders.sr / "score", **AWAY)
+
+
+def children_of(process: subprocess.Popen) -> list[int]:
+    """Process ids of the workers that have begun."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parent = path.read_text().rpartition(")")[2].split()[1]
+            if int(parent) == process.pid and b"spawn_main" in path.with_name("cmdline").read_bytes():
+                found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_the_command_and_only_it_speaks(folders, tmp_path, ending):
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as under nohup: the command would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(
+        [sys.executable, *command(folders, tmp_path / "out", "--workers", "2")],
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    wait_until(lambda: len(children_of(process)) == 2, process)
+    workers_begun = children_of(process)
+    time.sleep(0.5)  # they are importing torch
+    if ending == signal.SIGINT:
+        os.killpg(process.pid, ending)  # as Ctrl-C does
+    else:
+        process.kill()
+    _, error = process.communicate(timeout=PATIENCE_SECONDS)
+    assert workers_begun
+    if ending == signal.SIGINT:
+        assert process.returncode == 130 and "Traceback" not in error
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers_begun))
+
+
+def test_records_of_images_that_are_gone_are_removed_and_not_counted(folders, tmp_path):
+    score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
+    (folders.hr / "0802.png").unlink()
+    for k in range(3):
+        (folders.sr / f"000001_sample0000{k}.png").unlink()
+    score = score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY).score
+    assert len(score.images) == 1
+    assert sorted(path.name for path in (tmp_path / "out" / "records").iterdir()) == [
+        "000000.json",
+        "000000.safetensors",
+    ]

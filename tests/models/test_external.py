@@ -1,0 +1,296 @@
+"""Networks from outside the package: what `--model` names, what is recorded of it, and what cannot be used."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from networks import LEAST, write_network
+from torch import nn
+
+from ntire_sr.core.errors import NtireSrError, UsageError
+from ntire_sr.core.files import sha256_file
+from ntire_sr.core.seeding import make_generator
+from ntire_sr.models.adapter import StderrRedirect, adapt
+from ntire_sr.models.external import build_network
+from ntire_sr.models.registry import load_model
+from ntire_sr.sampling.sampler import Sampler
+
+pytestmark = pytest.mark.usefixtures("imports_as_before")
+CPU = torch.device("cpu")
+LR = torch.rand(1, 3, 6, 8, generator=torch.Generator().manual_seed(0))
+
+
+def build(model: object, weights: Path | None = None, scale: int = 4):
+    return build_network(str(model), weights, scale, CPU)
+
+
+def draw(generator, seed: int = 0, lr: torch.Tensor = LR) -> torch.Tensor:
+    return Sampler(SimpleNamespace(generator=generator, scale=4), CPU, False, 0).sample(
+        lr, generator.trunk(lr), seed
+    )
+
+
+# ---- what a network may be
+
+
+def test_a_file_names_a_network_and_the_digest_is_that_of_the_file(tmp_path):
+    path = write_network(tmp_path)
+    made = build(f"{path}:build")
+    assert made.label == "my_net.py:build" and made.code.files == {"my_net.py": sha256_file(path)}
+    assert draw(made.generator).shape == (1, 3, 24, 32)
+    assert not torch.equal(draw(made.generator, 0), draw(made.generator, 1))
+    assert torch.equal(draw(made.generator, 0), draw(made.generator, 0))
+
+
+def test_a_function_is_given_the_scale_the_weights_and_the_device(tmp_path):
+    path = write_network(
+        tmp_path, "def build(*given):\n    print(given)\n    given[1].read_text()\n    return Net(given[0])"
+    )
+    (tmp_path / "a.pth").write_text("weights")
+    made = build(f"{path}:build", tmp_path / "a.pth", 8)
+    assert made.generator.printed.text == f"(8, {tmp_path / 'a.pth'!r}, device(type='cpu'))\n"
+
+
+def test_what_a_network_imports_from_its_folder_is_part_of_its_code_and_nothing_else_is(tmp_path):
+    path = write_network(tmp_path, "import layers.up, json\n" + LEAST)
+    (tmp_path / "layers").mkdir()
+    for name in ("layers/__init__.py", "layers/up.py", "unused.py"):
+        (tmp_path / name).write_text("")
+    one = build(f"{path}:build").code
+    assert sorted(one.files) == ["layers/__init__.py", "layers/up.py", "my_net.py"]
+    (tmp_path / "layers" / "up.py").write_text("changed = True")
+    assert build(f"{path}:build").code.sha256 != one.sha256
+    assert "changed" in vars(sys.modules["layers.up"])
+    # a network of another folder with a module of the same name gets its own
+    other = tmp_path / "other"
+    (other / "layers").mkdir(parents=True)
+    (other / "layers" / "up.py").write_text("")
+    build(f"{write_network(other, 'import layers.up' + chr(10) + LEAST)}:build")
+    assert Path(sys.modules["layers.up"].__file__).parents[1] == other
+
+
+def test_a_dotted_module_is_found_from_the_current_folder_and_nested_functions_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets_of_mine").mkdir()
+    write_network(tmp_path / "nets_of_mine", LEAST + "\nclass made:\n    build = build")
+    made = build("nets_of_mine.my_net:made.build")
+    assert made.label == "nets_of_mine.my_net:made.build"
+    assert list(made.code.files) == ["nets_of_mine/my_net.py"] and Path(made.code.folder) == tmp_path
+
+
+def test_an_installed_package_offers_networks_by_entry_points_which_are_not_imported_to_be_listed(
+    tmp_path, monkeypatch, ntire_sr_command
+):
+    (tmp_path / "theirs-1.5.dist-info").mkdir()
+    (tmp_path / "theirs-1.5.dist-info" / "METADATA").write_text("Name: theirs\nVersion: 1.5\n")
+    points = "[ntire_sr.models]\ntheir-net = their_net:build\nbicubic = their_net:build\n"
+    (tmp_path / "theirs-1.5.dist-info" / "entry_points.txt").write_text(points)
+    write_network(tmp_path, LEAST, name="their_net.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    listed = ntire_sr_command("models").out
+    for part in (
+        "stochastic",
+        "come with it for scale 4 and 8",
+        "their-net",
+        "theirs 1.5",
+        "--model their_net:build",
+    ):
+        assert part in listed
+    assert "their_net" not in sys.modules
+    loaded = load_model("their-net", None, None, CPU)
+    assert (loaded.name, loaded.scale, loaded.weights) == ("their_net:build", 4, None)
+    assert load_model("bicubic", None, None, CPU).code is None  # the package's own names stay its own
+    assert '"name": "their-net"' in ntire_sr_command("models", "--json").out
+
+
+class Form:
+    """A network that says with which arguments it was called."""
+
+    def __init__(self, **more):
+        self.called = []
+        vars(self).update(more)
+
+    def sample(self, *given):
+        self.called.append([each if isinstance(each, str) else type(each).__name__ for each in given])
+        return torch.zeros(1, 3, 24, 32)
+
+
+@pytest.mark.parametrize(
+    ("more", "called"),
+    [
+        ({}, ["Tensor", "Generator"]),
+        ({"trunk": lambda lr: "trunk"}, ["trunk", "Tensor", "Generator"]),
+        ({"latents": lambda lr, generator: "noise"}, ["Tensor", "noise"]),
+        (
+            {"trunk": lambda lr: "trunk", "latents": lambda lr, generator: "noise"},
+            ["trunk", "Tensor", "noise"],
+        ),
+        ({"trunk": nn.Identity(), "deterministic": True}, ["Tensor", "Generator"]),  # a layer of this name
+    ],
+)
+def test_a_trunk_comes_first_and_latents_take_the_place_of_the_generator(more, called):
+    network = Form(**more)
+    draw(adapt(network, "net", 4, CPU, StderrRedirect()))
+    assert network.called == [called]
+
+
+def test_a_network_changes_neither_the_image_of_the_next_sample_nor_anyones_random_numbers():
+    def sample(lr, generator):
+        lr.mul_(0)
+        return torch.rand_like(torch.empty(1, 3, 24, 32)) + lr.mean()
+
+    generator = adapt(SimpleNamespace(sample=sample), "net", 4, CPU, StderrRedirect())
+    lr, before = LR.clone(), torch.random.get_rng_state()
+    one, two, again = (draw(generator, seed, lr) for seed in (1, 2, 1))
+    assert torch.equal(lr, LR) and torch.equal(torch.random.get_rng_state(), before)
+    # also numbers that it takes from torch's global generator follow from the sample's seed
+    assert torch.equal(one, again) and not torch.equal(one, two)
+
+
+def test_a_network_is_in_its_evaluation_and_may_compute_gradients():
+    class Guided(nn.Module):
+        deterministic = True
+
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv2d(3, 48, 1)
+
+        def sample(self, lr, generator):
+            assert not self.training
+            with torch.enable_grad():
+                start = lr.clone().requires_grad_()
+                (step,) = torch.autograd.grad(self.layer(start).sum(), start)
+            return nn.functional.pixel_shuffle(self.layer(lr + step), 4)
+
+    generator = adapt(Guided(), "net", 4, CPU, StderrRedirect())
+    assert draw(generator).abs().max() > 0 and generator.parameter_count == 3 * 48 + 48
+
+
+def test_memory_that_runs_out_is_an_error_that_says_that_the_network_is_never_tiled():
+    def sample(lr, generator):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 3 TiB")
+
+    generator = adapt(SimpleNamespace(sample=sample), "net", 4, CPU, StderrRedirect())
+    with pytest.raises(NtireSrError, match=r"8 x 6 pixels do not fit into the memory of cpu.*states no reach"):
+        draw(generator)
+    calls = []
+
+    def small(lr, generator):
+        calls.append(lr.shape[2:])
+        if max(lr.shape[2:]) > 24:
+            sample(lr, generator)
+        return torch.zeros(1, 3, lr.shape[2] * 4, lr.shape[3] * 4)
+
+    tiled = SimpleNamespace(sample=small, deterministic=True, sample_reach=2)
+    draw(adapt(tiled, "net", 4, CPU, StderrRedirect()), lr=torch.zeros(1, 3, 4, 60))
+    assert [tuple(size) for size in calls] == [(4, 60), (4, 32), (4, 17), (4, 19), (4, 19), (4, 17)]
+
+
+# ---- what cannot be used
+
+
+@pytest.mark.parametrize(
+    ("body", "part"),
+    [
+        ("def build(scale, weights, device):\n    return 5", "returned a int, not an object with a method sample"),
+        ("def build(scale, weights, device):\n    return Net", "returned the class Net, not an object"),
+        ("def build(scale, weights, device):\n    return None", "returned None"),
+        ("def build(scale, weights, device):\n    return torch.nn.Conv2d(3, 3, 1)", "def sample(self, lr, generator)"),
+        ("def build(scale, weights, device):\n    1 / 0", "ZeroDivisionError in its building: division by zero (my_net.py, line 12, in build)"),
+        ("def build(scale):\n    return Net(scale)", "takes 1 positional argument but 3 were given"),
+        ("import nothing_of_this_name", "ModuleNotFoundError when it was imported"),
+        ("raise SystemExit('usage')", "raised SystemExit when it was imported: usage"),
+        ("def build(", "SyntaxError when it was imported: '(' was never closed (my_net.py, line 11)"),
+        ("build = 3", "is no function"),
+        ("def biuld(scale, weights, device): ...", "there is no function 'build'"),
+        ("class Net4(Net):\n    scales = (8,)\ndef build(*_):\n    return Net4(4)", "draws scale 8, not 4"),
+        ("class Odd(Net):\n    scales = 4\ndef build(*_):\n    return Odd(4)", "states scales = 4"),
+        ("class Odd(Net):\n    deterministic = 'no'\ndef build(*_):\n    return Odd(4)", "states deterministic = 'no'"),
+        ("class Odd(Net):\n    sample_reach = -1\ndef build(*_):\n    return Odd(4)", "states sample_reach = -1"),
+        ("class Odd(Net):\n    sample_reach = 3\ndef build(*_):\n    return Odd(4)", "noise of one tile would not fit"),
+    ],
+)  # fmt: skip
+def test_a_network_that_cannot_be_built_is_one_error_that_says_why(tmp_path, body, part):
+    with pytest.raises(NtireSrError) as caught:
+        build(f"{write_network(tmp_path, body)}:build")
+    assert part in str(caught.value), str(caught.value)
+    assert caught.value.remedy and "my_net.py" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("sr", "part"),
+    [
+        (lambda shape: torch.full(shape, float("nan")), "values that are no numbers"),
+        (
+            lambda shape: torch.zeros(1, 3, 12, 16),
+            "a torch.float32 tensor of shape (1, 3, 12, 16), not a floating",
+        ),
+        (lambda shape: torch.zeros(shape, dtype=torch.uint8), "a torch.uint8 tensor"),
+        (lambda shape: torch.full(shape, 255.0), "values of up to 255, not values about in [0, 1]"),
+        (lambda shape: torch.zeros(shape).numpy(), "a ndarray, not"),
+        (lambda shape: None, "returned None"),
+    ],
+)
+def test_a_network_that_draws_no_image_is_one_error_that_says_what_came(sr, part):
+    network = SimpleNamespace(sample=lambda lr, generator: sr((1, 3, 24, 32)))
+    with pytest.raises(NtireSrError) as caught:
+        draw(adapt(network, "net", 4, CPU, StderrRedirect()))
+    assert f"net: sample returned {part.removeprefix('returned ')}" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("more", "part"),
+    [
+        ({"trunk": lambda lr: [lr], "trunk_reach": 2}, "trunk returned a list, not one tensor"),
+        ({"trunk": lambda lr: lr[:, :, :4], "trunk_reach": 2}, "trunk returned a torch.float32 tensor of shape"),
+        ({"trunk": lambda lr: {"a": lr}, "sample_reach": 2, "deterministic": True}, "trunk returned a dict"),
+        ({"latents": lambda lr, generator: [torch.randn(5)], "sample_reach": 2}, "of shape (5,), not (1, C, k * 6, k * 8)"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_cut_into_tiles_is_one_error(more, part):
+    with pytest.raises(NtireSrError) as caught:
+        draw(adapt(Form(**more), "net", 4, CPU, StderrRedirect()))
+    assert part in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("model", "part"),
+    [
+        ("absent.py:build", "there is no file absent.py"),
+        ("absent_module.inner:build", "there is no module absent_module"),
+        ("my_net.py", "try: --model my_net.py:build, with the name of its function"),
+        ("my_net.py:not a name", "names no function"),
+        (":build", "names no function"),
+        ("stochastik", "try: stochastic; or a network of your own"),
+    ],
+)
+def test_a_network_that_is_not_there_is_wrong_use(tmp_path, monkeypatch, model, part):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        load_model(model, None, None, CPU)
+    assert part in str(caught.value)
+
+
+def test_weights_and_model_must_belong_together(tmp_path, trained):
+    path = write_network(tmp_path)
+    with pytest.raises(UsageError, match=r"there are no weights at .*absent\.pth"):
+        load_model(f"{path}:build", tmp_path / "absent.pth", None, CPU)
+    with pytest.raises(UsageError, match="holds weights of srgan, not of stochastic"):
+        load_model("stochastic", trained / "weights.safetensors", None, CPU)
+    assert load_model("srgan", trained / "weights.safetensors", None, CPU).name == "srgan"
+
+
+def test_a_network_gets_a_generator_of_its_device(device):
+    network = Form(latents=lambda lr, generator: torch.randn(lr.shape, generator=generator, device=lr.device))
+    generator = adapt(network, "net", 4, device, StderrRedirect())
+    latents = [generator.latents(LR.to(device), [make_generator(5)]) for _ in range(2)]
+    assert latents[0].device == device and torch.equal(*latents)
+
+
+def test_latents_of_a_network_follow_from_the_seed_alone():
+    network = Form(latents=lambda lr, generator: torch.randn(3, generator=generator))
+    generator = adapt(network, "net", 4, CPU, StderrRedirect())
+    one, other = (generator.latents(LR, [make_generator(5)]) for _ in range(2))
+    assert torch.equal(one, other)

@@ -1,0 +1,162 @@
+"""Reading and writing images."""
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ntire_sr.challenge.pixels import to_8bit, to_array, to_tensor, to_unit
+from ntire_sr.core.errors import NtireSrError, WrongType, WrongValue
+from ntire_sr.core.files import sha256_file
+from ntire_sr.samples.image_files import png_header, read_image, read_png, write_png
+
+
+def saved(path, image: Image.Image, **options):
+    image.save(path, **options)
+    return path
+
+
+def test_a_png_comes_back_as_it_was_written(tmp_path, photograph):
+    digest = write_png(tmp_path / "a.png", photograph)
+    assert np.array_equal(read_image(tmp_path / "a.png"), photograph)
+    assert digest == sha256_file(tmp_path / "a.png")
+    header = png_header(tmp_path / "a.png")
+    assert (header.height, header.width, header.is_8bit_rgb) == (96, 128, True)
+
+
+def test_read_png_needs_no_constant_newer_than_opencv_4_8(tmp_path, photograph, monkeypatch):
+    monkeypatch.delattr(cv2, "IMREAD_COLOR_RGB", raising=False)  # new in 4.11
+    write_png(tmp_path / "a.png", photograph)
+    assert np.array_equal(read_png(tmp_path / "a.png"), photograph)
+
+
+def test_values_are_clipped_and_rounded_not_truncated():
+    values = torch.tensor([-1.0, 0.0, 0.4 / 255, 0.6 / 255, 254.4 / 255, 254.6 / 255, 2.0]).view(1, 1, 1, -1)
+    assert to_8bit(values).flatten().tolist() == [0, 0, 0, 1, 254, 255, 255]
+
+
+def test_every_level_survives_the_way_through_floats():
+    levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, 16, 16)
+    assert torch.equal(to_8bit(to_unit(levels)), levels)
+    assert np.array_equal(to_tensor(to_array(levels)), levels)
+
+
+def test_grey_and_1_bit_images_get_three_equal_channels(tmp_path):
+    grey = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
+    image = read_image(saved(tmp_path / "grey.png", grey))
+    assert image.shape == (8, 8, 3)
+    assert (image == np.arange(64).reshape(8, 8, 1)).all()
+    assert set(np.unique(read_image(saved(tmp_path / "bit.png", grey.convert("1"))))) <= {0, 255}
+
+
+def test_a_palette_is_replaced_by_its_colours(tmp_path):
+    colours = np.zeros((8, 8, 3), np.uint8)
+    colours[:, 4:] = (200, 10, 30)
+    palette = Image.fromarray(colours).convert("P", palette=Image.Palette.ADAPTIVE, colors=2)
+    assert np.array_equal(read_image(saved(tmp_path / "palette.png", palette)), colours)
+
+
+def test_opaque_alpha_is_dropped_and_transparency_is_refused(tmp_path, photograph):
+    alpha = np.dstack([photograph, np.full(photograph.shape[:2], 255, np.uint8)])
+    assert np.array_equal(read_image(saved(tmp_path / "opaque.png", Image.fromarray(alpha))), photograph)
+    alpha[0, 0, 3] = 254
+    with pytest.raises(NtireSrError, match=r"clear\.png has transparent pixels"):
+        read_image(saved(tmp_path / "clear.png", Image.fromarray(alpha)))
+
+
+@pytest.mark.parametrize("mode", ["grey", "colour"])
+def test_16_bit_images_are_refused_by_name(tmp_path, mode):
+    shape = (8, 8) if mode == "grey" else (8, 8, 3)
+    cv2.imwrite(str(tmp_path / "deep.png"), np.full(shape, 30000, np.uint16))
+    with pytest.raises(NtireSrError, match=r"deep\.png has 16 bits per channel"):
+        read_image(tmp_path / "deep.png")
+
+
+def test_cmyk_and_animated_images_are_refused(tmp_path, photograph):
+    image = Image.fromarray(photograph)
+    with pytest.raises(NtireSrError, match="mode CMYK"):
+        read_image(saved(tmp_path / "print.jpg", image.convert("CMYK")))
+    second = Image.fromarray(255 - photograph)
+    with pytest.raises(NtireSrError, match="is animated"):
+        read_image(saved(tmp_path / "film.webp", image, save_all=True, append_images=[second]))
+
+
+def test_jpeg_and_webp_are_read_and_turned_upright(tmp_path, photograph):
+    image = Image.fromarray(photograph)
+    read = read_image(saved(tmp_path / "a.jpg", image, quality=100, subsampling=0))
+    assert np.abs(read.astype(int) - photograph).mean() < 1
+    assert np.array_equal(read_image(saved(tmp_path / "a.webp", image, lossless=True)), photograph)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright
+    assert read_image(saved(tmp_path / "turned.jpg", image, exif=exif)).shape == (128, 96, 3)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.98])
+def test_a_truncated_file_is_named(tmp_path, photograph, kind, share):
+    content = io.BytesIO()
+    Image.fromarray(photograph).save(content, kind)
+    path = tmp_path / f"cut.{kind.lower()}"
+    path.write_bytes(content.getvalue()[: int(len(content.getvalue()) * share)])
+    with pytest.raises(NtireSrError, match="cut"):
+        read_image(path)
+
+
+def test_a_damaged_png_is_named(tmp_path, photograph):
+    write_png(tmp_path / "a.png", photograph)
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    content[len(content) // 2] ^= 0x55
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(NtireSrError, match=r"a\.png is truncated or damaged"):
+        read_image(tmp_path / "a.png")
+
+
+def test_a_png_that_claims_to_be_enormous_is_refused_before_memory_is_taken(tmp_path, photograph):
+    import struct
+    import zlib
+
+    write_png(tmp_path / "bomb.png", photograph)
+    content = bytearray((tmp_path / "bomb.png").read_bytes())
+    content[16:24] = struct.pack(">II", 100_000, 100_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (tmp_path / "bomb.png").write_bytes(content)
+    with pytest.raises(NtireSrError, match=r"bomb\.png claims more pixels"):
+        read_image(tmp_path / "bomb.png")
+
+
+def test_what_is_no_image_is_named(tmp_path):
+    (tmp_path / "text.png").write_text("no image")
+    for read in (read_image, png_header):
+        with pytest.raises(NtireSrError, match=r"text\.png is not"):
+            read(tmp_path / "text.png")
+    with pytest.raises(NtireSrError, match=r"absent\.png"):
+        read_image(tmp_path / "absent.png")
+
+
+def test_the_first_picture_of_a_telephones_multi_picture_jpeg_is_read(tmp_path, photograph):
+    image = Image.fromarray(photograph)
+    image.save(tmp_path / "phone.jpg", "MPO", save_all=True, append_images=[image.resize((8, 8))], quality=95)
+    assert read_image(tmp_path / "phone.jpg").shape == photograph.shape
+
+
+def test_whatever_a_decoder_stumbles_over_the_file_is_named(tmp_path, photograph, monkeypatch):
+    def stumble(image):
+        raise TypeError("bad operand")
+
+    monkeypatch.setattr("ntire_sr.samples.image_files.ImageOps.exif_transpose", stumble)
+    write_png(tmp_path / "odd.png", photograph)
+    with pytest.raises(NtireSrError, match=r"odd\.png is truncated or damaged"):
+        read_image(tmp_path / "odd.png")
+
+
+def test_no_conversion_takes_an_image_that_is_converted_already():
+    levels = torch.tensor([[[[0, 128, 255]]]], dtype=torch.uint8).expand(1, 3, 1, 3)
+    with pytest.raises(WrongType, match="of float32, not of uint8"):
+        to_unit(to_unit(levels))  # it was divided by 255 twice
+    with pytest.raises(WrongType, match="of uint8, not floating"):
+        to_8bit(levels)  # its levels wrapped around
+    with pytest.raises(WrongValue, match="not a single image"):
+        to_array(torch.cat([levels, levels]))  # the first was returned for all

@@ -1,0 +1,116 @@
+"""Feature extractors."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ntire_sr.core import pretrained
+from ntire_sr.core.errors import NtireSrError, UsageError
+from ntire_sr.core.pretrained import NotFound
+from ntire_sr.training.losses.adversarial import feature_distance
+from ntire_sr.training.losses.features import NETWORKS, FilterBank, build_features, classifier, unit_normalised
+
+pytestmark = pytest.mark.numerical
+
+
+def test_unit_normalised_maps_have_length_one_and_zeros_stay_with_a_finite_gradient():
+    maps = torch.randn(1, 8, 4, 4)
+    maps[..., 0, 0] = 0
+    maps.requires_grad_()
+    normalised = unit_normalised(maps)
+    lengths = normalised.norm(dim=1)
+    assert lengths[0, 0, 0] == 0
+    assert torch.allclose(lengths.flatten()[1:], torch.ones(15), atol=1e-4)
+    normalised.sum().backward()
+    assert torch.isfinite(maps.grad).all()
+
+
+def test_the_filter_bank_is_fixed_and_gives_masks_and_three_octaves():
+    image = torch.rand(2, 3, 32, 48)
+    found = FilterBank()(image)
+    sizes = [(2, 15, 32, 48), (2, 36, 32, 48), (2, 36, 16, 24), (2, 36, 8, 12)]
+    assert [tuple(maps.shape) for maps in found] == sizes
+    assert list(FilterBank().parameters()) == []
+    assert all(torch.equal(a, b) for a, b in zip(found, FilterBank()(image), strict=True))
+
+
+def test_the_filter_bank_answers_to_orientation_and_not_to_flat_areas():
+    stripes = torch.zeros(1, 3, 32, 32)
+    stripes[..., ::4] = stripes[..., 1::4] = 1.0
+    upright = FilterBank()(stripes)[1][0, 24:28, 8:-8, 8:-8].mean((1, 2))  # energies of brightness
+    assert upright.argmax() == 0
+    lying = FilterBank()(stripes.transpose(2, 3))[1][0, 24:28, 8:-8, 8:-8].mean((1, 2))
+    assert lying.argmax() == 2
+    flat = FilterBank()(torch.full((1, 3, 32, 32), 0.7))
+    assert all(maps.abs().max() < 0.01 for maps in flat)
+
+
+def test_stripes_of_one_pixel_are_seen_by_the_masks_and_by_nothing_else():
+    stripes = torch.full((1, 3, 32, 32), 0.5)
+    stripes[..., ::2] += 0.1
+    stripes[..., 1::2] -= 0.1
+    inside = [maps[0, :, 6:-6, 6:-6].square().sum(0).mean().sqrt() for maps in FilterBank(levels=1)(stripes)]
+    assert inside[0] > 0.8
+    assert inside[1] < 0.15
+    across = FilterBank()(stripes)[0][0, :5, 6:-6, 6:-6].abs().mean((1, 2))
+    assert across.argmax() == 1  # level down, spot across
+    assert FilterBank()(stripes.transpose(2, 3))[0][0, :5].abs().mean((1, 2)).argmax() == 0
+
+
+def test_blur_and_noise_are_farther_from_a_photograph_the_stronger_they_are(photograph):
+    image = torch.from_numpy(photograph).permute(2, 0, 1)[None] / 255
+    bank = FilterBank()
+    reference = bank(image)
+    noise = torch.randn_like(image)
+    noisy = [
+        feature_distance(bank(image + sigma * noise), reference).item() for sigma in (0.0, 0.02, 0.05, 0.1)
+    ]
+    blurred = [
+        feature_distance(bank(torch.nn.functional.avg_pool2d(image, size, 1, size // 2)), reference).item()
+        for size in (1, 3, 5)
+    ]
+    assert noisy == sorted(noisy) and noisy[0] == 0
+    assert blurred == sorted(blurred) and blurred[0] == 0
+
+
+def test_auto_falls_back_on_the_filters_and_gives_the_reason():
+    features, name, reason = build_features("auto")
+    assert isinstance(features, FilterBank)
+    assert name == "filters"
+    assert reason is not None and "squeezenet1_1" in reason
+    assert build_features("filters")[1:] == ("filters", None)
+
+
+def test_a_network_asked_for_by_name_is_not_replaced():
+    with pytest.raises(NotFound, match="vgg19"):
+        build_features("vgg19")
+    with pytest.raises(UsageError, match="try: vgg19"):
+        build_features("vgg16")
+
+
+def test_squeezenet_gives_five_layers_of_unit_length(squeezenet, photograph):
+    features, name, reason = build_features("auto", str(squeezenet))
+    assert (name, reason) == ("squeezenet1_1", None)
+    found = features(torch.from_numpy(photograph).permute(2, 0, 1)[None] / 255)
+    assert [maps.shape[1] for maps in found] == [64, 128, 256, 384, 512]
+    assert all(torch.allclose(maps.norm(dim=1), torch.ones(1), atol=1e-3) for maps in found)
+    assert not any(parameter.requires_grad for parameter in features.parameters())
+
+
+def test_the_file_of_one_network_is_refused_for_another(squeezenet):
+    with pytest.raises(NtireSrError, match="does not hold torchvision's vgg19"):
+        classifier("vgg19", squeezenet)
+
+
+def test_vgg19_is_read_from_torchvisions_names(tmp_path, monkeypatch):
+    tensors = NETWORKS["vgg19"][1]().state_dict()
+    # the indices of torchvision's VGG-19 convolutions
+    indices = {0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34}
+    assert {int(name.split(".")[1]) for name in tensors} == indices
+    torch.save(tensors, tmp_path / "vgg.pth")
+    known = replace(pretrained.VGG19, tensors_sha256=pretrained.tensors_digest(tensors))
+    monkeypatch.setitem(NETWORKS, "vgg19", (known, NETWORKS["vgg19"][1]))
+    found = classifier("vgg19", tmp_path / "vgg.pth")(torch.rand(1, 3, 32, 32))
+    shapes = [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4), (512, 2, 2)]
+    assert [tuple(maps.shape[1:]) for maps in found] == shapes

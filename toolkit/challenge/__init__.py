@@ -1,0 +1,1 @@
+"""What the challenge defines: downscale, projection, file names, editions, published results."""

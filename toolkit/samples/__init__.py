@@ -1,0 +1,1 @@
+"""Samples on disk: image files, the manifest, the sample folder and its inspection."""

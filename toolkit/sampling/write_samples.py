@@ -1,0 +1,282 @@
+"""Filling a folder of samples: each is projected onto its LR image, checked as 8 bits, written and recorded.
+
+`generate` fills it with what a network draws, and `project` with the images of another program.
+"""
+
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from ntire_sr._version import __version__
+from ntire_sr.challenge.downscale import REQUIRED_DB, lr_psnr_db
+from ntire_sr.challenge.names import SampleName
+from ntire_sr.challenge.pixels import to_8bit, to_array, to_tensor
+from ntire_sr.challenge.projection import MAX_ROUNDS, TARGET_DB, ProjectionResult, is_reachable, project_uint8
+from ntire_sr.core.device import is_out_of_memory, keep_freed_memory, too_large
+from ntire_sr.core.distributed import rank_and_world_size
+from ntire_sr.core.errors import NtireSrError, ValidationErrors, require
+from ntire_sr.core.files import sha256_bytes
+from ntire_sr.core.progress import SILENT, Progress
+from ntire_sr.samples.folders import list_images
+from ntire_sr.samples.image_files import MOST_PIXELS, read_image
+from ntire_sr.samples.manifest import ImageRecord, Manifest, SampleRecord, SourceRecord
+from ntire_sr.samples.sample_folder import SampleFolder, Writer
+
+SMALLEST_LR_PX = 4
+# the part of a sample's settings that is the projection's
+PROJECTION_LIMITS = {"projection_target_db": TARGET_DB, "projection_max_rounds": MAX_ROUNDS}
+
+
+@dataclass(frozen=True)
+class RawSample:
+    """A sample before its projection, with what its record will say of how it was made."""
+
+    image: Tensor  # (1, 3, scale * h, scale * w), float, about in [0, 1]
+    seconds: float  # that it took to make
+    seed: int | None = None
+    tile: int = 0
+    source: SourceRecord | None = None
+
+
+# (index of the LR image, the LR image as (1, 3, h, w) uint8, names of its samples) -> those samples, in this order
+SampleSource = Callable[[int, Tensor, list[SampleName]], Iterator[RawSample]]
+
+
+@dataclass
+class SamplingResult:
+    """The result of filling a folder."""
+
+    manifest: Manifest
+    written: int = 0  # samples that were made and written
+    kept: int = 0  # samples that were there already
+    complete: bool = False  # whether every sample of the folder is there, whichever process made it
+
+    @property
+    def unreachable(self) -> list[str]:
+        """The LR images of the folder that no 8-bit HR image reduces to, with the best LR-PSNR, in words."""
+        return [
+            f"{image.name} (best: {image.reachable_db:.1f} dB)"
+            for image in self.manifest.images
+            if image.unreachable
+        ]
+
+    @property
+    def worst_db(self) -> float:
+        """Lowest LR-PSNR of all samples in the folder, in dB; inf if there is none."""
+        return min((record.lr_psnr_db for record in self.manifest.files.values()), default=float("inf"))
+
+    def as_json(self) -> dict[str, Any]:
+        """The counts and the lowest LR-PSNR, as values that `files.json_safe` takes."""
+        return {
+            "images": len(self.manifest.images),
+            "samples": self.manifest.samples,
+            "written": self.written,
+            "kept": self.kept,
+            "complete": self.complete,
+            "worst_db": self.worst_db,
+            "unreachable": self.unreachable,
+        }
+
+
+def read_lr_folder(folder: Path, scale: int) -> list[tuple[Path, ImageRecord]]:
+    """Read every LR image of a folder once, so that all problems are known before the first sample is made.
+
+    Raises:
+        ValidationErrors: images are broken, or too small, or their SR images would be too large to be read again.
+    """
+    found, problems = [], []
+    for path in list_images(folder, "LR"):
+        try:
+            found.append((path, read_lr(path, scale)))
+        except NtireSrError as failure:
+            problems.append(failure.message)
+    if problems:
+        raise ValidationErrors(
+            f"LR images in {folder}", problems, "replace or remove these files; nothing was written"
+        )
+    return found
+
+
+def read_lr(path: Path, scale: int) -> ImageRecord:
+    """The record of an LR image.
+
+    Raises:
+        NtireSrError: it is broken, or too small, or its SR images would be too large to be read again.
+    """
+    image = read_image(path)
+    height, width = image.shape[:2]
+    if min(height, width) < SMALLEST_LR_PX:
+        raise NtireSrError(
+            f"{path} has {width} x {height} pixels; at least {SMALLEST_LR_PX} x {SMALLEST_LR_PX} are needed"
+        )
+    if height * width * scale**2 > MOST_PIXELS:
+        raise NtireSrError(
+            f"{path} has {width} x {height} pixels: its SR images would have more than the "
+            f"{MOST_PIXELS / 1e6:.0f} megapixels that are read"
+        )
+    return ImageRecord(path.name, sha256_bytes(image.tobytes()), height, width)
+
+
+def check_folders(lr: Path, out: Path, overwrite: bool) -> None:
+    """Refuse a folder for samples that would lose files.
+
+    Raises:
+        UsageError: it is the folder of the LR images, or several processes were asked to overwrite it.
+    """
+    require(
+        out.resolve() != lr.resolve(),
+        f"--out {out} is the folder of the LR images",
+        "another folder for the samples",
+    )
+    require(
+        not (overwrite and rank_and_world_size()[1] > 1),
+        "--overwrite by several processes: one would remove what another has just drawn",
+        "remove the folder first, or choose another --out",
+    )
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of all that the bytes of a sample may depend on."""
+    return {
+        "ntire-sr": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,  # its encoder determines the bytes of the PNGs
+    }
+
+
+def write_samples(
+    folder: SampleFolder,
+    lr_paths: Sequence[Path],
+    wanted: dict[int, list[SampleName]],
+    keep: Callable[[SampleName], bool],
+    make: SampleSource,
+    device: torch.device,
+    allow_unreachable: bool,
+    remedy: str,
+    task: str,
+    progress: Progress = SILENT,
+) -> SamplingResult:
+    """Make, project and write the samples that are wanted and not kept.
+
+    Files are written atomically. Started by `torchrun`, the processes divide the images among themselves; none
+    waits for another, so one that has died can be started again at any time.
+
+    Args:
+        folder: from `open_samples`; its settings say whether samples are projected.
+        lr_paths: the LR images, in the order of their indices.
+        wanted: the samples that should be in the folder afterwards, by index of their image.
+        keep: whether a sample that is there already stays as it is.
+        make: makes samples of one image.
+        device: the device to project on.
+        allow_unreachable: whether LR images that no 8-bit HR image reduces to get samples, too.
+        remedy: what to do about samples that could not be written.
+        task: name of the task for `progress`.
+        progress: receives the progress of this process's images.
+
+    Raises:
+        ValidationErrors: at the end, if samples are under 45 dB or no 8-bit HR image reduces to an LR image (these
+            samples were not written, the others were).
+    """
+    number, count = rank_and_world_size()
+    if device.type == "cpu":
+        keep_freed_memory()
+    filled = SamplingResult(folder.manifest)
+    mine = {index: names for index, names in wanted.items() if index % count == number}
+    problems: list[str] = []
+    with Writer(folder) as writer, progress.task(task, sum(map(len, mine.values()))) as advance:
+        for index, names in mine.items():
+            missing = [name for name in names if not keep(name)]
+            filled.kept += len(names) - len(missing)
+            advance(len(names) - len(missing))
+            known = folder.manifest.images[index].unreachable and not allow_unreachable
+            if known or not missing:
+                advance(len(missing))
+                continue
+            lr = to_tensor(read_image(lr_paths[index])).to(device)
+            left = len(missing)
+            for problem in _fill_image(folder, writer, lr, index, missing, make, allow_unreachable):
+                if problem:
+                    problems.append(problem)
+                else:
+                    filled.written += 1
+                advance()
+                left -= 1
+            advance(left)  # the LR image turned out to be unreachable, and its other samples are not made
+    filled.complete = folder.fold(allow_unreachable)
+    filled.manifest = folder.manifest
+    # of several processes only the one that completes the folder fails for these: a failure stops the others
+    if not allow_unreachable and (count == 1 or filled.complete):
+        problems += [
+            f"{image.name}: no 8-bit image reduces to it; the best reaches {image.reachable_db:.1f} dB of {REQUIRED_DB:.0f}"
+            for index, image in enumerate(filled.manifest.images)
+            if image.unreachable and index in wanted
+        ]
+    if problems:
+        raise ValidationErrors(f"samples in {folder.path}", problems, remedy)
+    return filled
+
+
+def _fill_image(
+    folder: SampleFolder,
+    writer: Writer,
+    lr: Tensor,
+    index: int,
+    names: list[SampleName],
+    make: SampleSource,
+    allow_unreachable: bool,
+) -> Iterator[str | None]:
+    """Make samples of one image and pass them to the writer; yields for each None, or why it was not written.
+
+    Ends early if no 8-bit HR image reduces to the LR image, which is then marked as unreachable."""
+    record, settings = folder.manifest.images[index], folder.manifest.settings
+    for name, made in zip(names, make(index, lr, names), strict=True):
+        start = time.monotonic()
+        result = project_and_round(made.image, lr, settings.scale, settings.projection)
+        if settings.projection and result.lr_psnr_db < REQUIRED_DB:
+            if not record.unreachable:
+                reachable, best = is_reachable(lr, settings.scale)
+                if reachable:
+                    yield (
+                        f"{name} reaches {result.lr_psnr_db:.1f} dB of {REQUIRED_DB:.0f} after {result.rounds} rounds"
+                    )
+                    continue
+                best = round(max(best, result.lr_psnr_db), 3)
+                record = replace(record, unreachable=True, reachable_db=best)
+                writer.mark(index, record)
+            if not allow_unreachable:
+                return
+        sample = SampleRecord(
+            seed=made.seed,
+            settings_sha256=settings.digest,
+            sha256="",  # set when the file is written
+            lr_psnr_db=round(result.lr_psnr_db, 4),
+            rounds=result.rounds,
+            tile=made.tile,
+            seconds=round(time.monotonic() - start + made.seconds, 4),
+            source=made.source,
+        )
+        writer.write(name, to_array(result.image), sample)
+        yield None
+
+
+def project_and_round(sr: Tensor, lr: Tensor, scale: int, projection: bool) -> ProjectionResult:
+    """An image as 8 bits, projected or not. Projection takes about 200 bytes a pixel."""
+    try:
+        if projection:
+            return project_uint8(sr, lr, scale)
+        image = to_8bit(sr)
+        return ProjectionResult(image, lr_psnr_db(image, lr, scale), 0)
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise too_large(lr, lr.device, " with their projection, which is of the whole image") from error
+        raise

@@ -1,0 +1,65 @@
+"""Which steps of a training to skip, and when to go back to the EMA: decided by the gradient's norm."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ntire_sr.training.trainers.interface import diverged
+
+EXPLODED = 20.0  # a step whose gradient norm is this many times the usual one is skipped
+UNSETTLED = 50  # steps after the warm-up in which any finite gradient norm is accepted
+USUAL_DECAY = 0.98  # decay per step of the running mean of gradient norms, which is the usual one
+SKIPS_BEFORE_ROLLBACK = 5  # steps in a row
+MOST_ROLLBACKS = 5  # within RECENT steps
+RECENT = 500
+
+
+class GradientGuard:
+    """Counts exploded gradients and rollbacks; the keys of its `state_dict` are those of checkpoints."""
+
+    def __init__(self) -> None:
+        self.usual_gradient = 0.0  # running mean of the norms that were accepted; 0 before the first
+        self.skipped = 0
+        self.skipped_in_a_row = 0
+        self.rolled_back: list[int] = []  # the steps at which it happened
+
+    def accepts(self, grad_norm: float, step: int, warm_up_steps: float) -> bool:
+        """Whether to take the step of a gradient of this norm (before clipping) at step `step`."""
+        usual = self.usual_gradient or grad_norm
+        settled = step >= warm_up_steps + UNSETTLED
+        if not math.isfinite(grad_norm) or (settled and grad_norm > EXPLODED * usual):
+            self.skipped += 1
+            self.skipped_in_a_row += 1
+            return False
+        self.skipped_in_a_row = 0
+        self.usual_gradient = USUAL_DECAY * usual + (1 - USUAL_DECAY) * grad_norm
+        return True
+
+    @property
+    def wants_rollback(self) -> bool:
+        """Whether so many steps in a row were skipped that the weights themselves must be at fault."""
+        return self.skipped_in_a_row >= SKIPS_BEFORE_ROLLBACK
+
+    def count_rollback(self, step: int) -> None:
+        """Forget what was usual before a rollback at this step.
+
+        Raises:
+            NtireSrError: this is the rollback after the MOST_ROLLBACKS that RECENT steps may have.
+        """
+        self.skipped_in_a_row = 0
+        self.usual_gradient = 0.0
+        self.rolled_back.append(step)
+        recent = [each for each in self.rolled_back if each > step - RECENT]
+        if len(recent) > MOST_ROLLBACKS:
+            raise diverged(step, f"{len(recent)} rollbacks within {RECENT} steps")
+
+    _NUMBERS = ("usual_gradient", "skipped", "skipped_in_a_row", "rolled_back")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state as numbers and a list."""
+        return {name: getattr(self, name) for name in self._NUMBERS}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a `state_dict`; other keys in it are left alone."""
+        for name in self._NUMBERS:
+            setattr(self, name, state[name])

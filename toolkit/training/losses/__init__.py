@@ -1,0 +1,1 @@
+"""Losses: energy scores, adversarial losses, and the feature networks they compare."""

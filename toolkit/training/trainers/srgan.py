@@ -1,0 +1,212 @@
+"""`srgan`: the student method. SRGAN with a noise input, an LR term and a negative diversity loss.
+
+    LOSS = alpha * L_SRGAN(SR_i, HR) + beta * L1(D SR_i, LR) - gamma * L1(phi(SR_i), phi(SR_j))
+
+L_SRGAN is a content loss plus an adversarial loss (Ledig et al., "Photo-Realistic Single Image
+Super-Resolution Using a GAN", CVPR 2017); SR_i and SR_j are two samples of one LR image; D is the
+challenge's bicubic downscale; phi are features of a pretrained classifier. The network is trained without
+the LR projection, since the beta term would be zero after it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ntire_sr.core.distributed import ProcessGroup
+from ntire_sr.core.errors import require, suggestion
+from ntire_sr.core.progress import SILENT, Progress
+from ntire_sr.models.interfaces import MOST_CHANNELS
+from ntire_sr.models.srgan import SrganArchitecture, SrganDiscriminator, SrganGenerator
+from ntire_sr.training.config import TrainConfig
+from ntire_sr.training.gan_state import GanState
+from ntire_sr.training.losses.adversarial import adversarial_loss, feature_distance
+from ntire_sr.training.losses.energy import spread_ratio
+from ntire_sr.training.losses.features import build_features
+from ntire_sr.training.multi_sample import MultiSampleForward, draw_latents
+from ntire_sr.training.trainers.interface import TrainerSpec
+
+RATIO_FLOOR = 1e-5  # keeps MSGAN's ratio finite
+
+
+@dataclass(frozen=True)
+class SrganSettings(SrganArchitecture):
+    """Architecture, loss and optimiser of `srgan`."""
+
+    # fmt: off
+    discriminator_channels: int = 24  # channels of the discriminator's first two layers; doubled twice further down
+    alpha: float = 1.0  # weight of content + adversarial loss
+    beta: float = 1.0  # weight of the L1 between the downscaled SR and the LR image
+    gamma: float = 0.4  # weight of the L1 between features of two samples, which is rewarded; above alpha / 2 diversity outweighs fidelity
+    diversity: str = "difference"  # what gamma rewards: the difference, or MSGAN's ratio to that of the noise
+    adversarial: float = 0.01  # weight of the adversarial loss inside L_SRGAN
+    adversarial_from: float = 0.25  # share of the steps after which the adversarial loss begins
+    learning_rate: float = 4e-4  # initial learning rate of Adam, with cosine decay to 0
+    average: float = 0.99  # decay of the generator's EMA per step
+    features: str = "auto"  # network phi of the feature losses: filters, squeezenet1_1 or vgg19; auto is squeezenet1_1 if it can be had
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            1 <= self.discriminator_channels <= MOST_CHANNELS,
+            f"discriminator_channels {self.discriminator_channels} is out of range",
+            f"1 to {MOST_CHANNELS}",
+        )
+        for name in ("alpha", "beta", "gamma", "adversarial"):
+            require(getattr(self, name) >= 0, f"{name} {getattr(self, name)} is negative", "0 or more")
+        require(
+            self.diversity in ("difference", "ratio"),
+            f"diversity {self.diversity!r} is unknown",
+            suggestion(self.diversity, ("difference", "ratio")),
+        )
+        require(
+            0 <= self.adversarial_from <= 1, f"adversarial_from {self.adversarial_from} is no share", "0 to 1"
+        )
+        require(self.learning_rate > 0, f"learning_rate {self.learning_rate} is not positive", "0.0002")
+        require(0 <= self.average < 1, f"average {self.average} is out of range", "0 to 0.9999")
+
+
+class SrganTrainer:
+    """The loss of the module's docstring, and one optimiser step of both networks.
+
+    Args:
+        config: of the run.
+        settings: of the model.
+        device: where to compute.
+        processes: the processes that share each batch; gradients and losses are those of all of them.
+        progress: where a download says how far it is.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        settings: SrganSettings,
+        device: torch.device,
+        processes: ProcessGroup,
+        progress: Progress = SILENT,
+    ):
+        self.processes = processes
+        phi, self.features_name, self.features_reason = build_features(
+            settings.features, config.feature_weights, progress
+        )
+        processes.assert_same(features=self.features_name)
+        self.settings = settings = replace(settings, features=self.features_name)
+        self.remarks: list[str] = []
+        self.phi = phi.to(device)
+        self.gan = GanState(
+            lambda: SrganGenerator(config.scale, settings),
+            lambda: SrganDiscriminator(settings.discriminator_channels),
+            torch.optim.Adam,
+            settings.learning_rate,
+            settings.average,
+            config,
+            device,
+            processes,
+        )
+        self.average = self.gan.average
+        self.multi_sample = processes.wrap_ddp(MultiSampleForward(self.gan.generator, 2, projection=False))
+
+    def frozen_features(self) -> None:
+        """All of this network learns."""
+
+    def step(
+        self, lr: Tensor, hr: Tensor, random: Sequence[torch.Generator], features: Tensor | None = None
+    ) -> dict[str, float]:
+        """One step of both networks on a batch; returns the generator's weighted terms by name."""
+        assert features is None
+        settings, gan, n = self.settings, self.gan, len(lr)
+        gan.set_learning_rates()
+        adversarial_on = settings.adversarial > 0 and gan.has_passed(settings.adversarial_from)
+
+        latents = draw_latents(gan.generator, lr, random, 2)
+        sr, lr_error = self.multi_sample(lr, latents)
+        logged: dict[str, Tensor] = {}
+        if adversarial_on:
+            logits = gan.ddp_discriminator(torch.cat((hr, sr.detach())))
+            d_loss = adversarial_loss(logits[:n], True) + adversarial_loss(logits[n:], False)
+            gan.discriminator_optimiser.zero_grad(set_to_none=True)
+            d_loss.backward()
+            gan.discriminator_optimiser.step()
+            logged["discriminator"] = d_loss
+
+        with torch.no_grad():
+            phi_hr = self.phi(hr)
+        phi_one, phi_other = self.phi(sr[:n]), self.phi(sr[n:])
+        to_hr = (feature_distance(phi_one, phi_hr) + feature_distance(phi_other, phi_hr)) / 2
+        pairwise = feature_distance(phi_one, phi_other)
+        terms = {
+            "content": settings.alpha * (functional.l1_loss(sr, torch.cat((hr, hr))) + to_hr),
+            "consistency": settings.beta * lr_error,
+            "diversity": settings.gamma * self._diversity_loss(pairwise, latents),
+        }
+        if adversarial_on:
+            gan.discriminator.requires_grad_(False)
+            g_adv_loss = adversarial_loss(gan.discriminator(sr), True)
+            gan.discriminator.requires_grad_(True)
+            terms["adversarial"] = settings.alpha * settings.adversarial * g_adv_loss
+        loss = torch.stack(list(terms.values())).sum()
+        gan.generator_optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        gan.generator_optimiser.step()
+        gan.finish_step()
+        logged |= {**terms, "loss": loss, "to_hr_features": to_hr, "apart_features": pairwise}
+        losses = self.processes.all_reduce_mean(logged)
+        # 1 where samples differ from each other as much as from the truth
+        losses["r_features"] = spread_ratio(losses["to_hr_features"], losses["apart_features"])
+        return losses
+
+    def _diversity_loss(self, pairwise: Tensor, latents: list[Tensor]) -> Tensor:
+        """The diversity loss of two samples at this feature distance, lower is more diverse.
+
+        The ratio is that of Mao et al., "Mode Seeking Generative Adversarial Networks", CVPR 2019, eq. 3,
+        inverted as in their section 3.2: the distance of the two samples' noise, divided by `pairwise`.
+        """
+        if self.settings.diversity == "difference":
+            return -pairwise
+        noise = torch.cat([(maps[: len(maps) // 2] - maps[len(maps) // 2 :]).flatten() for maps in latents])
+        # the ratio is that of the whole batch; its gradient is that by this process's share of it
+        means = (
+            self.processes.all_reduce_sum(torch.stack((noise.abs().mean(), pairwise.detach())))
+            / self.processes.world_size
+        )
+        ratio = means[0] / (means[1] + RATIO_FLOOR)
+        return ratio - ratio / (means[1] + RATIO_FLOOR) * (pairwise - pairwise.detach())
+
+    def load_matching(self, weights: Mapping[str, Tensor]) -> int:
+        return self.gan.load_matching(weights)
+
+    def weights(self) -> dict[str, Tensor]:
+        return self.gan.weights()
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.gan.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.gan.load_state_dict(state)
+
+
+TRAINER = TrainerSpec(
+    model="srgan",
+    settings=SrganSettings,
+    presets={
+        "tiny": {},
+        "small": {
+            "channels": 64,
+            "blocks": 16,
+            "discriminator_channels": 64,
+            "batch": 16,
+            "patch": 128,
+            "steps": 100_000,
+            "max_minutes": 0.0,
+            "learning_rate": 2e-4,
+            "average": 0.999,
+            "checkpoint_every": 1000,
+            "log_every": 100,
+        },
+    },
+    trainer=SrganTrainer,
+)

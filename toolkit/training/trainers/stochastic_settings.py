@@ -1,0 +1,160 @@
+"""The settings of `stochastic`, and its presets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ntire_sr.core.errors import require
+from ntire_sr.models.rrdb import CHANNELS, GROWTH
+from ntire_sr.models.stochastic import Architecture
+from ntire_sr.training.losses.energy import check_gamma
+
+RRDB_SIZES = {
+    "channels": CHANNELS,
+    "growth": GROWTH,
+    "fine_channels": CHANNELS,
+}  # of a network on an RRDBNet's trunk
+
+
+@dataclass(frozen=True)
+class StochasticSettings(Architecture):
+    """Architecture, loss and optimiser of `stochastic`."""
+
+    # fmt: off
+    samples: int = 2  # number K of samples of each LR crop per step
+    gamma: float = 0.5  # weight of the samples' distance from one another; 0.5 is the proper score
+    norms: bool = True  # use Euclidean distances; false uses squared ones, which need a gamma under 0.5
+    pixel: float = 1.0  # weight of the energy score of single pixels
+    window: float = 1.0  # weight of the energy score of windows of pixels
+    window_px: int = 7  # side of these windows, odd
+    filters: float = 1.0  # weight of the energy score of oriented filters
+    feature: float = 2.0  # weight of the energy score of features
+    best: float = 0.02  # weight of the local best-of-K on features
+    adversarial: float = 1.0  # norm of the adversarial gradient at the samples, as a share of that of the other terms
+    consistency: float = 0.2  # weight of the L1 to the LR image of what the network draws before projection
+    out_of_range: float = 1.0  # weight of the mean distance of values to [0, 1]
+    warm_up: float = 0.05  # share of the steps, at the start, with the L1 loss alone
+    adversarial_from: float = 0.25  # share of the steps after which the adversarial loss begins
+    discriminator_ahead: float = 0.0  # share of the steps, before that, in which the discriminator learns already
+    r1: float = 0.0  # weight of the R1 penalty on the discriminator, beside its spectral normalisation
+    discriminator_channels: int = 16  # channels of the discriminator's layers
+    projection: bool = True  # project onto the LR image during training too; false projects only when sampling
+    learning_rate: float = 5e-4  # initial learning rate of AdamW, with cosine decay to 0
+    average: float = 0.999  # decay of the generator's EMA per step
+    trunk_frozen: bool = True  # keep the weights of a pretrained trunk as they are; false trains them, too
+    precision: str = "auto"  # precision of the generator's convolutions: float32 or bfloat16; auto is bfloat16 where the device computes it in hardware
+    compile: bool = False  # compile the generator with torch.compile; costs minutes at the start (a GPU's gain is untested)
+    features: str = "auto"  # network of the feature losses: filters, squeezenet1_1 or vgg19; auto is squeezenet1_1 if it can be had
+    # fmt: on
+
+    EARLIER: ClassVar[Mapping[str, Any]] = {
+        **Architecture.EARLIER,
+        "discriminator_ahead": 0.0,
+        "trunk_frozen": True,
+        "precision": "float32",  # not auto, which is bfloat16 on some of today's processors
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.samples >= 2, f"samples {self.samples} is too small", "2 or more")
+        check_gamma(self.gamma, squared=not self.norms)
+        for name in (
+            "pixel",
+            "window",
+            "filters",
+            "feature",
+            "best",
+            "adversarial",
+            "r1",
+            "consistency",
+            "out_of_range",
+        ):
+            require(getattr(self, name) >= 0, f"{name} {getattr(self, name)} is negative", "0 or more")
+        require(
+            self.window_px >= 1 and self.window_px % 2 == 1,
+            f"window_px {self.window_px} is not an odd number",
+            f"{self.window_px | 1}",
+        )
+        for name in ("warm_up", "adversarial_from", "discriminator_ahead"):
+            require(0 <= getattr(self, name) <= 1, f"{name} {getattr(self, name)} is no share", "0 to 1")
+        require(self.discriminator_channels >= 1, "discriminator_channels is too small", "1 or more")
+        require(
+            self.precision in ("auto", "float32", "bfloat16"),
+            f"precision {self.precision!r} is unknown",
+            "auto, float32 or bfloat16",
+        )
+        require(self.learning_rate > 0, f"learning_rate {self.learning_rate} is not positive", "0.0002")
+        require(0 <= self.average < 1, f"average {self.average} is out of range", "0 to 0.9999")
+        require(
+            self.gamma <= 0.5 or self.out_of_range > 0,
+            f"gamma {self.gamma} above 0.5 needs the penalty on values out of range",
+            "out_of_range=1",
+        )
+
+
+# preset -> values for these settings and for TrainConfig
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    # goes on from weights that draw well already: the package's, or a file's
+    "finetune": {
+        "batch": 4,
+        "patch": 96,
+        "steps": 1000,
+        "max_minutes": 30.0,
+        "learning_rate": 1e-4,
+        "consistency": 2.0,
+        "warm_up": 0.0,
+        "adversarial_from": 0.2,
+        "discriminator_ahead": 0.2,
+        "discriminator_channels": 24,
+    },
+    # from the decoder of a pretrained network, see `trunk`
+    "pretrained": {
+        "blocks": 4,
+        "adapter": 8,
+        "finer": 2,
+        "batch": 4,
+        "patch": 96,
+        "steps": 8000,
+        "max_minutes": 240.0,
+        "learning_rate": 3e-4,
+        "consistency": 2.0,
+        "warm_up": 0.2,
+        "adversarial_from": 0.25,
+        "discriminator_channels": 24,
+        "start_from": "none",
+    },
+    # from nothing, for processors
+    "tiny": {"batch": 6, "patch": 96, "steps": 4800, "max_minutes": 120.0, "start_from": "none"},
+    "small": {
+        "channels": 64,
+        "growth": 32,
+        "groups": 6,
+        "blocks": 4,
+        "fine_channels": 48,
+        "discriminator_channels": 64,
+        "batch": 16,
+        "patch": 128,
+        "steps": 100_000,
+        "max_minutes": 0.0,
+        "learning_rate": 2e-4,
+        "checkpoint_every": 1000,
+        "log_every": 100,
+        "start_from": "none",
+    },
+    "large": {
+        "channels": 64,
+        "growth": 32,
+        "groups": 23,
+        "blocks": 8,
+        "fine_channels": 64,
+        "discriminator_channels": 64,
+        "batch": 16,
+        "patch": 192,
+        "steps": 500_000,
+        "max_minutes": 0.0,
+        "learning_rate": 2e-4,
+        "checkpoint_every": 2000,
+        "log_every": 100,
+        "start_from": "none",
+    },
+}
