@@ -18,8 +18,6 @@ from ntire_sr.models.registry import load_generator
 from ntire_sr.training.loop import train
 from ntire_sr.training.run_config import make_run_config
 
-pytestmark = pytest.mark.numerical
-
 MODELS = {
     "srgan": TINIEST,
     "msgan": {**TINIEST, "diversity": "ratio", "gamma": 0.015},
@@ -48,6 +46,7 @@ def logged(run: RunFolder) -> list[dict[str, float]]:
     return [json.loads(line) for line in run.log.read_text().splitlines()]
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("model", MODELS)
 def test_two_processes_with_the_same_batch_have_the_losses_of_one(model, tmp_path):
     values = {**MODELS[model], "batch": 4, "steps": 4}
