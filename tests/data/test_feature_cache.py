@@ -1,4 +1,4 @@
-"""Features of a frozen trunk: those of the whole photograph, whole after a kill, never those of another image."""
+"""The cache of a frozen trunk's features: equal to those computed, whole after a kill, never of another image."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from ntire_sr.challenge.pixels import to_tensor, to_unit
 from ntire_sr.core.errors import NtireSrError
 from ntire_sr.data import feature_cache
 from ntire_sr.data.feature_cache import TURNS, FeatureCache, turned
-from ntire_sr.data.image_cache import decoded
+from ntire_sr.data.image_cache import cache_of, open_images
 from ntire_sr.data.patches import PatchDataset
 from ntire_sr.samples.folders import list_images
 from ntire_sr.samples.image_files import write_png
@@ -43,7 +43,7 @@ def folder(tmp_path, photograph):
 
 
 def images_of(folder: Path, cache: str | None = "auto"):
-    return decoded(folder, list_images(folder, "HR"), cache)
+    return open_images(folder, list_images(folder, "HR"), cache)
 
 
 def opened(folder: Path, cache: str | None = "auto", orientations: int = 1, key: str = "a", fill: bool = True):
@@ -57,7 +57,7 @@ def computed(cache: FeatureCache, number: int, turn: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("cache", ["auto", None])
-def test_a_crops_features_are_those_of_the_whole_photograph_in_its_orientation(folder, cache):
+def test_crop_features_are_cut_out_of_whole_photographs_features(folder, cache):
     made, _ = opened(folder, cache, orientations=8)
     source = PatchDataset(folder, 32, 4, cache)
     source.attach(made)
@@ -84,12 +84,12 @@ def test_a_crops_features_are_those_of_the_whole_photograph_in_its_orientation(f
     assert seen == set(TURNS)
 
 
-def test_crops_lie_on_the_lr_images_pixels_only_where_there_are_features(folder):
+def test_crops_are_aligned_with_lr_pixels_only_with_features(folder):
     plain, cut = PatchDataset(folder, 32, 4), PatchDataset(folder, 32, 4)
     cut.attach(opened(folder, orientations=2)[0])
     places = {
-        name: [place for step in range(30) for place in one.places(4, 0, step)]
-        for name, one in (("plain", plain), ("cut", cut))
+        name: [place for step in range(30) for place in patches.places(4, 0, step)]
+        for name, patches in (("plain", plain), ("cut", cut))
     }
     assert {place.top % 4 for place in places["plain"]} == {0, 1, 2, 3}
     assert {place.top % 4 for place in places["cut"]} | {place.left % 4 for place in places["cut"]} == {0}
@@ -98,7 +98,7 @@ def test_crops_lie_on_the_lr_images_pixels_only_where_there_are_features(folder)
     } == set(TURNS)
 
 
-def test_features_are_computed_once_and_again_only_for_what_changed(folder, photograph):
+def test_features_are_computed_once_and_again_for_changed_images(folder, photograph):
     made, count = opened(folder)
     assert count == 3 and opened(folder)[1] == 0
     before = computed(made, 1).copy()
@@ -106,23 +106,22 @@ def test_features_are_computed_once_and_again_only_for_what_changed(folder, phot
     (folder / "2.png").unlink()
     made, count = opened(folder)
     assert count == 1 and not np.array_equal(computed(made, 1), before)
-    assert made.home and len(list(made.home.iterdir())) == 2, "those of photographs that are gone are removed"
     assert opened(folder, key="another trunk")[1] == 2
     assert opened(folder, orientations=2)[1] == 2
 
 
 def test_damaged_and_deleted_features_are_computed_again(folder):
     made, _ = opened(folder)
-    assert made.home
+    (home,) = cache_of(folder).glob("features-*")
     expected = [computed(made, number).copy() for number in range(3)]
-    one, other, *_ = sorted(made.home.iterdir())
-    one.write_bytes(one.read_bytes()[:-100])
-    other.write_bytes(b"nothing")
+    truncated, overwritten, *_ = sorted(home.iterdir())
+    truncated.write_bytes(truncated.read_bytes()[:-100])
+    overwritten.write_bytes(b"nothing")
     made, count = opened(folder)
     assert count == 2
-    shutil.rmtree(made.home)
+    shutil.rmtree(home)
     assert all(np.array_equal(computed(made, number), expected[number]) for number in range(3)), (
-        "also under way"
+        "also during the training"
     )
 
 
@@ -151,7 +150,7 @@ def start(folder: Path, cache: Path) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
-def test_after_a_kill_only_whole_files_are_there_and_the_rest_is_computed(folder, tmp_path):
+def test_kill_leaves_whole_files_only_and_the_rest_is_computed(folder, tmp_path):
     cache = tmp_path / "cache"
     process = start(folder, cache)
     assert process.stdout is not None
@@ -167,26 +166,25 @@ def test_after_a_kill_only_whole_files_are_there_and_the_rest_is_computed(folder
         for number in range(3)
         for turn in TURNS[:4]
     )
-    assert made.home and len(list(made.home.iterdir())) == 12
+    (home,) = cache_of(folder, str(cache)).glob("features-*")
+    assert len(list(home.iterdir())) == 12
 
 
-def test_two_processes_at_once_fill_one_cache_and_share_the_work(folder, tmp_path):
+def test_two_processes_at_once_share_the_work(folder, tmp_path):
     processes = [start(folder, tmp_path / "cache") for _ in range(2)]
-    said = [process.communicate()[0].split() for process in processes]
+    words = [process.communicate()[0].split() for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
-    assert 12 <= sum(words.count("computing") for words in said) <= 24
+    assert 12 <= sum(lines.count("computing") for lines in words) <= 24
     assert opened(folder, str(tmp_path / "cache"), orientations=4)[1] == 0
 
 
-def test_the_shares_of_all_ranks_are_the_whole_cache(folder):
+def test_shares_of_all_ranks_fill_the_cache(folder):
     made, _ = opened(folder, orientations=2, fill=False)
     assert [made.fill((rank, 4)) for rank in range(4)] == [2, 2, 1, 1]
     assert made.fill() == 0
 
 
-def test_too_small_a_disk_and_too_many_photographs_for_memory_are_said_before_anything_is_computed(
-    folder, monkeypatch
-):
+def test_too_little_disk_or_memory_is_refused_before_computing(folder, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: namedtuple("Usage", "free")(1000))
     with pytest.raises(NtireSrError, match=r"take 0\.0 GB, and .* has 0\.0 GB left") as caught:
         opened(folder)

@@ -1,10 +1,11 @@
-"""Decoded images on disk: made once, kept up to date, and whole after whatever happened."""
+"""The cache of decoded images: decoded once, updated for changed files, whole after a kill."""
 
+import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from conftest import RecordedProgress
 
 from ntire_sr.core.errors import NtireSrError, ValidationErrors
 from ntire_sr.core.progress import SILENT, Progress
+from ntire_sr.data import array_folder
 from ntire_sr.data import image_cache as cache
-from ntire_sr.data.image_cache import Images, cache_of, decoded, pixels_digest
+from ntire_sr.data.array_folder import UNUSED_SECONDS
+from ntire_sr.data.image_cache import Images, cache_of, open_images, pixels_digest
 from ntire_sr.samples.folders import list_images
 from ntire_sr.samples.image_files import read_image, write_png
 
@@ -30,7 +33,7 @@ def folder(tmp_path, photograph) -> Path:
 
 
 def opened(folder: Path, given: str | None = "auto", progress: Progress = SILENT) -> Images:
-    return decoded(folder, list_images(folder, "HR", recursive=True), given, progress)
+    return open_images(folder, list_images(folder, "HR", recursive=True), given, progress)
 
 
 def holds_the_files(images: Images) -> bool:
@@ -55,18 +58,39 @@ def files_of(home: Path) -> list[str]:
     return sorted(path.suffix or path.name for path in home.iterdir())
 
 
-def test_a_second_start_decodes_nothing_and_reads_the_same_images(folder, monkeypatch):
+def record_of(home: Path, size: tuple[int, int]) -> Path:
+    """The cache file of the one image of this size, (height, width)."""
+    (path,) = (path for path in home.glob("*.npy") if np.load(path)["pixels"].shape[1:3] == size)
+    return path
+
+
+def make_unused(path: Path) -> None:
+    last_use_s = time.time() - UNUSED_SECONDS - 60
+    os.utime(path, (last_use_s, last_use_s))
+
+
+def test_second_start_decodes_nothing_and_reads_same_images(folder, monkeypatch):
     first = opened(folder)
     assert holds_the_files(first) and "4 decoded now" in first.where
     names = count_decoding(monkeypatch)
     second = opened(folder)
     assert names == [] and holds_the_files(second) and "none decoded now" in second.where
     assert second.digest == first.digest == opened(folder, None).digest
-    assert files_of(cache_of(folder)) == [".json", ".u8", "lock"]
+    assert files_of(cache_of(folder)) == 4 * [".npy"]
     assert not second.read(0).flags.writeable
 
 
-def test_only_new_and_changed_files_are_decoded_again_and_removed_ones_leave(folder, monkeypatch, photograph):
+def test_digest_is_that_of_earlier_versions(tmp_path):
+    """The digest is in checkpoints: a run that an earlier version began must resume."""
+    for number in range(2):
+        write_png(tmp_path / "HR" / f"{number}.png", np.full((2, 3, 3), number, np.uint8))
+    expected = hashlib.sha256(
+        "\n".join(hashlib.sha256(b"2 x 3\n" + bytes([number]) * 18).hexdigest() for number in range(2)).encode()
+    ).hexdigest()
+    assert [opened(tmp_path / "HR", cache).digest for cache in ("auto", "auto", None)] == 3 * [expected]
+
+
+def test_only_new_and_changed_files_are_decoded_again(folder, monkeypatch, photograph):
     before = opened(folder)
     write_png(folder / "1.png", np.ascontiguousarray(photograph[::-1]))
     (folder / "0.png").unlink()
@@ -77,11 +101,30 @@ def test_only_new_and_changed_files_are_decoded_again_and_removed_ones_leave(fol
     assert [path.name for path in after.paths] == ["1.png", "2.png", "new.png", "a.png"]
     assert holds_the_files(after)
     assert after.digest != before.digest
-    assert before.read(0).shape == (40, 128, 3), "a training that still reads the old file is not disturbed"
-    assert files_of(cache_of(folder)) == [".json", ".u8", "lock"]
 
 
-def test_the_digest_is_of_pixels_and_order_whatever_the_folder_and_the_times(folder, tmp_path):
+def test_running_training_keeps_images_that_were_changed(folder, photograph):
+    before = opened(folder)
+    old = read_image(folder / "1.png")
+    write_png(folder / "1.png", np.ascontiguousarray(photograph[::-1]))
+    opened(folder)
+    assert np.array_equal(before.read(1), old)
+
+
+def test_records_are_removed_a_week_after_last_use(folder):
+    opened(folder)
+    home = cache_of(folder)
+    unused = record_of(home, (40, 128))
+    (folder / "0.png").unlink()
+    opened(folder)
+    assert unused.exists(), "a training may still read it"
+    for path in home.iterdir():
+        make_unused(path)
+    assert "none decoded now" in opened(folder).where
+    assert not unused.exists() and files_of(home) == 3 * [".npy"]
+
+
+def test_digest_depends_on_pixels_and_order_not_on_folder_or_times(folder, tmp_path):
     digest = opened(folder).digest
     folder.rename(tmp_path / "elsewhere")
     os.utime(tmp_path / "elsewhere" / "0.png", ns=(1, 1))
@@ -89,29 +132,41 @@ def test_the_digest_is_of_pixels_and_order_whatever_the_folder_and_the_times(fol
     assert pixels_digest(np.zeros((2, 3, 3), np.uint8)) != pixels_digest(np.zeros((3, 2, 3), np.uint8))
 
 
-@pytest.mark.parametrize("damage", ["truncated", "longer", "missing", "index", "half", "checksum", "text"])
-def test_a_damaged_cache_is_noticed_and_made_again(folder, damage, monkeypatch):
+@pytest.mark.parametrize("damage", ["truncated", "missing", "empty", "text", "another array"])
+def test_damaged_record_is_decoded_again(folder, damage, monkeypatch):
     opened(folder)
-    home = cache_of(folder)
-    index, pixels = home / "index.json", next(home.glob("*.u8"))
+    path = record_of(cache_of(folder), (50, 128))
     if damage == "truncated":
-        pixels.write_bytes(pixels.read_bytes()[:-1])
-    elif damage == "longer":
-        pixels.write_bytes(pixels.read_bytes() + b"1")
+        path.write_bytes(path.read_bytes()[:-1])
     elif damage == "missing":
-        pixels.unlink()
+        path.unlink()
+    elif damage == "another array":
+        np.save(path, np.zeros((50, 128, 3), np.uint8))
     else:
-        text = index.read_text()
-        damaged = {"index": "[]", "half": text[: len(text) // 2], "text": "\x00"}
-        index.write_text(damaged.get(damage, text.replace('"height": 40', '"height": 41')))
+        path.write_bytes({"empty": b"", "text": b"nothing"}[damage])
     names = count_decoding(monkeypatch)
-    progress = RecordedProgress()
-    assert holds_the_files(opened(folder, progress=progress))
-    assert len(names) == 4
-    assert "is damaged and is made again" in progress.messages[0]
+    assert holds_the_files(opened(folder))
+    assert names == ["1.png"]
 
 
-def test_all_broken_images_are_named_and_the_others_need_not_be_decoded_again(folder, monkeypatch):
+def test_cache_deleted_during_training_is_made_again(folder, monkeypatch):
+    monkeypatch.setattr(array_folder, "OPEN_FILES", 0)  # nothing stays mapped
+    images = opened(folder)
+    shutil.rmtree(cache_of(folder))
+    assert holds_the_files(images)
+    assert files_of(cache_of(folder)) == 4 * [".npy"]
+
+
+def test_image_changed_after_its_cache_was_deleted_is_an_error(folder, photograph, monkeypatch):
+    monkeypatch.setattr(array_folder, "OPEN_FILES", 0)
+    images = opened(folder)
+    shutil.rmtree(cache_of(folder))
+    write_png(folder / "1.png", np.ascontiguousarray(photograph[::-1]))
+    with pytest.raises(NtireSrError, match=r"1\.png has changed since the start"):
+        images.read(1)
+
+
+def test_all_broken_images_are_named_and_the_others_stay_in_cache(folder, monkeypatch):
     for name in ("0.png", "2.png"):
         (folder / name).write_bytes((folder / name).read_bytes()[:300])
     for given in ("auto", None):
@@ -124,49 +179,70 @@ def test_all_broken_images_are_named_and_the_others_need_not_be_decoded_again(fo
     assert holds_the_files(opened(folder)) and names == []
 
 
-def test_a_folder_of_broken_images_alone_leaves_no_cache(tmp_path):
+def test_folder_of_broken_images_alone_leaves_an_empty_cache(tmp_path):
     (tmp_path / "HR").mkdir()
     (tmp_path / "HR" / "a.png").write_bytes(b"no image")
     with pytest.raises(ValidationErrors, match=r"a\.png"):
         opened(tmp_path / "HR")
-    assert files_of(cache_of(tmp_path / "HR")) == ["lock"]
+    assert files_of(cache_of(tmp_path / "HR")) == []
 
 
-def test_a_full_disk_leaves_the_images_in_memory_unless_a_folder_was_asked_for(folder, tmp_path, monkeypatch):
+def test_full_disk_keeps_images_in_memory_unless_folder_was_given(folder, tmp_path, monkeypatch):
+    fsync, calls = os.fsync, []
+
     def full(handle):
-        raise OSError(28, "No space left on device")
+        calls.append(handle)
+        if len(calls) % 3 == 0:  # after two images
+            raise OSError(28, "No space left on device")
+        fsync(handle)
 
     monkeypatch.setattr(os, "fsync", full)
     images = opened(folder)
     assert images.where.startswith("in memory") and "No space left on device" in images.where
     assert holds_the_files(images)
-    assert files_of(cache_of(folder)) == ["lock"]
+    assert files_of(cache_of(folder)) == [], "what was written is removed, so that the disk does not stay full"
+    calls.clear()
     with pytest.raises(NtireSrError, match=r"(?s)No space left on device.*try: free some space"):
         opened(folder, str(tmp_path / "cache"))
+    calls.clear()
     monkeypatch.setenv("NTIRE_SR_CACHE", str(tmp_path / "cache"))
     with pytest.raises(NtireSrError, match="No space left on device"):
         opened(folder)
 
 
-def test_the_cache_lies_where_the_setting_says_or_else_the_variable(folder, tmp_path, monkeypatch):
+def test_cache_folder_is_that_of_setting_or_else_of_variable(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("NTIRE_SR_CACHE", str(tmp_path / "variable"))
     assert f"in the cache {tmp_path / 'variable'}" in opened(folder).where
     assert f"in the cache {tmp_path / 'setting'}" in opened(folder, str(tmp_path / "setting")).where
     assert cache_of(folder, "x") == cache_of(folder / ".." / folder.name, "x") != cache_of(tmp_path, "x")
 
 
-def test_what_does_not_fit_into_memory_is_decoded_when_it_is_asked_for(folder, monkeypatch):
+def test_images_beyond_memory_limit_are_decoded_at_each_read(folder, monkeypatch):
     monkeypatch.setattr(cache, "MEMORY_BYTES", 50_000)
     images = opened(folder, None)
     assert "2 images are decoded for each crop" in images.where
     assert holds_the_files(images)
 
 
-# a start of its own process, that says when it began to write, and ends with the digest
+def test_cache_of_an_earlier_version_is_removed_with_a_message(folder):
+    home = cache_of(folder)
+    home.mkdir(parents=True)
+    for name in ("pixels-0123456789abcdef.u8", ".pixels-1.u8.1-1-1.part", "index.json"):
+        (home / name).write_bytes(bytes(1_000_000))
+    (home / "lock").touch()
+    progress = RecordedProgress()
+    assert holds_the_files(opened(folder, progress=progress))
+    assert progress.messages == [f"removed the cache of an earlier version in {home} (3 MB)"]
+    assert files_of(home) == 4 * [".npy"]
+
+
+# opens the images in another process: prints a line before each decoding, then the digest
 START = """
 import sys, time
 from pathlib import Path
+from ntire_sr.data import array_folder
 from ntire_sr.data import image_cache as cache
+from ntire_sr.data.array_folder import UNUSED_SECONDS
 from ntire_sr.samples.folders import list_images
 read = cache.read_image
 
@@ -178,7 +254,7 @@ def slowly(path):
 
 cache.read_image = slowly
 folder = Path(sys.argv[1])
-print("digest", cache.decoded(folder, list_images(folder, "HR", recursive=True), sys.argv[2]).digest)
+print("digest", cache.open_images(folder, list_images(folder, "HR", recursive=True), sys.argv[2]).digest)
 """
 
 
@@ -188,9 +264,7 @@ def start(folder: Path, given: Path, seconds: float) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
-def test_a_start_that_was_killed_while_it_made_the_cache_is_followed_by_a_good_one(
-    folder, tmp_path, photograph
-):
+def test_start_after_a_kill_while_decoding_gives_same_images(folder, tmp_path):
     given = tmp_path / "cache"
     expected = opened(folder, None).digest
     for delay in (0.0, 0.02):
@@ -199,31 +273,17 @@ def test_a_start_that_was_killed_while_it_made_the_cache_is_followed_by_a_good_o
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        assert opened(folder, str(given)).digest == expected
-        assert files_of(cache_of(folder, str(given))) == [".json", ".u8", "lock"]
-        next(folder.glob("2.png")).touch()
+        images = opened(folder, str(given))
+        assert images.digest == expected and holds_the_files(images)
+        home = cache_of(folder, str(given))
+        assert files_of(home) == 4 * [".npy"], "temporary files of the killed process are removed"
+        shutil.rmtree(home)
 
 
-def test_pixels_of_before_that_a_killed_start_left_are_removed_by_the_next(folder, tmp_path, monkeypatch):
+def test_kill_at_any_write_leaves_whole_records_only(folder, tmp_path, monkeypatch):
     given = str(tmp_path / "cache")
-    opened(folder, given)
-    home = cache_of(folder, given)
-    (home / "pixels-0123456789abcdef.u8").write_bytes(b"of an earlier state")
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "access", lambda path, mode: False)  # a cache that may only be read
-        assert holds_the_files(opened(folder, given))
-    assert files_of(home) == [".json", ".u8", ".u8", "lock"]
-    assert "none decoded now" in opened(folder, given).where
-    assert files_of(home) == [".json", ".u8", "lock"]
-
-
-def test_a_kill_at_any_write_leaves_the_cache_of_before(folder, tmp_path, monkeypatch, photograph):
-    given = str(tmp_path / "cache")
-    opened(folder, given)
-    before = opened(folder, given)
     replace = Path.replace
-    for last in range(2):  # the pixels' name is given first, then the index's
-        write_png(folder / f"new{last}.png", photograph)
+    for last in range(4):
         calls: list[Path] = []
 
         def killed(self, target, last=last, calls=calls):
@@ -236,35 +296,34 @@ def test_a_kill_at_any_write_leaves_the_cache_of_before(folder, tmp_path, monkey
             patched.setattr(Path, "replace", killed)
             with pytest.raises(KeyboardInterrupt):
                 opened(folder, given)
-        found = cache._load(cache_of(folder, given))
-        assert found is not None and len(found[0]) == len(before.paths)
-        before = opened(folder, given)
-        assert holds_the_files(before)
+        home = cache_of(folder, given)
+        assert len(files_of(home)) == last
+        names = count_decoding(monkeypatch)
+        assert holds_the_files(opened(folder, given)) and len(names) == 4 - last
+        monkeypatch.undo()
+        shutil.rmtree(home)
 
 
-def test_two_starts_at_once_make_one_cache_and_both_go_on(folder, tmp_path):
+def test_read_only_cache_is_read(folder, tmp_path, monkeypatch):
+    given = str(tmp_path / "cache")
+    opened(folder, given)
+    make_unused(record_of(cache_of(folder, given), (40, 128)))
+
+    def refused(*words, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "utime", refused)
+    monkeypatch.setattr(Path, "unlink", refused)
+    images = opened(folder, given)
+    assert "none decoded now" in images.where and holds_the_files(images)
+
+
+def test_two_starts_at_once_share_the_decoding_and_make_one_cache(folder, tmp_path):
     given = tmp_path / "cache"
     processes = [start(folder, given, 0.05) for _ in range(2)]
-    said = [process.communicate()[0].split() for process in processes]
+    words = [process.communicate()[0].split() for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
-    assert {words[-1] for words in said} == {opened(folder, None).digest}
-    assert sum(words.count("decoding") for words in said) == 4, "the second one waited for the first"
-    assert files_of(cache_of(folder, str(given))) == [".json", ".u8", "lock"]
-
-
-def test_without_locks_two_starts_at_once_both_make_the_cache_and_go_on(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "try_lock", lambda file: None)
-    given = str(tmp_path / "cache")
-    inside = threading.Barrier(2)
-    monkeypatch.setattr(cache, "_is_current", lambda *words: inside.wait() < 0)  # never, and both meet there
-    found: list[Images] = []
-    threads = [threading.Thread(target=lambda: found.append(opened(folder, given))) for _ in range(2)]
-    opened_before = opened(folder, None)
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    monkeypatch.undo()
-    assert [images.digest for images in found] == 2 * [opened_before.digest]
-    assert all(holds_the_files(images) for images in found)
-    assert "none decoded now" in opened(folder, given).where
+    assert {lines[-1] for lines in words} == {opened(folder, None).digest}
+    assert 4 <= sum(lines.count("decoding") for lines in words) <= 8
+    assert files_of(cache_of(folder, str(given))) == 4 * [".npy"]
+    assert "none decoded now" in opened(folder, str(given)).where

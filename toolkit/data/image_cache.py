@@ -1,66 +1,32 @@
-"""Decoded training images: all pixels of a folder in one memory-mapped file, or in memory.
+"""Decoded training images: one memory-mapped file per image, or in memory.
 
 Decoding takes most of the time that a training needs to start, so it is done once. A cache is a folder of
 
-    pixels-TOKEN.u8   the pixels of all images one after another, each (height, width, 3) uint8
-    index.json        the images with their offsets and files (size, time of change), and a checksum
-    lock              held by the process that writes the other two
+    IDENTITY.npy    one record: the digest of the pixels, and the pixels, (height, width, 3) uint8
 
-No file is ever changed in place: new pixels get a new name, and the index, replaced atomically, names the file
-that is valid. So a kill at any moment leaves the cache as it was before.
+IDENTITY is a digest of the image file's name, size and time of change, so a changed file gets a new record. See
+`array_folder` for kills and for several processes.
 """
 
 import hashlib
-import json
 import os
-import secrets
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ntire_sr.core import pretrained
 from ntire_sr.core.errors import NtireSrError, ValidationErrors
-from ntire_sr.core.files import (
-    atomic_file,
-    error_from_os_error,
-    make_folder,
-    sha256_bytes,
-    try_lock,
-    write_json,
-)
+from ntire_sr.core.files import sha256_bytes
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.threads import map_in_threads
+from ntire_sr.data.array_folder import ArrayFolder, rotated_by_process
 from ntire_sr.samples.image_files import read_image
 
-CACHE_VARIABLE = "NTIRE_SR_CACHE"  # a folder for caches, in place of the one in the user's cache folder
+CACHE_VARIABLE = "NTIRE_SR_CACHE"  # a folder for caches, instead of the one in the user's cache folder
 MEMORY_BYTES = 2 << 30  # decoded images kept in memory if there is no cache on disk
-FORMAT = 1
-STALE_SECONDS = 86400  # age from which no process can still be writing a file, for file systems without locks
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One image of a cache: the file that it was decoded from, and the position of its pixels."""
-
-    name: str  # path of the file relative to the folder, with forward slashes
-    size: int  # size of the file in bytes
-    mtime_ns: int  # time of the file's last change
-    height: int  # in pixels
-    width: int
-    sha256: str  # `pixels_digest` of the image
-    offset: int = 0  # position of the first pixel in the cache's file, in bytes
-
-    @property
-    def bytes(self) -> int:
-        return 3 * self.height * self.width
-
-    def is_of(self, name: str, size: int, mtime_ns: int) -> bool:
-        """Whether this entry was decoded from a file of this name, size and time of change."""
-        return (self.name, self.size, self.mtime_ns) == (name, size, mtime_ns)
 
 
 @dataclass(frozen=True)
@@ -76,6 +42,7 @@ class Images:
 
     @property
     def bytes(self) -> int:
+        """Size of all pixels."""
         return sum(3 * height * width for height, width in self.sizes)
 
     @property
@@ -91,7 +58,7 @@ def pixels_digest(image: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def decoded(
+def open_images(
     folder: Path | None, paths: Sequence[Path], cache: str | None = None, progress: Progress = SILENT
 ) -> Images:
     """Decode all images, or open them in the cache.
@@ -112,13 +79,13 @@ def decoded(
         return _in_memory(folder, paths, progress, "")
     given = os.environ.get(CACHE_VARIABLE) if cache == "auto" else cache
     try:
-        return _mapped(folder, paths, cache_of(folder, given), progress)
+        return _cached(folder, paths, cache_of(folder, given), progress)
     except ValidationErrors:
         raise
-    except NtireSrError as failure:
+    except NtireSrError as error:
         if given:
             raise
-        return _in_memory(folder, paths, progress, f"; no cache: {failure.message}")
+        return _in_memory(folder, paths, progress, f"; no cache: {error.message}")
 
 
 def cache_of(folder: Path, given: str | None = None) -> Path:
@@ -131,15 +98,25 @@ def cache_of(folder: Path, given: str | None = None) -> Path:
 def _in_memory(folder: Path | None, paths: Sequence[Path], progress: Progress, reason: str) -> Images:
     """The images in memory; those beyond MEMORY_BYTES are decoded at each read. `where` ends with `reason`."""
     kept: list[np.ndarray | None] = []
-    entries, problems, used = [], [], 0
-    with closing(_decode(folder, paths, progress)) as decoding:
-        for entry, result in decoding:
+    sizes, digests, problems, used = [], [], [], 0
+
+    def decode(path: Path) -> tuple[np.ndarray, str] | NtireSrError:
+        try:
+            image = read_image(path)
+        except NtireSrError as error:
+            return error
+        return image, pixels_digest(image)
+
+    with closing(map_in_threads(decode, paths, "decode", progress)) as results:
+        for result in results:
             if isinstance(result, NtireSrError):
                 problems.append(result.message)
                 continue
-            used += entry.bytes
-            kept.append(result if used <= MEMORY_BYTES else None)
-            entries.append(entry)
+            image, digest = result
+            used += image.nbytes
+            kept.append(image if used <= MEMORY_BYTES else None)
+            sizes.append(image.shape[:2])
+            digests.append(digest)
     _refuse(folder, problems)
 
     def read(number: int) -> np.ndarray:
@@ -150,44 +127,7 @@ def _in_memory(folder: Path | None, paths: Sequence[Path], progress: Progress, r
     where = f"in memory ({used / 1e6:.0f} MB" + (
         f"; {missing} images are decoded for each crop)" if missing else ")"
     )
-    return _images(paths, entries, read, where + reason, None)
-
-
-def _mapped(folder: Path, paths: Sequence[Path], home: Path, progress: Progress) -> Images:
-    """The images in the cache `home`, which is updated if files have changed."""
-    names = [path.relative_to(folder).as_posix() for path in paths]
-    found, made = _load(home), 0
-    # pixels of an earlier state, possibly gigabytes: a process was killed after it had replaced the index
-    crowded = len(list(home.glob("pixels-*"))) > 1 and os.access(home, os.W_OK)
-    if found is None or crowded or not _is_current(found[0], paths, names):
-        make_folder(home)
-        with _lock_cache(home, progress) as locked:
-            found = _load(home)  # another process may just have written it
-            if found is None and (home / "index.json").exists():
-                progress.message(f"the cache {home} is damaged and is made again")
-            if found is None or not _is_current(found[0], paths, names):
-                found, made = _update(folder, paths, names, home, found, locked, progress)
-            else:
-                _remove_others(home, locked)
-    entries, flat = found
-
-    def read(number: int) -> np.ndarray:
-        entry = entries[number]
-        return flat[entry.offset : entry.offset + entry.bytes].reshape(entry.height, entry.width, 3)
-
-    where = f"in the cache {home} ({len(flat) / 1e6:.0f} MB, {made or 'none'} decoded now)"
-    return _images(paths, entries, read, where, home)
-
-
-def _images(
-    paths: Sequence[Path],
-    entries: list[Entry],
-    read: Callable[[int], np.ndarray],
-    where: str,
-    home: Path | None,
-) -> Images:
-    sizes, digests = [(entry.height, entry.width) for entry in entries], [entry.sha256 for entry in entries]
-    return Images(list(paths), sizes, read, digests, home, where)
+    return Images(list(paths), sizes, read, digests, None, where + reason)
 
 
 def _refuse(folder: Path | None, problems: list[str]) -> None:
@@ -195,144 +135,99 @@ def _refuse(folder: Path | None, problems: list[str]) -> None:
         raise ValidationErrors(f"training images in {folder}", problems, "replace or remove these files")
 
 
-# ---- the files of a cache
+def _cached(folder: Path, paths: Sequence[Path], home: Path, progress: Progress) -> Images:
+    """The images in the cache `home`; those that it lacks are decoded and added."""
+    arrays = ArrayFolder(home)
+    arrays.prepare()
+    _remove_earlier_format(home, progress)
+    identities = [_identity(path, folder) for path in paths]
+    missing = [number for number, identity in enumerate(identities) if _record(arrays, identity) is None]
+    written: list[str] = []
 
-
-def _load(home: Path) -> tuple[list[Entry], np.ndarray] | None:
-    """The entries and pixels of a cache; None if it is missing, damaged, truncated or of another version."""
-    try:
-        index = json.loads((home / "index.json").read_text(encoding="utf-8"))
-        if index.pop("checksum") != _checksum(index) or index["format"] != FORMAT:
+    def add(number: int) -> str | None:
+        """Decode one image into the cache; returns why it cannot be read."""
+        # before reading, so that a change in between is noticed at the next start
+        identities[number] = identity = _identity(paths[number], folder)
+        if _record(arrays, identity) is not None:  # another process has just written it
             return None
-        entries = [Entry(**entry) for entry in index["images"]]
-        flat = np.memmap(home / index["pixels"], np.uint8, "r")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    # an equal size proves that the file is complete, since it is renamed only after all was written
-    return (entries, flat.view(np.ndarray)) if len(flat) == sum(entry.bytes for entry in entries) else None
-
-
-def _checksum(index: dict[str, object]) -> str:
-    return sha256_bytes(json.dumps(index, sort_keys=True).encode())
-
-
-def _is_current(entries: list[Entry], paths: Sequence[Path], names: list[str]) -> bool:
-    """Whether the cache holds exactly these files in this order, all unchanged."""
-    try:
-        return len(entries) == len(paths) and all(
-            entry.is_of(name, status.st_size, status.st_mtime_ns)
-            for entry, name, status in zip(entries, names, map(os.stat, paths), strict=True)
-        )
-    except OSError:
-        return False
-
-
-def _update(
-    folder: Path,
-    paths: Sequence[Path],
-    names: list[str],
-    home: Path,
-    found: tuple[list[Entry], np.ndarray] | None,
-    locked: bool,
-    progress: Progress,
-) -> tuple[tuple[list[Entry], np.ndarray], int]:
-    """Write the cache anew: pixels of unchanged files are copied, those of the others decoded.
-
-    Returns:
-        The result of `_load`, and the number of decoded images.
-    """
-    before = {entry.name: entry for entry in found[0]} if found else {}
-    new: list[Path] = []
-    for path, name in zip(paths, names, strict=True):
-        with suppress(OSError):  # decoding will raise the error
-            status = path.stat()
-            if name in before and before[name].is_of(name, status.st_size, status.st_mtime_ns):
-                continue
-        before.pop(name, None)
-        new.append(path)
-    entries: list[Entry] = []
-    problems: list[str] = []
-    target = home / f"pixels-{secrets.token_hex(8)}.u8"
-    try:
-        with (
-            atomic_file(target) as part,
-            open(part, "wb") as file,
-            closing(_decode(folder, new, progress)) as decoding,
-        ):
-            for name in names:
-                if found and name in before:
-                    entry = before[name]
-                    pixels: np.ndarray | NtireSrError = found[1][entry.offset : entry.offset + entry.bytes]
-                else:
-                    entry, pixels = next(decoding)
-                if isinstance(pixels, NtireSrError):
-                    problems.append(pixels.message)
-                    continue
-                entries.append(replace(entry, offset=file.tell()))
-                file.write(np.ascontiguousarray(pixels).data)
-            if not entries:
-                _refuse(folder, problems)
-        index: dict[str, object] = {"format": FORMAT, "folder": str(folder.resolve()), "pixels": target.name}
-        index["images"] = [asdict(entry) for entry in entries]
-        write_json(home / "index.json", index | {"checksum": _checksum(index)})
-        flat = np.memmap(target, np.uint8, "r").view(np.ndarray)
-    except OSError as error:
-        raise error_from_os_error(error, f"cannot write the cache {home}") from error
-    _remove_others(home, locked)
-    _refuse(folder, problems)
-    return (entries, flat), len(new)
-
-
-def _remove_others(home: Path, locked: bool) -> None:
-    """Remove the files of earlier states and of killed processes. Without a lock another process may be writing
-    one right now, so recent files stay."""
-    used = json.loads((home / "index.json").read_text(encoding="utf-8"))["pixels"]
-    before_s = time.time() - (0 if locked else STALE_SECONDS)
-    for path in home.iterdir():
-        if path.name != used and path.name.startswith(("pixels-", ".pixels-", ".index.json.")):
-            with suppress(OSError):  # on Windows another training may still read it
-                if locked or path.stat().st_mtime < before_s:
-                    path.unlink()
-
-
-@contextmanager
-def _lock_cache(home: Path, progress: Progress) -> Iterator[bool]:
-    """Wait for the lock of this cache and hold it; yields False if the file system does not support locks.
-
-    The operating system releases the lock however a process ends. Without locks two processes both write the
-    cache, each with a file of pixels of its own, and the index of the later one stays.
-    """
-    try:
-        with open(home / "lock", "ab") as file:
-            locked = try_lock(file)
-            if locked is False:
-                progress.message("waiting for another process that decodes these images")
-            while locked is False:
-                time.sleep(0.1)
-                locked = try_lock(file)
-            yield bool(locked)
-    except OSError as error:
-        raise error_from_os_error(error, f"cannot write the cache {home}") from error
-
-
-# ---- decoding
-
-
-def _decode(
-    folder: Path | None, paths: Sequence[Path], progress: Progress
-) -> Iterator[tuple[Entry, np.ndarray | NtireSrError]]:
-    """(entry, pixels or error) of each file, in order."""
-
-    def one(path: Path) -> tuple[Entry, np.ndarray | NtireSrError]:
-        name = path.relative_to(folder).as_posix() if folder else path.name
         try:
-            status = path.stat()  # before reading, so that a change meanwhile is noticed at the next start
-            image = read_image(path)
-        except OSError as error:
-            return Entry(name, 0, 0, 0, 0, ""), error_from_os_error(error, f"cannot read {path}")
-        except NtireSrError as failure:
-            return Entry(name, 0, 0, 0, 0, ""), failure
-        height, width = image.shape[:2]
-        return Entry(name, status.st_size, status.st_mtime_ns, height, width, pixels_digest(image)), image
+            image = read_image(paths[number])
+        except NtireSrError as error:
+            return error.message
+        arrays.write(identity, _make_record(image))
+        written.append(identity)
+        return None
 
-    return map_in_threads(one, paths, "decode", progress)
+    order = rotated_by_process(missing)
+    try:
+        with closing(map_in_threads(add, order, "decode", progress)) as results:
+            problems = dict(zip(order, results, strict=True))
+    except NtireSrError:  # the disk is full, for example, and must not stay so
+        for identity in written:
+            arrays.remove(identity)
+        raise
+    _refuse(folder, [problem for _, problem in sorted(problems.items()) if problem is not None])
+    sizes, digests = [], []
+    for identity in identities:
+        record = _record(arrays, identity)
+        if record is None:
+            raise NtireSrError(f"the cache {home} was deleted while it was opened", "run the command again")
+        sizes.append(record["pixels"].shape[1:3])
+        digests.append(record["sha256"][0].decode())
+    arrays.remove_unused()
+
+    def read(number: int) -> np.ndarray:
+        record = _record(arrays, identities[number])
+        if record is not None:
+            pixels: np.ndarray = record["pixels"][0]
+            return pixels
+        image = read_image(paths[number])  # the file was deleted after the start
+        if pixels_digest(image) != digests[number]:
+            raise NtireSrError(
+                f"{paths[number]} has changed since the start, and its pixels of then are not in the cache {home}",
+                "restore it, or start again",
+            )
+        with suppress(NtireSrError):
+            arrays.write(identities[number], _make_record(image))
+        return image
+
+    size = sum(3 * height * width for height, width in sizes)
+    where = f"in the cache {home} ({size / 1e6:.0f} MB, {len(written) or 'none'} decoded now)"
+    return Images(list(paths), sizes, read, digests, home, where)
+
+
+def _identity(path: Path, folder: Path) -> str:
+    """Name of an image file's record: a digest of its name, size and time of change."""
+    name = path.relative_to(folder).as_posix()
+    try:
+        status = path.stat()
+    except OSError:  # reading it raises the error
+        return sha256_bytes(os.fsencode(name))[:32]
+    return sha256_bytes(os.fsencode(f"{name}\n{status.st_size}\n{status.st_mtime_ns}"))[:32]
+
+
+def _record(arrays: ArrayFolder, identity: str) -> np.ndarray | None:
+    """The record of an image, of shape (1,) with the fields `sha256` and `pixels`; None if there is none."""
+    record = arrays.read(identity)
+    return record if record is not None and record.dtype.names == ("sha256", "pixels") else None
+
+
+def _make_record(image: np.ndarray) -> np.ndarray:
+    record = np.empty(1, [("sha256", "S64"), ("pixels", "u1", image.shape)])
+    record["sha256"], record["pixels"] = pixels_digest(image).encode(), image
+    return record
+
+
+def _remove_earlier_format(home: Path, progress: Progress) -> None:
+    """Remove the files of a cache that holds all pixels in one file, as earlier versions wrote it."""
+    files = [*home.glob("pixels-*.u8"), *home.glob(".pixels-*.part"), home / "index.json"]
+    removed = 0
+    for path in files:
+        with suppress(OSError):  # a read-only folder; on Windows another process may still read the file
+            size = path.stat().st_size
+            path.unlink()
+            removed += size
+    if removed:
+        progress.message(f"removed the cache of an earlier version in {home} ({removed / 1e6:.0f} MB)")
+    with suppress(OSError):
+        (home / "lock").unlink()

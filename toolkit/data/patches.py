@@ -15,7 +15,7 @@ from ntire_sr.challenge.pixels import to_unit
 from ntire_sr.core.errors import UsageError
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.data.feature_cache import FeatureCache, turned
-from ntire_sr.data.image_cache import decoded
+from ntire_sr.data.image_cache import open_images
 from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, embedded_photographs
 from ntire_sr.samples.folders import list_images
 
@@ -57,7 +57,7 @@ class PatchDataset:
         folder: folder of HR images, searched with its subfolders; None means the embedded photographs.
         patch: side of a crop in HR pixels.
         scale: scale factor of the LR crops, which the challenge's 8-bit downscale makes from the HR crops.
-        cache: folder for decoded images, see `ntire_sr.data.image_cache.decoded`; None keeps them in memory.
+        cache: folder for decoded images, see `ntire_sr.data.image_cache.open_images`; None keeps them in memory.
         sharp: share of the crops that are the sharpest of CANDIDATES random positions, 0 to 1.
         leave_out: number of images, evenly spread over the folder, that no crop is taken from; no image is left
             out if the folder holds fewer than ENOUGH times as many.
@@ -87,7 +87,7 @@ class PatchDataset:
         self.patch, self.scale, self.sharp = patch, scale, sharp
         self.downscale_min = downscale_min
         # every new file is decoded once here, so that a broken one is found before the training, not during it
-        self.images = decoded(folder, paths, cache, progress)
+        self.images = open_images(folder, paths, cache, progress)
         self._fitting = [number for number, size in enumerate(self.images.sizes) if min(size) >= patch]
         if not self._fitting:
             raise UsageError(
