@@ -22,7 +22,7 @@ from ntire_sr.models.registry import MODELS, LoadedModel, load_generator
 from ntire_sr.models.weights_files import needs_trunk, read_weights
 from ntire_sr.samples.folders import MANIFEST
 from ntire_sr.samples.manifest import Manifest, load_manifest
-from ntire_sr.samples.sources import file_source
+from ntire_sr.samples.sources import README, Submission, file_source, open_submission
 from ntire_sr.submission import factsheet
 from ntire_sr.submission.archive import (
     Member,
@@ -32,10 +32,9 @@ from ntire_sr.submission.archive import (
     text_member,
     write_archive,
 )
-from ntire_sr.submission.check import Checked, check_samples, lr_folder
+from ntire_sr.submission.check import CheckResult, check_samples, lr_folder
 from ntire_sr.submission.readme import Readme
 from ntire_sr.submission.reproduce import reproduce
-from ntire_sr.submission.sources import README, Submission, open_submission
 from ntire_sr.submission.weights import find_code, find_weights
 
 
@@ -133,11 +132,10 @@ def pack(request: PackageRequest, progress: Progress = SILENT) -> PackageResult:
             "--seconds NUMBER with --gpu or --cpu",
         )
         checked = check_samples(handed, lr, count, manifest, progress, request.scale)
-        problems = checked.problems + edition_problems(edition, checked.images, count)
-        if not (manifest and manifest.settings.deterministic):
-            problems += checked.copies
+        problems = checked.messages(allow_duplicates=bool(manifest and manifest.settings.deterministic))
+        problems += edition_problems(edition, checked.images, count)
         if handed.readmes:
-            problems.append(f"{README}: no sample's name; it is written into the archive by itself")
+            problems.append(f"{README} is not the name of a sample; package writes its own into the archive")
         if problems:
             raise ValidationErrors(
                 f"{request.sr} cannot be handed in",
@@ -218,7 +216,7 @@ def _write_parts(
     request: PackageRequest,
     edition: Edition,
     handed: Submission,
-    checked: Checked,
+    checked: CheckResult,
     samples: int,
     readme: Readme,
 ) -> list[tuple[Path, str]]:
@@ -264,7 +262,7 @@ class _Origin:
     network: dict[str, Path] | None  # code of a network from outside the package
 
 
-def _origin_of(request: PackageRequest, manifest: Manifest | None, checked: Checked) -> _Origin:
+def _origin_of(request: PackageRequest, manifest: Manifest | None, checked: CheckResult) -> _Origin:
     weights = find_weights(manifest, request.sr, request.run) if manifest else None
     config = None
     scores = [request.sr.with_name(f"{request.sr.name}_score")]  # as `score` writes it beside them

@@ -22,12 +22,11 @@ from ntire_sr.models.registry import MODELS, LoadedModel, load_model
 from ntire_sr.samples.folders import MANIFEST, list_images
 from ntire_sr.samples.image_files import decode_png, read_image
 from ntire_sr.samples.manifest import Manifest, load_manifest
-from ntire_sr.samples.sources import Source
+from ntire_sr.samples.sources import Source, Submission, open_submission
 from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.sampling.tolerance import same_sample
 from ntire_sr.submission.check import check_samples, lr_folder
 from ntire_sr.submission.readme import readme_problems
-from ntire_sr.submission.sources import Submission, open_submission
 from ntire_sr.submission.weights import find_weights
 
 
@@ -111,11 +110,13 @@ def verify(
         lr = lr_folder(folder or paths[0], lr, known)
         checked = check_samples(handed, lr, count, known, progress, scale)
         found = VerifyResult(
-            len(checked.digests), checked.images, checked.scale, checked.worst_db, checked.problems,
-        )  # fmt: skip
-        if not checked.deterministic:
-            found.problems += checked.copies
-        else:
+            len(checked.digests),
+            checked.images,
+            checked.scale,
+            checked.worst_db,
+            checked.messages(allow_duplicates=checked.is_deterministic),
+        )
+        if checked.is_deterministic:
             found.notes.append("all samples of each image are equal: a deterministic entry, without diversity")
         if found.worst_db is not None and found.worst_db < REQUIRED_DB and known is None:
             found.notes.append("`ntire-sr project` makes images of another program LR-exact")

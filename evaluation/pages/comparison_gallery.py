@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from ntire_sr.challenge.names import SampleName
-from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors, suggestion
+from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors, shorten, suggestion
 from ntire_sr.core.files import sha256_file
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.evaluation.pages.gallery import SHOWN_SAMPLES
 from ntire_sr.evaluation.pages.pictures import PAGE_BYTES, Target, detail_place
 from ntire_sr.evaluation.scoring.comparison import Comparison
 from ntire_sr.evaluation.scoring.load_scores import Method, MethodImage
-from ntire_sr.evaluation.scoring.matching import shorten
 from ntire_sr.samples.folders import list_samples
 from ntire_sr.samples.image_files import read_image
 

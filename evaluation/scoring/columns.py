@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
+from ntire_sr.core.errors import shorten
 from ntire_sr.evaluation.metrics.quality import proxy_called
 from ntire_sr.evaluation.scoring.load_scores import Method
-from ntire_sr.evaluation.scoring.matching import shorten
 from ntire_sr.evaluation.scoring.paired import Interval
 from ntire_sr.evaluation.scoring.records import ImageScore
 from ntire_sr.evaluation.scoring.summary import known_values

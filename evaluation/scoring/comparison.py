@@ -8,12 +8,11 @@ from typing import Any
 
 from ntire_sr._version import __version__
 from ntire_sr.challenge.published import CAVEAT, Row, ranked
-from ntire_sr.core.errors import UsageError, plural
+from ntire_sr.core.errors import UsageError, plural, shorten
 from ntire_sr.evaluation.metrics.base import compute_merged
 from ntire_sr.evaluation.metrics.quality import proxy_called
 from ntire_sr.evaluation.scoring.columns import Figure, MethodColumn, figures_of, mean, shared_proxies
 from ntire_sr.evaluation.scoring.load_scores import Method, MethodImage, common_digests
-from ntire_sr.evaluation.scoring.matching import shorten
 from ntire_sr.evaluation.scoring.opinion import Opinions, final_ranks
 from ntire_sr.evaluation.scoring.paired import Interval, PairedDifference, bootstrap_interval, paired_difference
 from ntire_sr.evaluation.scoring.summary import ScoreSummary

@@ -8,9 +8,8 @@ from typing import Any
 
 from ntire_sr.challenge.downscale import SCALES
 from ntire_sr.challenge.names import SampleName
-from ntire_sr.core.errors import NtireSrError, ValidationErrors, plural
+from ntire_sr.core.errors import NtireSrError, ValidationErrors, plural, shorten
 from ntire_sr.core.files import read_json, sha256_of_digests
-from ntire_sr.evaluation.scoring.matching import shorten
 from ntire_sr.evaluation.scoring.records import VERSION, ImageResult, ImageScore, Records
 
 SCORE_FILE = "score.json"

@@ -1,9 +1,9 @@
-"""What is wrong with samples, as facts and kinds of problems."""
+"""The inspection of samples: names, files and sizes."""
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from ntire_sr.challenge.names import SampleName
@@ -11,15 +11,14 @@ from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.files import sha256_bytes
 from ntire_sr.samples.image_files import encode_png
 from ntire_sr.samples.inspection import (
-    Kind,
-    Problem,
-    SizeRange,
+    AllowedSize,
     file_problems,
     inspect_files,
-    inspect_names,
     inspect_sample,
-    of_kind,
+    size_for_hr,
+    size_for_lr,
 )
+from ntire_sr.samples.problems import Kind, Problem, name_problems, of_kind, order_problems
 from ntire_sr.samples.sources import Source, file_source
 
 IMAGES = [Path("0801.png"), Path("0802.png")]
@@ -29,25 +28,41 @@ def broken() -> bytes:
     raise NtireSrError("gone.png is gone")
 
 
-def test_names_tell_what_is_missing_in_runs_and_what_nobody_asked_for():
-    names = [SampleName(0, 1), SampleName(0, 7), SampleName(2, 0)]
-    problems = inspect_names(names, ["notes.txt"], IMAGES, 4)
-    assert [(problem.kind, problem.subject, problem.count) for problem in problems] == [
-        (Kind.WRONGLY_NAMED, "notes.txt", 1),
-        (Kind.MISSING, "0801.png", 3),
-        (Kind.MISSING, "0802.png", 4),
-        (Kind.UNEXPECTED, "000000_sample00007.png", 1),
-        (Kind.UNEXPECTED, "000002_sample00000.png", 1),
+def files_of(*names: SampleName) -> dict[SampleName, str]:
+    return {name: str(name) for name in names}
+
+
+def test_names_show_missing_and_unexpected_samples_in_one_line_each():
+    samples = files_of(SampleName(0, 1), SampleName(0, 7), SampleName(0, 8), SampleName(2, 0))
+    problems = name_problems(samples, ["notes.txt"], IMAGES, 4)
+    assert [(problem.kind, problem.text, problem.count) for problem in problems] == [
+        (Kind.WRONGLY_NAMED, "notes.txt is not the name of a sample", 1),
+        (Kind.MISSING, "0801.png (index 0): 3 of 4 samples are missing: 0, 2 to 3", 3),
+        (Kind.MISSING, "0802.png (index 1): 4 of 4 samples are missing: 0 to 3", 4),
+        (Kind.UNEXPECTED, "1 sample without an image: 000002_sample00000.png", 1),
+        (Kind.SURPLUS, "2 samples beyond 4 per image: 000000_sample00007.png, 000000_sample00008.png", 2),
     ]
-    assert [problem.numbers for problem in of_kind(problems, Kind.MISSING)] == [
-        (range(0, 1), range(2, 4)),
-        (range(0, 4),),
+    assert [problem.image for problem in of_kind(problems, Kind.MISSING)] == [0, 1]
+    (nothing,) = name_problems({}, [], IMAGES, 4)
+    assert (nothing.kind, nothing.text, nothing.count) == (Kind.MISSING, "there is no sample", 8)
+
+
+def test_shifted_numbers_are_one_problem_and_missing_first_ones_are_none():
+    shifted = files_of(*(SampleName(index, k) for index in (1, 2) for k in (2, 3)))
+    problems = of_kind(name_problems(shifted, [], IMAGES, 2), Kind.WRONGLY_NUMBERED)
+    assert [problem.text for problem in problems] == [
+        "the lowest index is 1; the challenge counts from 0 (or from the HR images' 801 or 901)",
+        "the lowest sample number is 2; the challenge counts from 0",
     ]
-    moved = inspect_names([SampleName(name.index + 1, name.sample + 2) for name in names], [], IMAGES, 4)
-    assert [(problem.subject, problem.found) for problem in of_kind(moved, Kind.WRONGLY_NUMBERED)] == [
-        ("index", "1"),
-        ("sample number", "2"),
-    ]
+    last = files_of(SampleName(1, 1))
+    assert not of_kind(name_problems(last, [], IMAGES, 2), Kind.WRONGLY_NUMBERED)
+
+
+def test_an_image_in_the_place_of_another_is_named_with_both():
+    images = [SimpleNamespace(name="0802x4.png"), SimpleNamespace(name="0802x4.png")]
+    (problem,) = order_problems(IMAGES, SimpleNamespace(images=images))
+    assert (problem.kind, problem.image) == (Kind.OUT_OF_ORDER, 0)
+    assert problem.text == "0801.png has index 0, but the samples of this index were drawn from 0802x4.png"
 
 
 def test_every_file_is_read_once_and_its_facts_come_in_order(photograph):
@@ -65,31 +80,45 @@ def test_every_file_is_read_once_and_its_facts_come_in_order(photograph):
     ]
     for keep in (False, True):
         facts = list(inspect_files(groups, keep))
-        assert [each.name for each in facts[:5]] == ["0", "0.0", "0.1", "0.2", "1"] and len(facts) == 36
-        assert [bool(each.unreadable) for each in facts[:4]] == [False, False, True, True]
+        assert [file.name for file in facts[:5]] == ["0", "0.0", "0.1", "0.2", "1"] and len(facts) == 36
+        assert [bool(file.unreadable) for file in facts[:4]] == [False, False, True, True]
         assert facts[0].sha256 == facts[1].sha256 == sha256_bytes(content) != facts[2].sha256
         assert (facts[1].height, facts[1].width, facts[1].mode) == (96, 128, None)
         assert bool(facts[1].content) is keep and (facts[0].pixels is not None) is keep
     assert set(reads.values()) == {2}
 
 
-def test_a_file_may_have_several_problems_and_one_that_cannot_be_read_has_no_other(photograph, tmp_path):
+def test_a_readable_file_may_have_a_wrong_mode_and_a_wrong_size(photograph, tmp_path):
     import cv2
 
-    sizes = [SizeRange((8, 8), (8, 8)), SizeRange((80, 120), (96, 128))]
     cv2.imwrite(str(tmp_path / "grey.png"), photograph[:10, :10, 0])
     grey = inspect_sample(file_source(tmp_path / "grey.png", "grey.png"))
-    assert file_problems(grey, sizes) == [
-        Problem(Kind.WRONG_MODE, "grey.png", "8-bit grey"),
-        Problem(Kind.WRONG_SIZE, "grey.png", "10 x 10"),
+    name = SampleName(1, 2)
+    mode = Problem(Kind.WRONG_MODE, "grey.png is 8-bit grey, not 8-bit RGB", name, image=1)
+    size = "grey.png has 10 x 10 pixels, not 32 x 20, 4 times the 8 x 5 of a.png"
+    assert file_problems(grey, size_for_lr("a.png", 5, 8, 4), name) == [
+        mode,
+        Problem(Kind.WRONG_SIZE, size, name, image=1),
     ]
-    assert file_problems(grey, None) == [Problem(Kind.WRONG_MODE, "grey.png", "8-bit grey")]
+    assert file_problems(grey, None, name) == [mode]
+
+
+def test_an_unreadable_file_has_no_other_problem():
     gone = inspect_sample(Source("gone.png", broken))
-    assert file_problems(gone, sizes) == [Problem(Kind.UNREADABLE, "gone.png", "gone.png is gone")]
-    for height, width, fits in ((8, 8, True), (88, 124, True), (8, 9, False), (97, 128, False)):
-        made = encode_png(np.zeros((height, width, 3), np.uint8))
-        facts = inspect_sample(Source("a.png", lambda made=made: made))
-        assert (file_problems(facts, sizes) == []) is fits
+    allowed = AllowedSize("8 x 8", (((8, 8), (8, 8)),))
+    assert file_problems(gone, allowed) == [Problem(Kind.UNREADABLE, "gone.png is gone")]
+
+
+@pytest.mark.parametrize(("height", "width", "allowed"), [
+    (64, 80, True), (72, 84, True), (70, 83, True), (63, 80, False), (72, 85, False),
+])  # fmt: skip
+def test_a_sample_may_have_any_size_from_the_crop_to_that_of_lr(height, width, allowed):
+    assert size_for_hr("a.png", 70, 83, 4).allows(height, width) is allowed
+
+
+@pytest.mark.parametrize(("height", "width", "allowed"), [(96, 128, True), (192, 256, True), (96, 256, False)])
+def test_without_a_scale_a_sample_may_have_4_or_8_times_the_size_of_lr(height, width, allowed):
+    assert size_for_lr("a.png", 24, 32).allows(height, width) is allowed
 
 
 def test_a_file_that_is_larger_than_it_may_be_or_absent_is_named(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.core.errors import UsageError
-from ntire_sr.sampling.external_names import match_names, parse_pattern, suggested_pattern
+from ntire_sr.sampling.external_names import NameMatch, match_names, parse_pattern, suggested_pattern
 
 LR = [Path("0801.png"), Path("0802.png")]
 
@@ -15,6 +15,10 @@ def matched(files: list[str], pattern: str | None = None, lr: list[Path] = LR) -
     found = match_names(files, lr, parse_pattern(pattern) if pattern else None)
     assert found.problems == []
     return {file: name for name, file in found.files.items()}
+
+
+def texts(found: NameMatch) -> list[str]:
+    return [problem.text for problem in found.problems]
 
 
 def test_names_of_the_lr_images_match_whatever_their_suffix_and_scale():
@@ -45,9 +49,9 @@ def test_a_pattern_names_stem_and_number_which_may_begin_anywhere():
     assert matched(["0/0801.png", "0/0802.png", "1/0801.png", "1/0802.png"], "{sample}/{stem}.png")
     assert matched(["a_1_2.png"], "{stem}_{sample}", [Path("a_1.png")]) == {"a_1_2.png": SampleName(0, 0)}
     found = match_names(["0801_rlt.jpg", "0802_rlt.png"], LR, parse_pattern("{stem}_rlt.png"))
-    assert found.problems == [
-        "0801_rlt.jpg: belongs to no LR image",
-        "0801.png: there is no image of it",
+    assert texts(found) == [
+        "1 sample without an image: 0801_rlt.jpg",
+        "0801.png (index 0): 1 of 1 samples are missing: 0",
     ]
 
 
@@ -55,19 +59,18 @@ def test_all_problems_of_names_are_found_at_once():
     files = ["0801_0.png", "0801_00.png", "0801_1.jpg", "0801_4.png", "0802_0.png", "0803_0.png", "x.png"]
     files.append("0802_20210304.png")
     found = match_names(files, LR, parse_pattern("{stem}_{sample}"))
-    assert found.problems == [
-        "0803_0.png: belongs to no LR image",
-        "x.png: belongs to no LR image",
+    assert texts(found) == [
+        "2 samples without an image: 0803_0.png, x.png",
         "0802_20210304.png: its sample number is too high",
         "0801_0.png and 0801_00.png: the same sample of 0801.png",
-        "0801.png: sample 2 to 3 is missing",
-        "0802.png: sample 1 to 4 is missing",
+        "0801.png (index 0): 2 of 5 samples are missing: 2 to 3",
+        "0802.png (index 1): 4 of 5 samples are missing: 1 to 4",
     ]
     found = match_names(["000000.png", "000002.png", "000000_sample00000.png"], LR, None)
-    assert found.problems == [
-        "000002.png: its index is too high",
+    assert texts(found) == [
+        "1 sample without an image: 000002.png",
         "000000.png and 000000_sample00000.png: the same sample of 0801.png",
-        "0802.png: there is no image of it",
+        "0802.png (index 1): 1 of 1 samples are missing: 0",
     ]
 
 

@@ -110,7 +110,7 @@ def test_all_problems_of_all_methods_are_listed_at_once(inputs, tmp_path):
         make(inputs, tmp_path / "out", sr=[("a", broken), ("b", short), ("c", tmp_path / "absent")])
     text = str(found.value)
     for part in (
-        "a: notes.txt is no sample's name",
+        "a: notes.txt is not the name of a sample",
         "000000_sample00000.png is not a PNG file",
         "b: 0802.png (index 1) has no sample",
         "c: the SR folder",

@@ -90,7 +90,7 @@ def test_samples_of_mixed_settings_seeds_or_lr_images_are_refused(samples, lr_fo
     with pytest.raises(ValidationErrors) as caught:
         pack(PackageRequest(samples, tmp_path / "out.zip"))
     for text in (
-        "000000_sample00001.png: drawn with other settings", "000001_sample00000.png: its seed is not",
+        "000000_sample00001.png: drawn with other settings", "000001_sample00000.png: its seed does not follow",
         "averaged over flips or rotations", "0802.png: not the LR image",
     ):  # fmt: skip
         assert text in str(caught.value)
@@ -213,7 +213,7 @@ def test_members_that_are_unsafe_to_extract_are_named_and_nothing_is_extracted(p
     hostile = {
         "/etc/passwd.png": "an absolute path", "C:\\a.png": "an absolute path", "../000009_sample00000.png": "leaves the folder",
         "a\\..\\b.png": "leaves the folder", "SR/000009_sample00000.png": "inside a folder", "folder/": "a folder;",
-        "notes\x1b[2J.txt": "no sample's name",
+        "notes\x1b[2J.txt": "is not the name of a sample",
     }  # fmt: skip
     extra = [(name, b"") for name in hostile]
     extra += [(link("link.png"), b"/etc/passwd"), (bomb("bomb.png"), bytes(50_000_000))]
@@ -239,14 +239,14 @@ def test_what_goes_wrong_in_practice_is_named(packed, lr_folder, tmp_path):
 
     found = verify([rewritten(packed, tmp_path / "a.zip", inside_a_folder)], lr_folder, samples=3)
     assert found.samples == 0 and sum("inside a folder" in line for line in found.problems) == 7
-    assert found.problems[-1] == "there is not one sample" and found.worst_db is None
+    assert found.problems[-1] == "there is no sample" and found.worst_db is None
 
     def twice(name, content):
         return [(name, content)] * (2 if name == "000000_sample00000.png" else 1)
 
     with pytest.warns(UserWarning, match="Duplicate name"):
         out = rewritten(packed, tmp_path / "b.zip", twice)
-    assert verify([out], lr_folder, samples=3).problems == ["000000_sample00000.png: is there twice"]
+    assert verify([out], lr_folder, samples=3).problems == ["000000_sample00000.png: is in the archive twice"]
 
     def half(name, content):
         return [(name, content[: len(content) // 2] if name == "000001_sample00002.png" else content)]
@@ -264,7 +264,7 @@ def test_what_goes_wrong_in_practice_is_named(packed, lr_folder, tmp_path):
         return [(name.replace("000001", "000801").replace("000000", "000802"), content)]
 
     found = verify([rewritten(packed, tmp_path / "e.zip", other_order)], lr_folder)
-    assert len(found.problems) == 6 and all("of its LR image" in line for line in found.problems)
+    assert len(found.problems) == 6 and all("pixels, not 4 or 8 times the" in line for line in found.problems)
 
 
 def test_a_damaged_archive_is_one_clear_error_and_a_damaged_member_a_problem(packed, lr_folder, tmp_path):
@@ -272,7 +272,7 @@ def test_a_damaged_archive_is_one_clear_error_and_a_damaged_member_a_problem(pac
     for number, damaged in enumerate((content[:-50], b"no zip", b"")):
         path = tmp_path / f"{number}.zip"
         path.write_bytes(damaged)
-        with pytest.raises(NtireSrError, match=rf"{number}\.zip is no readable zip"):
+        with pytest.raises(NtireSrError, match=rf"{number}\.zip is not a readable zip"):
             verify([path], lr_folder)
     place = content.index(b"IDAT") + 100
     (tmp_path / "flipped.zip").write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
@@ -321,7 +321,9 @@ def test_the_command_says_what_it_found_and_ends_with_1_where_something_is_wrong
     assert "2 drawn again and found the same (chosen with --seed" in result.out
     (samples / "000000_sample00001.png").unlink()
     result = ntire_sr_command("verify", samples, "--json")
-    assert result.code == 1 and json.loads(result.out)["problems"] == ["000000_sample00001.png: missing"]
+    assert result.code == 1 and json.loads(result.out)["problems"] == [
+        "0801.png (index 0): 1 of 3 samples are missing: 1"
+    ]
 
 
 def test_bytes_beyond_what_a_member_claims_are_not_read(packed, lr_folder, tmp_path):

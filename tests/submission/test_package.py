@@ -75,14 +75,14 @@ def test_all_problems_are_listed_at_once_and_nothing_is_written(samples, tmp_pat
         pack(samples, tmp_path / "out.zip")
     text = str(caught.value)
     for part in (
-        "000000_sample00000.png: missing",
-        "000000_sample00001.png: 40 x 40 pixels, not 128 x 96",
-        "000000_sample00002.png: 8-bit grey, not 8-bit RGB",
+        "0801.png (index 0): 1 of 3 samples are missing: 0",
+        "000000_sample00001.png has 40 x 40 pixels, not 128 x 96, 4 times the 32 x 24 of 0801.png",
+        "000000_sample00002.png is 8-bit grey, not 8-bit RGB",
         "000001_sample00000.png: LR-PSNR",
         "000001_sample00000.png: changed since it was drawn",
         "000001_sample00001.png is truncated",
-        "notes.txt: no sample's name",
-        "000002_sample00000.png: beyond 2 images of 3 samples",
+        "notes.txt is not the name of a sample",
+        "1 sample without an image: 000002_sample00000.png",
     ):
         assert part in text
     assert not list(tmp_path.glob("*.zip*")) and not list(tmp_path.glob(".*"))
@@ -96,7 +96,7 @@ def test_an_lr_image_that_cannot_be_read_is_named_once_not_for_every_sample(samp
 
 
 def test_more_samples_than_there_are_is_a_problem_and_of_too_many_the_first_are_taken(samples, tmp_path):
-    with pytest.raises(ValidationErrors, match=r"000000_sample00003\.png: missing"):
+    with pytest.raises(ValidationErrors, match=r"0801\.png \(index 0\): 1 of 4 samples are missing: 3"):
         pack(samples, tmp_path / "out.zip", samples=4)
     packed = pack(samples, tmp_path / "out.zip", samples=2)
     assert packed.files == 4 and packed.warnings == ["2 samples beyond 2 per image left out"]

@@ -16,9 +16,9 @@ from ntire_sr.core.errors import UsageError, ValidationErrors
 from ntire_sr.core.files import write_json
 from ntire_sr.models.registry import load_generator
 from ntire_sr.samples.manifest import load_manifest
+from ntire_sr.samples.sources import MOST_README_BYTES
 from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.submission.package import PackageRequest, pack
-from ntire_sr.submission.sources import MOST_README_BYTES
 from ntire_sr.submission.verify import verify
 
 CPU = torch.device("cpu")
@@ -43,10 +43,10 @@ def test_parts_are_verified_together(samples, lr_folder, tmp_path):
     found = verify(parts, lr_folder, manifest=samples)
     assert found.passes and found.samples == 6
     alone = verify(parts[1:], lr_folder, samples=3)
-    assert "000000_sample00000.png to 000000_sample00002.png: 3 missing" in alone.problems
+    assert "0801.png (index 0): 3 of 3 samples are missing: 0 to 2" in alone.problems
     twice = verify([parts[0], shutil.copy(parts[0], tmp_path / "copy.zip"), parts[1]], lr_folder)
     assert "000000_sample00000.png in copy.zip: is in another archive, too" in twice.problems
-    with pytest.raises(UsageError, match="is no archive"):
+    with pytest.raises(UsageError, match="is not an archive"):
         verify([parts[0], samples], lr_folder)
 
 
@@ -54,12 +54,12 @@ def test_most_images_say_how_many_samples_there_should_be(samples, lr_folder, tm
     for path in samples.glob("000000_*1.png"):
         path.unlink()
     found = verify([zipped(samples, tmp_path / "a.zip")], lr_folder)
-    assert found.problems == ["000000_sample00001.png: missing"]
+    assert found.problems == ["0801.png (index 0): 1 of 3 samples are missing: 1"]
     (samples / "000000_sample00002.png").unlink()
     found = verify([zipped(samples, tmp_path / "b.zip")], lr_folder)
-    assert found.problems == ["000000_sample00001.png to 000000_sample00002.png: 2 missing"]
+    assert found.problems == ["0801.png (index 0): 2 of 3 samples are missing: 1 to 2"]
     found = verify([zipped(tmp_path / "nothing", tmp_path / "c.zip")], lr_folder)
-    assert found.problems == ["there is not one sample"]
+    assert found.problems == ["there is no sample"]
 
 
 def test_a_deterministic_entry_is_a_note_and_single_copies_are_problems(samples, lr_folder, tmp_path):
@@ -81,9 +81,8 @@ def test_an_edition_and_a_scale_can_be_asked_for(samples, lr_folder, tmp_path):
         "edition 2022 asks for 10 samples per image, not 3",
     ]
     found = verify([archive], lr_folder, scale=8)
-    assert (
-        len(found.problems) == 6 and "000000_sample00000.png: 128 x 96 pixels, not 256 x 192" in found.problems
-    )
+    wrong = "000000_sample00000.png has 128 x 96 pixels, not 256 x 192, 8 times the 32 x 24 of 0801.png"
+    assert len(found.problems) == 6 and wrong in found.problems
 
 
 def test_hostile_members_cost_neither_time_nor_memory(lr_folder, tmp_path):
@@ -106,7 +105,7 @@ def test_what_a_manifest_promises_is_not_counted_out_one_by_one(samples, lr_fold
     content = json.loads((samples / "manifest.json").read_text())
     write_json(samples / "manifest.json", content | {"samples": 100_000})
     found = verify([samples], lr_folder)
-    assert "000001_sample00003.png to 000001_sample99999.png: 99997 missing" in found.problems
+    assert "0802.png (index 1): 99997 of 100000 samples are missing: 3 to 99999" in found.problems
     assert len(found.problems) == 2
 
 

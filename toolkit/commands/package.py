@@ -47,7 +47,7 @@ def package(sr: Path | None, out: Path | None, run: Path, scale: str | None, max
     Lists all problems at once, and writes nothing while there is any.
     """
     from ntire_sr.challenge.editions import parse_size
-    from ntire_sr.submission.check import worst_in_words
+    from ntire_sr.submission.check import describe_worst
     from ntire_sr.submission.package import PackageRequest, pack
 
     folder = RunFolder(run)
@@ -58,7 +58,7 @@ def package(sr: Path | None, out: Path | None, run: Path, scale: str | None, max
     )  # fmt: skip
     packed = pack(request, output.progress())
     output.json(packed.as_json())
-    output.say(f"{plural(packed.files, 'sample')}, {worst_in_words(packed.worst_db)}, {packed.bytes / 1e6:.1f} MB")
+    output.say(f"{plural(packed.files, 'sample')}, {describe_worst(packed.worst_db)}, {packed.bytes / 1e6:.1f} MB")
     for path, digest in packed.archives:
         output.say(f"archive: {path}")
         output.say(f"sha256: {digest}")

@@ -40,13 +40,13 @@ def verify(paths: tuple[Path, ...], device: str, scale: str | None, output: Outp
     extract; nothing is extracted. Exit code 1 where something is wrong.
     """
     from ntire_sr.core.device import choose_device
-    from ntire_sr.submission.check import worst_in_words
+    from ntire_sr.submission.check import describe_worst
     from ntire_sr.submission.verify import verify as check
 
     found = check(paths, device=choose_device(device), scale=int(scale) if scale else None, progress=output.progress(), **options)
     output.json(found.as_json())
     at = f", scale {found.scale}" if found.scale else ""
-    output.say(f"{plural(found.samples, 'sample')} of {plural(found.images, 'image')}{at}, {worst_in_words(found.worst_db)}")
+    output.say(f"{plural(found.samples, 'sample')} of {plural(found.images, 'image')}{at}, {describe_worst(found.worst_db)}")
     if found.seed is not None:
         output.say(f"{len(found.drawn_again)} drawn again and found the same (chosen with --seed {found.seed})")
     for text in found.notes:

@@ -58,6 +58,16 @@ def plural(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
+def shorten(items: Sequence[object], most: int = 5) -> str:
+    """The first few items of a list, and how many more there are.
+
+    >>> shorten([1, 2, 3], most=2)
+    '1, 2 and 1 more'
+    """
+    shown = ", ".join(map(str, items[:most]))
+    return shown if len(items) <= most else f"{shown} and {len(items) - most} more"
+
+
 def printable(text: str) -> str:
     """A text that is safe to print on a terminal: control and other unprintable characters are escaped.
 

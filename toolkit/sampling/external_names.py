@@ -1,27 +1,27 @@
 """Which sample each image of another program is, by its file's name."""
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ntire_sr.challenge.names import MOST_SAMPLES, SampleName, first_index, image_key, parse_sample_name
 from ntire_sr.core.errors import require
 from ntire_sr.samples.folders import IMAGE_SUFFIXES
-from ntire_sr.samples.inspection import Kind, inspect_names, of_kind
+from ntire_sr.samples.problems import Kind, Problem, name_problems, of_kind, samples_without_image
 
 _FIELD = re.compile(r"(\{[^{}]*\})")
 _SCALE_SUFFIX = re.compile(r"x[2348]$")
 
 
-@dataclass
+@dataclass(frozen=True)
 class NameMatch:
-    """Files by the sample that they are, images and samples counted from 0, and what is wrong."""
+    """The file of each sample, with images and samples counted from 0, and the problems of the names."""
 
-    files: dict[SampleName, str] = field(default_factory=dict)
-    per_image: int = 0
-    problems: list[str] = field(default_factory=list)
+    files: dict[SampleName, str]
+    per_image: int  # number of samples that each image should have
+    problems: list[Problem]
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,10 @@ def match_names(files: Sequence[str], lr: Sequence[Path], pattern: Pattern | Non
         pattern: form of the names; None: as described above.
     """
     if pattern is not None:
-        return _numbered(*_by_pattern(files, lr, pattern), lr)
+        return _number(*_by_pattern(files, lr, pattern), lr)
     readings = [_by_pattern(files, lr, parse_pattern("{stem}")), _by_index(files)]
     groups, unmatched = min(readings, key=lambda reading: len(reading[1]))
-    return _numbered(groups, unmatched, lr)
+    return _number(groups, unmatched, lr)
 
 
 def suggested_pattern(files: Sequence[str], lr: Sequence[Path]) -> str | None:
@@ -185,31 +185,28 @@ def _by_index(files: Iterable[str]) -> tuple[_Groups, list[str]]:
     return groups, [file for file, name in named.items() if name is None]
 
 
-def _numbered(groups: _Groups, unmatched: list[str], lr: Sequence[Path]) -> NameMatch:
+def _number(groups: _Groups, unmatched: list[str], lr: Sequence[Path]) -> NameMatch:
     """The files with their samples numbered from 0, and all problems of their names."""
-    found = NameMatch()
-    found.problems += [f"{file}: belongs to no LR image" for file in sorted(unmatched)]
-    beyond = {key for key in groups if key[0] >= len(lr) or key[1] >= MOST_SAMPLES}
-    for index, number in sorted(beyond):
-        what = "index" if index >= len(lr) else "sample number"
-        found.problems += [f"{file}: its {what} is too high" for file in groups[index, number]]
-    known = {key: group for key, group in sorted(groups.items()) if key not in beyond}
-    for (index, _), group in known.items():
-        if len(group) > 1:
-            found.problems.append(f"{' and '.join(sorted(group))}: the same sample of {lr[index].name}")
-    if not known:
-        return found
-    numbers = Counter(number for _, number in known)
-    lowest = min(numbers)
-    found.per_image = max(numbers) - lowest + 1
-    found.files = {SampleName(index, number - lowest): group[0] for (index, number), group in known.items()}
-    for problem in of_kind(inspect_names(found.files, [], lr, found.per_image), Kind.MISSING):
-        if problem.count == found.per_image:
-            found.problems.append(f"{problem.subject}: there is no image of it")
-            continue
-        runs = [
-            f"{run[0] + lowest}" + (f" to {run[-1] + lowest}" if len(run) > 1 else "")
-            for run in problem.numbers
-        ]
-        found.problems.append(f"{problem.subject}: sample {', '.join(runs)} is missing")
-    return found
+    without_image = sorted(unmatched)
+    too_high: list[str] = []
+    samples: _Groups = {}
+    for (index, number), files in sorted(groups.items()):
+        if index >= len(lr):
+            without_image += files
+        elif number >= MOST_SAMPLES:
+            too_high += files
+        else:
+            samples[index, number] = files
+    problems = [samples_without_image(without_image)] if without_image else []
+    problems += [Problem(Kind.SURPLUS, f"{file}: its sample number is too high") for file in too_high]
+    for (index, _), files in samples.items():
+        if len(files) > 1:
+            text = f"{' and '.join(sorted(files))}: the same sample of {lr[index].name}"
+            problems.append(Problem(Kind.DUPLICATE, text, image=index, count=len(files)))
+    if not samples:
+        return NameMatch({}, 0, problems)
+    numbers = [number for _, number in samples]
+    first, per_image = min(numbers), max(numbers) - min(numbers) + 1
+    matched = {SampleName(index, number - first): files[0] for (index, number), files in samples.items()}
+    problems += of_kind(name_problems(matched, [], lr, per_image, first), Kind.MISSING)
+    return NameMatch(matched, per_image, problems)

@@ -29,10 +29,10 @@ def test_all_problems_of_a_folder_are_listed_at_once_with_their_counts(folders, 
     assert len(error.problems) == 6
     for part in (
         "(1 missing, 1 wrongly named, 1 unexpected, 1 of a wrong size, 2 unreadable)",
-        "stranger.png is no sample's name",
+        "stranger.png is not the name of a sample",
         "0801.png (index 0): 1 of 3 samples are missing: 1",
-        "1 sample without an HR image: 000007_sample00000.png",
-        "000001_sample00000.png has 40 x 40 pixels; 0802.png (83 x 70) asks for 80 x 64 to 84 x 72",
+        "1 sample without an image: 000007_sample00000.png",
+        "000001_sample00000.png has 40 x 40 pixels, not 80 x 64 to 84 x 72 for the 83 x 70 of 0802.png",
         "000001_sample00001.png is not a PNG file",
         "000001_sample00002.png is truncated or damaged",
         "--skip-missing",
