@@ -4,37 +4,49 @@ The challenge ranks by the mean of two ranks: in S_10, and in the mean opinion r
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct, field
+
 from ntire_sr.core.errors import NtireSrError, UsageError, suggestion
 from ntire_sr.core.files import read_json
+from ntire_sr.core.records import to_record
 
 FORMAT = 1
 FILE_NAME = "results.json"
 
 
-@dataclass(frozen=True)
-class MethodOpinion:
+class MethodOpinion(Struct, frozen=True, forbid_unknown_fields=True):
     """What a study says about one method."""
 
     name: str
     samples_sha256: str  # over all its sample files, see `files.sha256_of_digests`
-    mor: float | None  # mean opinion rank, 1 is best; None: not enough answers
-    low: float | None  # ends of the 95 % interval
-    high: float | None
-    S_10: float | None = None  # in per cent, where the study was told
+    mor: float | None = None  # mean opinion rank, 1 is best; None: not enough answers
+    low: float | None = field(default=None, name="mor_low")  # ends of the 95 % interval
+    high: float | None = field(default=None, name="mor_high")
+    first_share: float | None = None  # share of the rankings in which it is first
+    strength: float | None = None  # Bradley-Terry, geometric mean 1
+    S_10: float | None = None  # in per cent, if the study was given the scores
+    final_rank: float | None = None  # among the methods of the study
 
 
-@dataclass(frozen=True)
-class Opinions:
-    """The results of a study."""
+class Opinions(Struct, frozen=True, forbid_unknown_fields=True):
+    """The results of a study, as `results.json` holds them."""
 
     methods: tuple[MethodOpinion, ...]
     candidates: int  # methods and the HR image
     raters: int
     answers: int
+    # for readers of the file; nothing here uses them
+    format: int = FORMAT
+    study_sha256: str = ""
+    agreement: float | None = field(default=None, name="agreement_W")
+    HR: dict[str, Any] = {}
+    wins: dict[str, Any] = {}
+    raters_kept_and_left_out: list[dict[str, Any]] = []
+    places: list[dict[str, Any]] = []
+    notes: list[str] = []
 
     def of(self, samples_sha256: str, name: str | None = None) -> MethodOpinion:
         """What it says about these samples, or about the method of a name.
@@ -105,28 +117,8 @@ def load_opinions(path: Path) -> Opinions:
         raise UsageError(
             f"{file} does not exist", "write it with `ntire-sr study results`, or check the path of --study"
         )
-    found = read_json(file, "results of a study")
-    if not isinstance(found, dict) or found.get("format") != FORMAT or "methods" not in found:
-        raise NtireSrError(
-            f"{file} holds no results of a study that this version reads", "run `ntire-sr study results` again"
-        )
-    try:
-        return Opinions(
-            tuple(_method(each) for each in found["methods"]),
-            int(found["candidates"]),
-            int(found["raters"]),
-            int(found["answers"]),
-        )
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise NtireSrError(f"{file} is damaged ({error!r})", "run `ntire-sr study results` again") from error
-
-
-def _method(values: Mapping[str, Any]) -> MethodOpinion:
-    def number(name: str) -> float | None:
-        value = values.get(name)
-        return None if value is None else float(value)
-
-    return MethodOpinion(
-        str(values["name"]), str(values["samples_sha256"]), number("mor"), number("mor_low"), number("mor_high"),
-        number("S_10"),
-    )  # fmt: skip
+    content = read_json(file, "results of a study")
+    remedy = "run `ntire-sr study results` again"
+    if not isinstance(content, dict) or content.get("format") != FORMAT or "methods" not in content:
+        raise NtireSrError(f"{file} holds no results of a study that this version reads", remedy)
+    return to_record(content, Opinions, str(file), remedy)

@@ -18,7 +18,6 @@ from ntire_sr.core.files import (
     make_folder,
     read_json,
     remove_stale_temp_files,
-    try_lock,
     write_json,
 )
 
@@ -128,11 +127,3 @@ def test_of_several_processes_one_creates_a_file(tmp_path, monkeypatch, links):
         assert not create_json(tmp_path / "a.json", 2)
         assert read_json(tmp_path / "a.json", "file") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
-
-
-def test_a_lock_is_held_by_one_and_free_when_its_file_is_closed(tmp_path):
-    with open(tmp_path / "lock", "ab") as first, open(tmp_path / "lock", "ab") as second:
-        assert try_lock(first) is True
-        assert try_lock(second) is False
-        first.close()
-        assert try_lock(second) is True

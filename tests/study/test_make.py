@@ -1,5 +1,6 @@
 """Making a study from folders of samples."""
 
+import hashlib
 import json
 import shutil
 
@@ -12,7 +13,7 @@ from ntire_sr.challenge.downscale import downscale_8bit
 from ntire_sr.challenge.pixels import to_array, to_tensor
 from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors
 from ntire_sr.samples.image_files import read_png
-from ntire_sr.study.folder import BICUBIC, HR, check_pictures, load_study
+from ntire_sr.study.folder import BICUBIC, HR, StudyFolder, check_pictures, load_study
 from ntire_sr.study.make import make_study
 
 
@@ -153,17 +154,59 @@ def test_too_few_places_and_a_size_that_does_not_fit_say_what_would(inputs, tmp_
         make(inputs, tmp_path / "out", texture=200)
 
 
-def test_a_study_of_another_version_a_damaged_one_and_a_hostile_one_are_refused(study_folder):
-    whole = json.loads(study_folder.study.read_text())
-    for change, says in (
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
         ({"format": 99}, "another version"),
-        ({"places": [{}]}, "is damaged"),
-        ({"surprise": 1}, "is damaged"),
-        ({"places": [{**whole["places"][0], "candidates": {"HR": "../../etc/passwd"}}]}, "is damaged"),
-    ):
-        study_folder.study.write_text(json.dumps({**whole, **change}))
-        with pytest.raises(NtireSrError, match=says):
-            load_study(study_folder)
+        ({"places": [{}]}, r"is damaged: .*missing required field `id` - at `\$\.places\[0\]`"),
+        ({"surprise": 1}, r"is damaged: .*unknown field `surprise`"),
+        ({"seed": "0"}, r"is damaged: Expected `int`, got `str` - at `\$\.seed`"),
+        ({"mode": "all"}, r"is damaged: Invalid enum value 'all' - at `\$\.mode`"),
+    ],
+)
+def test_damaged_study_is_refused_with_the_path_of_the_field(study_folder, change, message):
+    content = json.loads(study_folder.study.read_text())
+    study_folder.study.write_text(json.dumps({**content, **change}))
+    with pytest.raises(NtireSrError, match=message):
+        load_study(study_folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"id": "../x"}, r"matching regex .* at `\$\.places\[0\]\.id`"),
+        ({"id": "0" * 12 + "\n"}, r"matching regex .* at `\$\.places\[0\]\.id`"),
+        (
+            {"candidates": {"HR": "../../etc/passwd"}},
+            r"matching regex .* at `\$\.places\[0\]\.candidates\[\.\.\.\]`",
+        ),
+        ({"lr": "a/b"}, r"matching regex .* at `\$\.places\[0\]\.lr`"),
+        ({"candidates": {"HR": "0" * 64}}, "does not show all methods and HR"),
+        ({"top": 1.5}, r"Expected `int`, got `float` - at `\$\.places\[0\]\.top`"),
+    ],
+)
+def test_place_with_a_wrong_field_is_refused(study_folder, change, message):
+    content = json.loads(study_folder.study.read_text())
+    place = next(place for place in content["places"] if place["kind"] == "place")
+    study_folder.study.write_text(json.dumps({**content, "places": [{**place, **change}]}))
+    with pytest.raises(NtireSrError, match=f"is damaged: .*{message}"):
+        load_study(study_folder)
+
+
+def test_study_of_earlier_versions_is_read_and_keeps_its_digest(tmp_path):
+    """`study.json` as it was written before its records were typed; answers belong to its digest."""
+    text = """{
+ "format": 1, "seed": 0, "scale": 4, "size": 32, "texture": 0, "spread": true, "mode": "either",
+ "hr_sha256": "ab", "methods": [{"name": "mine", "samples_sha256": "cd", "samples": 2}],
+ "places": [{"id": "0123456789ab", "kind": "place", "image": "0801.png", "top": 4, "left": 8,
+  "candidates": {"mine": "%s", "HR": "%s"}, "lr": null}]
+}""" % ("1" * 64, "2" * 64)  # noqa: UP031
+    folder = StudyFolder(tmp_path)
+    folder.study.write_text(text)
+    study, digest = load_study(folder)
+    assert digest == hashlib.sha256(text.encode()).hexdigest()
+    assert study.names == ["mine", "HR"] and study.pictures == {"1" * 64, "2" * 64}
+    assert json.loads(json.dumps(study.as_json())) == json.loads(text)
 
 
 def test_missing_and_changed_pictures_are_all_named(study, study_folder):

@@ -81,7 +81,7 @@ def test_pictures_of_the_study_are_served_and_no_other_file(server, study, study
 @pytest.mark.parametrize(
     "change",
     [
-        {"id": "1"}, {"id": 7}, {"id": "A" * 32}, {"id": "../" + "a" * 29}, {"mode": "all"}, {"mode": None}, {"name": 5},
+        {"id": "1"}, {"id": 7}, {"id": "A" * 32}, {"id": "../" + "a" * 29}, {"mode": "all"}, {"mode": None}, {"name": 5}, {"surprise": 1},
         {"name": None}, {"language": "<b>"}, {"language": "x" * 50}, {"name": "<script>alert(1)</script>"},
         {"name": "a" * 81}, {"name": "a\u0000b"}, {"name": "a\u202eb"},
     ],
@@ -104,12 +104,23 @@ def test_an_answer_that_makes_no_sense_is_refused_and_nothing_is_stored(study_fo
             ({"ranking": [digests[:-1]]}, 400), ({"ranking": [digests + digests[:1]]}, 400), ({"ranking": [digests, []]}, 400),
             ({"ranking": [of_other]}, 400), ({"ranking": [[1, 2, 3]]}, 400), ({"ranking": [[digests]]}, 400),
             ({"seconds": "1"}, 400), ({"seconds": -1}, 400), ({"seconds": True}, 400), ({"seconds": 1e9}, 400),
-            ({"seconds": float("nan")}, 400), ({"seconds": float("inf")}, 400), ({"seconds": 10**400}, 400), ({"replaces": 4}, 400),
+            ({"seconds": float("nan")}, 400), ({"seconds": float("inf")}, 400), ({"seconds": 10**400}, 400), ({"replaces": 4}, 400), ({"surprise": 1}, 400),
+            ({"rater": "\ud800"}, 400),
             ({"replaces": "f" * 32}, 409),
         ):  # fmt: skip
             reply = server.post("/api/answers", {**body_of(trial), **change})
             assert reply.status == status, (change, reply)
         assert count(book) == (1, 0)
+
+
+def test_refused_field_is_named_by_its_path(server):
+    begin(server)
+    trial = state(server)["trials"][0]
+    reply = server.post("/api/answers", {**body_of(trial), "ranking": [[1]]})
+    assert (reply.json["error"], reply.json["message"]) == (
+        "malformed",
+        "Expected `str`, got `int` - at `$.ranking[0][0]`",
+    )
 
 
 def test_bodies_that_are_too_long_or_no_object_are_refused(server):

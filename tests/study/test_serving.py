@@ -1,4 +1,4 @@
-"""The command that serves: its lock, its address, and what kill -9 leaves."""
+"""Serving a study: one server at a time, its address, and answers after a kill."""
 
 import json
 import os
@@ -13,9 +13,7 @@ import pytest
 from studying import Server
 from waiting import PATIENCE_SECONDS
 
-import ntire_sr.study
 from ntire_sr.core.errors import NtireSrError, UsageError
-from ntire_sr.study import serving as module
 from ntire_sr.study.answers import read_answers
 from ntire_sr.study.folder import StudyFolder, load_study
 from ntire_sr.study.serving import serve_study
@@ -24,7 +22,7 @@ ADA = "a" * 32
 
 
 def started(folder, *words):
-    """A server in a process of its own, and the link that it printed."""
+    """A server in another process, and a client for the link that it printed."""
     command = [sys.executable, "-m", "ntire_sr", "study", "serve", str(folder.path), *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     line = process.stdout.readline()
@@ -33,7 +31,7 @@ def started(folder, *words):
     return process, Server(int(match[1]))
 
 
-def test_kill_9_loses_and_doubles_no_acknowledged_answer_and_the_same_address_goes_on(study_folder):
+def test_kill_loses_no_acknowledged_answer_and_keeps_the_address(study_folder):
     acknowledged, ports, number = {}, set(), 0
     trials = None
     for _ in range(2):
@@ -73,57 +71,57 @@ def test_kill_9_loses_and_doubles_no_acknowledged_answer_and_the_same_address_go
     assert not moved.serving.exists()
 
 
-def test_beyond_this_machine_the_link_holds_a_token_that_stays(study_folder, monkeypatch):
-    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
-    links = []
-    for _ in range(2):
-        serve_study(study_folder.path, host="0.0.0.0", started=links.append)
+class Listening(Exception):
+    """Ends a server when it listens; its text is the link."""
+
+
+def link_of(folder, **options) -> str:
+    """The link under which a study would be served."""
+
+    def stop(link):
+        raise Listening(link)
+
+    with pytest.raises(Listening) as caught:
+        serve_study(folder.path, started=stop, **options)
+    return str(caught.value)
+
+
+def test_link_beyond_this_machine_holds_a_token_that_stays(study_folder):
+    links = [link_of(study_folder, host="0.0.0.0") for _ in range(2)]
     assert links[0] == links[1] and re.fullmatch(r"http://0\.0\.0\.0:\d+/\?token=[\w-]{20,}", links[0])
-    serve_study(study_folder.path, started=links.append)
-    serve_study(study_folder.path, token="my-own-token", started=links.append)
-    assert "token" not in links[2] and links[3].endswith("?token=my-own-token")
+    assert "token" not in link_of(study_folder)
+    assert link_of(study_folder, token="my-own-token").endswith("?token=my-own-token")
     with pytest.raises(UsageError, match="8 to 64 letters"):
         serve_study(study_folder.path, token="a b; path=/")
 
 
-def test_a_port_that_is_taken_and_a_host_that_is_none_are_said(study_folder, monkeypatch):
-    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: None)
+def test_last_port_is_used_again_or_another_if_it_is_taken(study_folder):
+    link = link_of(study_folder)
+    assert link_of(study_folder) == link
+    port = int(link.rstrip("/").rpartition(":")[2])
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+        taken.bind(("127.0.0.1", port))
         taken.listen()
-        port = taken.getsockname()[1]
+        assert f":{port}/" not in link_of(study_folder)
         with pytest.raises(
             NtireSrError, match=f"cannot listen on 127.0.0.1, port {port}: Address already in use"
         ):
             serve_study(study_folder.path, port=port)
-        links = []
-        monkeypatch.setattr(module, "fact", lambda book, name, otherwise: str(port))
-        serve_study(study_folder.path, started=links.append)  # the last port is taken: any other
-        assert f":{port}/" not in links[0]
+
+
+def test_unknown_host_is_refused(study_folder):
     with pytest.raises(UsageError, match="is no address"):
         serve_study(study_folder.path, host="no.such.host.invalid", port=1)
 
 
-def test_a_folder_that_cannot_be_written_to_is_said_before_anyone_rates(study_folder, monkeypatch):
-    study_folder.answers.mkdir()  # stands in for a folder without permission, which does not stop the superuser
+@pytest.mark.parametrize("name", ["answers", "lock"])
+def test_folder_that_cannot_be_written_to_is_refused_at_the_start(study_folder, name):
+    getattr(study_folder, name).mkdir()  # like missing permissions, which do not stop the superuser
     with pytest.raises(NtireSrError, match=r"cannot store answers in .*[\s\S]*try: "):
         serve_study(study_folder.path)
-    study_folder.answers.rmdir()
-    real = open
-
-    def refused(path, *words, **options):
-        if path == study_folder.lock:
-            raise PermissionError(13, "Permission denied")
-        return real(path, *words, **options)
-
-    monkeypatch.setattr("builtins.open", refused)
-    with pytest.raises(
-        NtireSrError, match=r"cannot store answers in .*: Permission denied\n  try: choose a folder"
-    ):
-        serve_study(study_folder.path)
 
 
-def test_a_damaged_study_and_no_study_are_not_served(study_folder, study, tmp_path):
+def test_damaged_and_missing_studies_are_not_served(study_folder, study, tmp_path):
     study_folder.picture(min(study.pictures)).unlink()
     with pytest.raises(NtireSrError, match="is missing"):
         serve_study(study_folder.path)
@@ -131,32 +129,36 @@ def test_a_damaged_study_and_no_study_are_not_served(study_folder, study, tmp_pa
         serve_study(tmp_path)
 
 
+HIDING = """
+import sys
+sys.modules[sys.argv.pop(1)] = None  # as if it were not installed
+from ntire_sr.commands.cli import main
+sys.exit(main())
+"""
+
+
 @pytest.mark.parametrize(
-    ("command", "hidden"),
-    [("serve", "uvicorn"), ("serve", "starlette"), ("results", "evalica")],
+    ("command", "hidden"), [("serve", "uvicorn"), ("serve", "starlette"), ("results", "evalica")]
 )
-def test_without_the_extra_one_line_says_what_to_install(
-    study_folder, ntire_sr_command, monkeypatch, command, hidden
-):
-    loaded = ("ntire_sr.study.server", "uvicorn", "starlette", "evalica")
-    for name in [name for name in sys.modules if name.startswith(loaded)]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delattr(ntire_sr.study, "server", raising=False)  # else an import finds it there
-    monkeypatch.setitem(sys.modules, hidden, None)
-    result = ntire_sr_command("study", command, study_folder.path)
-    assert result.code == 1 and f"`study {command}` needs" in result.err and hidden in result.err
-    assert "try: pip install 'ntire-sr[study]'" in result.err and "Traceback" not in result.err
+def test_missing_extra_is_one_line_with_the_command_to_install_it(study_folder, command, hidden):
+    words = [sys.executable, "-c", HIDING, hidden, "study", command, str(study_folder.path)]
+    result = subprocess.run(words, capture_output=True, text=True)
+    assert result.returncode == 1 and f"`study {command}` needs" in result.stderr and hidden in result.stderr
+    assert "try: pip install 'ntire-sr[study]'" in result.stderr and "Traceback" not in result.stderr
 
 
-def test_files_beside_the_answers_say_who_serves_without_the_token(study_folder, monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        "uvicorn.Server.run", lambda self, sockets: seen.append(json.loads(study_folder.serving.read_text()))
-    )
-    serve_study(study_folder.path)
-    assert seen[0]["pid"] == os.getpid() and seen[0]["link"].startswith("http://127.0.0.1:")
-    study_folder.serving.write_text('{"pid": "x"')  # cut off: the lock alone decides
-    with open(study_folder.lock, "ab") as file:
-        module.try_lock(file)
+def test_second_server_names_the_first_one_without_its_token(study_folder):
+    def serve_again(link):
+        record = json.loads(study_folder.serving.read_text())
+        assert record["pid"] == os.getpid() and record["link"] == link
+        with pytest.raises(NtireSrError, match="is served already by process") as caught:
+            serve_study(study_folder.path)
+        assert "my-own-token" not in str(caught.value)
+        study_folder.serving.write_text('{"pid": "x"')  # cut off: the lock alone decides
         with pytest.raises(NtireSrError, match=f"{re.escape(str(study_folder.path))} is served already\n"):
             serve_study(study_folder.path)
+        raise Listening
+
+    with pytest.raises(Listening):
+        serve_study(study_folder.path, token="my-own-token", started=serve_again)
+    link_of(study_folder)  # the lock is free again

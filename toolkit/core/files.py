@@ -1,4 +1,4 @@
-"""Reading and writing files: atomic writes, temporary files of killed processes, locks, JSON, SHA-256 digests."""
+"""Reading and writing files: atomic writes, temporary files of killed processes, JSON, SHA-256 digests."""
 
 import errno
 import hashlib
@@ -7,12 +7,11 @@ import math
 import os
 import platform
 import secrets
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ntire_sr.core.errors import NtireSrError, UsageError
 
@@ -104,28 +103,6 @@ def _is_alive(pid: int) -> bool:
         return False
     except PermissionError:  # another user's process
         return True
-    return True
-
-
-def try_lock(file: IO[Any]) -> bool | None:
-    """Take the lock of an open file without waiting. The operating system releases it however the process ends.
-
-    Returns:
-        Whether it was free; None if the file system does not support locks.
-    """
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:
-        return None
     return True
 
 

@@ -1,28 +1,28 @@
-"""The folder of a study: what is in `study.json`, and where the other files lie."""
+"""The folder of a study: the content of `study.json`, and the paths of the other files."""
 
-import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, to_builtins
 
 from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors
 from ntire_sr.core.files import read_json, sha256_bytes, sha256_file
+from ntire_sr.core.records import to_record
 
 FORMAT = 1
 HR = "HR"  # the HR image among the candidates
-BICUBIC, BETWEEN = (
-    "bicubic",
-    "between",
-)  # candidates of trials that are no places: enlarged LR, and its mean with HR
+# candidates of checks and practice: the bicubic upsampling of the LR image, and its mean with HR
+BICUBIC, BETWEEN = "bicubic", "between"
 MODES = ("full", "pairs")
-DIGEST = re.compile(r"[0-9a-f]{64}")
-TRIAL_ID = re.compile(r"[0-9a-f]{12}")
 
 Kind = Literal["place", "check", "practice"]
+Mode = Literal["full", "pairs", "either"]  # "either": the rater chooses
+PlaceId = Annotated[str, Meta(pattern=r"\A[0-9a-f]{12}\Z")]
+PictureDigest = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]  # SHA-256; becomes the name of a file
 
 
-@dataclass(frozen=True)
-class Method:
+class Method(Struct, frozen=True, forbid_unknown_fields=True):
     """A method of the study."""
 
     name: str
@@ -30,26 +30,24 @@ class Method:
     samples: int  # number of its sample files
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Struct, frozen=True, forbid_unknown_fields=True):
     """A place of an image with its candidates."""
 
-    id: str  # says nothing about the kind
+    id: PlaceId  # does not depend on the kind
     kind: Kind  # "check": bicubic against HR; "practice": does not count
     image: str  # name of the HR image
     top: int  # in pixels
     left: int
-    candidates: dict[str, str]  # method, `HR` or another name -> SHA-256 of its picture
-    lr: str | None  # SHA-256 of the LR picture, if it is shown
+    candidates: dict[str, PictureDigest]  # method, `HR` or another name -> its picture
+    lr: PictureDigest | None  # the LR picture, if it is shown
 
     @property
     def method_of(self) -> dict[str, str]:
-        """SHA-256 of a picture -> whose it is."""
+        """Picture -> the candidate that it shows."""
         return {digest: method for method, digest in self.candidates.items()}
 
 
-@dataclass(frozen=True)
-class Study:
+class Study(Struct, frozen=True, forbid_unknown_fields=True):
     """What raters see, and how it was chosen."""
 
     seed: int
@@ -57,7 +55,7 @@ class Study:
     size: int  # side of a place in HR pixels
     texture: float  # least mean difference of neighbouring pixels, in grey levels
     spread: bool  # whether places were taken from each image in turn
-    mode: str  # "full", "pairs", or "either": the rater chooses
+    mode: Mode
     hr_sha256: str  # over the HR files
     methods: tuple[Method, ...]
     places: tuple[Place, ...]
@@ -83,7 +81,7 @@ class Study:
 
     def as_json(self) -> dict[str, Any]:
         """The content of `study.json`."""
-        return {"format": FORMAT, **asdict(self)}
+        return {"format": FORMAT, **to_builtins(self)}
 
 
 @dataclass(frozen=True)
@@ -137,29 +135,15 @@ def load_study(folder: StudyFolder) -> tuple[Study, str]:
     """
     if not folder.study.is_file():
         raise UsageError(f"{folder.path} holds no study (study.json)", "make one with `ntire-sr study make`")
-    found = read_json(folder.study, "study")
+    content = read_json(folder.study, "study")
     what = f"the study {folder.study}"
-    if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
+    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         raise NtireSrError(f"{what} is of another version", "make it again with this version")
-    try:
-        study = Study(
-            **{
-                **found,
-                "methods": tuple(Method(**each) for each in found["methods"]),
-                "places": tuple(Place(**each) for each in found["places"]),
-            }
-        )
-        for place in study.places:
-            digests = [*place.candidates.values(), *([place.lr] if place.lr is not None else [])]
-            # these become names of files
-            if not TRIAL_ID.fullmatch(place.id) or not all(map(DIGEST.fullmatch, digests)):
-                raise ValueError(f"place {place.id!r}")
-            if place.kind == "place" and set(place.candidates) != set(study.names):
-                raise ValueError(f"the candidates of place {place.id}")
-    except (TypeError, KeyError, ValueError, AttributeError) as error:
-        raise NtireSrError(
-            f"{what} is damaged ({error})", "make it again, or restore it from a copy"
-        ) from error
+    remedy = "make it again, or restore it from a copy"
+    study = to_record(content, Study, what, remedy)
+    for place in study.of_kind("place"):
+        if set(place.candidates) != set(study.names):
+            raise NtireSrError(f"{what} is damaged: place {place.id} does not show all methods and HR", remedy)
     return study, sha256_bytes(folder.study.read_bytes())
 
 

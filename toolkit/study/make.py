@@ -25,7 +25,18 @@ from ntire_sr.evaluation.scoring.matching import SampleGroup, match_samples
 from ntire_sr.samples.folders import list_images, list_samples
 from ntire_sr.samples.image_files import encode_png, read_image, read_png
 from ntire_sr.samples.manifest import load_manifest
-from ntire_sr.study.folder import BETWEEN, BICUBIC, HR, Kind, Method, Place, Study, StudyFolder, load_study
+from ntire_sr.study.folder import (
+    BETWEEN,
+    BICUBIC,
+    HR,
+    Kind,
+    Method,
+    Mode,
+    Place,
+    Study,
+    StudyFolder,
+    load_study,
+)
 from ntire_sr.study.hashing import chosen, number_of
 from ntire_sr.study.places import Spot, choose_spots, spots_of
 
@@ -66,7 +77,7 @@ def make_study(
     lr: bool = False,
     texture: float = 3.0,
     spread: bool = True,
-    mode: str = "either",
+    mode: Mode = "either",
     progress: Progress = SILENT,
 ) -> MadeStudy:
     """Make the folder of a study. The same input gives the same files.

@@ -17,7 +17,7 @@ from ntire_sr.core.errors import plural, printable
 from ntire_sr.core.files import atomic_write
 from ntire_sr.samples.image_files import read_png
 from ntire_sr.study.folder import HR, StudyFolder
-from ntire_sr.study.results import PlaceStanding, Standing, StudyResults
+from ntire_sr.study.standings import PlaceStanding, Standing, StudyResults
 
 PRINTED_PLACES = 5  # in the terminal; the page has all
 PICTURED_PLACES = 30  # on the page

@@ -2,15 +2,14 @@
 
     GET  /                   the page
     GET  /images/DIGEST.png  a picture of the study, and no other file
-    POST /api/raters         {id, name, mode, language}: begin, or go on
-    GET  /api/raters/ID      the trials of a rater, and the answers there are
+    POST /api/raters         {id, name, mode, language}: a new rater, or one who continues
+    GET  /api/raters/ID      the trials of a rater, and the stored answers
     POST /api/answers        {id, rater, trial, ranking, seconds, replaces}
 
 An answer is acknowledged with 200 only when it is on the disk. Errors are {"error": CODE, "message": TEXT}; the
 codes are keys of the page's texts.
 """
 
-import json
 import re
 import secrets
 from dataclasses import dataclass
@@ -39,7 +38,14 @@ from ntire_sr.study.answers import (
 from ntire_sr.study.folder import HR, Study, StudyFolder
 from ntire_sr.study.page import Page
 from ntire_sr.study.trials import Trial, trials_of
-from ntire_sr.study.validation import ID, Refused, parse_answer, parse_rater, text_in
+from ntire_sr.study.validation import (
+    AnswerPost,
+    RaterPost,
+    RequestError,
+    decode_post,
+    parse_answer,
+    parse_rater,
+)
 
 MOST_BYTES = 16_384  # of a body; the longest that the page sends has about 1000
 TOKEN_SECONDS = 90 * 86400  # that a browser keeps the token
@@ -86,13 +92,13 @@ def build_app(served: Served) -> Starlette:
     async def picture(request: Request) -> Response:
         digest = request.path_params["digest"]
         if digest not in pictures:
-            raise Refused(404, "unknown", "the study has no such picture")
+            raise RequestError(404, "unknown", "the study has no such picture")
         return FileResponse(
             served.folder.picture(digest), media_type="image/png", headers={"cache-control": KEPT}
         )
 
     async def begin(request: Request) -> Response:
-        rater = parse_rater(await _json_of(request), served.study)
+        rater = parse_rater(decode_post(await _body_of(request), RaterPost), served.study)
         await run_in_threadpool(add_rater, served.book, rater)
         return _acknowledge({"id": rater.id})
 
@@ -111,12 +117,11 @@ def build_app(served: Served) -> Starlette:
         )
 
     async def answer(request: Request) -> Response:
-        body = await _json_of(request)
-        rater = await _known_rater(served, text_in(body, "rater"))
+        post = decode_post(await _body_of(request), AnswerPost)
+        rater = await _known_rater(served, post.rater)
         trials = {trial.id: trial for trial in trials_of(served.study, rater.id, rater.mode)}
-        given, replaces = parse_answer(body, trials)
-        await run_in_threadpool(add_answer, served.book, given, replaces)
-        return _acknowledge({"id": given.id})
+        await run_in_threadpool(add_answer, served.book, parse_answer(post, trials), post.replaces)
+        return _acknowledge({"id": post.id})
 
     return Starlette(
         routes=[
@@ -128,9 +133,9 @@ def build_app(served: Served) -> Starlette:
         ],
         middleware=[Middleware(_Guard, served=served)],
         exception_handlers={
-            Refused: lambda request, error: _refuse(error),
+            RequestError: lambda request, error: _refuse(error),
             NotStored: lambda request, error: _refuse(_not_stored(error)),
-            Conflict: lambda request, error: _refuse(Refused(409, "conflict", str(error))),
+            Conflict: lambda request, error: _refuse(RequestError(409, "conflict", str(error))),
             HTTPException: lambda request, error: _refuse(_http(error)),
         },
     )
@@ -139,29 +144,23 @@ def build_app(served: Served) -> Starlette:
 # ---- what is asked
 
 
-async def _json_of(request: Request) -> dict[str, Any]:
-    """The body, which is a JSON object of a sane size."""
+async def _body_of(request: Request) -> bytes:
+    """The body; refused if it is not declared as JSON or is too long."""
     if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
-        raise Refused(415, "malformed", "the body is not application/json")
+        raise RequestError(415, "malformed", "the body is not application/json")
     content = b""
     async for part in request.stream():
         content += part
         if len(content) > MOST_BYTES:
-            raise Refused(413, "malformed", f"the body has more than {MOST_BYTES} bytes")
-    try:
-        body = json.loads(content)
-    except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
-        raise Refused(400, "malformed", "the body is no JSON object")
-    return body
+            raise RequestError(413, "malformed", f"the body has more than {MOST_BYTES} bytes")
+    return content
 
 
 async def _known_rater(served: Served, rater: str) -> Rater:
-    found = await run_in_threadpool(find_rater, served.book, rater) if ID.fullmatch(rater) else None
-    if found is None:
-        raise Refused(404, "unknown-rater", "the study knows no such rater")
-    return found
+    stored = await run_in_threadpool(find_rater, served.book, rater)
+    if stored is None:
+        raise RequestError(404, "unknown-rater", "the study has no such rater")
+    return stored
 
 
 # ---- what is sent
@@ -179,22 +178,22 @@ def _acknowledge(content: dict[str, Any]) -> Response:
     return JSONResponse(content, headers={"cache-control": PRIVATE})
 
 
-def _refuse(error: Refused) -> Response:
+def _refuse(error: RequestError) -> Response:
     return JSONResponse(
         {"error": error.code, "message": error.message}, error.status, headers={"cache-control": PRIVATE}
     )
 
 
-def _not_stored(error: Exception) -> Refused:
+def _not_stored(error: Exception) -> RequestError:
     assert isinstance(error, NotStored)
     # the path of the file is the operator's business
     status = 507 if error.reason == "full" else 503
-    return Refused(status, error.reason, f"nothing was stored: {error.remedy}")
+    return RequestError(status, error.reason, f"nothing was stored: {error.remedy}")
 
 
-def _http(error: Exception) -> Refused:
+def _http(error: Exception) -> RequestError:
     assert isinstance(error, HTTPException)
-    return Refused(error.status_code, "unknown" if error.status_code == 404 else "malformed", error.detail)
+    return RequestError(error.status_code, "unknown" if error.status_code == 404 else "malformed", error.detail)
 
 
 # ---- who may ask
@@ -208,22 +207,22 @@ def _name_of_host(host: str) -> str:
     return host.rpartition(":")[0] if re.search(r":\d+$", host) else host
 
 
-def refusal(served: Served, request: HTTPConnection, method: str) -> Refused | None:
+def refusal(served: Served, request: HTTPConnection, method: str) -> RequestError | None:
     """Why a request is refused before anything else is looked at; None if it is not."""
     host = request.headers.get("host", "")
     # a name that leads here from outside (DNS rebinding) would make any site this one's own origin
     if served.loopback and _name_of_host(host) not in LOOPBACK:
-        return Refused(421, "origin", "this server answers to localhost only")
+        return RequestError(421, "origin", "this server answers to localhost only")
     if served.token is not None:
         given = [request.query_params.get("token"), request.cookies.get(_cookie(served))]
         if not any(each and secrets.compare_digest(each.encode(), served.token.encode()) for each in given):
-            return Refused(403, "token", "the link lacks the token of this study")
+            return RequestError(403, "token", "the link lacks the token of this study")
     if method not in ("GET", "HEAD"):
         origin = request.headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:
-            return Refused(403, "origin", "another site may not post here")
+            return RequestError(403, "origin", "another site may not post here")
         if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return Refused(403, "origin", "another site may not post here")
+            return RequestError(403, "origin", "another site may not post here")
     return None
 
 

@@ -1,4 +1,4 @@
-"""Serving a study: its lock, its address, and the server's life."""
+"""Serving a study: one server at a time, its address, and its start and end."""
 
 import json
 import os
@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+
+from filelock import FileLock, Timeout
 
 from ntire_sr.core.errors import NtireSrError, UsageError
-from ntire_sr.core.files import error_from_os_error, try_lock, write_json
+from ntire_sr.core.files import error_from_os_error, write_json
 from ntire_sr.study.answers import count, fact, open_answers, remember, token_of
 from ntire_sr.study.folder import StudyFolder, check_pictures, load_study
 
@@ -24,7 +25,7 @@ INSTALL = "pip install 'ntire-sr[study]'"
 
 @dataclass(frozen=True)
 class Ended:
-    """What a server has done when it ends."""
+    """Numbers of raters and answers when a server ends."""
 
     raters: int
     answers: int
@@ -42,8 +43,8 @@ def serve_study(
     Args:
         path: folder of the study.
         host: address to listen on; with any but a loopback address the link holds a token.
-        port: port to listen on; 0 for the last one, so that browsers go on where they paused, or any free one.
-        token: that the link must hold; None for none on loopback, and else one that is made once and kept.
+        port: port to listen on; 0 for the last one, so that the links of raters stay valid, or any free one.
+        token: token that the link must hold; None for none on loopback, and otherwise one that is made once and kept.
         started: called with the link when the server listens.
 
     Raises:
@@ -69,10 +70,10 @@ def serve_study(
             token = token_of(book)
         listening = _listen(host, port, int(fact(book, "port", "0")))
         with listening:
-            found = listening.getsockname()[1]
-            remember(book, "port", str(found))
+            port = listening.getsockname()[1]
+            remember(book, "port", str(port))
             shown = f"[{host}]" if ":" in host else host
-            link = f"http://{shown}:{found}/" + (f"?token={token}" if token else "")
+            link = f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
             claim(link)
             served = server.Served(study, digest, folder, book, rating_page(study, digest), token, loopback)
             config = uvicorn.Config(
@@ -85,38 +86,37 @@ def serve_study(
         return Ended(*count(book))
 
 
-def _open_lock(folder: StudyFolder) -> BinaryIO:
-    try:
-        return open(folder.lock, "ab")
-    except OSError as error:
-        raise error_from_os_error(error, f"cannot store answers in {folder.path}") from error
-
-
 @contextmanager
 def _only_server(folder: StudyFolder) -> Iterator[Callable[[str], None]]:
-    """Hold the study's lock; gives a function that says under which link it is served."""
-    with _open_lock(folder) as file:
-        if try_lock(file) is False:
-            raise NtireSrError(
-                f"{folder.path} is served already{_other(folder)}", "use that server, or end it first"
-            )
+    """Hold the study's lock; gives a function that records the link under which it is served.
 
-        def claim(link: str) -> None:
-            write_json(folder.serving, {"pid": os.getpid(), "host": platform.node(), "link": link})
+    The operating system releases the lock however the process ends.
+    """
+    lock = FileLock(folder.lock, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise NtireSrError(
+            f"{folder.path} is served already{_other_server(folder)}", "use that server, or end it first"
+        ) from error
+    except OSError as error:
+        raise error_from_os_error(error, f"cannot store answers in {folder.path}") from error
+    try:
+        yield lambda link: write_json(
+            folder.serving, {"pid": os.getpid(), "host": platform.node(), "link": link}
+        )
+    finally:
+        with suppress(OSError):
+            folder.serving.unlink(missing_ok=True)
+        lock.release()
 
-        try:
-            yield claim
-        finally:
-            with suppress(OSError):
-                folder.serving.unlink(missing_ok=True)
 
-
-def _other(folder: StudyFolder) -> str:
-    """Which process serves the study, as it said itself."""
+def _other_server(folder: StudyFolder) -> str:
+    """The process that serves the study, as it recorded itself; empty if that is not known."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        found = json.loads(folder.serving.read_text(encoding="utf-8"))
-        link = str(found["link"]).partition("?")[0]  # without the token
-        return f" by process {found['pid']} on {found['host']} at {link}"
+        record = json.loads(folder.serving.read_text(encoding="utf-8"))
+        link = str(record["link"]).partition("?")[0]  # without the token
+        return f" by process {record['pid']} on {record['host']} at {link}"
     return ""
 
 

@@ -1,19 +1,23 @@
-"""What the bodies of posts may hold: raters and answers, checked field by field."""
+"""The bodies of posts: raters and answers, as typed records with checked values."""
 
-import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
 
 from ntire_sr.study.answers import Answer, Rater
 from ntire_sr.study.folder import MODES, Study
 from ntire_sr.study.trials import Trial
 
 LONGEST_NAME = 80  # of a rater, in characters
-MOST_SECONDS = 7 * 86400.0
-ID = re.compile(r"[0-9a-f]{32}")
+MOST_SECONDS = 7 * 86400
+
+Id = Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]
+Post = TypeVar("Post")
 
 
-class Refused(Exception):
+class RequestError(Exception):
     """A request that is answered with an error."""
 
     def __init__(self, status: int, code: str, message: str):
@@ -21,63 +25,66 @@ class Refused(Exception):
         self.status, self.code, self.message = status, code, message
 
 
-def parse_rater(body: Mapping[str, Any], study: Study) -> Rater:
+class RaterPost(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of POST /api/raters."""
+
+    id: Id
+    name: str
+    mode: str
+    language: Annotated[str, Meta(pattern=r"\A[A-Za-z-]{1,20}\Z")]
+
+
+class AnswerPost(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of POST /api/answers."""
+
+    id: Id
+    rater: str
+    trial: str
+    ranking: list[Annotated[list[str], Meta(min_length=1)]]  # pictures, most real first; equal ones together
+    seconds: Annotated[float, Meta(ge=0, le=MOST_SECONDS)]
+    replaces: Id | None = None  # id of the answer that this one corrects
+
+
+def decode_post(body: bytes, kind: type[Post]) -> Post:
+    """The record in a body.
+
+    Raises:
+        RequestError: it is not JSON, or a field is missing, unknown or has the wrong type; its path is given.
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestError(400, "malformed", str(error)) from error
+
+
+def parse_rater(post: RaterPost, study: Study) -> Rater:
     """The rater in a body.
 
     Raises:
-        Refused: something is missing, unknown or of another kind.
+        RequestError: the name is too long or unprintable, or the study does not offer the mode.
     """
-    name = " ".join(text_in(body, "name").split())
+    name = " ".join(post.name.split())
     if len(name) > LONGEST_NAME or not name.isprintable() or set(name) & set("<>"):
-        raise Refused(400, "name", f"a name has at most {LONGEST_NAME} characters and neither < nor >")
-    mode = text_in(body, "mode")
-    if mode not in (MODES if study.mode == "either" else (study.mode,)):
-        raise Refused(400, "malformed", "the study does not offer this mode")
-    language = text_in(body, "language")
-    if not re.fullmatch(r"[A-Za-z-]{1,20}", language):
-        raise Refused(400, "malformed", "language is no language's code")
-    return Rater(_id_in(body, "id"), name, mode, language)
+        raise RequestError(400, "name", f"a name has at most {LONGEST_NAME} characters and neither < nor >")
+    if post.mode not in (MODES if study.mode == "either" else (study.mode,)):
+        raise RequestError(400, "malformed", "the study does not offer this mode")
+    return Rater(post.id, name, post.mode, post.language)
 
 
-def parse_answer(body: Mapping[str, Any], trials: Mapping[str, Trial]) -> tuple[Answer, str | None]:
-    """The answer in a body, and the id of the answer that it replaces.
+def parse_answer(post: AnswerPost, trials: Mapping[str, Trial]) -> Answer:
+    """The answer in a body.
 
     Args:
-        body: as the page sends it.
+        post: the body.
         trials: the rater's, by id.
 
     Raises:
-        Refused: something is missing, unknown or of another kind; or it ranks other pictures than the trial's.
+        RequestError: the rater has no such trial, or the answer ranks other pictures than those of the trial.
     """
-    trial = trials.get(text_in(body, "trial"))
+    trial = trials.get(post.trial)
     if trial is None:
-        raise Refused(404, "unknown", "this rater has no such trial")
-    ranking = body.get("ranking")
-    if not (isinstance(ranking, list) and all(isinstance(tier, list) and tier for tier in ranking)):
-        raise Refused(400, "malformed", "ranking is no list of lists of pictures")
-    flat = [digest for tier in ranking for digest in tier]
-    if not all(isinstance(digest, str) for digest in flat) or sorted(flat) != sorted(trial.candidates):
-        raise Refused(400, "malformed", "ranking does not hold each picture of the trial once")
-    seconds = body.get("seconds")
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise Refused(400, "malformed", "seconds is no number")
-    if not 0 <= seconds <= MOST_SECONDS:  # false for nan, too
-        raise Refused(400, "malformed", "seconds is out of range")
-    replaces = None if body.get("replaces") is None else _id_in(body, "replaces")
-    tiers = tuple(tuple(sorted(tier)) for tier in ranking)
-    return Answer(_id_in(body, "id"), text_in(body, "rater"), trial.id, tiers, float(seconds)), replaces
-
-
-def text_in(body: Mapping[str, Any], name: str) -> str:
-    """The text of this name in a body; refused where there is none."""
-    value = body.get(name)
-    if not isinstance(value, str):
-        raise Refused(400, "malformed", f"{name} is no text")
-    return value
-
-
-def _id_in(body: Mapping[str, Any], name: str) -> str:
-    value = text_in(body, name)
-    if not ID.fullmatch(value):
-        raise Refused(400, "malformed", f"{name} is no id")
-    return value
+        raise RequestError(404, "unknown", "this rater has no such trial")
+    if sorted(digest for tier in post.ranking for digest in tier) != sorted(trial.candidates):
+        raise RequestError(400, "malformed", "ranking does not hold each picture of the trial once")
+    tiers = tuple(tuple(sorted(tier)) for tier in post.ranking)
+    return Answer(post.id, post.rater, trial.id, tiers, post.seconds)

@@ -80,14 +80,31 @@ def test_samples_that_the_study_does_not_show_and_unknown_names_are_refused(fold
     assert not (tmp_path / "score" / "score.json").exists()
 
 
-def test_results_that_are_missing_damaged_or_of_another_version_are_refused(tmp_path):
+def test_missing_results_are_refused(tmp_path):
     with pytest.raises(UsageError, match=r"results\.json does not exist"):
         load_opinions(tmp_path)
-    for content, says in (
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
         ({"format": 2}, "that this version reads"),
-        ({"format": 1, "methods": [{}]}, "is damaged"),
-        ([], "that this version reads"),
-    ):
-        write_json(tmp_path / "results.json", content)
-        with pytest.raises(NtireSrError, match=says):
-            load_opinions(tmp_path)
+        ({"methods": [{}]}, r"is damaged: .*missing required field `name` - at `\$\.methods\[0\]`"),
+        (
+            {"methods": [{"name": "a", "samples_sha256": "", "mor": "2"}]},
+            r"is damaged: .* at `\$\.methods\[0\]\.mor`",
+        ),
+        ({"methods": [{"name": "a", "samples_sha256": "", "MOR": 2}]}, r"is damaged: .*unknown field `MOR`"),
+        ({"raters": 1.5}, r"is damaged: Expected `int`, got `float` - at `\$\.raters`"),
+    ],
+)
+def test_damaged_results_are_refused_with_the_path_of_the_field(tmp_path, change, message):
+    results_of("a", tmp_path, **change)
+    with pytest.raises(NtireSrError, match=message):
+        load_opinions(tmp_path)
+
+
+def test_results_that_are_no_object_are_refused(tmp_path):
+    write_json(tmp_path / "results.json", [])
+    with pytest.raises(NtireSrError, match="that this version reads"):
+        load_opinions(tmp_path)
