@@ -79,6 +79,31 @@ def test_imports_point_to_lower_layers():
     assert not upward, "\n".join(upward)
 
 
+def circles(imported: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that import each other, directly or through others of the group."""
+    reached = {module: set(names) for module, names in imported.items()}
+    for middle in imported:
+        for names in reached.values():
+            if middle in names:
+                names |= reached[middle]
+    groups = {
+        frozenset(other for other in names if module in reached[other])
+        for module, names in reached.items()
+        if module in names
+    }
+    return sorted(map(sorted, groups))
+
+
+def test_circles_are_found():
+    imported = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": {"f"}, "f": set()}
+    assert circles(imported) == [["a", "b", "c"]]
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    # `imports` also sees imports inside functions
+    assert circles({module: imports(path) for module, path in modules().items()}) == []
+
+
 def test_packages_load_nothing():
     # a name that is passed on here would load torch at --help; those of the Python interface are loaded by functions
     for package, folder in package_folders().items():
@@ -98,36 +123,6 @@ def test_no_module_imports_torchvision_or_the_lpips_package():
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not {name.split(".")[0] for name in names} & {"torchvision", "lpips"}, path
-
-
-def turned_into_8_bits(path: Path) -> list[ast.Call]:
-    """Calls of `.to(...)` or `.astype(...)` with `uint8` among their arguments, however it is imported."""
-    calls = [
-        node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)
-    ]
-    casts = [
-        call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr in ("to", "astype")
-    ]
-    return [
-        call
-        for call in casts
-        if any(getattr(word, "attr", getattr(word, "id", "")) == "uint8" for word in call.args)
-    ]
-
-
-def test_rounding_to_8_bits_of_images_has_one_place():
-    # resize rounds as part of the challenge's downscale; the gallery colours maps, which are no images
-    places = {module for module, path in modules().items() if turned_into_8_bits(path)}
-    assert places == {
-        "ntire_sr.challenge.pixels",
-        "ntire_sr.challenge.downscale",
-        "ntire_sr.evaluation.pages.gallery",
-    }
-
-
-def test_modules_stay_readable_in_one_sitting():
-    for path in [*modules().values(), *(ROOT / "tests").rglob("*.py")]:
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, path
 
 
 def test_every_package_folder_is_listed():
