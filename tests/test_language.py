@@ -1,0 +1,158 @@
+"""The language of the product: names and docstrings use the words of the field."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ntire_sr.core.package_files import package_folders
+
+# what is refused -> what to write
+PHRASES = {
+    r"\bof (its|their|one's|your|my|our) own\b": "separate, or name it",
+    r"\bin words\b": "log, warn, or as text",
+    r"\b(run|runs|ran|running) apart\b": "samples differ, or diverge",
+    r"\b(go|goes|going|went|gone) on\b": "continue, or resume",
+    r"\b(begin|begins|began|beginning) anew\b": "train from scratch",
+    r"\bwhoever\b": "users, or who it is",
+    r"\bthat which\b": "what",
+    r"\bin the place of\b": "instead of",
+    r"\bat rest\b": "zero latents",
+    r"\bdoublings?\b": "upsampling level",
+    r"\b(enlarge|enlarges|enlarged|enlarging|enlargement)\b": "upsample",
+    r"\b(stand|stands|lie|lies) (beside|behind)\b": "next to, after",
+    r"\b(mend|mends|mended)\b": "fix, repair",
+    r"\b(trunk|level|sample)[ _']?s? reach\b": "receptive field",
+}
+NAMES = {
+    r"(^|_)doublings?($|_)": "upsample",
+    r"(^|_)enlarged?($|_)": "upsample",
+    r"(^|_)(un)?reachable($|_)": "feasible",
+    r"(^|_)reach($|_)": "receptive_field",
+    r"^at_rest$": "zero_latents",
+    r"(^|_)strangers?($|_)": "unexpected",
+    r"^(whoever|own_code|apart)$": "a noun of the field",
+}
+
+
+def sources() -> dict[str, Path]:
+    """Path inside the package -> file, of every module."""
+    return {
+        f"{package.replace('.', '/')}/{path.name}": path
+        for package, folder in package_folders().items()
+        for path in sorted(folder.glob("*.py"))
+    }
+
+
+def docstrings(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield ast.get_docstring(node) or ""
+
+
+def names(tree: ast.Module) -> Iterator[str]:
+    """Names that a module defines: functions, classes, arguments, variables, attributes."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.id if isinstance(node, ast.Name) else node.attr
+
+
+def problems_of(text: str) -> list[str]:
+    """Refused names and phrases of a module's source, with what to write instead."""
+    tree = ast.parse(text)
+    problems = []
+    for docstring in docstrings(tree):
+        words = " ".join(docstring.split())
+        for pattern, better in PHRASES.items():
+            problems += [
+                f"{match[0]!r}: write {better}" for match in re.finditer(pattern, words, re.IGNORECASE)
+            ]
+    for name in sorted(set(names(tree))):
+        problems += [
+            f"name {name}: write {better}" for pattern, better in NAMES.items() if re.search(pattern, name)
+        ]
+    return problems
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ('"""A network of its\nown."""', "'of its own': write separate, or name it"),
+        ('def f():\n    """It goes on."""', "'goes on': write continue, or resume"),
+        ("class A:\n    doublings = 2", "name doublings: write upsample"),
+        ("def f(trunk_reach): pass", "name trunk_reach: write receptive_field"),
+    ],
+)
+def test_refused_words_are_found_in_docstrings_and_names(source, problem):
+    assert problems_of(source) == [problem]
+
+
+def test_ordinary_words_are_not_refused():
+    source = 'def double_sides(own):\n    """Double the sides, one by one, apart from the last. Its own and other words."""'
+    assert not problems_of(source)
+
+
+# Files that still hold refused words; to be emptied.
+UNREVISED = {
+    "ntire_sr/api/consistency.py",
+    "ntire_sr/api/generators.py",
+    "ntire_sr/api/inputs.py",
+    "ntire_sr/challenge/projection.py",
+    "ntire_sr/commands/command.py",
+    "ntire_sr/commands/demo.py",
+    "ntire_sr/commands/generate.py",
+    "ntire_sr/commands/project.py",
+    "ntire_sr/commands/score.py",
+    "ntire_sr/commands/train.py",
+    "ntire_sr/core/pretrained.py",
+    "ntire_sr/data/data_check.py",
+    "ntire_sr/evaluation/score_folder.py",
+    "ntire_sr/evaluation/metrics/lpips.py",
+    "ntire_sr/evaluation/metrics/quality.py",
+    "ntire_sr/evaluation/metrics/spectrum.py",
+    "ntire_sr/evaluation/pages/charts.py",
+    "ntire_sr/evaluation/pages/comparison_gallery.py",
+    "ntire_sr/evaluation/pages/gallery.py",
+    "ntire_sr/evaluation/pages/page.py",
+    "ntire_sr/evaluation/pages/pictures.py",
+    "ntire_sr/evaluation/scoring/columns.py",
+    "ntire_sr/evaluation/scoring/load_scores.py",
+    "ntire_sr/evaluation/scoring/matching.py",
+    "ntire_sr/evaluation/scoring/summary.py",
+    "ntire_sr/models/adapter.py",
+    "ntire_sr/models/bicubic.py",
+    "ntire_sr/models/interfaces.py",
+    "ntire_sr/models/modulation.py",
+    "ntire_sr/models/rrdb.py",
+    "ntire_sr/models/srgan.py",
+    "ntire_sr/models/stochastic.py",
+    "ntire_sr/models/stochastic_rrdb.py",
+    "ntire_sr/models/tiles.py",
+    "ntire_sr/samples/inspection.py",
+    "ntire_sr/samples/manifest.py",
+    "ntire_sr/samples/sample_folder.py",
+    "ntire_sr/sampling/generate.py",
+    "ntire_sr/sampling/model_check.py",
+    "ntire_sr/sampling/project.py",
+    "ntire_sr/sampling/sampler.py",
+    "ntire_sr/sampling/write_samples.py",
+    "ntire_sr/study/make.py",
+    "ntire_sr/study/statistics.py",
+    "ntire_sr/study/trials.py",
+    "ntire_sr/submission/check.py",
+    "ntire_sr/submission/sources.py",
+    "ntire_sr/submission/verify.py",
+    "ntire_sr/training/rrdb_init.py",
+}
+
+
+@pytest.mark.parametrize("name", sorted(sources().keys() - UNREVISED))
+def test_names_and_docstrings_use_the_words_of_the_field(name):
+    problems = problems_of(sources()[name].read_text(encoding="utf-8"))
+    assert not problems, f"{name}: {'; '.join(problems)}"
