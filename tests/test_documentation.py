@@ -66,7 +66,8 @@ def test_every_command_that_a_sentence_names_exists_with_its_options(page):
 @EACH_PAGE
 def test_every_option_that_a_sentence_names_exists(page):
     of_commands = {
-        name: {opt for each in command.params for opt in (*each.opts, *each.secondary_opts)} | {*command.former}
+        name: {opt for each in command.params for opt in (*each.opts, *each.secondary_opts)}
+        | {*command.former_spellings}
         for name, command in leaves(cli)
     }
     scripts = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "benchmarks").glob("*.py"))

@@ -1,6 +1,7 @@
 """What all commands have in common: `--json`, `--quiet`, help in groups with examples, former spellings."""
 
 import json
+import re
 import shlex
 
 import click
@@ -34,15 +35,14 @@ def test_every_help_has_its_options_in_groups_and_ends_with_an_example(name, nti
     assert text.rstrip().endswith(command.examples[-1])
     for line in command.examples:  # each in one line that can be copied
         assert f"  {line}\n" in text
-    grouped = [option for names in command.groups.values() for option in names]
-    known = [opt.removeprefix("--") for option in command.params for opt in option.opts]
-    assert len(grouped) == len(set(grouped)) and set(grouped) <= set(known), name
-    for title in command.groups:
-        assert f"\n{title}:\n" in text
-    # all but --help have a group, and each stands there once
-    assert "Other options:\n  -h, --help" in text
-    for option in command.params:
-        assert not isinstance(option, click.Option) or text.count(f"\n  {option.opts[0]}") >= 1, option.name
+    options = [param for param in command.params if isinstance(param, click.Option)]
+    titles = list(dict.fromkeys(option.title for option in options))
+    parts = re.split(r"^(\S.*):$", text, flags=re.MULTILINE)
+    listed = dict(zip(parts[1::2], parts[2::2], strict=True))
+    assert [title for title in listed if title in titles] == titles and titles[-1] == "Output"
+    assert listed["Other options"].startswith("\n  -h, --help")
+    for option in options:
+        assert f"\n  {option.opts[0]}" in listed[option.title], option.name
 
 
 def test_commands_are_listed_in_the_order_of_the_pipeline(ntire_sr_command):
@@ -105,10 +105,13 @@ def test_former_spellings_are_still_taken_and_shown_nowhere(in_empty_folder, nti
     write_png(in_empty_folder / "HR" / "0801.png", photograph)
     write_png(in_empty_folder / "SR" / "000000.png", np.ascontiguousarray(photograph[::-1]))
     words = ("score", "--hr", "HR", "--sr", "SR", "--samples", 1, "--without-lpips", "--no-report")
-    for strict in ("--strict", "--exit-code"):
-        assert ntire_sr_command(*words, strict).code == 1
-    for workers in (("--jobs", 1), ("--jobs=1",), ("--workers", 1)):
-        assert ntire_sr_command(*words, *workers).code == 0
+    for strict, warns in (("--strict", True), ("--exit-code", False)):
+        result = ntire_sr_command(*words, strict)
+        assert result.code == 1 and ("--strict is deprecated; use --exit-code" in result.err) == warns
+    for workers, warns in ((("--jobs", 1), True), (("--jobs=1",), True), (("--workers", 1), False)):
+        result = ntire_sr_command(*words, *workers)
+        assert result.code == 0 and ("--jobs is deprecated; use --workers" in result.err) == warns
+    assert "deprecated" not in ntire_sr_command(*words, "--jobs", 1, "--quiet").err
     wrong = ntire_sr_command(*words, "--jobs", 0)
     assert wrong.code == 2 and "'--workers'" in wrong.err
     text = ntire_sr_command("score", "--help").out

@@ -2,7 +2,7 @@
 
 Each command, in a file of this package, only reads its options, calls one function and prints. torch takes
 seconds to import, so everything that needs it is imported inside the commands. Results go to standard
-output, progress and errors to standard error. Exit codes: 0 success, 1 failure, 2 wrong use, 130 interrupted.
+output, progress and errors to standard error. Exit codes: 0 success, 1 failure, 2 usage error, 130 interrupted.
 """
 
 import io
@@ -14,7 +14,8 @@ from ntire_sr._version import __version__
 from ntire_sr.commands.command import Group
 from ntire_sr.commands.compare import compare
 from ntire_sr.commands.data import data, downscale
-from ntire_sr.commands.demo import demo, doctor
+from ntire_sr.commands.demo import demo
+from ntire_sr.commands.doctor import doctor
 from ntire_sr.commands.generate import generate
 from ntire_sr.commands.models import models
 from ntire_sr.commands.package import package
@@ -29,11 +30,11 @@ from ntire_sr.core.errors import NtireSrError, printable
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="ntire-sr")
 def cli() -> None:
-    """Draw, score and hand in samples of the super-resolution space.
+    """Draw, score and submit samples of the super-resolution space.
 
-    From photographs to an upload: train, generate --samples 10, score, package. With no options each
-    works on the folder runs/latest and on photographs that need no download. Images of another program:
-    project, score, package.
+    From photographs to an upload: train, generate --samples 10, score, package. Without options, each command
+    uses the folder runs/latest and photographs that need no download. For images of another program: project,
+    score, package.
     """
 
 
@@ -43,7 +44,7 @@ for command in (data, downscale, train, models, generate, project, score, compar
 
 
 def main() -> None:
-    """Run the command and turn failures into a message and an exit code."""
+    """Run the command; turn an error into a message and an exit code."""
     from ntire_sr.core.files import error_from_os_error
 
     for stream in (sys.stdout, sys.stderr):
@@ -65,7 +66,7 @@ def main() -> None:
     except RuntimeError as error:
         from ntire_sr.core.device import is_out_of_memory
 
-        if not is_out_of_memory(error):  # anything else is a bug
+        if not is_out_of_memory(error):  # any other is a bug
             raise
         code = _fail(str(NtireSrError("out of memory", "a smaller batch, patch or network, smaller images, or more memory")), 1)
     except OSError as error:

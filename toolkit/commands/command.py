@@ -1,9 +1,46 @@
-"""Commands as `--help` shows them: in the order of the pipeline, options in groups, examples at the end."""
+"""Commands as `--help` shows them: in the order of the pipeline, options under titles, examples at the end.
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+`option_group` is written here instead of taken from cloup, whose import takes as long as that of click itself.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import click
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+OTHER_OPTIONS = "Other options"
+
+
+class Option(click.Option):
+    """An option with a title that it is listed under.
+
+    Args:
+        former: former spelling of the option: still accepted, with a warning, and not listed.
+    """
+
+    def __init__(self, *args: Any, former: str | None = None, **settings: Any):
+        super().__init__(*args, **settings)
+        self.former = former
+        self.title = OTHER_OPTIONS
+
+
+def option(*names: str, **settings: Any) -> Callable[[Decorated], Decorated]:
+    """`click.option` for an `Option` whose default `--help` shows; a flag is off by default."""
+    defaults = {"show_default": True, **({"default": False} if settings.get("is_flag") else {})}
+    return click.option(*names, cls=Option, **{**defaults, **settings})
+
+
+def option_group(title: str, *options: Callable[[Any], Any]) -> Callable[[Decorated], Decorated]:
+    """List these options under one title in `--help`; groups with the same title are joined."""
+
+    def decorate(command: Decorated) -> Decorated:
+        for add in reversed(options):
+            add(command)
+            command.__click_params__[-1].title = title  # type: ignore[attr-defined]
+        return command
+
+    return decorate
 
 
 class Group(click.Group):
@@ -15,46 +52,44 @@ class Group(click.Group):
 
 
 class Command(click.Command):
-    """A command with groups of options and examples.
+    """A command with options under titles, and examples.
 
     Args:
-        groups: title -> names of options, in the order of `--help`; the others come last.
         examples: command lines for the end of `--help`.
-        former: former spelling of an option -> its name now; still taken, and shown nowhere.
     """
 
-    def __init__(
-        self,
-        *args: Any,
-        groups: Mapping[str, Sequence[str]],
-        examples: Sequence[str],
-        former: Mapping[str, str] | None = None,
-        **settings: Any,
-    ):
+    def __init__(self, *args: Any, examples: Sequence[str], **settings: Any):
         super().__init__(*args, **settings)
-        self.groups, self.examples, self.former = groups, examples, former or {}
+        self.examples = examples
+
+    @property
+    def former_spellings(self) -> dict[str, str]:
+        """Former spelling of an option -> its spelling now."""
+        return {param.former: param.opts[0] for param in self.params if isinstance(param, Option) and param.former}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the words of a command line, in which former spellings count as those of now."""
-        return super().parse_args(ctx, [self._of_now(word) for word in args])
-
-    def _of_now(self, word: str) -> str:
-        name, sign, value = word.partition("=")
-        return f"{self.former[name]}{sign}{value}" if name in self.former else word
+        """Parse the words of a command line, with former spellings of options replaced."""
+        former_spellings = self.former_spellings
+        words = []
+        for word in args:
+            name, sign, value = word.partition("=")
+            if name in former_spellings:
+                if "--quiet" not in args and not ctx.resilient_parsing:
+                    click.echo(f"warning: {name} is deprecated; use {former_spellings[name]}", err=True)
+                word = f"{former_spellings[name]}{sign}{value}"
+            words.append(word)
+        return super().parse_args(ctx, words)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, group by group."""
-        title_of = {f"--{name}": title for title, names in self.groups.items() for name in names}
-        rows: dict[str, list[tuple[str, str]]] = {title: [] for title in (*self.groups, "Other options")}
+        """Write the options, title by title; those without a title come last."""
+        records: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
             if record and not isinstance(param, click.Argument):
-                title = next((title_of[each] for each in param.opts if each in title_of), "Other options")
-                rows[title].append(record)
-        for title, records in rows.items():
-            if records:
-                with formatter.section(title):
-                    formatter.write_dl(records)
+                records.setdefault(getattr(param, "title", OTHER_OPTIONS), []).append(record)
+        for title in sorted(records, key=lambda title: title == OTHER_OPTIONS):
+            with formatter.section(title):
+                formatter.write_dl(records[title])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples, each in one line that can be copied."""
@@ -64,9 +99,9 @@ class Command(click.Command):
 
 
 class GroupCommand(Command, Group):
-    """A group that is a command, too: without one of its own commands it does something itself."""
+    """A group that also does something itself when it is called without one of its commands."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options, group by group, and the commands."""
+        """Write the options, title by title, and the commands."""
         super().format_options(ctx, formatter)
         self.format_commands(ctx, formatter)

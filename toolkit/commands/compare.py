@@ -1,37 +1,35 @@
-"""`ntire-sr compare`: several scores side by side."""
+"""`ntire-sr compare`: compares several scores."""
 
 from pathlib import Path
 
 import click
 
-from ntire_sr.commands.command import Command
+from ntire_sr.commands.command import Command, option, option_group
 from ntire_sr.commands.options import NAMED_FOLDER, PATH
 from ntire_sr.commands.output import Output, output_options
 
 
-@click.command(
-    cls=Command,
-    groups={
-        "What is shown": ("published", "study"),
-        "Page": ("out", "sr", "hr", "pictures"),
-        "Output": ("json", "quiet"),
-    },
-    examples=("ntire-sr compare bicubic=scores/bicubic ours=scores/ours --out compare",),
-)
+@click.command(cls=Command, examples=("ntire-sr compare bicubic=scores/bicubic ours=scores/ours --out compare",))
 @click.argument("scores", nargs=-1, required=True, type=NAMED_FOLDER, metavar="NAME=FOLDER...")
-@click.option("--out", type=PATH, show_default="nothing is written", help="Folder for compare.html, a page with charts, tables and pictures, and compare.json.")
-@click.option("--sr", multiple=True, type=NAMED_FOLDER, show_default="where they were scored", help="Folder of a method's samples for the pictures, as NAME=FOLDER; repeatable.")
-@click.option("--hr", type=PATH, show_default="where they were scored", help="Folder of the HR images for the pictures.")
-@click.option("--pictures", type=click.IntRange(min=0), default=10, show_default=True, help="Number of images to show, those in which the methods differ most; 0 for none.")
-@click.option("--published", is_flag=True, default=False, show_default=True, help="Also show the methods among the published results of 2021.")
-@click.option("--study", type=PATH, show_default="none", help="Results of a study with people (results.json, or its folder): also show each method's MOR, and the challenge's final rank among them.")
+@option_group(
+    "What is shown",
+    option("--published", is_flag=True, help="Also show the methods among the published results of 2021."),
+    option("--study", type=PATH, show_default="none", help="Results of a study with people (results.json, or its folder): also show each method's MOR, and the challenge's final rank among them."),
+)
+@option_group(
+    "Page",
+    option("--out", type=PATH, show_default="nothing is written", help="Folder for compare.html, a page with charts, tables and pictures, and compare.json."),
+    option("--sr", multiple=True, type=NAMED_FOLDER, show_default="where they were scored", help="Folder of a method's samples for the pictures, as NAME=FOLDER; repeatable."),
+    option("--hr", type=PATH, show_default="where they were scored", help="Folder of the HR images for the pictures."),
+    option("--pictures", type=click.IntRange(min=0), default=10, help="Number of images to show, those in which the methods differ most; 0 for none."),
+)
 @output_options
 def compare(scores: tuple[tuple[str, Path], ...], out: Path | None, sr: tuple[tuple[str, Path], ...], hr: Path | None, pictures: int, published: bool, study: Path | None, output: Output) -> None:
     """Compare scores of the same HR images, each given a name.
 
-    One table over all methods, S_n for every n, and for each pair of methods the difference image by image
-    with a 95 % bootstrap interval. What would make it unfair is an error or is said: other HR images, scales,
-    networks, versions, numbers of samples.
+    Prints one table of all methods, S_n for every n, and for each pair of methods the mean difference per image
+    with a 95 % bootstrap interval. Anything that makes the comparison unfair is an error or a warning: different
+    HR images, scales, networks, versions or numbers of samples.
     """
     from ntire_sr.core.errors import UsageError
     from ntire_sr.evaluation.pages.comparison_gallery import picture_comparison
@@ -41,16 +39,16 @@ def compare(scores: tuple[tuple[str, Path], ...], out: Path | None, sr: tuple[tu
     from ntire_sr.evaluation.scoring.opinion import load_opinions
 
     if out is None and (sr or hr):
-        raise UsageError("--sr and --hr are for the pictures, and without --out there are none", "give --out FOLDER")
+        raise UsageError("--sr and --hr are for the pictures, which only --out writes", "give --out FOLDER")
     if len(dict(sr)) < len(sr):
         raise UsageError("--sr names a method twice", "give one folder for each method")
     opinions = load_opinions(study) if study else None
-    found = compare_methods(read_methods(scores))
-    found = found.with_opinions(opinions) if opinions else found
+    comparison = compare_methods(read_methods(scores))
+    comparison = comparison.with_opinions(opinions) if opinions else comparison
     page = None
     if out is not None:
-        gallery = picture_comparison(found, pictures, dict(sr), hr, output.progress())
-        page = write_comparison(found, gallery, out, published)
-    output.json(found.as_json())
-    print_comparison(found, output.console(), published)
+        gallery = picture_comparison(comparison, pictures, dict(sr), hr, output.progress())
+        page = write_comparison(comparison, gallery, out, published)
+    output.json(comparison.as_json())
+    print_comparison(comparison, output.console(), published)
     output.say(f"page: {page}" if page else "a page with charts and pictures: add --out FOLDER")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from ntire_sr.commands.command import Command, Group
+from ntire_sr.commands.command import Command, Group, option, option_group
 from ntire_sr.commands.options import PATH, SCALE
 from ntire_sr.commands.output import Output, output_options
 
@@ -15,22 +15,20 @@ def data() -> None:
     """Check training images before training."""
 
 
-@data.command(
-    "check",
-    cls=Command,
-    groups={"Images": ("hr", "validation", "patch"), "Output": ("json", "quiet")},
-    examples=("ntire-sr data check --hr DIV2K_train_HR --validation DIV2K_valid_HR",),
+@data.command("check", cls=Command, examples=("ntire-sr data check --hr DIV2K_train_HR --validation DIV2K_valid_HR",))
+@option_group(
+    "Images",
+    option("--hr", type=PATH, required=True, help="Folder of training images, searched with its subfolders."),
+    option("--validation", type=PATH, show_default="embedded validation photographs", help="Folder of validation images, which must not be among the training images."),
+    option("--patch", type=click.IntRange(min=16), default=64, help="Side of the training crops in HR pixels; images smaller than that are listed."),
 )
-@click.option("--hr", type=PATH, required=True, help="Folder of training images, searched with its subfolders.")
-@click.option("--validation", type=PATH, show_default="embedded validation photographs", help="Folder of images that must not be among them.")
-@click.option("--patch", type=click.IntRange(min=16), default=64, show_default=True, help="Side of the training crops in HR pixels; images smaller than that are listed.")
 @output_options
 def data_check(hr: Path, validation: Path | None, patch: int, output: Output) -> None:
     """Check a folder of training images.
 
-    Counts sizes; names unreadable files, equal images and those that look alike, images that are in the
-    validation set too, and names of DIV2K validation and test, which the challenge forbids. Exit code 1
-    where something is broken or forbidden.
+    Counts sizes; lists unreadable files, equal images, near-duplicates, images that are also in the validation
+    set, and file names of DIV2K validation and test, which the challenge forbids. Exit code 1 if a file is
+    broken or forbidden.
     """
     from ntire_sr.data.data_check import check, print_findings
 
@@ -41,21 +39,20 @@ def data_check(hr: Path, validation: Path | None, patch: int, output: Output) ->
         sys.exit(1)
 
 
-@click.command(
-    cls=Command,
-    groups={"Images": ("hr", "out", "scale", "crop-multiple"), "Output": ("json", "quiet")},
-    examples=("ntire-sr downscale --hr DIV2K_valid_HR --scale 4 --out DIV2K_valid_LR",),
+@click.command(cls=Command, examples=("ntire-sr downscale --hr DIV2K_valid_HR --scale 4 --out DIV2K_valid_LR",))
+@option_group(
+    "Images",
+    option("--hr", type=PATH, required=True, help="Folder of HR images."),
+    option("--out", type=PATH, show_default="LRx4 or LRx8 next to the HR folder", help="Folder for the LR images."),
+    option("--scale", type=SCALE, default=4, help="HR pixels per LR pixel along an axis."),
+    option("--crop-multiple", type=click.IntRange(min=1), default=8, help="Crop HR sides to multiples of this first, as the challenge's script does; 1 keeps all pixels."),
 )
-@click.option("--hr", type=PATH, required=True, help="Folder of HR images.")
-@click.option("--out", type=PATH, show_default="LRx4 or LRx8 beside the HR folder", help="Folder for the LR images.")
-@click.option("--scale", type=SCALE, default="4", show_default=True, help="HR pixels per LR pixel along an axis.")
-@click.option("--crop-multiple", type=click.IntRange(min=1), default=8, show_default=True, help="Crop HR sides to multiples of this first, as the challenge's script does; 1 keeps all pixels.")
 @output_options
-def downscale(hr: Path, out: Path | None, scale: str, crop_multiple: int, output: Output) -> None:
+def downscale(hr: Path, out: Path | None, scale: int, crop_multiple: int, output: Output) -> None:
     """Make LR images from HR images with the challenge's bicubic."""
     from ntire_sr.data.lr_images import make_lr
 
     target = out or hr.parent / f"LRx{scale}"
-    count = make_lr(hr, target, int(scale), crop_multiple)
+    count = make_lr(hr, target, scale, crop_multiple)
     output.say(f"{count} LR images in {target}")
-    output.json({"out": str(target), "scale": int(scale), "images": count})
+    output.json({"out": str(target), "scale": scale, "images": count})

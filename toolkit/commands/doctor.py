@@ -4,14 +4,21 @@ import importlib
 import importlib.metadata
 import os
 import platform
+from typing import TYPE_CHECKING
 
-import torch
+import click
 
 from ntire_sr._version import __version__
-from ntire_sr.core import pretrained
+from ntire_sr.commands.command import Command
+from ntire_sr.commands.output import Output, output_options
 from ntire_sr.core.errors import NtireSrError
 
+if TYPE_CHECKING:
+    from ntire_sr.core.pretrained import Pretrained
+
+# name of the library -> module that provides it
 MODULES = {
+    "torch": "torch",
     "numpy": "numpy",
     "opencv": "cv2",
     "scikit-image": "skimage",
@@ -22,13 +29,24 @@ MODULES = {
 }
 
 
+@click.command(cls=Command, examples=("ntire-sr doctor",))
+@output_options
+def doctor(output: Output) -> None:
+    """Show versions, devices, threads and pretrained files."""
+    facts = examine()
+    output.json(facts)
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        output.say(f"{name:<{width}}  {value}")
+
+
 def examine() -> dict[str, str]:
-    """Versions, devices, threads and paths of the pretrained files, as text by name."""
-    facts = {
-        "ntire-sr": __version__,
-        "python": f"{platform.python_version()} on {platform.platform()}",
-        "torch": torch.__version__,
-    }
+    """Return versions, devices, threads and paths of the pretrained files, as text by name."""
+    import torch
+
+    from ntire_sr.core import pretrained
+
+    facts = {"ntire-sr": __version__, "python": f"{platform.python_version()} on {platform.platform()}"}
     for name, module in MODULES.items():
         facts[name] = _module_version(module)
     try:
@@ -44,19 +62,23 @@ def examine() -> dict[str, str]:
 
 
 def _module_version(name: str) -> str:
-    """Version of the module that is imported, whatever packages that provide it are installed."""
+    """Return the version of the module that is imported, whichever installed package provides it."""
     try:
         return str(importlib.import_module(name).__version__)
     except ImportError as error:
         return f"cannot be imported: {error}"
 
 
-def _state(network: pretrained.Pretrained) -> str:
+def _state(network: "Pretrained") -> str:
+    """Return where the file of a pretrained network is, or why it cannot be used."""
+    from ntire_sr.core import pretrained
+
     try:
-        found = pretrained.locate(network)
-        if found is None:
+        located = pretrained.locate(network)
+        if located is None:
             return f"not found; will be fetched from {network.address}"
-        pretrained.load(network, found[1])
-        return f"{found[1]} ({found[0]})"
+        origin, path = located
+        pretrained.load(network, path)
+        return f"{path} ({origin})"
     except NtireSrError as failure:
         return f"unusable: {failure.message}"

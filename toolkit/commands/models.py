@@ -1,28 +1,23 @@
-"""`ntire-sr models`: the networks that can be drawn with, and trying one out."""
+"""`ntire-sr models`: lists the networks that can draw samples; `models check` tests one."""
 
 import sys
-from typing import Any
+from pathlib import Path
 
 import click
 
-from ntire_sr.commands.command import Command, GroupCommand
+from ntire_sr.commands.command import Command, GroupCommand, option, option_group
 from ntire_sr.commands.options import PATH, SCALE, device_option
 from ntire_sr.commands.output import Output, output_options
 
 
-@click.group(
-    cls=GroupCommand,
-    invoke_without_command=True,
-    groups={"Output": ("json", "quiet")},
-    examples=("ntire-sr models --json",),
-)
+@click.group(cls=GroupCommand, invoke_without_command=True, examples=("ntire-sr models --json",))
 @click.pass_context
 @output_options
 def models(context: click.Context, output: Output) -> None:
     """List the models that `generate --model` takes by name.
 
-    Those of this package, and those that installed packages offer in the group ntire_sr.models of entry
-    points. Nothing of theirs is run by this.
+    They belong to this package, or to installed packages with entry points in the group ntire_sr.models.
+    Listing them does not run their code.
     """
     if context.invoked_subcommand:
         return
@@ -30,32 +25,33 @@ def models(context: click.Context, output: Output) -> None:
 
     from ntire_sr.models.registry import list_models
 
-    found = list_models()
-    output.json([each.as_json() for each in found])
+    listed = list_models()
+    output.json([model.as_json() for model in listed])
     table = Table("model", "from", "weights", "what it is")
-    for each in found:
-        table.add_row(each.name, each.origin, each.weights, each.summary)
+    for model in listed:
+        table.add_row(model.name, model.origin, model.weights, model.summary)
     output.console().print(table)
-    output.say("a network of your own: ntire-sr generate --model my_net.py:build; ntire-sr models check tries it out")
+    output.say("your own network: ntire-sr generate --model my_net.py:build; ntire-sr models check tests it")
 
 
-@models.command(
-    "check",
-    cls=Command,
-    groups={"Model": ("weights", "scale"), "Computing": ("device",), "Output": ("json", "quiet")},
-    examples=("ntire-sr models check my_net.py:build --weights my.pth",),
-)
+@models.command("check", cls=Command, examples=("ntire-sr models check my_net.py:build --weights my.pth",))
 @click.argument("model", metavar="MODEL")
-@click.option("--weights", type=PATH, show_default="none", help="Weights file that is handed to the network.")
-@click.option("--scale", type=SCALE, show_default="every scale that the network claims", help="Try this scale alone.")
-@device_option
+@option_group(
+    "Model",
+    option("--weights", type=PATH, show_default="none", help="Weights file that is passed to the network."),
+    option("--scale", type=SCALE, show_default="every scale that the network supports", help="Test only this scale."),
+)
+@option_group(
+    "Computing",
+    device_option,
+)
 @output_options
-def models_check(model: str, output: Output, **options: Any) -> None:
-    """Try out a network: FILE.py:FUNCTION, MODULE:FUNCTION or a name of the list.
+def models_check(model: str, weights: Path | None, scale: int | None, device: str, output: Output) -> None:
+    """Test a network: FILE.py:FUNCTION, MODULE:FUNCTION or a name of the list.
 
-    Draws a photograph at odd sizes, twice with one seed, with two seeds, and in tiles beside at once if the
-    network states its reaches, at each scale that it claims. Exit code 1 where something does not hold. The
-    code that is named is run.
+    At each scale that the network supports, draws a photograph at odd sizes, twice with one seed, with two
+    seeds, and in tiles if the network states its receptive fields. Exit code 1 if a check fails. This runs the
+    code that you name.
     """
     from rich.table import Table
     from rich.text import Text
@@ -64,14 +60,13 @@ def models_check(model: str, output: Output, **options: Any) -> None:
     from ntire_sr.core.errors import plural, printable
     from ntire_sr.sampling.model_check import check_model
 
-    scale, device = options.pop("scale"), choose_device(options.pop("device"))
-    found = check_model(model, options["weights"], int(scale) if scale else None, device, output.progress())
-    broken = sum(each.holds is False for each in found)
-    output.json({"passes": not broken, "findings": [each.as_json() for each in found]})
+    findings = check_model(model, weights, scale, choose_device(device), output.progress())
+    broken = sum(finding.holds is False for finding in findings)
+    output.json({"passes": not broken, "findings": [finding.as_json() for finding in findings]})
     table = Table("scale", "what", "holds", "found")
-    for each in found:
-        holds = {True: "yes", False: "NO", None: ""}[each.holds]
-        table.add_row(str(each.scale), each.what, holds, Text(printable(each.found)))
+    for finding in findings:
+        holds = {True: "yes", False: "NO", None: ""}[finding.holds]
+        table.add_row(str(finding.scale), finding.what, holds, Text(printable(finding.found)))
     output.console().print(table)
     output.say(f"FAIL: {plural(broken, 'thing')} that should hold" if broken else "PASS")
     if broken:

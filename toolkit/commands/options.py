@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ntire_sr.commands.command import option
 from ntire_sr.core.errors import UsageError
 from ntire_sr.core.run_folder import DEFAULT_RUN, RunFolder
 
@@ -13,12 +14,22 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PATH = click.Path(path_type=Path)
-SCALE = click.Choice(["4", "8"])
 DEVICE = click.Choice(["auto", "cpu", "cuda"])
 
 
+class Scale(click.Choice):
+    """A scale of the challenge, as an integer."""
+
+    def __init__(self) -> None:
+        super().__init__(["4", "8"])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """4 or 8."""
+        return int(super().convert(str(value), param, ctx))
+
+
 class NamedFolder(click.ParamType):
-    """A folder with a name for it, NAME=FOLDER; the folder may hold further equals signs."""
+    """A folder with a name for it, NAME=FOLDER; the folder may contain further equals signs."""
 
     name = "NAME=FOLDER"
 
@@ -32,15 +43,16 @@ class NamedFolder(click.ParamType):
         return name.strip(), Path(folder)
 
 
+SCALE = Scale()
 NAMED_FOLDER = NamedFolder()
 
-run_option = click.option("--run", type=PATH, default=DEFAULT_RUN, show_default=True, help="Run folder: inputs and outputs that have no option of their own lie in it.")
-device_option = click.option("--device", type=DEVICE, default="auto", show_default=True, help="Device to compute on; auto uses a GPU if there is one.")
-model_option = click.option("--model", metavar="FILE.py:FUNCTION|MODULE:FUNCTION|NAME", show_default="the weights'", help="Network to draw with: a function of your own that builds it, or a name that `ntire-sr models` lists. The code that is named here is run.")
+run_option = option("--run", type=PATH, default=DEFAULT_RUN, help="Run folder: the default place of inputs and outputs whose options are not given.")
+device_option = option("--device", type=DEVICE, default="auto", help="Device to compute on; auto uses a GPU if there is one.")
+model_option = option("--model", metavar="FILE.py:FUNCTION|MODULE:FUNCTION|NAME", show_default="the weights'", help="Network to draw with: your function that builds it, or a name that `ntire-sr models` lists. This runs the code that you name.")
 
 
 def samples_folder(given: Path | None, run: RunFolder) -> Path:
-    """The folder of samples that was given, or that of the run.
+    """Return the folder of samples that was given, or that of the run.
 
     Raises:
         UsageError: none was given, and the run has none.
@@ -51,7 +63,7 @@ def samples_folder(given: Path | None, run: RunFolder) -> Path:
 
 
 def stdout_console(quiet: bool = False) -> "Console":
-    """A console on standard output for tables and paths, which prints nothing if it is to be quiet."""
+    """A console on standard output for tables and paths; a quiet one prints nothing."""
     from rich.console import Console
 
     # a pipe has no width: there, wide tables and long paths must not be wrapped

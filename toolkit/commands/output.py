@@ -1,19 +1,22 @@
-"""What a command prints: its result as text or JSON, notes and progress; or, if it is to be quiet, only errors."""
+"""What a command prints: its result as text or JSON, notes and progress; with `--quiet` only errors."""
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ntire_sr.commands.command import option, option_group
 from ntire_sr.commands.options import stdout_console
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ntire_sr.core.progress import Progress
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -29,16 +32,17 @@ class Output:
             click.echo(text)
 
     def note(self, text: str) -> None:
-        """Print a line beside the result to standard error."""
+        """Print a line to standard error that is not part of the result."""
         if not self.quiet:
             click.echo(text, err=True)
 
-    def json(self, value: Any) -> None:
-        """Print the result, if it is wanted as JSON; also if the command is quiet."""
+    def json(self, result: Result) -> Result:
+        """Print the result if it is wanted as JSON, also if the command is quiet; return it unchanged."""
         from ntire_sr.core.files import json_safe
 
         if self.as_json:
-            click.echo(json.dumps(json_safe(value), indent=1))
+            click.echo(json.dumps(json_safe(result), indent=1))
+        return result
 
     def console(self) -> "Console":
         """A console on standard output for the tables of the result."""
@@ -52,10 +56,13 @@ class Output:
 
 
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--json` and `--quiet` to a command, which gets them as `output`."""
+    """Add `--json` and `--quiet` to a command, which receives them as `output`."""
 
-    @click.option("--json", "as_json", is_flag=True, default=False, show_default=True, help="Print the result as JSON.")
-    @click.option("--quiet", is_flag=True, default=False, show_default=True, help="Print nothing but errors, and the result if it is asked for as JSON.")
+    @option_group(
+        "Output",
+        option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+        option("--quiet", is_flag=True, help="Print only errors, and the result if --json asks for it."),
+    )
     @wraps(command)
     def with_output(*args: Any, as_json: bool, quiet: bool, **options: Any) -> Any:
         return command(*args, output=Output(as_json, quiet), **options)

@@ -6,61 +6,80 @@ from typing import Any
 
 import click
 
-from ntire_sr.commands.command import Command
+from ntire_sr.commands.command import Command, option, option_group
 from ntire_sr.commands.options import PATH, SCALE, device_option, run_option, samples_folder
 from ntire_sr.commands.output import Output, output_options
 from ntire_sr.core.run_folder import RunFolder, results_path
 
 
-@click.command(
-    cls=Command,
-    groups={
-        "Images and samples": ("hr", "sr", "out", "run", "scale", "samples", "skip-missing"),
-        "What is measured": ("lpips-weights", "without-lpips", "realism", "niqe-model", "study", "study-method"),
-        "Computing": ("device", "workers"),
-        "Output": ("report", "exit-code", "json", "quiet"),
-    },
-    examples=("ntire-sr score --hr DIV2K_valid_HR --sr samples --out score",),
-    former={"--jobs": "--workers", "--strict": "--exit-code"},
+@click.command(cls=Command, examples=("ntire-sr score --hr DIV2K_valid_HR --sr samples --out score",))
+@option_group(
+    "Images and samples",
+    option("--hr", type=PATH, show_default="RUN/validation/HR", help="Folder of HR images, in the order of the samples' indices."),
+    option("--sr", type=PATH, show_default="RUN/samples", help="Folder of samples."),
+    option("--out", type=PATH, show_default="RUN/score, or SR_score beside samples that are not the run's", help="Folder for measure.csv, measure_full.csv, their means, score.json, report.html."),
+    run_option,
+    option("--scale", type=SCALE, show_default="the manifest's, or 4", help="HR pixels per LR pixel along an axis."),
+    option("--samples", type=click.IntRange(min=1), show_default="the manifest's, or 10", help="Samples per image to measure."),
+    option("--skip-missing", is_flag=True, help="Score the samples that are there; every output says what is missing."),
 )
-@click.option("--hr", type=PATH, show_default="RUN/validation/HR", help="Folder of HR images, in the order of the samples' indices.")
-@click.option("--sr", type=PATH, show_default="RUN/samples", help="Folder of samples.")
-@click.option("--scale", type=SCALE, show_default="the manifest's, or 4", help="HR pixels per LR pixel along an axis.")
-@click.option("--samples", type=click.IntRange(min=1), show_default="the manifest's, or 10", help="Samples per image to measure.")
-@click.option("--out", type=PATH, show_default="RUN/score, or SR_score beside samples that are not the run's", help="Folder for measure.csv, measure_full.csv, their means, score.json, report.html.")
-@run_option
-@device_option
-@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Number of processes on this machine; the images are divided among them.")
-@click.option("--lpips-weights", type=PATH, show_default="looked up", help="File of AlexNet's weights for LPIPS: .safetensors, or torchvision's .pth.")
-@click.option("--without-lpips", is_flag=True, default=False, show_default=True, help="Do not measure LPIPS and its diversity.")
-@click.option("--realism", multiple=True, metavar="NAME", show_default="none", help="Also measure a proxy for photo-realism: niqe, log-spectral, patch-frechet, iqa:NAME (with the extra [iqa]); repeatable.")
-@click.option("--niqe-model", type=PATH, show_default="the package's", help="NIQE's model of pristine photographs, as fit-niqe writes it.")
-@click.option("--skip-missing", is_flag=True, default=False, show_default=True, help="Score the samples that are there; every output says what is missing.")
-@click.option("--report/--no-report", "with_report", default=True, show_default=True, help="Write report.html, with pictures of the worst 10 images.")
-@click.option("--exit-code", is_flag=True, default=False, show_default=True, help="End with exit code 1 if a sample is under 45 dB, as verify does where something is wrong.")
-@click.option("--study", type=PATH, show_default="none", help="Results of a study with people (results.json, or its folder): also show MOR and the challenge's final rank.")
-@click.option("--study-method", metavar="NAME", show_default="found by the samples", help="The samples' name in that study.")
+@option_group(
+    "What is measured",
+    option("--lpips-weights", type=PATH, show_default="looked up", help="File of AlexNet's weights for LPIPS: .safetensors, or torchvision's .pth."),
+    option("--without-lpips", flag_value="--without-lpips was given", default=None, help="Do not measure LPIPS and its diversity."),
+    option("--realism", multiple=True, metavar="NAME", show_default="none", help="Also measure a proxy for photo-realism: niqe, log-spectral, patch-frechet, iqa:NAME (with the extra [iqa]); repeatable."),
+    option("--niqe-model", type=PATH, show_default="the package's", help="NIQE's model of pristine photographs, as fit-niqe writes it."),
+    option("--study", type=PATH, show_default="none", help="Results of a study with people (results.json, or its folder): also show MOR and the challenge's final rank."),
+    option("--study-method", metavar="NAME", show_default="found by the samples", help="The samples' name in that study."),
+)
+@option_group(
+    "Computing",
+    device_option,
+    option("--workers", type=click.IntRange(min=1), default=1, former="--jobs", help="Number of processes on this machine; the images are divided among them."),
+)
+@option_group(
+    "Output",
+    option("--report/--no-report", "with_report", default=True, help="Write report.html, with pictures of the worst 10 images."),
+    option("--exit-code", is_flag=True, former="--strict", help="End with exit code 1 if a sample is under 45 dB, as verify does where something is wrong."),
+)
 @output_options
-def score(hr: Path | None, sr: Path | None, out: Path | None, run: Path, scale: str | None, without_lpips: bool, exit_code: bool, output: Output, **options: Any) -> None:
+def score(
+    hr: Path | None, sr: Path | None, out: Path | None, run: Path, scale: int | None, samples: int | None, skip_missing: bool,
+    lpips_weights: Path | None, without_lpips: str | None, realism: tuple[str, ...], niqe_model: Path | None, study: Path | None,
+    study_method: str | None, device: str, workers: int, with_report: bool, exit_code: bool, output: Output,
+) -> dict[str, Any] | None:
     """Measure samples against their HR images as the challenge does.
 
     LPIPS, diversity S_n for every n, and LR-PSNR, equal to the official scripts'; the calibration of the
-    spread; the place among the published results; a page with pictures. A scoring that was interrupted
-    goes on where it stopped. torchrun spreads it over machines.
+    spread; the place among the published results; a page with pictures. An interrupted scoring resumes
+    when the same command is run again. torchrun distributes the images over machines.
     """
     from ntire_sr.evaluation.pages.report import print_table
     from ntire_sr.evaluation.score_folder import score_folder
 
     folder = RunFolder(run)
-    samples = samples_folder(sr, folder)
+    sr = samples_folder(sr, folder)
     measured = score_folder(
-        hr=hr or folder.validation_hr, sr=samples, out=out or results_path(samples, folder, folder.score, "_score"),
-        scale=int(scale) if scale else None, without_lpips="--without-lpips was given" if without_lpips else None,
-        progress=output.progress(), **options,
-    )  # fmt: skip
+        hr=hr or folder.validation_hr,
+        sr=sr,
+        out=out or results_path(sr, folder, folder.score, "_score"),
+        scale=scale,
+        samples=samples,
+        device=device,
+        lpips_weights=lpips_weights,
+        without_lpips=without_lpips,
+        realism=realism,
+        niqe_model=niqe_model,
+        skip_missing=skip_missing,
+        workers=workers,
+        with_report=with_report,
+        study=study,
+        study_method=study_method,
+        progress=output.progress(),
+    )
     if measured is None:  # one of torchrun's other processes
-        return
-    output.json(measured.score.as_json() | {"lpips_missing": measured.lpips_missing, "out": str(measured.out)})
+        return None
+    result = output.json(measured.score.as_json() | {"lpips_missing": measured.lpips_missing, "out": str(measured.out)})
     if measured.kept:
         output.say(f"{measured.kept} of {len(measured.score.images)} images had been measured before; their figures were kept")
     print_table(measured.score, output.console(), measured.lpips_missing)
@@ -69,17 +88,16 @@ def score(hr: Path | None, sr: Path | None, out: Path | None, run: Path, scale: 
         output.say(f"report: {measured.report}")
     if exit_code and not measured.score.passes:
         sys.exit(1)
+    return result
 
 
-@click.command(
-    "fit-niqe",
-    cls=Command,
-    groups={"Photographs and model": ("hr", "out", "description"), "Output": ("json", "quiet")},
-    examples=('ntire-sr fit-niqe --hr my_photos --out niqe.safetensors --description "my photographs, CC0"',),
+@click.command("fit-niqe", cls=Command, examples=('ntire-sr fit-niqe --hr my_photos --out niqe.safetensors --description "my photographs, CC0"',))
+@option_group(
+    "Photographs and model",
+    option("--hr", type=PATH, required=True, help="Folder of photographs, searched with its subfolders."),
+    option("--out", type=PATH, default=Path("niqe.safetensors"), help="File for the model."),
+    option("--description", show_default="none", help="Description to store in the model: which photographs, and their licence."),
 )
-@click.option("--hr", type=PATH, required=True, help="Folder of photographs, searched with its subfolders.")
-@click.option("--out", type=PATH, default=Path("niqe.safetensors"), show_default=True, help="File for the model.")
-@click.option("--description", show_default="none", help="Description to store in the model: which photographs, and their licence.")
 @output_options
 def fit_niqe(hr: Path, out: Path, description: str | None, output: Output) -> None:
     """Fit NIQE's model of pristine photographs to your own.
