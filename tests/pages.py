@@ -1,7 +1,7 @@
-"""What the pages of README and docs hold: blocks, command lines, links; and checks of command lines by the
-programs' own parsers.
+"""Parser of the pages of README and docs (blocks, command lines, links), and checks of command lines by the parsers
+of their programs.
 
-Blocks marked `sh`, or not marked, hold commands; blocks marked `text` hold output.
+Blocks marked `sh`, or not marked, contain commands; blocks marked `text` contain output.
 """
 
 import configparser
@@ -24,14 +24,14 @@ PAGES = [
 
 
 def check_settings(words: tuple[str, ...], options: dict[str, Any]) -> None:
-    """Check `--set` words and options as `train` does; the one place here that knows where it finds that."""
+    """Check `--set` words and options as `train` does."""
     from ntire_sr.core.settings import parse_words
     from ntire_sr.training.run_config import make_run_config
 
     make_run_config({**parse_words(words), **options})
 
 
-# ---- what a page says
+# ---- the contents of a page
 
 
 @dataclass(frozen=True)
@@ -54,20 +54,20 @@ class Block:
 
 def blocks(page: Path) -> list[Block]:
     """All fenced blocks of a page."""
-    found, section, language, lines = [], "", None, []
+    complete, section, language, lines = [], "", None, []
     for line in page.read_text(encoding="utf-8").split("\n"):
         if line.startswith("```"):
             if language is None:
                 language, lines = line[3:].strip(), []
             else:
-                found.append(Block(language, section, tuple(lines)))
+                complete.append(Block(language, section, tuple(lines)))
                 language = None
         elif language is not None:
             lines.append(line)
         elif line.startswith("#"):
             section = line.lstrip("# ")
     assert language is None, f"{page}: a block does not end"
-    return found
+    return complete
 
 
 def prose(page: Path) -> str:
@@ -76,7 +76,7 @@ def prose(page: Path) -> str:
 
 
 def spans(page: Path) -> list[str]:
-    """What stands between backticks in the text of a page."""
+    """The texts between backticks in a page, without its blocks."""
     return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose(page))]
 
 
@@ -87,15 +87,15 @@ def commands(page: Path, *sections: str) -> list[str]:
     ]
 
 
-# ---- whether a command line is one that its program takes
+# ---- checks of command lines
 
 
 def check_ntire_sr(words: list[str], mention: bool = False) -> None:
-    """Parse the words behind `ntire-sr` as the command does, without running it.
+    """Parse the words after `ntire-sr` as the command does, without running it.
 
     Args:
-        words: of the command line.
-        mention: it stands in a sentence: what is required may be missing.
+        words: words of the command line.
+        mention: whether it is named in a sentence, where required options may be missing.
     """
     command: click.Command = cli
     context = click.Context(cli, info_name="ntire-sr", **cli.context_settings)
@@ -103,9 +103,9 @@ def check_ntire_sr(words: list[str], mention: bool = False) -> None:
         if command.invoke_without_command and (not words or words[0].startswith("-")):
             break
         assert words, f"{context.command_path}: a group is no command"
-        found = command.get_command(context, words[0])
-        assert found, f"{context.command_path} has no command {words[0]!r}"
-        command, words = found, words[1:]
+        subcommand = command.get_command(context, words[0])
+        assert subcommand, f"{context.command_path} has no command {words[0]!r}"
+        command, words = subcommand, words[1:]
     placeholder = mention and "KEY=VALUE" in words
     try:
         with command.make_context(command.name, list(words), parent=context) as parsed:
@@ -121,12 +121,12 @@ def check_ntire_sr(words: list[str], mention: bool = False) -> None:
 
 
 def check_torchrun(words: list[str]) -> None:
-    """Parse the words behind `torchrun` as it does, and those that it hands on."""
+    """Parse the words after `torchrun` as it does, and those that it passes to ntire-sr."""
     from torch.distributed.run import get_args_parser
 
     parsed = get_args_parser().parse_args(words)
     assert parsed.module and parsed.training_script == "ntire_sr", "it starts something else"
-    assert words[words.index("ntire_sr") - 1] == "--", "torchrun would take options of ntire-sr for its own"
+    assert words[words.index("ntire_sr") - 1] == "--", "torchrun would read options of ntire-sr as its own"
     check_ntire_sr(parsed.training_script_args)
 
 
@@ -137,14 +137,18 @@ def check_make(words: list[str]) -> None:
 
 
 def check_pip(words: list[str]) -> None:
-    """`pip install` of this project or of extras that it has."""
+    """`pip install` of this project, of its extras or of a package that it requires."""
     assert words[0] == "install"
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     for before, word in pairwise(words):
         if before == "-c":
             assert (ROOT / word).is_file(), word
-        elif not word.startswith("-"):
+        elif before == "--index-url":
+            assert word.startswith("https://"), word
+        elif not word.startswith("-") and not re.search(
+            rf"^{word}>=", config["options"]["install_requires"], re.MULTILINE
+        ):
             match = re.fullmatch(r"(\.|ntire-sr)(?:\[([\w,]+)\])?", word)
             assert match, word
             extras = set(match[2].split(",")) if match[2] else set()
@@ -152,7 +156,7 @@ def check_pip(words: list[str]) -> None:
 
 
 def check_python(words: list[str]) -> None:
-    """A module that is known, or a script of the project with options that stand in it."""
+    """A module of a short list, or a script of the project with options that it contains."""
     if words[0] == "-m":
         assert words[1] in ("venv", "pytest", "ntire_sr"), words[1]
         return
@@ -170,7 +174,7 @@ CHECKS = {
 }
 
 
-# ---- where its links lead
+# ---- links
 
 
 def slug(heading: str) -> str:
@@ -180,15 +184,15 @@ def slug(heading: str) -> str:
 
 
 def anchors(page: Path) -> set[str]:
-    """All anchors of a page; of headings with the same words the later ones are numbered."""
-    found: list[str] = []
+    """All anchors of a page; repeated headings are numbered."""
+    names: list[str] = []
     for heading in re.findall(r"^#+ +(.*?) *$", prose(page), re.MULTILINE):
         name = slug(heading)
-        earlier = found.count(name)
-        found.append(name)
+        earlier = names.count(name)
+        names.append(name)
         if earlier:
-            found.append(f"{name}-{earlier}")
-    return set(found)
+            names.append(f"{name}-{earlier}")
+    return set(names)
 
 
 def links(page: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Write docs/commands.md, docs/settings.md and docs/reference.md from the code itself.
+"""Write docs/commands.md, docs/settings.md and docs/reference.md from the code.
 
 Run: python tests/write_docs.py
 """
@@ -6,8 +6,9 @@ Run: python tests/write_docs.py
 import dataclasses
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,20 +16,21 @@ from ntire_sr.commands.cli import cli
 from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.models.registry import MODELS
 from ntire_sr.training.config import TrainConfig
+from ntire_sr.training.run_config import make_run_config
 from ntire_sr.training.trainers.registry import TRAINERS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PACKAGE_FOLDERS = ("toolkit", "models", "evaluation", "submission")
 
-# name -> what it does; `reference` refuses to be written while one that the code reads is missing here
+# name -> what it does; `reference` fails if the code reads a variable that is missing here
 VARIABLES = {
-    "NTIRE_SR_BFLOAT16": "1 or 0: whether `precision=auto` of `train` takes the processor for one that computes bfloat16 in hardware, instead of asking it.",
-    "NTIRE_SR_CACHE": "Folder for the [cache of decoded images](data.md#the-cache-of-decoded-images), in place of the user's cache folder.",
+    "NTIRE_SR_BFLOAT16": "1 or 0: whether `precision=auto` of `train` assumes that the processor computes bfloat16 in hardware, instead of asking it.",
+    "NTIRE_SR_CACHE": "Folder for the [cache of decoded images](data.md#the-cache-of-decoded-images), instead of the user's cache folder.",
     "NTIRE_SR_FEATURE_WEIGHTS": "File of the network whose features `train` compares: SqueezeNet 1.1, or VGG-19 with `--set features=vgg19`.",
     "NTIRE_SR_LPIPS_WEIGHTS": "File of AlexNet, for LPIPS.",
-    "NTIRE_SR_MIRROR": "Address to fetch [pretrained files](pretrained.md) from, in place of download.pytorch.org.",
-    "NTIRE_SR_OFFLINE": "Set to anything but 0, it forbids downloads.",
+    "NTIRE_SR_MIRROR": "Address to download [pretrained files](pretrained.md) from, instead of download.pytorch.org.",
+    "NTIRE_SR_OFFLINE": "Any value but 0 forbids downloads.",
 }
 TEST_VARIABLES = {
     "NTIRE_SR_CHROMIUM": "Path of the Chromium in which the pages of `score`, `compare` and the study are tested.",
@@ -36,8 +38,8 @@ TEST_VARIABLES = {
 }
 EXIT_CODES = {
     0: "Done.",
-    NtireSrError.exit_code: "It failed: a broken file, a full disk, a check that did not pass.",
-    UsageError.exit_code: "Wrong use: an unknown option or setting, a value out of range, a folder without images.",
+    NtireSrError.exit_code: "Failure: a broken file, a full disk, a check that did not pass.",
+    UsageError.exit_code: "Usage error: an unknown option or setting, a value out of range, a folder without images.",
     130: "Interrupted by Ctrl-C. `train` ends with a checkpoint and 0 instead.",
 }
 
@@ -72,9 +74,9 @@ def commands() -> str:
     lines = ["# Commands", "", "Written from `--help` by `python tests/write_docs.py`.", ""]
     for name, command in leaves(cli):
         text = " ".join((command.help or "").split())
-        taken = [str(each.metavar) for each in command.params if isinstance(each, click.Argument)]
+        arguments = [str(param.metavar) for param in command.params if isinstance(param, click.Argument)]
         lines += [
-            f"## {' '.join(['ntire-sr', name, *taken])}",
+            f"## {' '.join(['ntire-sr', name, *arguments])}",
             "",
             text,
             "",
@@ -94,31 +96,35 @@ def commands() -> str:
     return "\n".join(lines)
 
 
-def table(record: type) -> list[str]:
-    """The fields of a settings record, with the comment that stands behind each in the source."""
-    # a record may extend another one, whose comments stand in its own source
+def table(record: type, preset: str, values: Mapping[str, Any]) -> list[str]:
+    """The fields of a settings record, with the values of a preset and the comment after each field in the source."""
+    # a record may extend another one, whose comments are in its own source
     sources = [inspect.getsource(part) for part in reversed(record.__mro__) if dataclasses.is_dataclass(part)]
     comments = dict(re.findall(r"^    (\w+): .*?  # (.*)$", "\n".join(sources), re.MULTILINE))
     lines = ["| setting | default | |", "|---|---|---|"]
     for field in dataclasses.fields(record):
         value = "none" if field.default is None else field.default
+        if values.get(field.name, field.default) != field.default:
+            value = f"{value}; {preset}: {values[field.name]}"
         lines.append(f"| `{field.name}` | {value} | {cell(comments[field.name])} |")
     return [*lines, ""]
 
 
 def settings() -> str:
     """The page of all settings of `train`, with the presets."""
+    default = make_run_config({}).config  # of `ntire-sr train` without options
+    default_preset, default_values = default.preset, TRAINERS[default.model].presets[default.preset]
     lines = [
         "# Settings of training",
         "",
-        "Each is set by `--set KEY=VALUE`; some have an option of their own.",
-    ]
-    lines += [
-        "Written from the code by `python tests/write_docs.py`.",
+        "Each is set by `--set KEY=VALUE`; some also have an option. Written from the code by `python tests/write_docs.py`.",
+        "",
+        f"Without options `ntire-sr train` trains `{default.model}` with the preset `{default_preset}`. Where this preset replaces a default,",
+        "both values are given.",
         "",
         "## Every model",
         "",
-        *table(TrainConfig),
+        *table(TrainConfig, default_preset, default_values),
     ]
     for name, trainer in TRAINERS.items():
         model = MODELS[name]
@@ -127,7 +133,7 @@ def settings() -> str:
             "",
             f"{model.summary[0].upper()}{model.summary[1:]}.",
             "",
-            *table(trainer.settings),
+            *table(trainer.settings, default_preset, default_values if name == default.model else {}),
         ]
         for preset, values in trainer.presets.items():
             shown = ", ".join(f"`{name}={value}`" for name, value in values.items()) or "the defaults above"
@@ -136,7 +142,7 @@ def settings() -> str:
 
 
 def variables_in(*folders: str) -> set[str]:
-    """The environment variables of ours that the Python files below some folders name."""
+    """Names of the environment variables NTIRE_SR_... in the Python files of some folders."""
     texts = (path.read_text(encoding="utf-8") for folder in folders for path in (ROOT / folder).rglob("*.py"))
     return {name for text in texts for name in re.findall(r"NTIRE_SR_[A-Z0-9_]*[A-Z0-9]", text)}
 
@@ -144,13 +150,12 @@ def variables_in(*folders: str) -> set[str]:
 def reference() -> str:
     """The page of what all commands share: variables, exit codes, streams, JSON, shell completion."""
     unknown = variables_in(*PACKAGE_FOLDERS) ^ VARIABLES.keys()
-    assert not unknown, f"described in VARIABLES but not read, or the other way round: {sorted(unknown)}"
+    assert not unknown, f"in VARIABLES but not in the code, or the reverse: {sorted(unknown)}"
     lines = [
         "# Reference",
         "",
-        "Every command and option stands in [Commands](commands.md), every setting of `train` in",
-        "[Settings](settings.md). This page has what all commands share. Written from the code by",
-        "`python tests/write_docs.py`.",
+        "What all commands share. [Commands](commands.md) lists the commands and options, and [Settings](settings.md) the",
+        "settings of `train`. Written from the code by `python tests/write_docs.py`.",
         "",
         "## Environment variables",
         "",
@@ -170,20 +175,21 @@ def reference() -> str:
         "|---|---|",
         *(f"| {code} | {cell(text)} |" for code, text in EXIT_CODES.items()),
         "",
-        "`data check`, `models check` and `verify` end with 1 where they find something wrong, and `score --exit-code` where",
-        "a sample is under 45 dB.",
+        "`data check`, `models check` and `verify` end with 1 if they find something wrong, and `score --exit-code` if a",
+        "sample is under 45 dB.",
         "",
         "## Output",
         "",
         "Results go to standard output, progress and errors to standard error. Without a terminal there are no progress",
-        "bars. An error says what was found, where, and what to do about it. With `--quiet`, which every command takes,",
-        "nothing but errors is printed.",
+        "bars. An error states what was found, where, and how to fix it. With `--quiet`, which every command has, only",
+        "errors are printed.",
         "",
         "## JSON for scripts",
         "",
-        "With `--json`, which every command takes, the result is printed as one JSON object in place of text; progress and",
-        "errors stay on standard error. `score` also writes it to `score.json`, `compare` to `compare.json`, and `train --dry-run` prints the whole",
-        'configuration as JSON. Infinity is the text `"inf"` there, and what is not defined is `null`.',
+        "With `--json`, which every command has, the result is printed as one JSON object instead of text; progress and",
+        "errors stay on standard error. `score` also writes the object to `score.json` and `compare` to `compare.json`.",
+        '`train --dry-run` prints the whole configuration as JSON. Infinity is written as the text `"inf"`, and an undefined value',
+        "as `null`.",
         "",
         "```sh",
         "ntire-sr score --hr DIV2K_valid_HR --sr samples --out score --json --quiet",
@@ -200,14 +206,14 @@ def reference() -> str:
         "_NTIRE_SR_COMPLETE=fish_source ntire-sr | source   # fish: ~/.config/fish/config.fish",
         "```",
         "",
-        "Tried in bash 5.2, zsh 5.9 and fish 3.6. In zsh the line comes behind `compinit`. In a new shell the tab key",
+        "Tested with bash 5.2, zsh 5.9 and fish 3.6. In zsh put the line after `compinit`. In a new shell the tab key",
         "then completes ntire-sr gen to `ntire-sr generate`.",
         "",
         "## Seeds and reproducibility",
         "",
-        "`train --seed` decides the initial weights, the crops and the noise",
-        "([more](training.md#seeds-and-reproducibility)); `generate --seed` decides the samples",
-        "([more](generate.md#seeds-and-reproducibility)); `verify --seed` decides which samples are drawn again.",
+        "`train --seed` determines the initial weights, the crops and the noise",
+        "([more](training.md#seeds-and-reproducibility)); `generate --seed` determines the samples",
+        "([more](generate.md#seeds-and-reproducibility)); `verify --seed` determines which samples are drawn again.",
         "`package` and `study make` write the same bytes for the same input.",
         "",
     ]
