@@ -1,5 +1,4 @@
-"""README and docs: every command line is one that the program takes, README's own commands run in their order,
-every link leads somewhere."""
+"""README and docs: command lines parse, the commands of README and quickstart run in sequence, links exist."""
 
 import json
 import re
@@ -33,14 +32,14 @@ COMPLETION = re.compile(r"\b_NTIRE_SR_COMPLETE=(\w+)_source ntire-sr\b")
 
 
 @EACH_PAGE
-def test_every_command_line_of_a_block_is_one_that_its_program_takes(page):
+def test_command_lines_in_blocks_parse(page):
     for line in commands(page):
         if COMPLETION.search(line):
             continue  # run below
         words = shlex.split(line)
         while "=" in words[0]:  # a variable for this call
             assert words.pop(0).split("=")[0] in VARIABLES, line
-        assert words[0] in CHECKS, f"{page.name}: no test knows how to check: {line}"
+        assert words[0] in CHECKS, f"{page.name}: there is no check for: {line}"
         try:
             CHECKS[words[0]](words[1:])
         except (Exception, SystemExit) as error:
@@ -48,7 +47,7 @@ def test_every_command_line_of_a_block_is_one_that_its_program_takes(page):
 
 
 @EACH_PAGE
-def test_every_command_that_a_sentence_names_exists_with_its_options(page):
+def test_commands_in_sentences_exist_with_their_options(page):
     for span in spans(page):
         program, _, rest = span.partition(" ")
         if program not in CHECKS or not rest:
@@ -64,9 +63,9 @@ def test_every_command_that_a_sentence_names_exists_with_its_options(page):
 
 
 @EACH_PAGE
-def test_every_option_that_a_sentence_names_exists(page):
+def test_options_in_sentences_exist(page):
     of_commands = {
-        name: {opt for each in command.params for opt in (*each.opts, *each.secondary_opts)}
+        name: {opt for param in command.params for opt in (*param.opts, *param.secondary_opts)}
         | {*command.former_spellings}
         for name, command in leaves(cli)
     }
@@ -75,17 +74,17 @@ def test_every_option_that_a_sentence_names_exists(page):
     for span in spans(page):
         first = re.match(r"(?:data check|[\w-]+)\b", span)
         if first and first[0] in of_commands:
-            known = of_commands[first[0]]
+            options = of_commands[first[0]]
         elif span.startswith("--"):
-            known = set.union({"--help", "--version"}, of_scripts, *of_commands.values())
+            options = set.union({"--help", "--version"}, of_scripts, *of_commands.values())
         else:
             continue
         named = set(re.findall(r"(?<!\S)--[a-z][a-z-]*", span))
-        assert named <= known, f"{page.name}: `{span}`"
+        assert named <= options, f"{page.name}: `{span}`"
 
 
 @EACH_PAGE
-def test_every_setting_that_a_sentence_gives_a_value_is_taken(page):
+def test_settings_in_sentences_are_accepted(page):
     for span in spans(page):
         words = tuple(
             word for word in span.removeprefix("train ").removeprefix("--set ").split() if word != "..."
@@ -102,16 +101,16 @@ def test_every_setting_that_a_sentence_gives_a_value_is_taken(page):
 
 
 @EACH_PAGE
-def test_every_environment_variable_that_is_named_is_read(page):
+def test_environment_variables_in_pages_are_read_by_the_code(page):
     named = set(re.findall(r"(?<!_)NTIRE_SR_[A-Z0-9_]*[A-Z0-9]", page.read_text(encoding="utf-8")))
     assert named <= VARIABLES.keys() | TEST_VARIABLES.keys(), page
 
 
-def test_the_tests_read_the_variables_that_are_described_as_theirs():
+def test_described_test_variables_are_read_by_the_tests():
     assert variables_in("tests") >= TEST_VARIABLES.keys()
 
 
-def test_shells_get_the_completion_that_the_reference_promises(ntire_sr_command, monkeypatch):
+def test_completion_lines_of_the_reference_work(ntire_sr_command, monkeypatch):
     shells = [
         shell
         for block in blocks(ROOT / "docs" / "reference.md")
@@ -122,8 +121,8 @@ def test_shells_get_the_completion_that_the_reference_promises(ntire_sr_command,
     monkeypatch.setattr(sys.modules["__main__"], "__package__", None)  # as in the script that pip installs
     for shell in shells:
         monkeypatch.setenv("_NTIRE_SR_COMPLETE", f"{shell}_source")
-        found = ntire_sr_command()
-        assert found.code == 0 and f"_NTIRE_SR_COMPLETE={shell}_complete" in found.out
+        result = ntire_sr_command()
+        assert result.code == 0 and f"_NTIRE_SR_COMPLETE={shell}_complete" in result.out
     monkeypatch.setenv("_NTIRE_SR_COMPLETE", "bash_complete")
     monkeypatch.setenv("COMP_WORDS", "ntire-sr generate --sam")
     monkeypatch.setenv("COMP_CWORD", "2")
@@ -132,7 +131,7 @@ def test_shells_get_the_completion_that_the_reference_promises(ntire_sr_command,
 
 # ---- the commands of README and quickstart, run in their order
 
-# what makes them cheap; of an option that is given twice the last one counts
+# further options that make the commands cheap: of an option given twice the last one counts
 SMALL = {
     "train": [
         "--steps=2",
@@ -154,7 +153,7 @@ def write_png(path: Path, image: np.ndarray) -> None:
 
 
 def run_all(lines: list[str], ntire_sr_command) -> dict[str, str]:
-    """Run command lines with what makes them cheap; what each command printed, by its name."""
+    """Run command lines, made cheap by SMALL; return what each command printed, by its name."""
     printed = {}
     for line in lines:
         program, name, *words = shlex.split(line)
@@ -169,7 +168,7 @@ def run_all(lines: list[str], ntire_sr_command) -> dict[str, str]:
 
 
 def table_rows(page: Path) -> Iterator[tuple[str, str]]:
-    """(label, last column) of the rows of a score's table that a page shows."""
+    """Yield (label, last column) of the rows of a score's table on a page."""
     for block in blocks(page):
         for line in block.lines:
             if line.startswith("│"):
@@ -177,7 +176,7 @@ def table_rows(page: Path) -> Iterator[tuple[str, str]]:
                 yield label, says
 
 
-def test_the_commands_of_readme_and_quickstart_run_in_an_empty_folder(
+def test_readme_and_quickstart_commands_run_in_an_empty_folder(
     tmp_path, monkeypatch, small_validation, ntire_sr_command
 ):
     monkeypatch.chdir(tmp_path)
@@ -185,7 +184,7 @@ def test_the_commands_of_readme_and_quickstart_run_in_an_empty_folder(
     names = [line.split()[1] for line in lines]
     assert names == ["generate", "score", "train", "generate", "score", "package"]
     printed = run_all(lines, ntire_sr_command)
-    # what README shows of the output is what is printed, but for the numbers
+    # the output in README is what is printed, except for the numbers
     assert "4 samples written, 0 kept, in samples" in printed["generate"]
     assert "drawn by stochastic, weights that come with the package: " in printed["generate"]
     rows = list(table_rows(README))
@@ -196,17 +195,15 @@ def test_the_commands_of_readme_and_quickstart_run_in_an_empty_folder(
     assert (tmp_path / "score" / "report.html").is_file()
 
     quickstart = commands(ROOT / "docs" / "quickstart.md")
-    known = [
+    tested = [
         line for line in quickstart if line in lines or line.startswith(("ntire-sr train", "ntire-sr demo"))
     ]
-    assert {line.split()[1] for line in known} == {"train", "demo", "generate", "score", "package"}
-    printed = run_all([line for line in quickstart if line not in known], ntire_sr_command)
+    assert {line.split()[1] for line in tested} == {"train", "demo", "generate", "score", "package"}
+    printed = run_all([line for line in quickstart if line not in tested], ntire_sr_command)
     assert printed["verify"].endswith("PASS\n") and "3 drawn again and found the same" in printed["verify"]
 
 
-def test_the_commands_of_readme_for_own_data_run_on_folders_of_these_names(
-    tmp_path, monkeypatch, photograph, ntire_sr_command
-):
+def test_readme_commands_for_own_data_run(tmp_path, monkeypatch, photograph, ntire_sr_command):
     monkeypatch.chdir(tmp_path)
     write_png(tmp_path / "DIV2K_train_HR" / "0001.png", photographs(every=24)[0][:96, :128])
     write_png(tmp_path / "DIV2K_valid_HR" / "0801.png", photograph)
@@ -218,21 +215,19 @@ def test_the_commands_of_readme_for_own_data_run_on_folders_of_these_names(
     assert "Team name" not in printed["package"]  # team.json was read: this is no blank
 
 
-def test_the_commands_for_images_of_another_program_run_on_folders_of_these_names(
-    tmp_path, monkeypatch, photograph, ntire_sr_command
-):
+def test_commands_for_another_programs_images_run(tmp_path, monkeypatch, photograph, ntire_sr_command):
     monkeypatch.chdir(tmp_path)
     for name in ("0801", "0802"):
         image = np.ascontiguousarray(photograph[:64, : 80 + 8 * int(name[-1])])
         write_png(tmp_path / "HR" / f"{name}.png", image)
-        write_png(tmp_path / "theirs" / f"{name}_rlt.png", image // 8 * 8)  # near it, and far from exact
+        write_png(tmp_path / "theirs" / f"{name}_rlt.png", image // 8 * 8)  # similar, but not LR-exact
     page = ROOT / "docs" / "other-programs.md"
     lines = commands(page, "From images to an upload")
     assert [line.split()[1] for line in lines] == ["downscale", "project", "score", "package", "verify"]
     printed = run_all(lines, ntire_sr_command)
     assert "2 images projected, 0 kept, in exact" in printed["project"]
     assert printed["verify"].endswith("PASS\n") and (tmp_path / "theirs.zip").is_file()
-    # the table of the page, but for its numbers
+    # the table of the page, without its numbers
     shown = [line for block in blocks(page) for line in block.lines if line.startswith("│")]
     labels = [line.split("│")[1].strip() for line in shown]
     assert labels == ["worst, dB", "median, dB", "samples under 45 dB"]
@@ -244,21 +239,21 @@ def test_exit_codes_are_those_of_the_reference(tmp_path, monkeypatch, photograph
         raise KeyboardInterrupt
 
     write_png(tmp_path / "HR" / "0801.png", photograph)  # a forbidden name
-    found = {
+    codes = {
         0: ntire_sr_command("--version").code,
         1: ntire_sr_command("data", "check", "--hr", tmp_path / "HR").code,
         2: ntire_sr_command("generate", "--lr", tmp_path / "nowhere").code,
     }
     monkeypatch.setattr(cli, "main", interrupted)
-    found[130] = ntire_sr_command("doctor").code
-    assert found == {code: code for code in EXIT_CODES}
+    codes[130] = ntire_sr_command("doctor").code
+    assert codes == {code: code for code in EXIT_CODES}
 
 
 # ---- links
 
 
 @EACH_PAGE
-def test_every_link_leads_to_a_file_and_to_a_heading_in_it(page):
+def test_links_lead_to_existing_files_and_headings(page):
     for target in links(page):
         if re.match(r"https?://", target):
             continue
@@ -286,7 +281,7 @@ def test_every_page_can_be_reached_from_the_readme():
     assert {path.resolve() for path in (ROOT / "docs").glob("*.jpg")} <= shown, "a picture is shown nowhere"
 
 
-def test_the_index_of_docs_lists_every_page_beside_it():
+def test_docs_index_lists_every_page():
     index = ROOT / "docs" / "README.md"
     listed = {target.partition("#")[0] for target in links(index)}
     assert {path.name for path in index.parent.glob("*.md")} - {"README.md"} <= listed

@@ -1,4 +1,4 @@
-"""The command as its users meet it."""
+"""The `ntire-sr` command, called as from a shell."""
 
 import json
 import os
@@ -26,12 +26,12 @@ def in_empty_folder(tmp_path, monkeypatch, small_validation):
 
 
 @pytest.mark.parametrize("lpips", [True, False])
-def test_the_four_commands_work_one_after_another_in_an_empty_folder(
+def test_four_commands_run_in_sequence_in_an_empty_folder(
     in_empty_folder, ntire_sr_command, monkeypatch, request, lpips
 ):
     if lpips:
         monkeypatch.setenv("NTIRE_SR_LPIPS_WEIGHTS", str(request.getfixturevalue("alexnet")))
-    # the settings only shorten the training; none of the commands names a folder
+    # the settings only make the training short; no command names a folder
     result = ntire_sr_command("train", *TINIEST_WORDS)
     assert result.code == 0 and "finished: 2 steps" in result.out, result.err
     result = ntire_sr_command("generate", "--samples", 2)
@@ -51,7 +51,7 @@ def test_the_four_commands_work_one_after_another_in_an_empty_folder(
         assert len(archive.namelist()) == 5
 
 
-def test_the_commands_before_train_say_what_to_do_first(in_empty_folder, ntire_sr_command):
+def test_commands_without_a_run_name_the_command_to_run_first(in_empty_folder, ntire_sr_command):
     for command, advice in (
         ("generate --run mine", "run `ntire-sr train` first"),
         ("score", "does not exist"),
@@ -67,7 +67,7 @@ def manifest_of(folder) -> dict:
     return json.loads((folder / "runs" / "latest" / "samples" / "manifest.json").read_text())
 
 
-def test_without_a_run_generate_draws_with_the_packages_weights_and_says_so(in_empty_folder, ntire_sr_command):
+def test_generate_without_a_run_uses_the_packages_weights(in_empty_folder, ntire_sr_command):
     for scale in (8, 4):
         result = ntire_sr_command("generate", "--samples", 2, "--scale", scale, "--overwrite")
         assert result.code == 0, result.err
@@ -80,9 +80,7 @@ def test_without_a_run_generate_draws_with_the_packages_weights_and_says_so(in_e
     assert summary["LRPSNR_worst_sample"] >= 50 and summary["MSE_score"] > 3
 
 
-def test_a_finished_run_is_drawn_with_and_an_unfinished_one_only_when_it_is_named(
-    in_empty_folder, ntire_sr_command
-):
+def test_generate_uses_an_unfinished_run_only_if_named(in_empty_folder, ntire_sr_command):
     assert ntire_sr_command("train", *TINIEST_WORDS, "--set", "max_minutes=1e-9").code == 0
     result = ntire_sr_command("generate", "--samples", 1)
     assert "stochastic_x4.safetensors" in result.out
@@ -96,7 +94,7 @@ def test_a_finished_run_is_drawn_with_and_an_unfinished_one_only_when_it_is_name
     assert result.code == 2 and "was trained for scale 4, not 8" in result.err
 
 
-def test_the_model_without_weights_needs_no_training(in_empty_folder, ntire_sr_command):
+def test_bicubic_needs_no_training(in_empty_folder, ntire_sr_command):
     assert ntire_sr_command("generate", "--weights", "bicubic", "--samples", 1, "--scale", 8).code == 0
     result = ntire_sr_command("score", "--without-lpips", "--json")
     summary = json.loads(result.out)["summary"]
@@ -104,9 +102,7 @@ def test_the_model_without_weights_needs_no_training(in_empty_folder, ntire_sr_c
     assert summary["LPIPS_mean"] is None
 
 
-def test_score_ends_with_0_whatever_it_measured_unless_it_is_strict(
-    in_empty_folder, ntire_sr_command, photograph
-):
+def test_score_exits_with_1_under_45_db_only_with_exit_code(in_empty_folder, ntire_sr_command, photograph):
     write_png(in_empty_folder / "HR" / "0801.png", photograph)
     write_png(in_empty_folder / "SR" / str(SampleName(0, 0)), np.ascontiguousarray(photograph[::-1]))
     words = ("score", "--hr", "HR", "--sr", "SR", "--samples", 1, "--without-lpips", "--out", "out")
@@ -115,14 +111,14 @@ def test_score_ends_with_0_whatever_it_measured_unless_it_is_strict(
     assert ntire_sr_command(*words, "--strict").code == 1
 
 
-def test_score_without_the_trunk_is_an_error(in_empty_folder, ntire_sr_command):
+def test_score_without_alexnet_is_an_error(in_empty_folder, ntire_sr_command):
     ntire_sr_command("generate", "--weights", "bicubic", "--samples", 1)
     result = ntire_sr_command("score")
     assert result.code == 1
     assert "alexnet-owt-7be5be79.pth" in result.err and "--without-lpips" in result.err
 
 
-def test_a_samples_scale_is_not_mistaken(in_empty_folder, ntire_sr_command):
+def test_score_refuses_another_scale_than_the_samples(in_empty_folder, ntire_sr_command):
     ntire_sr_command("generate", "--weights", "bicubic", "--samples", 1)
     result = ntire_sr_command("score", "--without-lpips", "--scale", 8)
     assert result.code == 2 and "was drawn at scale 4, not 8" in result.err
@@ -146,7 +142,7 @@ def test_a_samples_scale_is_not_mistaken(in_empty_folder, ntire_sr_command):
         (("nothing",), "No such command"),
     ],
 )  # fmt: skip
-def test_wrong_use_is_one_clear_error_with_exit_code_2(in_empty_folder, ntire_sr_command, words, part):
+def test_usage_error_is_one_message_with_exit_code_2(in_empty_folder, ntire_sr_command, words, part):
     result = ntire_sr_command(*words)
     assert result.code == 2
     assert part in result.err
@@ -160,9 +156,7 @@ def test_dry_run_prints_the_whole_configuration_and_writes_nothing(in_empty_fold
     assert list(in_empty_folder.iterdir()) == []
 
 
-def test_resume_on_a_finished_run_ends_with_0_and_without_resume_it_is_refused(
-    in_empty_folder, ntire_sr_command
-):
+def test_train_on_a_finished_run_needs_resume(in_empty_folder, ntire_sr_command):
     assert ntire_sr_command("train", "--resume", *TINIEST_WORDS).code == 0
     result = ntire_sr_command("train", "--resume")
     assert result.code == 0 and "is finished: 2 steps" in result.out
@@ -170,7 +164,7 @@ def test_resume_on_a_finished_run_ends_with_0_and_without_resume_it_is_refused(
     assert result.code == 2 and "add --resume" in result.err
 
 
-def test_train_says_that_filters_took_the_place_of_the_pretrained_network(in_empty_folder, ntire_sr_command):
+def test_train_reports_filters_used_instead_of_squeezenet(in_empty_folder, ntire_sr_command):
     words = [word.replace("features=filters", "features=auto") for word in TINIEST_WORDS]
     result = ntire_sr_command("train", *words)
     assert result.code == 0
@@ -227,7 +221,7 @@ def test_demo_ends_with_tables_reports_and_archive_and_resumes(in_empty_folder, 
     assert "6 samples written, 0 kept" in more.out and "2 samples written, 4 kept" in more.out
 
 
-def test_doctor_names_versions_and_where_pretrained_files_lie(ntire_sr_command, monkeypatch, tmp_path):
+def test_doctor_shows_versions_and_paths_of_pretrained_files(ntire_sr_command, monkeypatch, tmp_path):
     facts = json.loads(ntire_sr_command("doctor", "--json").out)
     assert facts["torch"] and "not found; will be fetched from https://download.pytorch.org" in facts["alexnet"]
     monkeypatch.setenv("NTIRE_SR_LPIPS_WEIGHTS", str(tmp_path / "absent.pth"))
@@ -250,7 +244,7 @@ def test_doctor_names_version_of_imported_cv2_not_of_a_package(tmp_path):
     assert facts["scikit-image"] == "cannot be imported: libGL.so.1 is missing"
 
 
-def test_an_interruption_ends_with_130_and_a_full_disk_with_1(in_empty_folder, ntire_sr_command, monkeypatch):
+def test_interruption_exits_with_130_and_full_disk_with_1(in_empty_folder, ntire_sr_command, monkeypatch):
     def interrupted(*words, **options):
         raise KeyboardInterrupt
 
@@ -278,7 +272,7 @@ def test_help_takes_less_than_half_a_second_and_never_imports_torch():
         began, before = time.perf_counter(), os.times()
         subprocess.run([sys.executable, "-m", "ntire_sr", "--help"], capture_output=True, check=True)
         after = os.times()
-        # of the processor, where the system counts it for children: other tests run beside this one
+        # processor time, if the system counts it for child processes: other tests run at the same time
         busy = after.children_user + after.children_system - before.children_user - before.children_system
         took.append(busy or time.perf_counter() - began)
     assert min(took) < 0.5
@@ -291,14 +285,14 @@ def test_python_m_ntire_sr_is_the_command():
     assert result.stdout.startswith("ntire-sr, version ")
 
 
-def test_a_refused_generate_leaves_the_run_as_it_was(in_empty_folder, ntire_sr_command):
+def test_refused_generate_leaves_the_run_unchanged(in_empty_folder, ntire_sr_command):
     assert ntire_sr_command("generate", "--weights", "bicubic", "--samples", 1).code == 0
     refused = ntire_sr_command("generate", "--weights", "bicubic", "--samples", 1, "--scale", 8)
     assert refused.code == 2 and "scale: 4 there, 8 asked for" in refused.err
     assert ntire_sr_command("package").code == 0
 
 
-def test_fewer_samples_than_there_are_can_be_scored_as_officially(in_empty_folder, ntire_sr_command):
+def test_score_measures_fewer_samples_than_the_folder_has(in_empty_folder, ntire_sr_command):
     ntire_sr_command("train", *TINIEST_WORDS)
     ntire_sr_command("generate", "--samples", 3)
     result = ntire_sr_command("score", "--without-lpips", "--samples", 2, "--json")
@@ -314,20 +308,18 @@ def test_running_out_of_memory_is_one_clear_error(in_empty_folder, ntire_sr_comm
     assert result.code == 1 and "out of memory" in result.err
 
 
-def test_a_file_in_the_place_of_the_run_folder_is_wrong_use(in_empty_folder, ntire_sr_command):
+def test_file_instead_of_run_folder_is_a_usage_error(in_empty_folder, ntire_sr_command):
     (in_empty_folder / "file").write_text("")
     result = ntire_sr_command("train", "--run", "file", *TINIEST_WORDS)
     assert result.code == 2 and "a file stands where a folder is needed" in result.err
 
 
-def test_a_description_that_is_no_text_is_packed_all_the_same(in_empty_folder, ntire_sr_command):
+def test_package_accepts_a_description_with_invalid_unicode(in_empty_folder, ntire_sr_command):
     ntire_sr_command("generate", "--weights", "bicubic", "--samples", 1)
     assert ntire_sr_command("package", "--description", "odd \udcff").code == 0
 
 
-def test_data_check_ends_with_1_where_something_is_forbidden_or_broken(
-    in_empty_folder, ntire_sr_command, photograph
-):
+def test_data_check_exits_with_1_for_forbidden_or_broken_files(in_empty_folder, ntire_sr_command, photograph):
     write_png(in_empty_folder / "HR" / "0001.png", photograph)
     write_png(in_empty_folder / "HR" / "small.png", np.ascontiguousarray(photograph[:20]))
     result = ntire_sr_command("data", "check", "--hr", "HR", "--patch", 32, "--validation", "HR")
@@ -340,7 +332,7 @@ def test_data_check_ends_with_1_where_something_is_forbidden_or_broken(
     write_png(in_empty_folder / "HR" / "0900x4.png", np.ascontiguousarray(photograph[:, :40]))
     (in_empty_folder / "HR" / "b.png").write_bytes(b"")
     result = ntire_sr_command(*words, "--json")
-    found = json.loads(result.out)
-    assert result.code == 1 and not found["passes"]
-    assert found["forbidden"] == ["0900x4.png (DIV2K validation)"] and len(found["unreadable"]) == 1
+    findings = json.loads(result.out)
+    assert result.code == 1 and not findings["passes"]
+    assert findings["forbidden"] == ["0900x4.png (DIV2K validation)"] and len(findings["unreadable"]) == 1
     assert ntire_sr_command("data", "check", "--hr", "absent").code == 2

@@ -1,4 +1,4 @@
-"""`ntire-sr compare` as its users meet it: from `score` to the page, and wrong words."""
+"""`ntire-sr compare`, called as from a shell: page, JSON and usage errors."""
 
 import json
 
@@ -12,7 +12,7 @@ from ntire_sr.samples.image_files import write_png
 
 @pytest.fixture
 def scored(tmp_path, monkeypatch, photograph, ntire_sr_command):
-    """Two scores that `score` wrote, without LPIPS: samples of 2 and of 4 grey levels beside the truth."""
+    """Two scores without LPIPS, of samples that differ from HR by 2 and by 4 grey levels in one place."""
     monkeypatch.chdir(tmp_path)
     for index in range(2):
         image = np.ascontiguousarray(photograph[: 96 - 8 * index])
@@ -39,7 +39,7 @@ def scored(tmp_path, monkeypatch, photograph, ntire_sr_command):
     return tmp_path
 
 
-def test_from_two_scores_to_the_page(scored, ntire_sr_command):
+def test_compare_writes_page_and_json(scored, ntire_sr_command):
     result = ntire_sr_command("compare", "near=near_score", "far=far_score", "--out", "out", "--published")
     assert result.code == 0, result.err
     assert "2 methods, 2 images, scale 4" in result.out and "Deepest (NCSR)" in result.out
@@ -59,14 +59,14 @@ def test_from_two_scores_to_the_page(scored, ntire_sr_command):
     assert json.loads(printed.out) == written
 
 
-def test_without_out_nothing_is_written(scored, ntire_sr_command):
+def test_compare_without_out_writes_nothing(scored, ntire_sr_command):
     before = sorted(scored.rglob("*"))
     result = ntire_sr_command("compare", "near=near_score", "far=far_score")
     assert result.code == 0 and "add --out FOLDER" in result.out
     assert sorted(scored.rglob("*")) == before
 
 
-def test_folders_for_the_pictures_are_taken_by_name(scored, ntire_sr_command):
+def test_compare_sr_option_assigns_folders_by_method_name(scored, ntire_sr_command):
     (scored / "far").rename(scored / "elsewhere")
     words = ("compare", "near=near_score", "far=far_score", "--out", "out", "--pictures", 1)
     assert ntire_sr_command(*words).code == 0
@@ -78,7 +78,7 @@ def test_folders_for_the_pictures_are_taken_by_name(scored, ntire_sr_command):
     assert result.code == 1 and "holds others than were scored" in result.err
 
 
-def test_wrong_words_end_in_one_clear_error(tmp_path, monkeypatch, ntire_sr_command):
+def test_compare_usage_errors_are_one_clear_message(tmp_path, monkeypatch, ntire_sr_command):
     monkeypatch.chdir(tmp_path)
     hr = write_images(tmp_path / "HR", ["0801.png"])
     for name in ("a", "b"):

@@ -1,4 +1,4 @@
-"""What all commands have in common: `--json`, `--quiet`, help in groups with examples, former spellings."""
+"""What all commands share: `--json`, `--quiet`, help with titles and examples, former spellings."""
 
 import json
 import re
@@ -33,7 +33,7 @@ def test_every_help_has_its_options_in_groups_and_ends_with_an_example(name, nti
     command = COMMANDS[name]
     text = ntire_sr_command(*name.split(), "--help").out
     assert text.rstrip().endswith(command.examples[-1])
-    for line in command.examples:  # each in one line that can be copied
+    for line in command.examples:  # in one line that can be copied
         assert f"  {line}\n" in text
     options = [param for param in command.params if isinstance(param, click.Option)]
     titles = list(dict.fromkeys(option.title for option in options))
@@ -81,9 +81,7 @@ def test_results_are_one_json_object_and_quiet_prints_nothing(in_empty_folder, n
     assert result.code == 2 and "absent does not exist" in result.err
 
 
-def test_scores_and_archives_of_other_samples_stay_out_of_the_run(
-    in_empty_folder, ntire_sr_command, photograph
-):
+def test_results_of_other_samples_are_written_next_to_them(in_empty_folder, ntire_sr_command, photograph):
     generate = ("generate", "--weights", "bicubic", "--samples", 1)
     assert ntire_sr_command(*generate).code == 0
     assert ntire_sr_command("score", "--without-lpips").code == 0
@@ -94,14 +92,16 @@ def test_scores_and_archives_of_other_samples_stay_out_of_the_run(
     assert result.code == 0 and "tables: SR_score\n" in result.out
     assert ntire_sr_command("package", "--sr", "SR").out.count("SR_submission") == 2
     assert (run / "score" / "score.json").read_bytes() == own and not list(run.glob("*.zip"))
-    # the fact sheet finds the score that lies beside the samples
+    # the fact sheet uses the score next to the samples
     packed = json.loads(ntire_sr_command("package", "--sr", "SR", "--json").out)
     assert "Measured by ntire-sr score" not in packed["blanks"]
     result = ntire_sr_command("score", "--sr", run / "samples", "--without-lpips")
     assert "tables: runs/latest/score" in result.out.replace("\\", "/")
 
 
-def test_former_spellings_are_still_taken_and_shown_nowhere(in_empty_folder, ntire_sr_command, photograph):
+def test_former_spellings_are_accepted_with_a_warning_and_not_listed(
+    in_empty_folder, ntire_sr_command, photograph
+):
     write_png(in_empty_folder / "HR" / "0801.png", photograph)
     write_png(in_empty_folder / "SR" / "000000.png", np.ascontiguousarray(photograph[::-1]))
     words = ("score", "--hr", "HR", "--sr", "SR", "--samples", 1, "--without-lpips", "--no-report")
@@ -118,7 +118,7 @@ def test_former_spellings_are_still_taken_and_shown_nowhere(in_empty_folder, nti
     assert "--jobs" not in text and "--strict" not in text
 
 
-def test_a_manifest_is_named_by_its_file_or_its_folder(in_empty_folder, ntire_sr_command):
+def test_manifest_option_accepts_file_or_folder(in_empty_folder, ntire_sr_command):
     ntire_sr_command("generate", "--weights", "bicubic", "--samples", 1, "--out", "SR")
     assert ntire_sr_command("package", "--sr", "SR", "--out", "a.zip", "--scale", 4, "--no-code").code == 0
     words = ("verify", "a.zip", "--lr", "runs/latest/validation/LRx4")
@@ -132,7 +132,7 @@ def test_a_manifest_is_named_by_its_file_or_its_folder(in_empty_folder, ntire_sr
     assert result.code == 1 and "pixels, not" in result.err
 
 
-def test_a_runs_configuration_can_be_given_back(in_empty_folder, ntire_sr_command):
+def test_config_option_reproduces_a_runs_configuration(in_empty_folder, ntire_sr_command):
     def configuration(*words: object) -> dict:
         result = ntire_sr_command("train", *words, "--dry-run")
         assert result.code == 0, result.err
@@ -147,10 +147,10 @@ def test_a_runs_configuration_can_be_given_back(in_empty_folder, ntire_sr_comman
     assert (changed.pop("seed"), changed["settings"].pop("gamma")) == (7, 0.4)
     del before["seed"], before["settings"]["gamma"]
     assert changed == before
-    # any settings by name will do, with the presets for the others
+    # an object of any settings is accepted; the preset gives the others
     path.write_text(json.dumps({"model": "stochastic", "gamma": 0.3, "batch": 3}))
-    found = configuration("--config", path, "--set", "preset=small")
-    assert (found["batch"], found["settings"]["gamma"], found["preset"]) == (3, 0.3, "small")
+    config = configuration("--config", path, "--set", "preset=small")
+    assert (config["batch"], config["settings"]["gamma"], config["preset"]) == (3, 0.3, "small")
 
 
 @pytest.mark.parametrize(
@@ -169,9 +169,7 @@ def test_a_runs_configuration_can_be_given_back(in_empty_folder, ntire_sr_comman
         ),
     ],
 )
-def test_a_configuration_that_is_none_is_one_clear_error(
-    tmp_path, ntire_sr_command, content, words, code, says
-):
+def test_invalid_config_file_is_one_clear_error(tmp_path, ntire_sr_command, content, words, code, says):
     path = tmp_path / "config.json"
     if content is not None:
         path.write_text(content)
