@@ -13,7 +13,7 @@ from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.evaluation.metrics.base import compute_merged
 from ntire_sr.evaluation.metrics.lpips import SMALLEST_PX
 from ntire_sr.evaluation.metrics.quality import proxy_called
-from ntire_sr.evaluation.pages.report import PICTURED_IMAGES, maps_of, worst_first, write_report
+from ntire_sr.evaluation.pages.score_page import write_score_page
 from ntire_sr.evaluation.scoring.matching import MatchedSamples, match_samples
 from ntire_sr.evaluation.scoring.opinion import Opinions, load_opinions
 from ntire_sr.evaluation.scoring.records import ImageResult, Records
@@ -158,9 +158,7 @@ def score_folder(
     if not with_report:
         report.unlink(missing_ok=True)  # an earlier one would show other figures
     else:
-        by_index = {group.index: group for group in groups.images}
-        maps = maps_of(records, keys, worst_first(score.images)[:PICTURED_IMAGES])
-        write_report(report, score, by_index, maps, manifest, without_lpips)
+        write_score_page(report, score, groups.images, records, manifest, without_lpips)
     processes.close()
     return FolderScore(score, out, report if with_report else None, len(kept), without_lpips)
 

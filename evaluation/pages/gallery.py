@@ -1,171 +1,225 @@
-"""The report's pictures of one image: LR, HR and samples, and maps of how the samples differ."""
+"""The pictures of a page: LR, HR, and the samples of one method or of several."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-from ntire_sr.evaluation.pages.pictures import Picture, Place, Target, detail_place, sample_number
+from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors, suggestion
+from ntire_sr.core.progress import SILENT, Progress
+from ntire_sr.evaluation.pages.maps import SHOWN_SAMPLES, Maps, map_notes, picture_maps
+from ntire_sr.evaluation.pages.pictures import PAGE_BYTES, Detail, Picture, Target, choose_detail
+from ntire_sr.evaluation.pages.scored_files import find_hr, find_samples
+from ntire_sr.evaluation.scoring.comparison import Comparison
 from ntire_sr.samples.image_files import read_image
 
-SHOWN_SAMPLES = 10
-LEVELS = 32  # colours of a sequential map: fewer compress better, more cannot be told apart
-DEVIATION_TOPS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)  # upper ends of colour scales, grey levels
-LPIPS_TOPS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
-# One colour per pictured sample: nine of P. Tol's "muted" scheme, which colour-blind readers can tell
-# apart, too, and an orange. All further samples share the last colour.
-PALETTE = (
-    *("#332288", "#88ccee", "#44aa99", "#117733", "#ddcc77", "#999933", "#cc6677", "#882255", "#aa4499"),
-    *("#ee7733", "#a0a0a0"),
-)
+PICTURED_IMAGES = 10
+COMPARED_SAMPLES = 12  # pictures of samples for each image of a comparison, shared among the methods
 
 
 @dataclass(frozen=True)
-class Maps:
-    """The scorer's maps over all samples of one image, (h, w) each, the long side 640 px or less.
+class Gallery:
+    """The pictures of a comparison, and what is missing."""
 
-    A map covers the HR image cropped to multiples of 8 at the top left. All values are finite.
-    """
+    entries: list[dict[str, Any]]  # see `picture_image`
+    images: list[int]  # for each entry, position among the comparison's images
+    notes: list[str]
+    methods: list[str] = field(default_factory=list)  # keys of the methods that are pictured
 
-    deviation: np.ndarray | None  # float, grey levels: standard deviation over samples, mean over RGB
-    best: np.ndarray | None  # uint8, position in the list of samples of the one with the lowest local LPIPS
-    lpips: np.ndarray | None  # float, mean over samples of the LPIPS map; lower is better
+
+@dataclass(frozen=True)
+class MethodSamples:
+    """Samples of one method for one image."""
+
+    files: Sequence[tuple[int, Path]]  # (sample number, file)
+    name: str = ""  # of the method; empty if it is the only one
+    number: int = 1  # of the method on the page
+    figures: str = ""  # measured values, to show with its picture
 
 
 def picture_image(
-    hr: Path, samples: list[Path], scale: int, maps: Maps, budget_bytes: int, name: str
+    hr: Path,
+    name: str,
+    scale: int,
+    methods: Sequence[MethodSamples],
+    budget_bytes: int,
+    maps: Maps | None = None,
 ) -> dict[str, Any]:
-    """All that the report shows of one image, ready for JSON. Each file is read once.
+    """All that a page shows of one image, ready for JSON. Each file is read once.
 
     Args:
         hr: the HR image.
-        samples: its samples; the first 10 are pictured.
+        name: name of the image.
         scale: HR pixels per LR pixel along an axis.
-        maps: maps over all samples.
+        methods: the methods. Of each, the first 10 samples are pictured: those of a method without a name side
+            by side, those of a method with a name as one picture, which shows one sample at a time.
         budget_bytes: upper limit for all pictures together in base64; they shrink until they fit.
-        name: name of the image as the report shows it.
+        maps: maps over all samples of a single method.
 
     Returns:
         name, scale; width, height: size of the cropped HR image, px; shown: [width, height] of its whole
         picture, px; detail: left, top, width, height of the detail in the HR image, px; notes: sentences
         on what is not shown; pictures: a list of dictionaries with the keys
 
-            key       "lr", "hr", a sample's number "0", "1", ..., "deviation", "best" or "lpips"
+            key       "hr", a sample's number "0", "1", ... or a method's "1", "2", ..., "lr", "deviation", "best", "lpips"
             label     a word or two
             caption   a sentence
             whole     data URL of the whole image
             detail    data URL of the detail, unscaled (LR and maps: their own pixels in that area)
-            pixelated whether it is enlarged without interpolation
+            pixelated whether it is shown without interpolation
             legend    None for photographs; for sequential maps {"low", "high": texts, "colours": list from
                       low to high}; for `best` {"samples": [{"label", "colour", "share": text in %}]}
+
+        The picture of a method with a name has `samples`, a list of dictionaries with `label`, `caption`, `whole`
+        and `detail`, in place of the last three, and `figures`.
 
     Raises:
         NtireSrError: a file cannot be read.
         ValueError: no picture fits into the budget.
     """
     target = Target(hr, scale)
-    place = detail_place(maps.deviation, target.crop, scale)
-    pictures = target.pictures(place)
-    numbers = [sample_number(position, path) for position, path in enumerate(samples)]
-    for number, path in list(zip(numbers, samples, strict=True))[:SHOWN_SAMPLES]:
-        caption = f"Sample {number}: {path.name}, {target.size}"
-        sample = target.cropped(read_image(path))
-        pictures.append(target.picture(str(number), f"sample {number}", caption, sample, place))
-    pictures += _map_pictures(maps, numbers, place, target.crop)
-    return target.entry(name, pictures, place, _notes(maps, len(samples)), budget_bytes)
+    first = [target.crop_image(read_image(method.files[0][1])) for method in methods]
+    deviation = maps.deviation if maps else _deviation(first)
+    detail = choose_detail(deviation, target.crop, scale)
+    pictures = [target.picture_hr(detail)]
+    for method, image in zip(methods, first, strict=True):
+        for number, path in method.files[:SHOWN_SAMPLES]:
+            sample = image if path == method.files[0][1] else target.crop_image(read_image(path))
+            pictures.append(_picture_sample(target, method, number, path, sample, detail))
+    pictures.append(target.picture_lr(detail))
+    notes: list[str] = []
+    if maps:
+        numbers = [number for number, _ in methods[0].files]
+        pictures += picture_maps(maps, numbers, detail, target.crop)
+        notes = map_notes(maps, len(numbers))
+    entry = target.entry(name, pictures, detail, notes, budget_bytes)
+    return entry | {"pictures": _join_samples(entry["pictures"], methods)}
 
 
-def _notes(maps: Maps, samples: int) -> list[str]:
-    notes = []
-    if samples > SHOWN_SAMPLES:
-        notes.append(
-            f"The first {SHOWN_SAMPLES} of {samples} samples are pictured; the maps are over all {samples}."
+def _deviation(images: Sequence[np.ndarray]) -> np.ndarray | None:
+    """Standard deviation over images, mean over RGB: where the methods differ; None for a single image."""
+    return np.stack(images).astype(np.float32).std(axis=0).mean(axis=-1) if len(images) > 1 else None
+
+
+def _picture_sample(
+    target: Target, method: MethodSamples, number: int, path: Path, image: np.ndarray, detail: Detail
+) -> Picture:
+    key = f"{method.number}/{number}" if method.name else f"{number}"
+    caption = f"{method.name}, sample {number}" if method.name else f"Sample {number}"
+    return target.picture(key, f"sample {number}", f"{caption}: {path.name}, {target.size}", image, detail)
+
+
+def _join_samples(pictures: list[dict[str, Any]], methods: Sequence[MethodSamples]) -> list[dict[str, Any]]:
+    """The pictures with all samples of a method with a name as one."""
+    joined: dict[str, dict[str, Any]] = {}
+    by_number = {str(method.number): method for method in methods}
+    for picture in pictures:
+        number, separator, _ = picture["key"].partition("/")
+        if not separator:
+            joined[picture["key"]] = picture
+            continue
+        method = by_number[number]
+        shown = joined.setdefault(
+            number,
+            {
+                "key": number,
+                "label": f"{number} {method.name}",
+                "figures": method.figures,
+                "pixelated": False,
+                "legend": None,
+                "samples": [],
+            },
         )
-    if maps.deviation is None:
-        notes.append(
-            "A single sample has no deviation: that map is missing and the detail is the image's centre."
-        )
-    if maps.lpips is None and maps.best is None:
-        notes.append("LPIPS was not measured: its map and the map of the best sample are missing.")
-    return notes
+        shown["samples"].append({name: picture[name] for name in ("label", "caption", "whole", "detail")})
+    return list(joined.values())
 
 
-def _map_pictures(maps: Maps, numbers: list[int], place: Place, crop: tuple[int, int]) -> list[Picture]:
-    """Pictures of those maps that are not None, as indices of colours."""
-    pictures = []
+def picture_comparison(
+    comparison: Comparison,
+    most: int = PICTURED_IMAGES,
+    sr: Mapping[str, Path] | None = None,
+    hr: Path | None = None,
+    progress: Progress = SILENT,
+) -> Gallery:
+    """Pictures of those images in which the methods differ most.
 
-    def sequential(
-        key: str, label: str, caption: str, values: np.ndarray, tops: tuple[float, ...], colours: int, unit: str
-    ) -> None:
-        top = _top(values, tops)
-        levels, ramp = colour_levels(values, top), _ramp(colours)
-        legend = {
-            "low": "0",
-            "high": f"≥ {top:g}{unit}",
-            "colours": [*ramp[:: LEVELS // 8], ramp[-1]],
-        }
-        detail = place.cut(levels, crop)
-        pictures.append(Picture(key, label, caption, levels, detail, colours=ramp, legend=legend))
+    Only files with the digests of those that were scored are shown. Without `sr` and `hr` they are searched where
+    they were scored, and missing ones are left out with a note.
 
-    count = f"{len(numbers)} samples" if len(numbers) != 1 else "the only sample"
-    if maps.deviation is not None:
-        caption = f"Standard deviation over {count}, mean over RGB, in grey levels of 255"
-        sequential(
-            "deviation",
-            "deviation",
-            caption,
-            maps.deviation,
-            DEVIATION_TOPS,
-            cv2.COLORMAP_INFERNO,
-            " grey levels",
-        )
-    if maps.best is not None:
-        chosen = np.minimum(maps.best, SHOWN_SAMPLES)
-        legend = {"samples": _shares(chosen, numbers)}
-        caption = f"Which of {count} has the lowest LPIPS at each place; share of the area per sample"
-        pictures.append(
-            Picture("best", "best sample", caption, chosen, place.cut(chosen, crop), True, PALETTE, legend)
-        )
-    if maps.lpips is not None:
-        caption = f"LPIPS at each place, mean over {count}; lower is better"
-        sequential("lpips", "LPIPS", caption, maps.lpips, LPIPS_TOPS, cv2.COLORMAP_VIRIDIS, "")
-    return pictures
+    Args:
+        comparison: the compared methods.
+        most: number of images at most.
+        sr: folder of the samples of some methods, by name.
+        hr: folder of the HR images.
+        progress: reports how many images were pictured.
 
-
-def _shares(chosen: np.ndarray, numbers: list[int]) -> list[dict[str, str]]:
-    """The legend of `best`: each pictured sample, then all others together."""
-    shown, others = numbers[:SHOWN_SAMPLES], numbers[SHOWN_SAMPLES:]
-    labels = [str(number) for number in shown]
-    if others:
-        labels.append(f"{others[0]} to {others[-1]}" if len(others) > 1 else str(others[0]))
-    areas = np.bincount(chosen.ravel(), minlength=len(PALETTE)) / chosen.size * 100
-    return [
-        {"label": label, "colour": PALETTE[at], "share": f"{areas[at]:.1f} %"}
-        for at, label in enumerate(labels)
-    ]
-
-
-def _top(values: np.ndarray, tops: tuple[float, ...]) -> float:
-    """The smallest of `tops` that 99 % of the values do not exceed: few tops keep images comparable."""
-    wanted = float(np.percentile(values, 99))
-    return next((top for top in tops if wanted <= top), tops[-1])
-
-
-def colour_levels(values: np.ndarray, top: float) -> np.ndarray:
-    """Indices of colours, 0 to LEVELS - 1, for values of 0 to `top`; larger values get the last one.
-
-    >>> colour_levels(np.array([0.0, 4.0, 8.0, 99.0]), top=8.0).tolist()
-    [0, 16, 31, 31]
+    Raises:
+        UsageError: a folder is given for a method that is not compared.
+        ValidationErrors: the given folders lack files that were scored, or hold others of the same names.
     """
-    return np.clip(values * ((LEVELS - 1) / top), 0, LEVELS - 1).round().astype(np.uint8)
+    folders = dict(sr or {})
+    names = [method.name for method in comparison.methods]
+    for name in folders:
+        if name not in names:
+            raise UsageError(f"--sr {name}=...: no such method is compared", suggestion(name, names))
+    images = most_different(comparison)[:most]
+    shown = max(1, min(SHOWN_SAMPLES, COMPARED_SAMPLES // len(names)))
+    notes, problems = [], []
+    samples: dict[
+        int, list[list[tuple[int, Path]]]
+    ] = {}  # position of the method -> samples of each pictured image
+    for at, method in enumerate(comparison.methods if images else ()):
+        scored = [comparison.images[at][image] for image in images]
+        try:
+            samples[at] = find_samples(folders.get(method.name, method.sr), scored, shown)
+        except NtireSrError as failure:
+            if method.name in folders:
+                problems.append(f"{method.name}: {failure.message}")
+            else:
+                notes.append(
+                    f"No pictures of {method.name}: {failure.message}; give --sr {method.name}=FOLDER."
+                )
+    hr_files: list[Path] = []
+    try:
+        hr_files = [find_hr(comparison, image, hr) for image in images]
+    except NtireSrError as failure:
+        if hr:
+            problems.append(failure.message)
+        else:
+            notes.append(f"No pictures: {failure.message}; give --hr FOLDER.")
+    if problems:
+        raise ValidationErrors(
+            "the pictures", problems, "give the folders that were scored, or leave out --sr and --hr"
+        )
+    if not hr_files or not samples:
+        return Gallery([], [], notes)
+    entries = []
+    with progress.task("picture", len(images)) as advance:
+        for position, (image, path) in enumerate(zip(images, hr_files, strict=True)):
+            methods = [
+                MethodSamples(files[position], names[at], at + 1, _figures(comparison, at, image))
+                for at, files in samples.items()
+            ]
+            name, budget = comparison.names[image], PAGE_BYTES // len(images)
+            entries.append(picture_image(path, name, comparison.scale, methods, budget))
+            advance()
+    return Gallery(entries, images, notes, [str(at + 1) for at in samples])
 
 
-def _ramp(colours: int) -> tuple[str, ...]:
-    """LEVELS colours of one of OpenCV's sequential colour maps, from low to high."""
-    steps = np.linspace(0, 255, LEVELS).round().astype(np.uint8)[:, None]  # an image one pixel wide
-    return tuple(
-        f"#{red:02x}{green:02x}{blue:02x}"
-        for blue, green, red in cv2.applyColorMap(steps, colours).reshape(-1, 3)
-    )
+def most_different(comparison: Comparison) -> list[int]:
+    """Positions of the images, beginning with those in which the first figure of the methods differs most."""
+    lines = np.array(comparison.per_image(comparison.figures[0]))
+    difference = np.nan_to_num(lines.max(axis=0) - lines.min(axis=0), nan=-1.0)
+    return [int(at) for at in np.argsort(-difference, kind="stable")]
+
+
+def _figures(comparison: Comparison, method: int, image: int) -> str:
+    """The first two figures of one image of a method."""
+    texts = []
+    for figure in comparison.figures[:2]:
+        assert figure.of_image
+        value = figure.of_image(comparison.images[method][image].score)
+        texts.append(f"{figure.label} {value:.{figure.digits}f}".replace("nan", "-"))
+    return " · ".join(texts)

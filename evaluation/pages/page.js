@@ -1,10 +1,10 @@
 "use strict";
-// What the scripts of all pages share. Texts come from the data block and are set as text, never as HTML.
+// Shared by the other scripts. Texts come from the data block and are set as text, never as HTML.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const element = (id) => document.getElementById(id);
 
-function made(tag, className, text) {
+function create(tag, className, text) {
   const node = document.createElement(tag);
   if (className) node.className = className;
   if (text !== undefined) node.textContent = text;

@@ -1,7 +1,9 @@
-"""The HTML pages: one file with style, script and pictures inside, which loads nothing else."""
+"""The HTML page of a score or a comparison: one file with style, scripts and pictures, which loads nothing else."""
 
 import base64
 import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,64 +11,74 @@ import jinja2
 from markupsafe import Markup
 
 from ntire_sr._version import __version__
-from ntire_sr.core.files import json_safe
-from ntire_sr.evaluation.pages.charts import FRAME, PLOT, curves
+from ntire_sr.core.files import atomic_write, json_safe
+from ntire_sr.evaluation.pages.charts import CURVES_FRAME, PLOT_FRAME
+from ntire_sr.evaluation.pages.image_table import ImageTable
 
-SCRIPTS = ("page.js", "table.js", "charts.js", "viewer.js")
-# what a report begins with: the column that sorts, and the pictures of the viewer
-REPORT_START = {"sort": "lpips", "left": "hr", "right": "0", "grid": False}
+STYLES = ("page.css", "viewer.css")
+SCRIPTS = ("page.js", "table.js", "charts.js", "legend.js", "viewer.js")
 
 
-def render(page: dict[str, Any]) -> str:
-    """The whole report as HTML text.
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Content of the page of one method (a score) or of several (a comparison).
 
-    Args:
-        page: its content. All texts are plain; the template escapes them.
-
-            title        title of the page, such as "24 images x 10 samples, scale 4"
-            drawn_by     a line about the model, or None
-            passes       whether the challenge's requirement is met; `verdict` says so in a sentence
-            notes        warnings: sentences on what is missing
-            summary      [[what, value, unit and direction], ...], values as text
-            curves       [{label, unit, direction, values: [a value per n = 1, 2, ...; None if undefined]}]
-            calibration  [{label, value: text, says: its meaning in words}]
-            published    {caveat, columns: [text], rows: [{cells: [text], ours, under: bool}]}, or None;
-                         `under` marks teams under the required LR-PSNR
-            columns      columns of the table of images: [{key, label, lower_is_better, digits}]; the optional
-                         `required` is the least allowed value, and lower values are marked
-            images       [{name, values: {key: number, None or "inf"}, pictured: index in `gallery` or None}]
-            gallery      results of `gallery.picture_image`
+    All texts are plain; the template escapes them. A section without content is left out.
     """
-    page = json_safe(page)
-    drawn = [curves([curve["values"]], unit=f" {curve['unit']}".rstrip()) for curve in page["curves"]]
-    return fill("report.html.j2", {**page, "drawn": drawn}, REPORT_START)
+
+    command: str  # "score" or "compare"
+    title: str  # such as "24 images x 10 samples, scale 4"
+    methods: Sequence[str]  # names of the methods
+    images: ImageTable
+    result_files: Sequence[str]  # files with all values, next to the page
+    drawn_by: str = ""  # model and settings that drew the samples
+    passes: bool | None = None  # whether the challenge's LR-PSNR is reached; None to leave the verdict out
+    verdict: str = ""  # the same as a sentence
+    notes: Sequence[str] = ()  # warnings
+    summary: Sequence[tuple[str, str, str]] = ()  # (label, value, unit and direction) of each figure
+    calibration: Sequence[tuple[str, str, str]] = ()  # (label, value, explanation)
+    method_table: Mapping[str, Any] | None = None  # `tables.method_table`
+    plot: Mapping[str, Any] | None = None  # `quality_plot.quality_plot`
+    curves: Sequence[Mapping[str, Any]] = ()  # `charts.curve_chart`
+    pairs: Sequence[Mapping[str, Any]] = ()  # `tables.pair_table`
+    published: Mapping[str, Any] | None = None  # `tables.published_table`
+    gallery: Sequence[Mapping[str, Any]] = ()  # `gallery.picture_image`
+    left: str = "hr"  # key of the left picture in the viewer at first
+    right: str = "0"  # key of the right picture
+    grid: bool = False  # whether the viewer shows all pictures side by side at first
 
 
-def fill(template: str, page: dict[str, Any], start: dict[str, Any]) -> str:
-    """A page from its template and its content, with the style and the scripts that all pages share.
-
-    Args:
-        template: name of the template, which extends `base.html.j2`.
-        page: content. Its `columns`, `images` and `gallery` go to the scripts, too.
-        start: sort: key of the column that the table of images is sorted by at first; left, right, grid: what
-            the viewer shows at first.
-    """
-    folder = Path(__file__).parent
+def render(page: Page) -> str:
+    """The whole page as HTML text."""
     # read as text, so that line ends are always \n, as in the script that the browser compares with its digest
-    style, *scripts = ((folder / name).read_text(encoding="utf-8") for name in ("page.css", *SCRIPTS))
-    script = "\n".join(scripts)
-    page = json_safe(page)
+    style, script = ("\n".join(map(_read, names)) for names in (STYLES, SCRIPTS))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ntire_sr.evaluation.pages", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return environment.get_template(template).render(
-        page={**page, "version": __version__},
-        frame=FRAME,
-        plot_frame=PLOT,
-        data={"start": start, **{name: page[name] for name in ("columns", "images", "gallery")}},
+    columns, rows = json_safe(page.images.columns), json_safe(page.images.rows)
+    start = {"sort": page.images.sort, "left": page.left, "right": page.right, "grid": page.grid}
+    return environment.get_template("page.html.j2").render(
+        page=page,
+        rows=rows,
+        several=len(page.methods) > 1,
+        version=__version__,
+        curves_frame=CURVES_FRAME,
+        plot_frame=PLOT_FRAME,
+        data={"start": start, "columns": columns, "images": rows, "gallery": json_safe(page.gallery)},
         style=Markup(style),
         script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def write_page(path: Path, page: Page) -> None:
+    """Write the page to a file."""
+    atomic_write(path, render(page))
+
+
+def _read(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")

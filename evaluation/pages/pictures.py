@@ -1,7 +1,7 @@
-"""Pictures for pages: whole images and a detail, encoded as data URLs that fit into a budget.
+"""Pictures of whole images and of a detail, encoded as data URLs that fit into a budget.
 
-Pictures are JPEG and maps are PNG, both as data URLs, so that the page needs no other file. Whole
-images are downscaled and never enlarged; the detail is cropped and never resampled, because only unscaled
+Photographs are JPEG and maps are PNG, both as data URLs, so that the page needs no other file. Whole
+images are downscaled and never upsampled; the detail is cropped and never resampled, because only unscaled
 pixels show whether an image looks real.
 """
 
@@ -16,7 +16,6 @@ import numpy as np
 from PIL import Image
 
 from ntire_sr.challenge.downscale import CROP_MULTIPLE, downscale_8bit
-from ntire_sr.challenge.names import parse_sample_name
 from ntire_sr.challenge.pixels import to_array, to_tensor
 from ntire_sr.samples.image_files import read_image
 
@@ -38,14 +37,14 @@ class Picture:
     caption: str
     whole: np.ndarray
     detail: np.ndarray
-    pixelated: bool = False  # enlarged without interpolation
+    pixelated: bool = False  # whether it is shown without interpolation
     colours: tuple[str, ...] | None = None  # "#rrggbb"; None for a picture of three channels
     legend: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
-class Place:
-    """A rectangle of the cropped HR image, in its pixels."""
+class Detail:
+    """A rectangle of the cropped HR image that is shown unscaled, in its pixels."""
 
     left: int
     top: int
@@ -55,8 +54,8 @@ class Place:
     def cut(self, image: np.ndarray, crop: tuple[int, int]) -> np.ndarray:
         """Crop this rectangle from an image that shows the HR crop of (height, width) at any resolution."""
         rows, columns = (
-            slice(int(start * have / whole), max(1, round((start + side) * have / whole)))
-            for start, side, have, whole in (
+            slice(int(start * size / whole), max(1, round((start + side) * size / whole)))
+            for start, side, size, whole in (
                 (self.top, self.height, image.shape[0], crop[0]),
                 (self.left, self.width, image.shape[1], crop[1]),
             )
@@ -65,7 +64,7 @@ class Place:
 
 
 class Target:
-    """The HR image that pictures belong to, cropped to multiples of 8, with the pictures of itself and of its LR image.
+    """The HR image of some pictures, cropped to multiples of 8.
 
     Args:
         hr: the HR image.
@@ -81,41 +80,42 @@ class Target:
             image.shape[0] // CROP_MULTIPLE * CROP_MULTIPLE,
             image.shape[1] // CROP_MULTIPLE * CROP_MULTIPLE,
         )
-        self.image = self.cropped(image)
+        self.image = self.crop_image(image)
         self.scale = scale
         self.size = f"{self.width} x {self.height} pixels"
 
-    def cropped(self, image: np.ndarray) -> np.ndarray:
+    def crop_image(self, image: np.ndarray) -> np.ndarray:
         """The part of an image that the crop keeps: the top left."""
         return np.ascontiguousarray(image[: self.height, : self.width])
 
-    def pictures(self, place: Place) -> list[Picture]:
-        """The pictures "lr" and "hr"."""
+    def picture_hr(self, detail: Detail) -> Picture:
+        """The picture of the HR image."""
+        caption = f"HR: the photograph, {self.size} after the crop to multiples of 8"
+        return self.picture("hr", "HR", caption, self.image, detail)
+
+    def picture_lr(self, detail: Detail) -> Picture:
+        """The picture of the LR image."""
         lr = to_array(downscale_8bit(to_tensor(self.image), self.scale))
-        lr_size = f"{lr.shape[1]} x {lr.shape[0]} pixels"
-        says = f"LR: the official downscale by {self.scale}, {lr_size}, enlarged unsmoothed"
-        hr_says = f"HR: the photograph, {self.size} after the crop to multiples of 8"
-        return [
-            self.picture("lr", "LR", says, lr, place, pixelated=True),
-            self.picture("hr", "HR", hr_says, self.image, place),
-        ]
+        size = f"{lr.shape[1]} x {lr.shape[0]} pixels"
+        caption = f"LR: the official downscale by {self.scale}, {size}, shown without interpolation"
+        return self.picture("lr", "LR", caption, lr, detail, pixelated=True)
 
     def picture(
-        self, key: str, label: str, caption: str, image: np.ndarray, place: Place, pixelated: bool = False
+        self, key: str, label: str, caption: str, image: np.ndarray, detail: Detail, pixelated: bool = False
     ) -> Picture:
         """A picture of an image that shows the crop at any resolution."""
-        whole, detail = reduced(image, LONGEST_PX), place.cut(image, self.crop)
-        return Picture(key, label, caption, whole, detail, pixelated=pixelated)
+        whole, part = downscale(image, LONGEST_PX), detail.cut(image, self.crop)
+        return Picture(key, label, caption, whole, part, pixelated=pixelated)
 
     def entry(
-        self, name: str, pictures: list[Picture], place: Place, notes: list[str], budget_bytes: int
+        self, name: str, pictures: list[Picture], detail: Detail, notes: list[str], budget_bytes: int
     ) -> dict[str, Any]:
-        """The pictures as the page takes them, see `gallery.picture_image`.
+        """The encoded pictures with name and sizes, see `gallery.picture_image`.
 
         Raises:
             ValueError: no picture fits into the budget.
         """
-        encoded, shown, inner = within_budget(pictures, place, self.scale, budget_bytes)
+        encoded, shown, inner = encode_pictures(pictures, detail, self.scale, budget_bytes)
         return {
             "name": name,
             "scale": self.scale,
@@ -128,34 +128,28 @@ class Target:
         }
 
 
-def sample_number(position: int, path: Path) -> int:
-    """The sample number in a file name, or the position if the name has none."""
-    parsed = parse_sample_name(path.name)
-    return parsed.sample if parsed else position
-
-
-def detail_place(deviation: np.ndarray | None, crop: tuple[int, int], scale: int) -> Place:
-    """The detail: where the mean deviation is largest, or the centre without it, on the grid of LR pixels."""
+def choose_detail(deviation: np.ndarray | None, crop: tuple[int, int], scale: int) -> Detail:
+    """The rectangle with the largest mean deviation, on the grid of LR pixels; the centre without a deviation."""
     sides = [min(DETAIL_PX, side) for side in crop]
     starts = [(side - part) / 2 for side, part in zip(crop, sides, strict=True)]
     if deviation is not None:
-        factors = [have / side for have, side in zip(deviation.shape, crop, strict=True)]
+        factors = [size / side for size, side in zip(deviation.shape, crop, strict=True)]
         rows, columns = (max(1, round(part * factor)) for part, factor in zip(sides, factors, strict=True))
         sums = cv2.integral(deviation.astype(np.float64))
         windows = (
             sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns] + sums[:-rows, :-columns]
         )
-        found = np.unravel_index(windows.argmax(), windows.shape)
-        starts = [int(at) / factor for at, factor in zip(found, factors, strict=True)]
+        corner = np.unravel_index(windows.argmax(), windows.shape)
+        starts = [int(at) / factor for at, factor in zip(corner, factors, strict=True)]
     top, left = (
         min(round(start / scale) * scale, side - part)
         for start, side, part in zip(starts, crop, sides, strict=True)
     )
-    return Place(left, top, sides[1], sides[0])
+    return Detail(left, top, sides[1], sides[0])
 
 
-def reduced(image: np.ndarray, longest_px: int, smooth: bool = True) -> np.ndarray:
-    """The image downscaled to a longest side of `longest_px`; smaller images stay as they are."""
+def downscale(image: np.ndarray, longest_px: int, smooth: bool = True) -> np.ndarray:
+    """Downscale an image to a longest side of `longest_px`; smaller images stay as they are."""
     factor = longest_px / max(image.shape[:2])
     if factor >= 1:
         return np.ascontiguousarray(image)
@@ -163,16 +157,20 @@ def reduced(image: np.ndarray, longest_px: int, smooth: bool = True) -> np.ndarr
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if smooth else cv2.INTER_NEAREST)
 
 
-def within_budget(
-    pictures: list[Picture], place: Place, scale: int, budget_bytes: int
-) -> tuple[list[dict[str, Any]], list[int], Place]:
-    """Encode; while that exceeds the budget, shrink the whole images step by step, then also the detail."""
+def encode_pictures(
+    pictures: list[Picture], detail: Detail, scale: int, budget_bytes: int
+) -> tuple[list[dict[str, Any]], list[int], Detail]:
+    """Encode pictures, and shrink the whole images step by step, later also the detail, until they fit.
+
+    Returns:
+        The encoded pictures, [width, height] of the whole HR picture, and the detail.
+    """
     longest, part = float(LONGEST_PX), 1.0
     while longest >= SMALLEST_PX:
-        inner = _middle(place, part, scale)
-        encoded = [_encode(picture, int(longest), place, inner) for picture in pictures]
+        inner = _middle(detail, part, scale)
+        encoded = [_encode(picture, int(longest), detail, inner) for picture in pictures]
         if sum(len(picture["whole"]) + len(picture["detail"]) for picture in encoded) <= budget_bytes:
-            hr = reduced(next(picture for picture in pictures if picture.key == "hr").whole, int(longest))
+            hr = downscale(next(picture for picture in pictures if picture.key == "hr").whole, int(longest))
             return encoded, [hr.shape[1], hr.shape[0]], inner
         longest *= SHRINK
         if longest < LONGEST_PX / 2:
@@ -180,27 +178,27 @@ def within_budget(
     raise ValueError(f"{len(pictures)} pictures do not fit into {budget_bytes} bytes at any size")
 
 
-def _middle(place: Place, part: float, scale: int) -> Place:
+def _middle(detail: Detail, part: float, scale: int) -> Detail:
     """The middle of a rectangle, with its sides times `part`, on the grid of LR pixels."""
     if part == 1:
-        return place
-    width, height = (max(scale, int(side * part / scale) * scale) for side in (place.width, place.height))
+        return detail
+    width, height = (max(scale, int(side * part / scale) * scale) for side in (detail.width, detail.height))
     left, top = (
         start + (side - less) // 2 // scale * scale
-        for start, side, less in ((place.left, place.width, width), (place.top, place.height, height))
+        for start, side, less in ((detail.left, detail.width, width), (detail.top, detail.height, height))
     )
-    return Place(left, top, width, height)
+    return Detail(left, top, width, height)
 
 
-def _encode(picture: Picture, longest_px: int, place: Place, inner: Place) -> dict[str, Any]:
-    """The picture as the page takes it; its detail covers `place` and is cropped to `inner`."""
-    whole = reduced(picture.whole, longest_px, smooth=picture.colours is None)
-    within = Place(inner.left - place.left, inner.top - place.top, inner.width, inner.height)
-    detail = within.cut(picture.detail, (place.height, place.width))
+def _encode(picture: Picture, longest_px: int, detail: Detail, inner: Detail) -> dict[str, Any]:
+    """Encode a picture; its detail covers `detail` and is cropped to `inner`."""
+    whole = downscale(picture.whole, longest_px, smooth=picture.colours is None)
+    within = Detail(inner.left - detail.left, inner.top - detail.top, inner.width, inner.height)
+    part = within.cut(picture.detail, (detail.height, detail.width))
     if picture.colours is None:
-        urls = [_jpeg(whole, QUALITY), _jpeg(detail, DETAIL_QUALITY)]
+        urls = [_jpeg(whole, QUALITY), _jpeg(part, DETAIL_QUALITY)]
     else:
-        urls = [_png(levels, picture.colours) for levels in (whole, detail)]
+        urls = [_png(levels, picture.colours) for levels in (whole, part)]
     return {
         "key": picture.key,
         "label": picture.label,

@@ -1,4 +1,4 @@
-// The table of images sorts.
+// Sorting of the table of images.
 
 const body = document.querySelector("#table tbody");
 const headings = [...document.querySelectorAll("#table thead button")];
@@ -25,9 +25,9 @@ function sortBy(key, ascending) {
   }
 }
 
-// Worst first is descending where lower is better; names start at the first.
+// Whether worst first is ascending: it is descending if lower is better. Names are ascending.
 function worstFirst(key) {
-  const column = data.columns.find((one) => one.key === key);
+  const column = data.columns.find((column) => column.key === key);
   return column ? !column.lower_is_better : true;
 }
 
@@ -38,6 +38,7 @@ for (const button of headings) {
     sortBy(key, now === "none" ? worstFirst(key) : now === "descending");
   });
 }
-const known = data.columns.filter(({ key }) => data.images.some((image) => valueOf(image, key) !== undefined));
-const first = known.find(({ key }) => key === data.start.sort) ?? known[0];
+// the first column with a value, if the wanted one has none
+const measured = data.columns.filter(({ key }) => data.images.some((image) => valueOf(image, key) !== undefined));
+const first = measured.find(({ key }) => key === data.start.sort) ?? measured[0];
 if (first) sortBy(first.key, worstFirst(first.key));

@@ -6,57 +6,34 @@ if (viewer) startViewer();
 function startViewer() {
   const [stage, handle, strip, help] = ["stage", "handle", "strip", "help"].map(element);
   const sides = { left: element("left"), right: element("right") };
-  // x and y: the point of the picture that stands in the middle, in parts of its sides; zoom 1: not enlarged
+  // x and y: the point of the picture in the middle of the view, as fractions of its sides
   const unzoomed = { zoom: 1, x: 0.5, y: 0.5 };
   const { left, right, grid } = data.start;
   const view = { image: -1, left, right, grid, detail: false, sample: 0, wipe: 50, ...unzoomed };
   const mostZoom = 16;
   const entry = () => data.gallery[view.image];
-  const picture = (key) => entry().pictures.find((one) => one.key === key);
-  // a method's picture is one of its samples: the chosen one, or the last where it has fewer
+  const picture = (key) => entry().pictures.find((picture) => picture.key === key);
+  // the picture of a method shows one of its samples: the chosen one, or the last if it has fewer
   const sampleOf = ({ samples }) => samples[Math.min(view.sample, samples.length - 1)];
-  const seenOf = (picture) => (picture.samples ? sampleOf(picture) : picture);
+  const shownOf = (picture) => (picture.samples ? sampleOf(picture) : picture);
   const mostSamples = () => Math.max(1, ...entry().pictures.map(({ samples }) => samples?.length ?? 1));
   const clamped = (value, low, high) => Math.max(low, Math.min(high, value));
 
-  // Bars and swatches that say what a map's colours mean.
-  function legend(picture) {
-    const block = made("span", "legend");
-    if (picture.legend.samples) {
-      const swatches = made("span", "swatches");
-      for (const { label, colour, share } of picture.legend.samples) {
-        const one = made("span");
-        const swatch = made("i");
-        swatch.style.background = colour;
-        one.title = `sample ${label}: ${share} of the area`;
-        one.append(swatch, label, made("small", "", `: ${share}`));
-        swatches.append(one);
-      }
-      block.append("sample", swatches);
-    } else {
-      const [bar, ends] = [made("span", "bar"), made("span", "ends")];
-      bar.style.background = `linear-gradient(to right, ${picture.legend.colours.join(", ")})`;
-      ends.append(made("span", "", picture.legend.low), made("span", "", picture.legend.high));
-      block.append(bar, ends);
-    }
-    return block;
-  }
-
   function setImage(img, picture) {
-    const { whole, detail, caption } = seenOf(picture);
+    const { whole, detail, caption } = shownOf(picture);
     const source = view.detail ? detail : whole;
     if (img.src !== source) img.src = source;
     img.className = picture.pixelated ? "pixelated" : "";
     img.alt = `${caption}${view.detail ? ", detail" : ""}`;
   }
 
-  // The picture's sides in CSS pixels at zoom 1.
+  // Width and height of a picture in CSS pixels at zoom 1.
   function sheetSize() {
     const { detail, shown } = entry();
     return view.detail ? [detail.width, detail.height] : shown;
   }
 
-  // Everything that depends on the image and on whole or detail, but not on zoom and wipe.
+  // Draw what depends on the image, the sample and whole or detail.
   function drawPictures() {
     const { pictures, shown, detail, width, height } = entry();
     const [w, h] = sheetSize();
@@ -65,23 +42,23 @@ function startViewer() {
     }
     const focused = strip.contains(document.activeElement) ? document.activeElement.dataset.key : null;
     strip.replaceChildren(...pictures.map((picture) => {
-      const figure = made("figure");
-      const pane = made("button", "pane");
-      const [layer, sheet, img, place] = [made("span", "layer"), made("span", "sheet"), made("img"), made("span", "place")];
+      const figure = create("figure");
+      const pane = create("button", "pane");
+      const [layer, sheet, img, frame] = [create("span", "layer"), create("span", "sheet"), create("img"), create("span", "frame")];
       pane.type = "button";
       pane.dataset.key = picture.key;
       pane.title = "to the right; with Shift: to the left";
       setImage(img, picture);
       const percent = { left: detail.left / width, top: detail.top / height, width: detail.width / width, height: detail.height / height };
-      for (const [side, part] of Object.entries(percent)) place.style[side] = `${100 * part}%`;
-      sheet.append(img, place);
+      for (const [side, part] of Object.entries(percent)) frame.style[side] = `${100 * part}%`;
+      sheet.append(img, frame);
       layer.append(sheet);
       pane.append(layer);
-      const caption = made("figcaption", "", picture.label);
-      if (picture.samples) caption.append(made("span", "quiet", ` ${sampleOf(picture).label}`));
+      const caption = create("figcaption", "", picture.label);
+      if (picture.samples) caption.append(create("span", "quiet", ` ${sampleOf(picture).label}`));
       figure.append(pane, caption);
-      if (picture.figures) figure.append(made("small", "quiet", picture.figures));
-      if (picture.legend) figure.append(legend(picture));
+      if (picture.figures) figure.append(create("div", "quiet values", picture.figures));
+      if (picture.legend) figure.append(createLegend(picture));
       return figure;
     }));
     strip.querySelector(`[data-key="${focused}"]`)?.focus({ preventScroll: true });
@@ -89,15 +66,15 @@ function startViewer() {
     drawSides();
   }
 
-  // Which pictures stand left and right.
+  // Draw what depends on the choice of the left and the right picture.
   function drawSides() {
     for (const side of ["left", "right"]) {
       const chosen = picture(view[side]);
       sides[side].value = view[side];
       setImage(element(`layer-${side}`).querySelector("img"), chosen);
       const caption = element(`caption-${side}`);
-      caption.replaceChildren(made("b", "", `${side === "left" ? "◧" : "◨"} ${chosen.label}`), seenOf(chosen).caption);
-      if (chosen.legend) caption.append(legend(chosen));
+      caption.replaceChildren(create("b", "", `${side === "left" ? "◧" : "◨"} ${chosen.label}`), shownOf(chosen).caption);
+      if (chosen.legend) caption.append(createLegend(chosen));
       for (const figure of strip.children) {
         figure.classList.toggle(side, figure.querySelector(".pane").dataset.key === view[side]);
       }
@@ -105,7 +82,7 @@ function startViewer() {
     draw();
   }
 
-  // Zoom, place and wipe: the same transform for every picture, in parts of its own size.
+  // Draw what depends on zoom, position and wipe: one transform for all pictures, relative to their size.
   function draw() {
     const { zoom } = view;
     view.x = clamped(view.x, 0.5 / zoom, 1 - 0.5 / zoom);
@@ -122,26 +99,26 @@ function startViewer() {
     for (const [name, pressed] of [["wipe", !view.grid], ["grid", view.grid], ["whole", !view.detail], ["detail", view.detail]]) {
       viewer.querySelector(`[data-do=${name}]`).setAttribute("aria-pressed", pressed);
     }
-    // in per cent of the HR image's own pixels
+    // 100 %: one CSS pixel per pixel of the HR image
     const percent = (100 * base.width * zoom) / (view.detail ? entry().detail.width : entry().width);
     element("zoom").textContent = `${Math.round(percent)} %`;
     drawWipe(base);
   }
 
-  // The size of an unzoomed picture as it stands on the page; in the grid the stage is not there.
+  // The size of an unzoomed picture on the page; the grid has no stage.
   function baseSize() {
     const sheet = view.grid ? strip.querySelector(".sheet") : element("layer-left").firstElementChild;
     return { width: sheet.offsetWidth || 1, height: sheet.offsetHeight || 1 };
   }
 
-  // The wipe goes over what is seen of the picture, not over the empty stage beside it.
-  function seen(base) {
+  // The part of the stage that the wipe covers: the visible part of the picture.
+  function wipeRange(base) {
     const width = Math.min(stage.clientWidth, base.width * view.zoom);
     return { start: (stage.clientWidth - width) / 2, width };
   }
 
   function drawWipe(base = baseSize()) {
-    const { start, width } = seen(base);
+    const { start, width } = wipeRange(base);
     const line = start + (width * view.wipe) / 100;
     element("layer-left").style.clipPath = `inset(0 ${stage.clientWidth - line}px 0 0)`;
     handle.style.left = `${line}px`;
@@ -150,7 +127,7 @@ function startViewer() {
     handle.setAttribute("aria-valuetext", `${Math.round(view.wipe)} % ${labels[0]}, then ${labels[1]}`);
   }
 
-  // Zoom by a factor around a point of the stage (parts of the unzoomed picture, from its middle).
+  // Zoom by a factor around a point of the stage, in fractions of the unzoomed picture from its middle.
   function zoomBy(factor, u = 0, v = 0) {
     const zoom = clamped(view.zoom * factor, 1, mostZoom);
     view.x += u / view.zoom - u / zoom;
@@ -159,24 +136,24 @@ function startViewer() {
     draw();
   }
 
-  // Show an image of the gallery; pictures that it lacks are replaced by HR and its first sample.
+  // Show an image of the gallery. If it lacks the chosen pictures, HR and the first sample replace them.
   function show(index) {
     view.image = index;
     const { name, notes, pictures } = entry();
-    const lacks = (key) => !pictures.some((one) => one.key === key);
+    const lacks = (key) => !pictures.some((picture) => picture.key === key);
     if (lacks(view.left)) view.left = "hr";
-    if (lacks(view.right)) view.right = pictures[Math.min(2, pictures.length - 1)].key;
+    if (lacks(view.right)) view.right = pictures[Math.min(1, pictures.length - 1)].key;
     element("name").textContent = name;
     element("count").textContent = `picture ${index + 1} of ${data.gallery.length}`;
     const row = data.images.find((image) => image.pictured === index);
-    // columns of a group stand beside the pictures that they belong to
+    // the values of several methods are shown below their pictures
     const texts = (row ? data.columns.filter(({ group }) => !group) : []).map(({ key, label, digits }) => {
       const value = valueOf(row, key);
       return `${label} ${value === undefined ? "–" : Number.isFinite(value) ? value.toFixed(digits) : "∞"}`;
     });
     element("measured").textContent = texts.join("  ·  ");
     element("picture-notes").hidden = !notes.length;
-    element("picture-notes").replaceChildren(...notes.map((note) => made("li", "", note)));
+    element("picture-notes").replaceChildren(...notes.map((note) => create("li", "", note)));
     for (const select of Object.values(sides)) {
       select.replaceChildren(...pictures.map(({ key, label }) => new Option(label, key)));
     }
@@ -190,8 +167,7 @@ function startViewer() {
   }
 
   function go(by) {
-    const count = data.gallery.length;
-    location.hash = `picture-${(view.image + by + count) % count}`;
+    location.hash = `picture-${(view.image + by + data.gallery.length) % data.gallery.length}`;
   }
 
   function choose(side, key) {
@@ -233,13 +209,13 @@ function startViewer() {
   });
   for (const side of ["left", "right"]) sides[side].addEventListener("change", () => choose(side, sides[side].value));
 
-  // Keys count while the focus is in the viewer or nowhere, and never while something is typed or chosen.
+  // Keys act while the focus is in the viewer or nowhere, but not in a menu or a dialog.
   document.addEventListener("keydown", (event) => {
     const focus = document.activeElement;
     if (event.ctrlKey || event.metaKey || event.altKey || help.open || focus.tagName === "SELECT") return;
     if (focus !== document.body && !viewer.contains(focus)) return;
     const letter = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    // with Shift a digit's key types another sign, on German keyboards "=" for 0
+    // with Shift, the key of a digit types another sign: on German keyboards "=" for 0
     const shifted = event.shiftKey ? /^Digit(\d)$/.exec(event.code)?.[1] : undefined;
     const digit = /^\d$/.test(event.key) ? event.key : shifted;
     const side = event.shiftKey && event.key !== digit ? "left" : "right";
@@ -262,9 +238,9 @@ function startViewer() {
     event.preventDefault();
   });
 
-  // Dragging moves the line where it was taken, and all pictures elsewhere.
+  // Dragging the wipe's line moves it; dragging a picture moves all pictures.
   let drag = null;
-  let dragged = false; // further than a click's hand trembles
+  let dragged = false; // whether the pointer moved further than in a click
   viewer.addEventListener("pointerdown", (event) => {
     const pane = event.target.closest(".stage, .pane");
     dragged = false;
@@ -276,7 +252,7 @@ function startViewer() {
     if (!drag) return;
     const [dx, dy] = [event.clientX - drag.x, event.clientY - drag.y];
     if (drag.line) {
-      const { start, width } = seen(baseSize());
+      const { start, width } = wipeRange(baseSize());
       view.wipe = clamped((100 * (event.clientX - stage.getBoundingClientRect().left - start)) / width, 0, 100);
       drawWipe();
     } else if (dragged || Math.hypot(dx, dy) > 3) {
@@ -290,7 +266,7 @@ function startViewer() {
   });
   for (const end of ["pointerup", "pointercancel"]) viewer.addEventListener(end, () => { drag = null; });
 
-  // The wheel scrolls the page until the viewer was chosen: nobody is caught while passing by.
+  // The wheel zooms only once the focus is in the viewer, so that it scrolls the page otherwise.
   viewer.addEventListener("wheel", (event) => {
     const pane = event.target.closest(".stage, .pane");
     if (!pane || !(event.ctrlKey || viewer.contains(document.activeElement))) return;
@@ -302,7 +278,7 @@ function startViewer() {
     zoomBy(2 ** (-event.deltaY / 300), u, v);
   }, { passive: false });
 
-  // An address that ends in #picture-3 leads to that image, from the table, from a link and by "back".
+  // An address that ends in #picture-3 shows that image: links of the table and "back" work.
   function follow() {
     const index = Number(/^#picture-(\d+)$/.exec(location.hash)?.[1]);
     if (!(index < data.gallery.length)) return false;

@@ -32,8 +32,9 @@ def compare(scores: tuple[tuple[str, Path], ...], out: Path | None, sr: tuple[tu
     HR images, scales, networks, versions or numbers of samples.
     """
     from ntire_sr.core.errors import UsageError
-    from ntire_sr.evaluation.pages.comparison_gallery import picture_comparison
-    from ntire_sr.evaluation.pages.comparison_report import print_comparison, write_comparison
+    from ntire_sr.evaluation.pages.comparison_page import write_comparison
+    from ntire_sr.evaluation.pages.gallery import picture_comparison
+    from ntire_sr.evaluation.pages.terminal import print_comparison
     from ntire_sr.evaluation.scoring.comparison import compare as compare_methods
     from ntire_sr.evaluation.scoring.load_scores import read_methods
     from ntire_sr.evaluation.scoring.opinion import load_opinions

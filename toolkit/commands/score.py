@@ -54,7 +54,7 @@ def score(
     spread; the place among the published results; a page with pictures. An interrupted scoring resumes
     when the same command is run again. torchrun distributes the images over machines.
     """
-    from ntire_sr.evaluation.pages.report import print_table
+    from ntire_sr.evaluation.pages.terminal import print_score
     from ntire_sr.evaluation.score_folder import score_folder
 
     folder = RunFolder(run)
@@ -82,7 +82,7 @@ def score(
     result = output.json(measured.score.as_json() | {"lpips_missing": measured.lpips_missing, "out": str(measured.out)})
     if measured.kept:
         output.say(f"{measured.kept} of {len(measured.score.images)} images had been measured before; their figures were kept")
-    print_table(measured.score, output.console(), measured.lpips_missing)
+    print_score(measured.score, output.console(), measured.lpips_missing)
     output.say(f"tables: {measured.out}")
     if measured.report:
         output.say(f"report: {measured.report}")

@@ -11,8 +11,9 @@ from scores import edit_score, write_images, write_method
 
 from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors
 from ntire_sr.core.files import json_safe, sha256_file
-from ntire_sr.evaluation.pages.comparison_gallery import most_different, picture_comparison
-from ntire_sr.evaluation.pages.comparison_report import render_comparison
+from ntire_sr.evaluation.pages.comparison_page import comparison_page
+from ntire_sr.evaluation.pages.gallery import most_different, picture_comparison
+from ntire_sr.evaluation.pages.page import render
 from ntire_sr.evaluation.scoring.columns import Figure, MethodColumn
 from ntire_sr.evaluation.scoring.comparison import compare
 from ntire_sr.evaluation.scoring.load_scores import read_methods
@@ -336,7 +337,9 @@ def test_samples_that_changed_or_moved_are_left_out_with_a_note_and_can_be_given
     write_png(tmp_path / "a_samples" / "000000_sample00000.png", np.zeros((48, 64, 3), np.uint8))
     (tmp_path / "a_samples" / "000001_sample00000.png").unlink()
     note = picture_comparison(found, sr={"b": tmp_path / "moved"}).notes[0]
-    assert "lacks 000001_sample00000.png and holds others than were scored: 000000_sample00000.png" in note
+    assert (
+        "lacks 000001_sample00000.png and holds other samples than were scored: 000000_sample00000.png" in note
+    )
 
 
 def test_given_folders_that_are_not_what_was_scored_are_refused_all_at_once(tmp_path, two):
@@ -344,7 +347,7 @@ def test_given_folders_that_are_not_what_was_scored_are_refused_all_at_once(tmp_
     with pytest.raises(ValidationErrors) as refused:
         picture_comparison(found, sr={"a": tmp_path / "b_samples", "b": tmp_path / "no"}, hr=tmp_path / "no")
     said = str(refused.value)
-    assert "3 problems" in said and "holds others than were scored" in said and "does not exist" in said
+    assert "3 problems" in said and "holds other samples than were scored" in said and "does not exist" in said
     assert "the HR image 0801.png that was scored is not in" in said
     with pytest.raises(UsageError, match="no such method"):
         picture_comparison(found, sr={"x": tmp_path})
@@ -377,7 +380,7 @@ def test_a_score_or_a_record_that_says_something_odd_is_one_clear_error_or_is_co
             path.write_text(with_odd_leaf(content, seed))
             try:
                 found = compare(read_methods(two))
-                render_comparison(found, picture_comparison(found))
+                render(comparison_page(found, picture_comparison(found)))
             except NtireSrError:
                 refused += 1
             except BaseException as error:

@@ -1,8 +1,8 @@
-"""The report's page in headless Chromium: opened from disk, driven by mouse and keyboard."""
+"""The page of a score in headless Chromium: opened from disk, driven by mouse and keyboard."""
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 
 from ntire_sr.challenge.names import SampleName
-from ntire_sr.evaluation.pages.gallery import Maps, picture_image
-from ntire_sr.evaluation.pages.page import render
+from ntire_sr.evaluation.pages.charts import curve_chart
+from ntire_sr.evaluation.pages.gallery import MethodSamples, picture_image
+from ntire_sr.evaluation.pages.image_table import ImageFigure, ImageTable, image_table
+from ntire_sr.evaluation.pages.maps import Maps
+from ntire_sr.evaluation.pages.page import Page, render
 from ntire_sr.samples.image_files import write_png
 
 RED, BLUE, GREEN = (200, 30, 30), (30, 30, 200), (30, 200, 30)
@@ -24,7 +27,7 @@ NASTY = [
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    """Two images, one of them lying and one standing: HR red, sample 0 blue, further samples green."""
+    """Two images, one in landscape and one in portrait format: HR red, sample 0 blue, further samples green."""
     folder = tmp_path_factory.mktemp("pictures")
     entries = []
     for index, (height, width, samples) in enumerate([(424, 640, 3), (640, 424, 2)]):
@@ -34,50 +37,56 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
             write_png(path, np.full((height, width, 3), colour, np.uint8))
         ramp = np.linspace(0, 4, height * width, dtype=np.float32).reshape(height, width)
         maps = Maps(ramp, (ramp * samples / 4.01).astype(np.uint8), ramp / 10)
-        entries.append(picture_image(paths[0], paths[1:], 4, maps, 1_000_000, f"080{index}.png"))
+        method = MethodSamples(list(enumerate(paths[1:])))
+        entries.append(picture_image(paths[0], f"080{index}.png", 4, [method], 1_000_000, maps))
     return entries
 
 
-def page_of(gallery: list[dict], **other: Any) -> dict[str, Any]:
-    """A small page of four images, of which the gallery's are pictured; `other` replaces parts."""
-    lpips = {"0801.png": 0.30, "0802.png": 0.45, "0803.png": None, "0804.png": 0.20}
-    db = {"0801.png": 61.5, "0802.png": 44.2, "0803.png": "inf", "0804.png": 50.0}
-    pictured = dict(zip(["0802.png", "0801.png"], range(len(gallery)), strict=False))
-    return {
+INFINITE, UNDEFINED = float("inf"), float("nan")
+NAMES = ["0801.png", "0802.png", "0803.png", "0804.png"]
+LPIPS, DB = [0.30, 0.45, UNDEFINED, 0.20], [61.5, 44.2, INFINITE, 50.0]
+
+
+def table_of(names: list[str], lpips: list[float], db: list[float], pictured: Sequence[int] = ()) -> ImageTable:
+    """A table of images with LPIPS and the worst LR-PSNR."""
+    figures = [
+        ImageFigure("lpips", "LPIPS mean", "", True, 4, [lpips]),
+        ImageFigure("db", "LR-PSNR worst", "", False, 2, [db], required=45.0),
+    ]
+    return image_table(figures, ["this score"], names, pictured)
+
+
+def page_of(gallery: list[dict], **changes: Any) -> Page:
+    """A small page of four images, two of them pictured; `changes` replaces parts."""
+    page = {
+        "command": "score",
         "title": "4 images x 3 samples, scale 4",
+        "methods": ["this score"],
         "drawn_by": "a test",
         "passes": False,
         "verdict": "FAIL: 1 sample is under 45 dB",
         "notes": ["1 of 12 samples is missing"],
-        "summary": [["LPIPS, mean", "0.3167", "lower is better"]],
-        "curves": [
-            {"label": "S_n", "unit": "%", "direction": "higher is better", "values": [0.0, 5.1, None, 9.25]}
-        ],
-        "calibration": [{"label": "r (LPIPS)", "value": "0.93", "says": "1 is calibrated"}],
+        "summary": [("LPIPS, mean", "0.3167", "lower is better")],
+        "curves": [curve_chart("S_n", [[0.0, 5.1, None, 9.25]])],
+        "calibration": [("r (LPIPS)", "0.93", "1 is calibrated")],
         "published": {
             "caveat": "Other images.",
             "columns": ["", "team", "LPIPS", "LR-PSNR"],
             "rows": [{"cells": ["1", "a team", "0.2", "27.5"], "ours": False, "under": True}],
         },
-        "columns": [
-            {"key": "lpips", "label": "LPIPS mean", "lower_is_better": True, "digits": 4},
-            {"key": "db", "label": "LR-PSNR worst", "lower_is_better": False, "digits": 2, "required": 45.0},
-        ],
-        "images": [
-            {"name": name, "values": {"lpips": lpips[name], "db": db[name]}, "pictured": pictured.get(name)}
-            for name in lpips
-        ],
+        "images": table_of(NAMES, LPIPS, DB, [1, 0][: len(gallery)]),
         "gallery": gallery,
-        **other,
+        "result_files": ["score.json"],
     }
+    return Page(**{**page, **changes})
 
 
 @pytest.fixture
 def show(open_html, gallery) -> Callable[..., Any]:
-    """Opens a report from disk; keywords other than those of the window replace parts of the page."""
+    """Opens a page from disk; keywords that are not of the window replace parts of the page."""
 
-    def opened(width: int = 1200, height: int = 900, fragment: str = "", **other: Any) -> Any:
-        return open_html(render(page_of(**{"gallery": gallery, **other})), width, height, fragment)
+    def opened(width: int = 1200, height: int = 900, fragment: str = "", **changes: Any) -> Any:
+        return open_html(render(page_of(**{"gallery": gallery, **changes})), width, height, fragment)
 
     return opened
 
@@ -88,26 +97,26 @@ def names(page) -> list[str]:
 
 def sheets(page) -> list[str]:
     """The transforms of all pictures: of the stage and of the strip."""
-    return page.locator(".sheet").evaluate_all("all => all.map(one => one.style.transform)")
+    return page.locator(".sheet").evaluate_all("sheets => sheets.map(sheet => sheet.style.transform)")
 
 
 def colour_at(page, x: float, y: float = 0.5) -> tuple[int, ...]:
-    """What stands at a place of the stage, as the screen shows it."""
+    """The colour at a position of the stage, as the screen shows it."""
     shot = Image.open(io.BytesIO(page.locator("#stage").screenshot())).convert("RGB")
     return shot.getpixel((int(x * shot.width), int(y * shot.height)))
 
 
-def near(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    return max(abs(a - b) for a, b in zip(one, other, strict=True)) < 25
+def near(colour: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    return max(abs(a - b) for a, b in zip(colour, expected, strict=True)) < 25
 
 
-def test_verdict_warnings_summary_and_published_figures_are_on_the_page(show):
+def test_page_shows_verdict_warnings_summary_and_published_rows(show):
     text = show().inner_text("body")
     for words in ("FAIL: 1 sample is under 45 dB", "1 of 12 samples is missing", "0.3167", "a team †", "0.93"):
         assert words in text
 
 
-def test_the_worst_image_stands_first_and_the_undefined_last(show):
+def test_worst_image_is_first_and_undefined_last(show):
     page = show()
     assert names(page) == ["0802.png", "0801.png", "0804.png", "0803.png"]
     assert page.locator("th[aria-sort=descending]").inner_text() == "LPIPS mean"
@@ -115,16 +124,13 @@ def test_the_worst_image_stands_first_and_the_undefined_last(show):
     assert page.locator("td", has_text="∞").count() == 1
 
 
-def test_without_lpips_the_first_measured_column_sorts(show, gallery):
-    images = page_of(gallery)["images"]
-    for image in images:
-        image["values"]["lpips"] = None
-    page = show(images=images)
+def test_first_measured_column_sorts_without_lpips(show):
+    page = show(images=table_of(NAMES, [UNDEFINED] * 4, DB))
     assert names(page) == ["0802.png", "0804.png", "0801.png", "0803.png"]
     assert page.locator("th[aria-sort=ascending]").inner_text() == "LR-PSNR worst"
 
 
-def test_a_click_on_a_heading_sorts_worst_first_and_another_one_best_first(show):
+def test_click_on_heading_sorts_and_second_click_reverses(show):
     page = show()
     page.get_by_role("button", name="LR-PSNR worst").click()
     assert names(page) == ["0802.png", "0804.png", "0801.png", "0803.png"]
@@ -137,7 +143,7 @@ def test_a_click_on_a_heading_sorts_worst_first_and_another_one_best_first(show)
     assert names(page) == ["0801.png", "0802.png", "0803.png", "0804.png"]
 
 
-def test_the_keyboard_reaches_a_heading_and_sorts_with_enter(show):
+def test_enter_on_a_heading_sorts(show):
     page = show()
     for _ in range(20):
         page.keyboard.press("Tab")
@@ -149,7 +155,7 @@ def test_the_keyboard_reaches_a_heading_and_sorts_with_enter(show):
     assert outline == "solid"
 
 
-def test_the_name_of_a_pictured_image_opens_its_viewer_and_so_does_its_address(show):
+def test_link_and_address_show_the_image_in_the_viewer(show):
     page = show()
     assert page.locator("#table a").all_inner_texts() == ["0802.png", "0801.png"]
     page.get_by_role("link", name="0801.png").press("Enter")
@@ -159,7 +165,7 @@ def test_the_name_of_a_pictured_image_opens_its_viewer_and_so_does_its_address(s
     assert show(fragment="#picture-1").inner_text("#name") == "0801.png"
 
 
-def test_n_and_p_lead_to_the_next_and_the_previous_image(show):
+def test_n_and_p_show_next_and_previous_image(show):
     page = show()
     seen = []
     for key in ("n", "n", "p"):
@@ -173,7 +179,7 @@ def test_n_and_p_lead_to_the_next_and_the_previous_image(show):
     page.wait_for_function("document.getElementById('name').textContent === '0800.png'")
 
 
-def test_the_wipe_shows_the_left_picture_left_of_the_line_and_moves_by_arrows_and_mouse(show):
+def test_wipe_moves_by_arrows_and_mouse(show):
     page = show()
     assert near(colour_at(page, 0.45), RED) and near(colour_at(page, 0.55), BLUE)
     page.focus("#handle")
@@ -194,14 +200,14 @@ def test_the_wipe_shows_the_left_picture_left_of_the_line_and_moves_by_arrows_an
     assert near(colour_at(page, 0.9), RED)
 
 
-def test_zoom_and_place_are_the_same_for_all_pictures(show):
+def test_all_pictures_share_zoom_and_position(show):
     page = show(fragment="#picture-0")
     assert len(sheets(page)) == 2 + 8
     assert set(sheets(page)) == {"translate(0%, 0%) scale(1)"}
     seen = {sheets(page)[0]}
 
     def moved() -> None:
-        """All pictures changed together, to where none was before."""
+        """All pictures moved together, to a new position."""
         now = set(sheets(page))
         assert len(now) == 1 and not now & seen, now
         seen.update(now)
@@ -228,7 +234,7 @@ def test_zoom_and_place_are_the_same_for_all_pictures(show):
     assert set(sheets(page)) == {"translate(0%, 0%) scale(1)"}
 
 
-def test_the_wheel_scrolls_the_page_until_the_viewer_was_chosen(show):
+def test_wheel_scrolls_the_page_until_the_viewer_has_focus(show):
     page = show()
     page.locator("#stage").scroll_into_view_if_needed()
     page.locator("#stage").hover()
@@ -239,7 +245,7 @@ def test_the_wheel_scrolls_the_page_until_the_viewer_was_chosen(show):
     assert sheets(page)[0].endswith("scale(1)")
 
 
-def test_keys_menus_and_clicks_choose_the_left_and_the_right_picture(show):
+def test_keys_menus_and_clicks_choose_left_and_right_picture(show):
     page = show()
 
     def sides() -> list[str]:
@@ -258,7 +264,7 @@ def test_keys_menus_and_clicks_choose_the_left_and_the_right_picture(show):
     assert sides() == ["0", "1"]
 
 
-def test_maps_are_shown_with_captions_and_legends(show):
+def test_maps_have_captions_and_legends(show):
     page = show()
     assert page.locator("#strip figcaption").all_inner_texts()[-3:] == ["deviation", "best sample", "LPIPS"]
     assert page.locator("#strip .legend").count() == 3
@@ -272,7 +278,7 @@ def test_maps_are_shown_with_captions_and_legends(show):
     assert bar.startswith("linear-gradient")
 
 
-def test_the_detail_is_shown_pixel_by_pixel(show):
+def test_detail_is_shown_unscaled(show):
     page = show()
     assert page.inner_text("#zoom") == "100 %"  # 640 pixels need no reduction
     page.keyboard.press("z")
@@ -283,7 +289,7 @@ def test_the_detail_is_shown_pixel_by_pixel(show):
     assert page.locator(".pane[data-key=hr] img").evaluate("img => [img.width, img.height]") == [256, 256]
 
 
-def test_the_viewer_fills_the_window_and_lets_go_with_escape(show):
+def test_viewer_fills_the_window_until_escape(show):
     page = show()
     page.keyboard.press("f")
     assert page.locator("#viewer").bounding_box() == {"x": 0, "y": 0, "width": 1200, "height": 900}
@@ -291,7 +297,7 @@ def test_the_viewer_fills_the_window_and_lets_go_with_escape(show):
     assert page.locator("#viewer").bounding_box()["width"] < 1200
 
 
-def test_a_question_mark_lists_the_keys_and_escape_closes_the_list(show):
+def test_question_mark_opens_the_help_and_escape_closes_it(show):
     page = show()
     page.keyboard.press("?")
     assert page.locator("#help").is_visible()
@@ -299,7 +305,7 @@ def test_a_question_mark_lists_the_keys_and_escape_closes_the_list(show):
     assert not page.locator("#help").is_visible()
 
 
-def test_curves_tell_their_values_to_keyboard_and_mouse(show):
+def test_curves_show_values_to_keyboard_and_mouse(show):
     page = show()
     assert page.inner_text(".readout") == "n = 4: 9.25 %"
     page.focus(".chart svg")
@@ -310,11 +316,8 @@ def test_curves_tell_their_values_to_keyboard_and_mouse(show):
     assert "n = 2: 5.1 %" in page.get_attribute(".chart svg", "aria-label")
 
 
-def test_names_that_look_like_markup_are_harmless(show, gallery):
-    images = [
-        {"name": name, "values": {"lpips": 0.1, "db": 50.0}, "pictured": 0 if not at else None}
-        for at, name in enumerate(NASTY)
-    ]
+def test_markup_in_names_is_shown_as_text(show, gallery):
+    images = table_of(NASTY, [0.1] * 3, [50.0] * 3, [0])
     entry = {**gallery[0], "name": NASTY[1], "notes": [NASTY[0]]}
     entry["pictures"] = [{**picture, "caption": NASTY[0], "label": NASTY[1]} for picture in entry["pictures"]]
     page = show(
@@ -327,29 +330,27 @@ def test_names_that_look_like_markup_are_harmless(show, gallery):
     assert page.locator("img[src=x]").count() == 0
 
 
-def test_at_the_width_of_a_telephone_nothing_sticks_out(show):
+def test_page_fits_the_width_of_a_phone(show):
     page = show(width=400, height=800)
     for key in ("w", "g", "z", "w", "f"):
         page.keyboard.press(key)
         assert page.evaluate("[document.documentElement.scrollWidth, document.body.scrollWidth]") <= [400, 400]
 
 
-def test_a_page_with_nothing_but_numbers_works(show, gallery):
-    page = show(gallery=[], curves=[], calibration=[], published=None, notes=[], drawn_by=None)
+def test_page_works_with_only_the_image_table(show, gallery):
+    page = show(gallery=[], curves=[], calibration=[], published=None, notes=[], drawn_by="")
     assert names(page)[0] == "0802.png"
     assert page.locator("#viewer, .chart, .notes, .published").count() == 0
 
 
-def test_a_hundred_images_scroll_inside_their_table(show):
-    images = [
-        {"name": f"{at:04d}.png", "values": {"lpips": at / 100, "db": None}, "pictured": None}
-        for at in range(100)
-    ]
+def test_table_of_a_hundred_images_scrolls_inside(show):
+    hundred = range(100)
+    images = table_of([f"{at:04d}.png" for at in hundred], [at / 100 for at in hundred], [UNDEFINED] * 100)
     page = show(images=images)
     assert names(page)[0] == "0099.png"
     assert page.locator(".tall").bounding_box()["height"] < 500
 
 
-def test_the_page_names_nothing_outside_itself(gallery):
+def test_page_refers_to_no_other_file(gallery):
     html = render(page_of(gallery))
     assert not re.search(r"https?://|@import|url\(", html)

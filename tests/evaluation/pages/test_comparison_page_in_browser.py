@@ -1,4 +1,4 @@
-"""The comparison's page in headless Chromium: opened from disk, driven by mouse and keyboard."""
+"""The page of a comparison in headless Chromium: opened from disk, driven by mouse and keyboard."""
 
 import io
 import re
@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 from scores import write_images, write_method
 
-from ntire_sr.evaluation.pages.comparison_gallery import Gallery, picture_comparison
-from ntire_sr.evaluation.pages.comparison_report import print_comparison, render_comparison
+from ntire_sr.evaluation.pages.comparison_page import comparison_page
+from ntire_sr.evaluation.pages.gallery import Gallery, picture_comparison
+from ntire_sr.evaluation.pages.page import render
 from ntire_sr.evaluation.scoring.columns import Figure, MethodColumn
 from ntire_sr.evaluation.scoring.comparison import compare
 from ntire_sr.evaluation.scoring.load_scores import read_methods
@@ -26,8 +27,8 @@ def three(tmp_path_factory):
     hr = write_images(home / "HR", NAMES, (96, 144))
     made = []
     for name, base, colour, count in (("ours", 0.1, BLUE, 10), (NASTY, 0.2, RED, 10), ("plain", 0.3, GREEN, 1)):
-        step = 0.04 if name == "plain" else 0.05  # the first image is the one where they are most apart
-        lpips = {each: [base + step * at] * count for at, each in enumerate(NAMES)}
+        step = 0.04 if name == "plain" else 0.05  # the methods differ most in the first image
+        lpips = {image: [base + step * at] * count for at, image in enumerate(NAMES)}
         made.append(
             (name, write_method(home / f"m{len(made)}", hr, lpips, colour=colour, lr_error=1 + len(made)))
         )
@@ -44,7 +45,7 @@ def show(three, gallery, open_html):
     """Opens the page of all three."""
 
     def opened(published: bool = True, gallery: Gallery = gallery, **window):
-        return open_html(render_comparison(three.with_columns([COLUMN]), gallery, published), **window)
+        return open_html(render(comparison_page(three.with_columns([COLUMN]), gallery, published)), **window)
 
     return opened
 
@@ -69,15 +70,15 @@ def colour_of(page, selector: str) -> tuple[int, ...]:
     return shot.getpixel((shot.width // 2, shot.height // 2))
 
 
-def near(one, other) -> bool:
-    return max(abs(a - b) for a, b in zip(one, other, strict=True)) < 25
+def near(colour, expected) -> bool:
+    return max(abs(a - b) for a, b in zip(colour, expected, strict=True)) < 25
 
 
 def sheets(page) -> set[str]:
-    return set(page.locator(".sheet").evaluate_all("all => all.map(one => one.style.transform)"))
+    return set(page.locator(".sheet").evaluate_all("sheets => sheets.map(sheet => sheet.style.transform)"))
 
 
-def test_figures_pairs_notes_and_published_rows_are_on_the_page_and_names_are_harmless(show, three):
+def test_page_shows_figures_pairs_notes_and_published_rows(show, three):
     page = show()
     assert page.inner_text("h1") == "3 methods, 3 images, scale 4"
     methods = cells(page, ".methods")
@@ -105,10 +106,10 @@ def test_figures_pairs_notes_and_published_rows_are_on_the_page_and_names_are_ha
     assert page.locator("script").count() == 2 and page.locator("img[src=x]").count() == 0
 
 
-def test_the_plot_tells_methods_with_intervals_and_published_entries_to_mouse_and_keyboard(show):
+def test_plot_shows_values_to_mouse_and_keyboard(show):
     page = show()
-    said = page.locator("#plot .readout")
-    assert said.inner_text().startswith("ours: LPIPS 0.1500 (0.1000 to 0.2000), S_10 90.00 %")
+    readout = page.locator("#plot .readout")
+    assert readout.inner_text().startswith("ours: LPIPS 0.1500 (0.1000 to 0.2000), S_10 90.00 %")
     assert page.locator("#plot .m0 line").count() == 2
     assert page.locator("#plot .published").count() == 13
     assert "SRFlow (baseline), published: LPIPS 0.122, S_10 25.01 %" in page.get_attribute(
@@ -116,14 +117,14 @@ def test_the_plot_tells_methods_with_intervals_and_published_entries_to_mouse_an
     )
     page.focus("#plot svg")
     page.keyboard.press("ArrowLeft")
-    assert said.inner_text().startswith(f"{NASTY}: LPIPS 0.2500")
+    assert readout.inner_text().startswith(f"{NASTY}: LPIPS 0.2500")
     page.keyboard.press("Home")
-    assert said.inner_text().startswith("ESRGAN (baseline), published")
+    assert readout.inner_text().startswith("ESRGAN (baseline), published")
     page.locator("#plot .m0 circle").hover()
-    assert said.inner_text().startswith("ours")
+    assert readout.inner_text().startswith("ours")
 
 
-def test_the_curves_of_all_methods_share_a_drawing(show):
+def test_curves_of_all_methods_share_a_chart(show):
     page = show()
     chart = page.locator(".charts .chart").nth(1)
     assert chart.locator("polyline").count() == 3
@@ -133,9 +134,9 @@ def test_the_curves_of_all_methods_share_a_drawing(show):
     assert chart.locator(".readout").inner_text() == f"n = 1: ours 0 % · {NASTY} 0 % · plain 0 %"
 
 
-def test_the_table_of_images_sorts_by_any_method_and_by_how_far_the_methods_are_apart(show):
+def test_image_table_sorts_by_method_and_by_difference(show):
     page = show()
-    assert page.locator("th[aria-sort=descending] button").get_attribute("aria-label") == "LPIPS, apart"
+    assert page.locator("th[aria-sort=descending] button").get_attribute("aria-label") == "LPIPS, difference"
     page.get_by_role("button", name="LPIPS, ours").click()
     assert names(page) == NAMES[::-1]
     page.get_by_role("button", name="LPIPS, ours").click()
@@ -148,7 +149,7 @@ def test_the_table_of_images_sorts_by_any_method_and_by_how_far_the_methods_are_
     assert first[:4] == ["0.1000", "0.2000", "0.3000", "0.2000"]
 
 
-def test_methods_stand_side_by_side_under_one_zoom_in_the_grid_and_in_the_wipe(show):
+def test_methods_share_one_zoom_in_grid_and_wipe(show):
     page = show()
     assert page.locator("#viewer.grid").count() == 1
     assert labels(page) == [
@@ -175,7 +176,7 @@ def test_methods_stand_side_by_side_under_one_zoom_in_the_grid_and_in_the_wipe(s
     assert sheets(page) == {"translate(0%, 0%) scale(1)"}
 
 
-def test_keys_and_buttons_change_the_sample_of_every_method_at_once(show):
+def test_keys_and_buttons_change_the_sample_of_all_methods(show):
     page = show()
     assert page.inner_text("#sample") == "sample 1 of 4"  # 12 pictures for three methods
     page.keyboard.press("s")
@@ -194,19 +195,19 @@ def test_keys_and_buttons_change_the_sample_of_every_method_at_once(show):
     page.wait_for_function("document.getElementById('name').textContent === '0802.png'")
 
 
-def test_a_link_leads_from_the_table_to_the_pictures(show):
+def test_link_in_image_table_shows_the_pictures(show):
     page = show()
     page.get_by_role("link", name="0802.png").press("Enter")
     assert page.inner_text("#name") == "0802.png"
 
 
-def test_dark_mode_changes_the_colours_and_all_words_keep_their_contrast(show):
+def test_dark_mode_keeps_the_contrast_of_method_numbers(show):
     def contrast(page, selector: str) -> float:
-        found = page.locator(selector).first.evaluate(
-            "one => [getComputedStyle(one).color, getComputedStyle(one).backgroundColor]"
+        colours = page.locator(selector).first.evaluate(
+            "chip => [getComputedStyle(chip).color, getComputedStyle(chip).backgroundColor]"
         )
         light = []
-        for colour in found:
+        for colour in colours:
             parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
             linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
             light.append(0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2])
@@ -224,41 +225,23 @@ def test_dark_mode_changes_the_colours_and_all_words_keep_their_contrast(show):
     assert papers[0] != papers[1]
 
 
-def test_at_the_width_of_a_telephone_nothing_sticks_out(show):
+def test_page_fits_the_width_of_a_phone(show):
     page = show(width=400, height=800)
     for key in ("w", "g", "z", "s", "f"):
         page.keyboard.press(key)
         assert page.evaluate("[document.documentElement.scrollWidth, document.body.scrollWidth]") <= [400, 400]
 
 
-def test_without_pictures_and_without_lpips_the_page_still_works(tmp_path, open_html):
+def test_page_works_without_pictures_and_lpips(tmp_path, open_html):
     hr = write_images(tmp_path / "HR", NAMES[:1])
     made = [
         (name, write_method(tmp_path / name, hr, {"0801.png": [0.1]}, with_lpips=None)) for name in ("a", "b")
     ]
-    page = open_html(render_comparison(compare(read_methods(made)), Gallery([], [], ["No pictures."])))
+    page = open_html(render(comparison_page(compare(read_methods(made)), Gallery([], [], ["No pictures."]))))
     assert names(page) == ["0801.png"]
     assert page.locator("#viewer, .chart").count() == 0
     assert "No pictures." in page.inner_text(".notes")
 
 
-def test_the_page_names_nothing_outside_itself(three, gallery):
-    assert not re.search(r"https?://|@import|url\(", render_comparison(three, gallery))
-
-
-def test_the_tables_of_the_terminal_hold_the_same(three):
-    from rich.console import Console
-
-    console = Console(width=220, file=io.StringIO())
-    print_comparison(three.with_columns([COLUMN]), console, published=True)
-    text = console.file.getvalue()
-    for words in (
-        NASTY,
-        "mean opinion rank",
-        "-0.1000 to -0.1000",
-        "3, 0, 0",
-        "undecided",
-        "Deepest (NCSR)",
-        "Without S_10 no place: plain.",
-    ):
-        assert words in text
+def test_page_refers_to_no_other_file(three, gallery):
+    assert not re.search(r"https?://|@import|url\(", render(comparison_page(three, gallery)))

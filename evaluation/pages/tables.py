@@ -1,0 +1,178 @@
+"""Contents of the tables, which the terminal and the pages show alike: numbers are formatted here."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ntire_sr.challenge.downscale import REQUIRED_DB
+from ntire_sr.challenge.published import COLUMNS, RESULTS_2021, Row
+from ntire_sr.core.errors import plural
+from ntire_sr.evaluation.metrics.quality import proxy_called
+from ntire_sr.evaluation.scoring.columns import Figure
+from ntire_sr.evaluation.scoring.comparison import Comparison
+from ntire_sr.evaluation.scoring.paired import Interval, PairedDifference
+from ntire_sr.evaluation.scoring.summary import ScoreSummary
+
+
+def format_number(value: float, digits: int, sign: bool = False) -> str:
+    """A number as text; "-" if it is undefined.
+
+    >>> format_number(0.12345, 3), format_number(0.5, 1, sign=True), format_number(math.nan, 1)
+    ('0.123', '+0.5', '-')
+    """
+    if math.isnan(value):
+        return "-"
+    return (f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}").replace("inf", "∞")
+
+
+def format_interval(interval: Interval, digits: int, sign: bool = False) -> str:
+    """An interval as text; empty if it is undefined."""
+    if any(map(math.isnan, interval)):
+        return ""
+    return " to ".join(format_number(end, digits, sign) for end in interval)
+
+
+# ---- one method
+
+
+def summary_rows(score: ScoreSummary) -> list[tuple[str, str, str]]:
+    """(label, value, unit and direction) of each figure of a score."""
+    summary, n = score.summary(), score.samples
+
+    def value(name: str, digits: int) -> str:
+        number = summary[name]
+        if not math.isnan(number):
+            return f"{number:.{digits}f}"
+        if not score.with_lpips and ("LPIPS" in name or name == "score"):
+            return "not measured"
+        if name.startswith("r_"):
+            return "undefined: it takes two samples"
+        return "undefined: a sample equals its HR image" if "score" in name else "undefined"
+
+    db = "dB, higher is better"
+    rows = [
+        ("LPIPS, mean", value("LPIPS_mean", 4), "lower is better"),
+        ("LPIPS, best sample of each image", value("LPIPS_best_sample", 4), "lower is better"),
+        ("LPIPS, worst sample of each image", value("LPIPS_worst_sample", 4), "lower is better"),
+        (f"Diversity S_{n} (LPIPS)", value("score", 3), "%, higher is better"),
+        (f"Diversity S_{n} (MSE)", value("MSE_score", 3), "%, higher is better"),
+        ("Calibration r (LPIPS)", value("r_LPIPS", 3), "1 is calibrated, lower: too alike"),
+        ("Calibration r (pixels)", value("r_pixels", 3), "1 is calibrated, lower: too alike"),
+        ("LR-PSNR, mean", value("LRPSNR_mean", 2), db),
+        ("LR-PSNR of the mean error", value("LRPSNR_of_mean_error", 2), db),
+        ("LR-PSNR, worst per image, mean", value("LRPSNR_worst", 2), db),
+        ("LR-PSNR, worst single sample", value("LRPSNR_worst_sample", 2), db),
+        (
+            f"Samples under {REQUIRED_DB:.0f} dB",
+            f"{score.under_required} of {score.counted}",
+            "lower is better, 0 is required",
+        ),
+    ]
+    if "images_scored_uncropped" in summary:
+        images = f"uncropped ({summary['images_scored_uncropped']} images)"
+        rows += [
+            (f"LR-PSNR, worst single sample, {images}", value("LRPSNR_worst_sample_uncropped", 2), db),
+            (f"LR-PSNR of the mean error, {images}", value("LRPSNR_of_mean_error_uncropped", 2), db),
+        ]
+    for name in score.realism:
+        proxy, text = proxy_called(name), value(name, 3)
+        if f"{name}_of_HR" in summary:
+            text += f" (HR {value(f'{name}_of_HR', 3)})"
+        rows.append((proxy.label, text, f"{proxy.says}; a proxy"))
+    return rows + _opinion_rows(score)
+
+
+def _opinion_rows(score: ScoreSummary) -> list[tuple[str, str, str]]:
+    opinions, method = score.opinions, score.opinion
+    if opinions is None or method is None:
+        return []
+    mor = "not known" if method.mor is None else f"{method.mor:.2f}"
+    if method.low is not None and method.high is not None:
+        mor += f" ({method.low:.2f} to {method.high:.2f})"
+    among = f"{plural(opinions.candidates, 'candidate')}, {plural(opinions.raters, 'rater')}"
+    final = "not known: it takes S_10 of every method" if score.final_rank is None else f"{score.final_rank:g}"
+    methods = plural(len(opinions.methods), "method")
+    return [
+        ("Mean opinion rank (MOR)", mor, f"lower is better; {among}"),
+        ("Final rank", final, f"mean of the ranks in S_10 and MOR among {methods}"),
+    ]
+
+
+# ---- several methods
+
+
+def method_table(comparison: Comparison) -> dict[str, Any]:
+    """The table of methods.
+
+    Returns:
+        columns: label and description of each figure; rows: for each method, a cell per figure with `text`,
+        `interval` (text, may be empty) and `best`, whether the method is the best in this figure.
+    """
+    figures = comparison.all_figures
+    best = {figure.key: comparison.best(figure.key, figure.lower_is_better) for figure in figures}
+
+    def cell(figure: Figure, method: int) -> dict[str, Any]:
+        value = comparison.values[figure.key][method]
+        return {
+            "text": format_number(value.value, figure.digits),
+            "interval": format_interval(value.interval, figure.digits),
+            "best": method in best[figure.key],
+        }
+
+    return {
+        "columns": [{"label": figure.label, "description": figure.says} for figure in figures],
+        "rows": [[cell(figure, at) for figure in figures] for at in range(len(comparison.methods))],
+    }
+
+
+def pair_table(comparison: Comparison) -> list[dict[str, Any]]:
+    """The paired differences: label and description of each figure, and `rows` with a row per pair of methods.
+
+    A row has the positions `a` and `b` of the methods, `difference` and `interval` as text, `favoured`, the numbers of
+    images in favour of a, of b and of neither, and `winner`, the position of the better method, None if undecided.
+    """
+
+    def row(figure: Figure, a: int, b: int, difference: PairedDifference) -> dict[str, Any]:
+        side = difference.favours(bool(figure.lower_is_better))
+        return {
+            "a": a,
+            "b": b,
+            "difference": format_number(difference.difference, figure.digits, sign=True),
+            "interval": format_interval(difference.interval, figure.digits, sign=True) or "-",
+            "favoured": [difference.a_favoured, difference.b_favoured, difference.equal],
+            "winner": None if side is None else {"a": a, "b": b}[side],
+        }
+
+    return [
+        {
+            "label": figure.label,
+            "description": figure.says,
+            "rows": [row(figure, *pair) for pair in comparison.pairs[figure.key]],
+        }
+        for figure in comparison.figures
+        if comparison.pairs.get(figure.key)
+    ]
+
+
+def published_table(scale: int, rows: Sequence[Row], caveat: str) -> dict[str, Any]:
+    """The published results of a track with rows of ours among them.
+
+    Returns:
+        caveat; columns: headings; rows: cells as text, `ours`, and `under`, whether LR-PSNR is under the required one.
+    """
+    return {
+        "caveat": caveat,
+        "columns": COLUMNS,
+        "rows": [
+            {"cells": row.cells, "ours": row.entry not in RESULTS_2021[scale], "under": row.entry.under}
+            for row in rows
+        ],
+    }
+
+
+def diversity_curves(comparison: Comparison) -> tuple[str, list[list[float]]]:
+    """What the curves show, and S_1, S_2, ... of each method; of MSE if LPIPS was not measured."""
+    summaries = comparison.summaries()
+    if comparison.with_lpips:
+        return "S_n (LPIPS)", [summary.lpips_curve for summary in summaries]
+    return "S_n (MSE)", [summary.mse_curve for summary in summaries]

@@ -1,0 +1,37 @@
+"""Tables of comparisons for the terminal."""
+
+import io
+
+from rich.console import Console
+from scores import write_images, write_method
+
+from ntire_sr.evaluation.pages.terminal import print_comparison
+from ntire_sr.evaluation.scoring.columns import Figure, MethodColumn
+from ntire_sr.evaluation.scoring.comparison import compare
+from ntire_sr.evaluation.scoring.load_scores import read_methods
+
+NAMES = ["0801.png", "0802.png", "0803.png"]
+MARKUP = "[bold]b"  # rich must not interpret it
+COLUMN = MethodColumn(Figure("MOR", "mean opinion rank", "", True, 2), {"ours": 1.25, MARKUP: 2.5})
+
+
+def test_comparison_prints_figures_pairs_and_published_rows(tmp_path):
+    hr = write_images(tmp_path / "HR", NAMES)
+    methods = []
+    for name, lpips, samples in (("ours", 0.1, 10), (MARKUP, 0.2, 10), ("plain", 0.3, 1)):
+        values = {image: [lpips + 0.05 * at] * samples for at, image in enumerate(NAMES)}
+        methods.append((name, write_method(tmp_path / f"m{len(methods)}", hr, values)))
+    console = Console(width=220, file=io.StringIO())
+    print_comparison(compare(read_methods(methods)).with_columns([COLUMN]), console, published=True)
+    text = console.file.getvalue()
+    for words in (
+        MARKUP,
+        "mean opinion rank",
+        "S_n (LPIPS) in %",
+        "-0.1000 to -0.1000",
+        "3, 0, 0",
+        "undecided",
+        "Deepest (NCSR)",
+        "Without S_10 no place: plain.",
+    ):
+        assert words in text
