@@ -75,7 +75,7 @@ def test_compare_sr_option_assigns_folders_by_method_name(scored, ntire_sr_comma
     page = (scored / "out" / "compare.html").read_text(encoding="utf-8")
     assert "No pictures" not in page and page.count("data:image/jpeg") == 2 * (2 + 4)
     result = ntire_sr_command(*words, "--sr", "far=near")
-    assert result.code == 1 and "holds others than were scored" in result.err
+    assert result.code == 1 and "holds other samples than were scored" in result.err
 
 
 def test_compare_usage_errors_are_one_clear_message(tmp_path, monkeypatch, ntire_sr_command):
