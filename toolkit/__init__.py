@@ -1,7 +1,7 @@
-"""ntire-sr: draw, score and hand in samples of the super-resolution space.
+"""ntire-sr: draw, score and submit samples of the super-resolution space.
 
-The names in `__all__` are the Python interface, see docs/python.md. Each is loaded when it is first used, since torch,
-which they need, takes seconds to import.
+The names in `__all__` are the Python interface, see docs/python.md. Each is loaded when it is first used, since they
+need torch, which takes seconds to import.
 """
 
 from importlib import import_module
@@ -11,11 +11,12 @@ from ._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from ntire_sr.api.consistency import downscale, lr_psnr, project, project_float
-    from ntire_sr.api.generators import list_models, load
-    from ntire_sr.api.measuring import SpaceMetric, lpips, score_samples
+    from ntire_sr.api.generators import load
+    from ntire_sr.api.measuring import SampleSetMetric, lpips, score_samples
+    from ntire_sr.models.registry import list_models
 
 __all__ = [
-    "SpaceMetric",
+    "SampleSetMetric",
     "downscale",
     "list_models",
     "load",
@@ -25,28 +26,36 @@ __all__ = [
     "project_float",
     "score_samples",
 ]
-_MODULES = {  # name -> the module that it stands in
-    "SpaceMetric": "measuring",
-    "downscale": "consistency",
-    "list_models": "generators",
-    "load": "generators",
-    "lpips": "measuring",
-    "lr_psnr": "consistency",
-    "project": "consistency",
-    "project_float": "consistency",
-    "score_samples": "measuring",
+_MODULES = {  # name -> the module that defines it
+    "SampleSetMetric": "api.measuring",
+    "downscale": "api.consistency",
+    "list_models": "models.registry",
+    "load": "api.generators",
+    "lpips": "api.measuring",
+    "lr_psnr": "api.consistency",
+    "project": "api.consistency",
+    "project_float": "api.consistency",
+    "score_samples": "api.measuring",
 }
+_DEPRECATED = {"SpaceMetric": "SampleSetMetric"}  # earlier name -> name
 
 
 def __getattr__(name: str) -> Any:
     """Load a name of the interface when it is first used (PEP 562)."""
+    if name in _DEPRECATED:
+        import warnings
+
+        warnings.warn(
+            f"ntire_sr.{name} is deprecated; use ntire_sr.{_DEPRECATED[name]}", DeprecationWarning, stacklevel=2
+        )
+        return __getattr__(_DEPRECATED[name])
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"ntire_sr.api.{_MODULES[name]}"), name)
-    globals()[name] = value  # the next time it is found without this function
+    value = getattr(import_module(f"ntire_sr.{_MODULES[name]}"), name)
+    globals()[name] = value  # so that this function is not called again for it
     return value
 
 
 def __dir__() -> list[str]:
-    """The interface and what every module has."""
+    """The names of the interface and those of every module."""
     return sorted({*globals(), *__all__})

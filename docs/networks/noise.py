@@ -1,4 +1,4 @@
-"""A network with noise of its own: `trunk` runs once per image, `sample` once per sample, both in tiles."""
+"""A network with noise: `trunk` runs once per image, `sample` once per sample, both in tiles."""
 
 import torch
 from torch import nn
@@ -6,8 +6,8 @@ from torch.nn.functional import interpolate
 
 
 class NoisyNet(nn.Module):
-    trunk_reach = 2  # LR pixels on each side that the features of a pixel depend on
-    sample_reach = 2  # the same for a pixel of a sample; bicubic enlargement alone has 2
+    trunk_receptive_field = 2  # LR pixels on each side that a pixel of the features depends on
+    sample_receptive_field = 2  # the same for an SR pixel; bicubic upsampling alone has 2
 
     def __init__(self, scale, channels=16):
         super().__init__()
@@ -18,7 +18,7 @@ class NoisyNet(nn.Module):
     def trunk(self, lr):  # -> maps whose sides are multiples of the LR image's
         return self.features(lr).relu()
 
-    def latents(self, lr, generator):  # -> one sample's noise, of the whole image: no seams
+    def latents(self, lr, generator):  # -> one sample's noise, for the whole image, so that tiles have no seams
         height, width = lr.shape[2:]
         return torch.randn(1, self.channels, height, width, generator=generator, device=generator.device)
 
@@ -30,6 +30,6 @@ class NoisyNet(nn.Module):
 
 def build(scale, weights, device):
     network = NoisyNet(scale)
-    if weights is not None:  # without a file the initial weights, which are the same each time
+    if weights is not None:  # without a file it keeps its initial weights, which are the same each time
         network.load_state_dict(torch.load(weights, map_location=device))
     return network

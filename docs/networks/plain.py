@@ -3,7 +3,8 @@ from torch import nn
 
 
 class Net(nn.Sequential):
-    deterministic, sample_reach = True, 3  # it has no noise; a pixel depends on 3 LR pixels on each side
+    deterministic = True  # it has no noise
+    sample_receptive_field = 3  # an SR pixel depends on 3 LR pixels on each side
 
     def sample(self, lr, generator):  # (1, 3, h, w) in [0, 1] -> (1, 3, scale * h, scale * w)
         return self(lr)

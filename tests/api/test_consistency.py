@@ -120,7 +120,7 @@ def test_the_float_projection_takes_overshoot_and_8_bit_lr_images_and_refuses_th
     projected = project_float(sr.bfloat16(), lr, 4)
     assert projected.dtype == torch.float32
     assert (downscale(projected, 4) - to_unit(to_tensor(lr))).abs().max() < 1e-5
-    with pytest.raises(TypeError, match=r"sr is of uint8; wanted is a tensor \(N, 3, H, W\) of float"):
+    with pytest.raises(TypeError, match=r"sr is of uint8; expected a tensor \(N, 3, H, W\) of float"):
         project_float(to_tensor(hr), lr, 4)
     with pytest.raises(ValueError, match=r"lr is .* with values from 0 to 255"):
         project_float(sr, torch.tensor([0.0, 255.0]).repeat(2, 3, 12, 8), 4)

@@ -75,7 +75,7 @@ def test_anything_else_is_an_error_that_names_what_came_and_what_is_wanted(what)
         ntire_sr.lpips(ARRAY, given)
     error = raised.value
     assert isinstance(error, UsageError) and error.remedy
-    assert WANTED in error.message or "wanted is float in [0, 1]" in error.message
+    assert WANTED in error.message or "expected float in [0, 1]" in error.message
 
 
 def test_a_reference_is_as_many_images_or_one_for_all():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ntire_sr import SpaceMetric, lpips, score_samples
+from ntire_sr import SampleSetMetric, lpips, score_samples
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.challenge.pixels import to_tensor, to_unit
 from ntire_sr.core.pretrained import NotFound
@@ -86,7 +86,7 @@ def test_the_figures_of_one_image_are_those_of_the_score_command(images, scored,
 
 
 def test_the_metric_of_a_data_set_has_the_figures_of_the_summary(images, scored, weights):
-    metric = SpaceMetric(4, realism=REALISM)
+    metric = SampleSetMetric(4, realism=REALISM)
     for (hr, samples), seen in zip(images, (1, 2), strict=True):
         metric.update(samples, hr)
         assert metric.compute()["images"] == seen  # asking changes nothing
@@ -145,13 +145,13 @@ def test_what_cannot_be_scored_is_an_error_before_anything_is_loaded(images, cha
 
 
 def test_images_of_a_data_set_have_equal_numbers_of_samples(images):
-    metric = SpaceMetric(4, lpips=False)
+    metric = SampleSetMetric(4, lpips=False)
     metric.update(images[0][1], images[0][0])
     with pytest.raises(ValueError, match="samples has 2 samples, the images before have 3"):
         metric.update(images[0][1][:2], images[0][0])
     assert metric.compute()["images"] == 1
     with pytest.raises(ValueError, match="features of LPIPS"):
-        SpaceMetric(4, lpips=False, realism=["patch-frechet"])
+        SampleSetMetric(4, lpips=False, realism=["patch-frechet"])
 
 
 def test_a_file_that_was_written_is_scored_as_it_was_drawn(images, tmp_path, weights):

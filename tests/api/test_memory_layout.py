@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ntire_sr import SpaceMetric, downscale, lpips, lr_psnr, project, project_float, score_samples
+from ntire_sr import SampleSetMetric, downscale, lpips, lr_psnr, project, project_float, score_samples
 from ntire_sr.api.inputs import beside, take
 from ntire_sr.challenge import projection
 from ntire_sr.challenge.downscale import downscale as linear_downscale
@@ -110,7 +110,7 @@ def test_figures_of_samples_are_equal_in_every_form(samples, photograph, alexnet
     figures = {}
     for name, form in FORMS.items():
         given, hr = form(samples), form(photograph[None])
-        metric = SpaceMetric(4, realism=["patch-frechet"])
+        metric = SampleSetMetric(4, realism=["patch-frechet"])
         metric.update(given, hr)
         figures[name] = (
             score_samples(given, hr, 4, realism=["niqe", "log-spectral"]),

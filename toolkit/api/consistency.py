@@ -149,7 +149,7 @@ def project_float(sr: Tensor, lr: AnyImage, scale: int) -> Tensor:
     taken, scale = take("sr", sr, in_unit=False), whole_number("scale", scale, 1)
     if not taken.pixels.is_floating_point():
         raise WrongType(
-            "sr is of uint8; wanted is a tensor (N, 3, H, W) of float, about [0, 1]",
+            "sr is of uint8; expected a tensor (N, 3, H, W) of float, about [0, 1]",
             "ntire_sr.project for 8-bit images",
         )
     return projection.project(taken.pixels, take_lr(lr, taken, scale).unit, scale)

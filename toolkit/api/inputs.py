@@ -215,7 +215,7 @@ def _check_range(name: str, image: Tensor) -> None:
     low, high = (value.item() for value in image.detach().aminmax())
     if not (low >= 0 and high <= 1):  # so that nan is refused, too
         raise WrongValue(
-            f"{name} is {described(image)} with values from {low:.4g} to {high:.4g}; wanted is float in [0, 1]",
+            f"{name} is {described(image)} with values from {low:.4g} to {high:.4g}; expected float in [0, 1]",
             f"{name} / 255 for grey levels, ({name} + 1) / 2 for [-1, 1], {name}.clamp(0, 1) for what overshoots",
         )
 
@@ -223,4 +223,4 @@ def _check_range(name: str, image: Tensor) -> None:
 def _refused(
     name: str, image: Any, kind: "type[WrongType] | type[WrongValue]", remedy: str
 ) -> "WrongType | WrongValue":
-    return kind(f"{name} is {described(image)}; wanted is {WANTED}", remedy)
+    return kind(f"{name} is {described(image)}; expected {WANTED}", remedy)

@@ -61,7 +61,7 @@ def lpips(sr: AnyImage, hr: AnyImage, spatial: bool = False) -> Any:
     taken, reference = take("sr", sr), take("hr", hr)
     if taken.pixels.shape[2:] != reference.pixels.shape[2:] or min(taken.pixels.shape[2:]) < SMALLEST_PX:
         raise WrongValue(
-            f"sr has {taken.size} and hr {reference.size}; wanted is one size, {SMALLEST_PX} x {SMALLEST_PX} or more",
+            f"sr has {taken.size} and hr {reference.size}; expected one size, {SMALLEST_PX} x {SMALLEST_PX} or more",
             "images of one size; score_samples cuts them as the challenge does",
         )
     shared = len(reference.pixels) == 1
@@ -111,19 +111,19 @@ def score_samples(
     wanted = _Wanted.checked(scale, lpips, realism)
     whole = [name for name in wanted.realism if proxy_called(name).data_set]
     if whole:
-        raise WrongValue(f"{whole[0]} is a figure of a data set, not of an image", "ntire_sr.SpaceMetric")
+        raise WrongValue(f"{whole[0]} is a figure of a data set, not of an image", "ntire_sr.SampleSetMetric")
     figures = image_json(_measured(samples, hr, wanted, 0).score)
     return {name: value for name, value in figures.items() if name not in ("name", "index", "samples")}
 
 
-class SpaceMetric:
+class SampleSetMetric:
     """The figures of a data set, image by image: those of `ntire-sr score`, with torchmetrics' method names.
 
     Nothing but figures is kept of an image.
 
-    >>> from ntire_sr import SpaceMetric, downscale, load
+    >>> from ntire_sr import SampleSetMetric, downscale, load
     >>> from skimage.data import astronaut, coffee
-    >>> metric, bicubic = SpaceMetric(4, lpips=False), load("bicubic")
+    >>> metric, bicubic = SampleSetMetric(4, lpips=False), load("bicubic")
     >>> for hr in (astronaut()[80:176, 160:288], coffee()[80:176, 160:288]):
     ...     metric.update(bicubic.sample(downscale(hr, 4), k=2), hr)
     >>> figures = metric.compute()
@@ -225,7 +225,7 @@ def _measured(samples: AnyImage, hr: AnyImage, wanted: _Wanted, index: int) -> I
 def _check_sizes(samples: Images, hr: Images, wanted: _Wanted) -> None:
     """Raise an error unless there is one HR image, and samples of a size that `ntire-sr score` takes."""
     if len(hr.pixels) != 1:
-        raise WrongValue(f"hr is a batch of {len(hr.pixels)}; wanted is one image", "one call per HR image")
+        raise WrongValue(f"hr is a batch of {len(hr.pixels)}; expected one image", "one call per HR image")
     sides = hr.pixels.shape[2:]
     least = [side // CROP_MULTIPLE * CROP_MULTIPLE for side in sides]
     most = [lr_size(side, wanted.scale) * wanted.scale for side in sides]
