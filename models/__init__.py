@@ -1,1 +1,1 @@
-"""Generators and what trains them; `ntire_sr.models.registry` lists them by name."""
+"""Networks: generators, their registry and their weights files; `registry.MODELS` lists them by name."""

@@ -1,9 +1,10 @@
-"""A network from outside the package behind the interface of generators, with everything checked that it returns."""
+"""Makes a network from outside the package a `Generator`, and checks everything that it returns."""
 
 import io
 import sys
 import sysconfig
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -16,17 +17,18 @@ from ntire_sr.challenge.downscale import SCALES
 from ntire_sr.core.device import is_out_of_memory
 from ntire_sr.core.errors import NtireSrError, require
 from ntire_sr.core.seeding import global_seed
+from ntire_sr.models.interfaces import TILE_PX
 
-WANTED = "an object with a method sample(lr, generator) that returns SR images"
+EXPECTED = "an object with a method sample(lr, generator) that returns SR images"
 MOST_VALUE = 16.0  # far outside of [0, 1], where networks overshoot a little, and far below 255
 MOST_TEXT = 400  # characters of an error of the network that are repeated
 
 
 class StderrRedirect(io.TextIOBase):
-    """A stream in place of standard output, which is for results: it passes on to standard error and remembers that."""
+    """Redirects prints to stderr, since stdout is for results, and keeps the first 400 characters."""
 
     def __init__(self) -> None:
-        self.text = ""  # how it began
+        self.text = ""
 
     def write(self, text: str) -> int:
         self.text = (self.text + text)[:MOST_TEXT]
@@ -34,27 +36,30 @@ class StderrRedirect(io.TextIOBase):
 
 
 @contextmanager
-def guard_user_code(label: str, when: str, aside: StderrRedirect, hint: str = "") -> Iterator[None]:
-    """A context for code from outside the package: what it prints goes to standard error, and what it raises becomes one
-    error that names the network and its line. Running out of memory passes, since smaller tiles may help."""
+def guard_user_code(label: str, when: str, redirect: StderrRedirect, hint: str = "") -> Iterator[None]:
+    """Run code from outside the package: redirect its prints, and turn its exceptions into one NtireSrError.
+
+    The error names the network and the line in its code. Out-of-memory errors are passed on unchanged, since smaller
+    tiles may help.
+    """
     try:
-        with redirect_stdout(aside):
+        with redirect_stdout(redirect):
             yield
     except NtireSrError:
         raise
     except (Exception, SystemExit) as error:
         if is_out_of_memory(error):
             raise
-        said = " ".join(str(error).split())
-        said = f"{said[:MOST_TEXT]}..." if len(said) > MOST_TEXT else said
+        message = " ".join(str(error).split())
+        message = f"{message[:MOST_TEXT]}..." if len(message) > MOST_TEXT else message
         raise NtireSrError(
-            f"{label} raised {type(error).__name__} {when}: {said}{_place(error)}",
-            f"{hint}mend it there; `ntire-sr models check` tries a network before it draws",
+            f"{label} raised {type(error).__name__} {when}: {message}{_place(error)}",
+            f"{hint}correct it there; `ntire-sr models check` tests a network before it draws",
         ) from error
 
 
 def _place(error: BaseException) -> str:
-    """The innermost line of an error that belongs to neither this package nor an installed one, in words."""
+    """Name the innermost line of a traceback that is neither this package's nor an installed package's."""
     installed = [sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib")]
     ours = [str(Path(__file__).parent), str(Path(sys.modules["ntire_sr"].__path__[0]))]
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
@@ -63,19 +68,21 @@ def _place(error: BaseException) -> str:
     return ""
 
 
-def adapt(network: Any, label: str, scale: int, device: torch.device, aside: StderrRedirect) -> "ModelAdapter":
-    """What a function `build` returned as a generator.
+def adapt(
+    network: Any, label: str, scale: int, device: torch.device, redirect: StderrRedirect
+) -> "ModelAdapter":
+    """Wrap what a user's function `build` returned as a generator.
 
     Raises:
-        NtireSrError: it is no network, or states something that cannot be.
-        UsageError: it states that it does not draw this scale.
+        NtireSrError: it is no network, or has an attribute with an impossible value.
+        UsageError: it does not support this scale.
     """
     if isinstance(network, type) or _method(network, "sample") is None:
-        found = f"the class {network.__name__}" if isinstance(network, type) else kind(network)
+        returned = f"the class {network.__name__}" if isinstance(network, type) else describe_value(network)
         hint = (
             "" if not isinstance(network, nn.Module) else ": def sample(self, lr, generator): return self(lr)"
         )
-        raise NtireSrError(f"{label} returned {found}, not {WANTED}", f"return {WANTED}{hint}")
+        raise NtireSrError(f"{label} returned {returned}, not {EXPECTED}", f"return {EXPECTED}{hint}")
     scales = getattr(network, "scales", SCALES)
     if not isinstance(scales, tuple | list | set | frozenset) or not set(scales) <= set(SCALES):
         raise NtireSrError(f"{label} states scales = {scales!r}", "scales = (4,), (8,) or (4, 8)")
@@ -85,29 +92,23 @@ def adapt(network: Any, label: str, scale: int, device: torch.device, aside: Std
     deterministic = getattr(network, "deterministic", False)
     if not isinstance(deterministic, bool):
         raise NtireSrError(f"{label} states deterministic = {deterministic!r}", "deterministic = True or False")
-    for name in ("trunk_reach", "sample_reach"):
-        reach = getattr(network, name, None)
-        if reach is not None and (isinstance(reach, bool) or not isinstance(reach, int) or reach < 0):
-            raise NtireSrError(
-                f"{label} states {name} = {reach!r}", "a number of LR pixels, or None for unknown"
-            )
     if isinstance(network, nn.Module):
         network = network.to(device).eval().requires_grad_(False)
-    adapted = ModelAdapter(network, label, scale, device, aside)
-    if adapted.sample_reach is not None and not deterministic and not adapted.has_latents:
+    adapter = ModelAdapter(network, label, scale, device, redirect)
+    if adapter.sample_receptive_field is not None and not deterministic and not adapter.has_latents:
         raise NtireSrError(
-            f"{label} states sample_reach = {adapted.sample_reach} and draws its noise in sample: noise of one tile "
-            "would not fit that of the next",
+            f"{label} states sample_receptive_field = {adapter.sample_receptive_field} and draws its noise in sample: "
+            "noise of one tile would not fit that of the next",
             "a method latents(lr, generator) that draws the noise of the whole image, deterministic = True, or no "
-            "sample_reach",
+            "sample_receptive_field",
         )
-    return adapted
+    return adapter
 
 
-def kind(value: Any) -> str:
-    """What a value is, in words for an error.
+def describe_value(value: Any) -> str:
+    """Describe a value for an error message.
 
-    >>> kind(torch.zeros(1, 3, 8, 8)), kind(None), kind("text")
+    >>> describe_value(torch.zeros(1, 3, 8, 8)), describe_value(None), describe_value("text")
     ('a torch.float32 tensor of shape (1, 3, 8, 8)', 'None', 'a str')
     """
     if isinstance(value, Tensor):
@@ -116,54 +117,62 @@ def kind(value: Any) -> str:
 
 
 class ModelAdapter:
-    """A network from outside as a `Generator`, for one image at a time.
+    """A network from outside the package as a `Generator`, for one image at a time.
 
-    The network draws with `sample(lr, generator)`. What its method `trunk(lr)` returns, if it has one, is computed
-    once per image and comes first, and what `latents(lr, generator)` returns comes in place of the generator:
-    `sample(trunk, lr, latents)` is the interface of the package's own generators. Without stated reaches it is
-    never tiled.
+    The network draws with `sample(lr, generator)`. If it has a method `trunk(lr)`, the result is computed once per
+    image and becomes the first argument. If it has a method `latents(lr, generator)`, the result replaces the random
+    generator. So `sample(trunk, lr, latents)` is the interface of the package's own generators. A network that states
+    no receptive field is never tiled.
 
     Args:
         network: what `build` returned.
-        label: its name in errors.
+        label: the network's name in errors.
         scale: 4 or 8.
-        device: where it computes; its random generators are of this device.
-        aside: takes what it prints.
+        device: where it computes; its random generators are on this device.
+        redirect: takes what it prints.
+
+    Raises:
+        NtireSrError: a receptive field is no number of pixels.
     """
 
-    def __init__(self, network: Any, label: str, scale: int, device: torch.device, aside: StderrRedirect):
-        self.label, self.scale, self.printed = label, scale, aside
+    tile_px = TILE_PX
+
+    def __init__(self, network: Any, label: str, scale: int, device: torch.device, redirect: StderrRedirect):
+        self.label, self.scale, self.printed = label, scale, redirect
         self.deterministic: bool = getattr(network, "deterministic", False)
         self.stated_scales: tuple[int, ...] = tuple(getattr(network, "scales", ()))
         self.has_trunk, self.has_latents = (_method(network, name) is not None for name in ("trunk", "latents"))
-        self.trunk_reach: int | None = getattr(network, "trunk_reach", None) if self.has_trunk else None
-        self.sample_reach: int | None = getattr(network, "sample_reach", None)
-        self.parameter_count = _count(network)
+        trunk_receptive_field = _receptive_field(network, label, "trunk")
+        self.trunk_receptive_field = trunk_receptive_field if self.has_trunk else None
+        self.sample_receptive_field = _receptive_field(network, label, "sample")
+        self.parameter_count = _count_parameters(network)
         self._network, self._device = network, device
 
     @property
     def tiled(self) -> bool:
-        """Whether anything of it can be computed in tiles."""
-        return self.sample_reach is not None or self.trunk_reach is not None
+        """Whether the trunk or the samples can be computed in tiles."""
+        return self.sample_receptive_field is not None or self.trunk_receptive_field is not None
 
     def trunk(self, lr: Tensor) -> Any:
-        """What the network's `trunk` returns; None if it has none."""
+        """The result of the network's `trunk`; None if it has no such method."""
         if not self.has_trunk:
             return None
         maps = self._call(0, "trunk", lr.clone())
-        if self.trunk_reach is not None and not isinstance(maps, Tensor):
-            raise self._nonsense("trunk", kind(maps), "one tensor, as trunk_reach asks for")
+        if self.trunk_receptive_field is not None and not isinstance(maps, Tensor):
+            raise self._wrong_result(
+                "trunk", describe_value(maps), "one tensor, as trunk_receptive_field requires"
+            )
         if self.tiled:
             self._check_maps("trunk", maps, lr)
         return maps
 
-    def latents(self, lr: Tensor, random: Sequence[torch.Generator]) -> Any:
-        """What the network's `latents` returns; without one its random generator, or None if nothing is random."""
-        seed = random[0].initial_seed()
+    def latents(self, lr: Tensor, generators: Sequence[torch.Generator]) -> Any:
+        """The result of the network's `latents`; without this method a random generator, or None if deterministic."""
+        seed = generators[0].initial_seed()
         generator = torch.Generator(self._device).manual_seed(seed)
         if self.has_latents:
             latents = self._call(seed, "latents", lr.clone(), generator)
-            if self.sample_reach is not None:
+            if self.sample_receptive_field is not None:
                 self._check_maps("latents", latents, lr)
             return latents
         return None if self.deterministic else generator
@@ -173,23 +182,21 @@ class ModelAdapter:
         if latents is None and not self.has_latents:
             latents = torch.Generator(self._device).manual_seed(0)
         seed = latents.initial_seed() if isinstance(latents, torch.Generator) else 0
-        # networks often change their input in place; the next sample needs it as it was
+        # networks often change their input in place; the next sample needs it unchanged
         sr = self._call(seed, "sample", *([trunk] if self.has_trunk else []), lr.clone(), latents)
         shape = (1, 3, lr.shape[2] * self.scale, lr.shape[3] * self.scale)
         if not isinstance(sr, Tensor) or tuple(sr.shape) != shape or not sr.is_floating_point():
-            raise self._nonsense("sample", kind(sr), f"a floating-point tensor of shape {shape}")
+            raise self._wrong_result("sample", describe_value(sr), f"a floating-point tensor of shape {shape}")
         if not bool(torch.isfinite(sr).all()):
-            raise self._nonsense(
-                "sample", "values that are no numbers (NaN or infinite)", "values about in [0, 1]"
-            )
+            raise self._wrong_result("sample", "values that are NaN or infinite", "values about in [0, 1]")
         if (most := float(sr.abs().max())) > MOST_VALUE:
-            raise self._nonsense("sample", f"values of up to {most:.4g}", "values about in [0, 1]")
+            raise self._wrong_result("sample", f"values of up to {most:.4g}", "values about in [0, 1]")
         return sr.detach().to(lr.device, torch.float32)
 
     def _call(self, seed: int, name: str, *arguments: Any) -> Any:
         method = _method(self._network, name)
         assert method is not None
-        # no inference mode: a network may compute gradients in its own sampling
+        # no inference mode: a network may compute gradients while it samples
         with (
             guard_user_code(self.label, f"in {name}", self.printed),
             global_seed(seed, self._device),
@@ -198,36 +205,53 @@ class ModelAdapter:
             return method(*arguments)
 
     def _check_maps(self, name: str, maps: Any, lr: Tensor) -> None:
-        """Refuse what `tiles.cut` could not cut: anything but maps of the LR image, in lists and tuples."""
+        """Refuse what `tiles.cut` cannot cut: only maps of the LR image, in lists and tuples, can be cut."""
         if isinstance(maps, list | tuple):
-            for each in maps:
-                self._check_maps(name, each, lr)
+            for part in maps:
+                self._check_maps(name, part, lr)
             return
         height, width = lr.shape[2:]
         shape = tuple(maps.shape) if isinstance(maps, Tensor) else ()
         factor = shape[2] // height if len(shape) == 4 else 0
         if maps is not None and (not factor or shape[2:] != (factor * height, factor * width)):
-            wanted = f"(1, C, k * {height}, k * {width}) in lists or tuples, which can be cut into tiles"
-            raise self._nonsense(name, kind(maps), wanted)
+            expected = f"(1, C, k * {height}, k * {width}) in lists or tuples, which can be cut into tiles"
+            raise self._wrong_result(name, describe_value(maps), expected)
 
-    def _nonsense(self, name: str, found: str, wanted: str) -> NtireSrError:
+    def _wrong_result(self, name: str, returned: str, expected: str) -> NtireSrError:
         return NtireSrError(
-            f"{self.label}: {name} returned {found}, not {wanted}", f"mend {name}; its LR images are in [0, 1]"
+            f"{self.label}: {name} returned {returned}, not {expected}",
+            f"correct {name}; its LR images are in [0, 1]",
         )
 
 
 def _method(network: Any, name: str) -> Callable[..., Any] | None:
-    """A method of a network; a layer of this name is none."""
-    found = getattr(network, name, None)
-    return found if callable(found) and not isinstance(found, nn.Module) else None
+    """A method of a network; a layer of this name does not count."""
+    method = getattr(network, name, None)
+    return method if callable(method) and not isinstance(method, nn.Module) else None
 
 
-def _count(network: Any) -> int | None:
-    """Number of a network's parameters, from its method `parameters`, or from the modules among its attributes; None if
-    there are none to count."""
+def _receptive_field(network: Any, label: str, part: str) -> int | None:
+    """The receptive-field radius that a network states for its trunk or sample, also under its earlier name."""
+    name, earlier = f"{part}_receptive_field", f"{part}_reach"
+    if not hasattr(network, name) and hasattr(network, earlier):
+        warnings.warn(
+            f"{label}: the attribute {earlier} is deprecated; rename it to {name}",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        name = earlier
+    radius = getattr(network, name, None)
+    if radius is not None and (isinstance(radius, bool) or not isinstance(radius, int) or radius < 0):
+        raise NtireSrError(f"{label} states {name} = {radius!r}", "a number of LR pixels, or None for unknown")
+    return radius
+
+
+def _count_parameters(network: Any) -> int | None:
+    """Count a network's parameters, from its method `parameters` or the modules among its attributes; None: none found."""
     if callable(getattr(network, "parameters", None)):
-        found = list(network.parameters())
+        parameters = list(network.parameters())
     else:
         modules = [value for value in getattr(network, "__dict__", {}).values() if isinstance(value, nn.Module)]
-        found = [parameter for module in modules for parameter in module.parameters()]
-    return sum({id(each): each.numel() for each in found if isinstance(each, Tensor)}.values()) or None
+        parameters = [parameter for module in modules for parameter in module.parameters()]
+    sizes = {id(parameter): parameter.numel() for parameter in parameters if isinstance(parameter, Tensor)}
+    return sum(sizes.values()) or None

@@ -1,4 +1,4 @@
-"""Bicubic enlargement, the deterministic baseline without weights. Projection makes it LR-exact."""
+"""Bicubic upsampling, the deterministic baseline without weights. Projection makes it LR-exact."""
 
 from collections.abc import Sequence
 
@@ -6,34 +6,34 @@ import torch
 from torch import Tensor, nn
 
 from ntire_sr.challenge.projection import bicubic_upsample
-from ntire_sr.models.interfaces import ModelSpec, NoSettings
+from ntire_sr.models.interfaces import TILE_PX, ModelSpec, NoSettings
 
 
 class Bicubic(nn.Module):
-    """Bicubic enlargement as a generator whose samples are all equal."""
+    """Bicubic upsampling as a generator whose samples are all equal; see `interfaces.Generator`."""
 
-    trunk_reach, sample_reach = 2, 0
+    trunk_receptive_field, sample_receptive_field, tile_px = 2, 0, TILE_PX
 
     def __init__(self, scale: int):
         super().__init__()
         self.scale = scale
 
     def trunk(self, lr: Tensor) -> Tensor:
-        """The enlarged image, (N, 3, scale * h, scale * w)."""
+        """The upsampled image, (N, 3, scale * h, scale * w)."""
         return bicubic_upsample(lr, self.scale)
 
-    def latents(self, lr: Tensor, random: Sequence[torch.Generator]) -> None:
+    def latents(self, lr: Tensor, generators: Sequence[torch.Generator]) -> None:
         """None, since nothing is random."""
         return None
 
     def sample(self, trunk: Tensor, lr: Tensor, latents: None) -> Tensor:
-        """The enlarged image again."""
+        """The upsampled image, which is the trunk."""
         return trunk
 
 
 MODEL = ModelSpec(
     name="bicubic",
-    summary="bicubic enlargement: no weights, deterministic",
+    summary="bicubic upsampling: no weights, deterministic",
     deterministic=True,
     needs_weights=False,
     architecture=NoSettings,

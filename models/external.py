@@ -1,7 +1,7 @@
-"""Networks from outside the package: finding what `--model` names, running it, and recording its code.
+"""Networks from outside the package: finds the code that a user names, builds the network, and records its code.
 
-Code runs here for one reason: the user named it on the command line or in a call. What a manifest or an archive
-says about a network is compared with it afterwards and never followed.
+Such code runs only because the user named it on the command line or in a call. What a manifest or an archive says about
+a network is only compared with it afterwards.
 """
 
 import importlib
@@ -24,15 +24,15 @@ from ntire_sr.models.adapter import ModelAdapter, StderrRedirect, adapt, guard_u
 from ntire_sr.samples.manifest import ModelCode
 
 GROUP = "ntire_sr.models"  # the group of entry points in which installed packages name their networks
-EXAMPLE = "--model my_net.py:build, or --model package.module:build"
-_PREFIX = "ntire_sr_model_"  # of the names under which files run as modules
+EXAMPLE = "my_net.py:build, or package.module:build"
+_PREFIX = "ntire_sr_model_"  # of the module names under which files run
 
 
 @dataclass(frozen=True)
-class OwnNetwork:
-    """A network from outside the package, ready to sample, and what it was made from."""
+class ExternalNetwork:
+    """A network from outside the package, ready to sample, and its code."""
 
-    label: str  # how the manifest names it: my_net.py:build, or package.module:build
+    label: str  # its name in the manifest: my_net.py:build, or package.module:build
     generator: ModelAdapter
     code: ModelCode
 
@@ -42,7 +42,19 @@ def installed_models() -> dict[str, EntryPoint]:
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
 
 
-def build_network(model: str, weights: Path | None, scale: int, device: torch.device) -> OwnNetwork:
+def names_network(word: str) -> bool:
+    """Whether a word has the form of a network from outside the package, or is an installed one's name.
+
+    >>> [names_network(word) for word in ("my_net.py:build", "package.module:build", "stochastic", "runs/w.safetensors")]
+    [True, True, False, False]
+    """
+    if word.endswith(".py") or ".py:" in word or word in installed_models():
+        return True
+    _, colon, function = word.rpartition(":")
+    return bool(colon) and _is_dotted_name(function) and not Path(word).is_file()
+
+
+def build_network(model: str, weights: Path | None, scale: int, device: torch.device) -> ExternalNetwork:
     """Run the code that `model` names, and build its network.
 
     Args:
@@ -52,45 +64,48 @@ def build_network(model: str, weights: Path | None, scale: int, device: torch.de
         device: where to compute.
 
     Raises:
-        UsageError: there is no such file, module or function, or the network does not draw this scale.
-        NtireSrError: the code raised an error, or returned something that is no network.
+        UsageError: there is no such file, module or function, or the network does not support the scale.
+        NtireSrError: the code raised an error, or did not return a network.
     """
     point = installed_models().get(model)
     place, _, function = (f"{point.module}:{point.attr}" if point else model).rpartition(":")
-    named = bool(place) and all(part.isidentifier() for part in function.split("."))
-    example = f"--model {model}:build, with the name of its function" if model.endswith(".py") else EXAMPLE
-    require(named, f"--model {model} names no function", example)
-    aside = StderrRedirect()
+    example = f"{model}:build, with the name of its function" if model.endswith(".py") else EXAMPLE
+    require(bool(place) and _is_dotted_name(function), f"{model} names no function", example)
+    redirect = StderrRedirect()
     label = f"{Path(place).name if place.endswith('.py') else place}:{function}"
-    with guard_user_code(label, "when it was imported", aside):
+    with guard_user_code(label, "when it was imported", redirect):
         module = _run_file(Path(place)) if place.endswith(".py") else _import(place)
     build = _function(module, function, label)
-    # a network that is given no weights draws its initial ones: the same every time
     hint = "give --weights FILE, if the network needs one; else " if weights is None else ""
-    with guard_user_code(label, "in its building", aside, hint), global_seed(0, device):
-        generator = adapt(build(scale, weights, device), label, scale, device, aside)
+    # a fixed seed: a network without weights has the same initial weights every time
+    with guard_user_code(label, "while it was built", redirect, hint), global_seed(0, device):
+        generator = adapt(build(scale, weights, device), label, scale, device, redirect)
     root, files = source_files(module)
     digests = {name: sha256_file(path) for name, path in sorted(files.items())}
-    return OwnNetwork(label, generator, ModelCode(str(root), digests, generator.parameter_count))
+    return ExternalNetwork(label, generator, ModelCode(str(root), digests, generator.parameter_count))
+
+
+def _is_dotted_name(text: str) -> bool:
+    return all(part.isidentifier() for part in text.split("."))
 
 
 def _function(module: ModuleType, name: str, label: str) -> Callable[..., Any]:
     try:
-        found = reduce(getattr, name.split("."), module)
+        function = reduce(getattr, name.split("."), module)
     except AttributeError:
-        known = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise UsageError(
             f"{label}: there is no function {name!r} in {module.__file__}",
-            suggestion(name, known) if known else "a function build(scale, weights, device)",
+            suggestion(name, functions) if functions else "a function build(scale, weights, device)",
         ) from None
-    require(callable(found), f"{label} is no function", "a function build(scale, weights, device)")
-    return found
+    require(callable(function), f"{label} is no function", "a function build(scale, weights, device)")
+    return function
 
 
 def _run_file(path: Path) -> ModuleType:
-    """Run a file as a module, its folder on Python's path as that of a script is.
+    """Run a file as a module, with its folder on Python's path as for a script.
 
-    It is compiled from its text, never taken from a cache beside it, which may be of an earlier text."""
+    It is compiled from its text and never read from a bytecode cache, which may be outdated."""
     require(path.is_file(), f"there is no file {path}", EXAMPLE)
     path = path.resolve()
     try:
@@ -108,8 +123,8 @@ def _run_file(path: Path) -> ModuleType:
 
 
 def _forget_earlier_files() -> None:
-    """Let modules that an earlier file imported from its folder be imported anew: another file's own may have their names."""
-    for module in [each for name, each in sys.modules.items() if name.startswith(_PREFIX)]:
+    """Remove the modules that an earlier file imported from its folder: the next file's modules may have their names."""
+    for module in [module for name, module in sys.modules.items() if name.startswith(_PREFIX)]:
         root, files = source_files(module)
         for name in {Path(file).with_suffix("").as_posix() for file in files}:
             sys.modules.pop(name.removesuffix("/__init__").replace("/", "."), None)
@@ -120,7 +135,7 @@ def _forget_earlier_files() -> None:
 
 def _import(name: str) -> ModuleType:
     if not {"", str(Path.cwd())} & set(sys.path):
-        sys.path.append(str(Path.cwd()))  # behind what is installed
+        sys.path.append(str(Path.cwd()))  # after installed packages
     importlib.invalidate_caches()
     try:
         return importlib.import_module(name)
@@ -133,29 +148,29 @@ def _import(name: str) -> ModuleType:
 
 
 def source_files(module: ModuleType) -> tuple[Path, dict[str, Path]]:
-    """The Python files that a network consists of: its module's own, and those that were imported from the same folder.
+    """The Python files of a network: its module's file, and the imported files of the same folder.
 
-    Of what is installed this is the package alone; everything beside it is another's.
+    For a module in site-packages only files of its own package count.
 
     Returns:
         The folder that they are imported from, and the files by their path in it.
     """
     file = Path(str(module.__file__))
     if module.__name__.startswith(_PREFIX):
-        root, own = file.parent, file.name
+        root, main = file.parent, file.name
     else:
-        own = f"{module.__name__.replace('.', '/')}{'/__init__' if hasattr(module, '__path__') else ''}.py"
-        root = file.parents[own.count("/")]
-        if root / own != file:  # an import hook found it
-            root, own = file.parent, file.name
+        main = f"{module.__name__.replace('.', '/')}{'/__init__' if hasattr(module, '__path__') else ''}.py"
+        root = file.parents[main.count("/")]
+        if root / main != file:  # an import hook loaded it
+            root, main = file.parent, file.name
     installed = {Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib", "stdlib")}
-    package = own.split("/")[0] if root in installed else None
-    found = {own: file}
-    for name, other in list(sys.modules.items()):
-        path, top = getattr(other, "__file__", None), name.split(".")[0]
+    package = main.split("/")[0] if root in installed else None
+    files = {main: file}
+    for name, imported in list(sys.modules.items()):
+        path, top = getattr(imported, "__file__", None), name.split(".")[0]
         if not isinstance(path, str) or top == "ntire_sr" or package not in (None, top, f"{top}.py"):
             continue
-        for each in (f"{name.replace('.', '/')}.py", f"{name.replace('.', '/')}/__init__.py"):
-            if Path(path) == root / each:
-                found[each] = Path(path)
-    return root, found
+        for relative in (f"{name.replace('.', '/')}.py", f"{name.replace('.', '/')}/__init__.py"):
+            if Path(path) == root / relative:
+                files[relative] = Path(path)
+    return root, files

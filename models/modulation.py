@@ -1,4 +1,4 @@
-"""How random numbers enter a generator: latents that vary over the image, and noise at every pixel.
+"""Random inputs of a generator: latents that vary over the image, and noise at every pixel.
 
 Maps are scaled and shifted by local latents, and get noise with a learned strength per channel (StyleGAN: Karras et
 al., CVPR 2019).
@@ -30,22 +30,22 @@ class Latents(NamedTuple):
 
 def local_latents(
     lr: Tensor,
-    random: Sequence[torch.Generator],
+    generators: Sequence[torch.Generator],
     channels: int,
     levels: Sequence[int],
     sample_wide: bool = False,
 ) -> Latents:
-    """Gaussian latents and noise of one sample per LR image, each image's from its own random generator.
+    """Draw Gaussian latents and noise of one sample per LR image, each with its own random generator.
 
     Args:
         lr: (N, 3, h, w); only its size and device count.
-        random: one generator per image.
+        generators: one random generator per image.
         channels: channels of the fine latents, and of the coarse ones.
-        levels: for each map of noise, how often the size (h, w) is doubled for it.
+        levels: for each map of noise the factor of its size: 2^level times (h, w).
         sample_wide: use one latent vector per sample instead of local latents.
     """
     height, width = lr.shape[2:]
-    draw = partial(normal, random, device=lr.device)
+    draw = partial(normal, generators, device=lr.device)
     if sample_wide:
         fine = draw(channels, 1, 1).expand(-1, -1, height, width)
         coarse = draw(channels, 1, 1).expand(-1, -1, height, width)
@@ -58,16 +58,16 @@ def local_latents(
 
 
 def zero_latents(latents: Latents) -> Latents:
-    """Latents and noise of 0, of the same sizes: what a generator draws then is a function of the LR image."""
-    noise = [torch.zeros_like(each) for each in latents.noise]
+    """Latents and noise of 0, of the same sizes, with which a generator is deterministic."""
+    noise = [torch.zeros_like(maps) for maps in latents.noise]
     return Latents(torch.zeros_like(latents.fine), torch.zeros_like(latents.coarse), noise)
 
 
 class ModulatedBlock(nn.Module):
-    """A residual block whose hidden maps are scaled and shifted by latents and get noise of their own.
+    """A residual block whose hidden maps are scaled and shifted by latents, with noise added.
 
-    The scaling is bounded. The scalings of consecutive blocks multiply, so that without a bound the rare
-    places where all are large would leave the range that the network was trained on: gratings at strong edges.
+    The scaling is bounded, since the scalings of consecutive blocks multiply. Without a bound, the rare places where
+    all are large leave the range that the network was trained on, and show gratings at strong edges.
     """
 
     def __init__(self, channels: int, latents: int):
@@ -84,12 +84,12 @@ class ModulatedBlock(nn.Module):
         return self.second(functional.leaky_relu_(hidden, SLOPE)).add_(x)
 
 
-def upsampled(x: Tensor) -> Tensor:
-    """Bilinear upsampling by 2, after which nothing tells where the old pixels lay if values change evenly.
+def upsample(x: Tensor) -> Tensor:
+    """Upsample by 2 bilinearly, which leaves no trace of the original pixel grid in smooth areas.
 
-    After nearest-neighbour upsampling a convolution sees different neighbours at every second pixel, and
-    pixel shuffle has separate weights for each (Odena et al., "Deconvolution and Checkerboard Artifacts",
-    Distill 2016). Training turns that into stripes of one pixel, which the diversity terms reward.
+    After nearest-neighbour upsampling a convolution sees different neighbours at every second pixel, and pixel shuffle
+    has separate weights for each (Odena et al., "Deconvolution and Checkerboard Artifacts", Distill 2016). Training
+    turns that into stripes of one pixel, which the diversity terms reward.
     """
     return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
@@ -101,7 +101,7 @@ class Modulation(nn.Module):
         super().__init__()
         self.modulation = nn.Conv2d(latents, 2 * channels, 1)
         self.strength = nn.Parameter(torch.full((1, channels, 1, 1), FIRST_NOISE))
-        with torch.no_grad():  # with latents at rest only the noise is left
+        with torch.no_grad():  # with zero latents only the noise is left
             self.modulation.bias.zero_()
 
     def forward(self, x: Tensor, latents: Tensor, noise: Tensor) -> Tensor:
@@ -109,17 +109,17 @@ class Modulation(nn.Module):
 
 
 def modulated(x: Tensor, modulation: nn.Conv2d, latents: Tensor, strength: Tensor, noise: Tensor) -> Tensor:
-    """Maps (N, C, h, w) scaled and shifted by latents (N, L, h, w), with noise (N, 1, h, w) of a strength per channel.
+    """Maps scaled and shifted by latents, with noise added.
 
-    The scaling is bounded by MOST_SCALING. Few passes over memory, in place: at full size they cost as much as
-    the convolutions.
+    The scaling is bounded by MOST_SCALING. The operations are in place with few passes over memory, since at full size
+    those cost as much as the convolutions.
 
     Args:
-        x: the maps.
-        modulation: convolution of 1 x 1 from L to 2 C channels, the scale first.
-        latents: at the size of the maps.
-        strength: (1, C, 1, 1).
-        noise: at the size of the maps.
+        x: the maps, (N, C, h, w).
+        modulation: 1x1 convolution from L to 2 C channels, the scale first.
+        latents: (N, L, h, w).
+        strength: the noise's strength per channel, (1, C, 1, 1).
+        noise: (N, 1, h, w).
     """
     weight, bias, channels = modulation.weight, modulation.bias, x.shape[1]
     assert bias is not None

@@ -1,4 +1,4 @@
-"""The files with weights that come with the package, see MODEL_CARD.md: a trunk for several decoders, and these."""
+"""The weights files that come with the package: one trunk and its decoders, see MODEL_CARD.md."""
 
 from functools import cache
 from pathlib import Path
@@ -10,7 +10,7 @@ from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.pretrained import tensors_digest
 
 FOLDER = Path(__file__).parent
-TRUNK = "rrdb."  # what the names of a trunk's tensors begin with in a generator's weights
+TRUNK = "rrdb."  # prefix of the trunk's tensors in a generator's weights
 
 
 def shipped_weights(model: str, scale: int) -> Path | None:
@@ -31,15 +31,15 @@ def trunk_tensors() -> dict[str, Tensor]:
 
 
 def with_trunk(path: Path, tensors: dict[str, Tensor], trunk_sha256: str | None) -> dict[str, Tensor]:
-    """The tensors of a weights file, completed by the package's trunk where the file leaves it out.
+    """Add the package's trunk to the tensors of a weights file that was saved without its trunk.
 
     Args:
         path: the file, for the error.
-        tensors: what it holds.
-        trunk_sha256: digest of the trunk that it was trained on, see `tensors_digest`; None: it has none.
+        tensors: the file's tensors.
+        trunk_sha256: digest of the trunk that it was trained on, see `tensors_digest`; None: it has no such trunk.
 
     Raises:
-        NtireSrError: it was trained on another trunk than the package's and does not hold it.
+        NtireSrError: it was trained on another trunk than the package's and does not contain it.
     """
     if trunk_sha256 is None or any(name.startswith(TRUNK) for name in tensors):
         return tensors

@@ -1,12 +1,12 @@
 """RRDBNet, the generator of ESRGAN (Wang et al., ECCV workshops 2018), and its weights in other programs' files.
 
 Most pretrained x4 networks that draw photo-realistic textures are RRDBNets: ESRGAN, RealSR, BSRGAN, Real-ESRGAN.
-Their trunk, everything at LR size, is what `stochastic` may be built on; their decoder, two doublings and two
-convolutions, is where its own decoder begins. RGB in [0, 1] goes in and comes out, zeros lie around every map.
+`stochastic` can be built on their trunk, which is everything at LR size. Its decoder is initialised from theirs: two
+upsamplings and two convolutions. Input and output are RGB in [0, 1]; convolutions pad with zeros.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -18,8 +18,8 @@ from ntire_sr.core.pretrained import read_tensors
 
 CHANNELS, GROWTH = 64, 32  # of every published RRDBNet that this module reads
 SLOPE = 0.2  # slope of leaky ReLUs for negative values
-RESIDUAL_SCALE = 0.2  # factor on what dense blocks and their groups add
-DECODER = ("conv_up1", "conv_up2", "conv_hr", "conv_last")  # the layers behind the trunk
+RESIDUAL_SCALE = 0.2  # factor of the residuals of dense blocks and their groups
+DECODER = ("conv_up1", "conv_up2", "conv_hr", "conv_last")  # the layers after the trunk
 
 # names in files of ESRGAN's first code (a flat nn.Sequential) and of its second -> BasicSR's names
 _RENAMED = (
@@ -38,8 +38,16 @@ _RENAMED = (
 )
 
 
+def dense_residual(x: Tensor, layers: Iterable[nn.Module], last: nn.Module) -> Tensor:
+    """A residual dense block: each layer sees the maps of all layers before it."""
+    maps = x
+    for layer in layers:
+        maps = torch.cat((maps, functional.leaky_relu_(layer(maps), SLOPE)), 1)
+    return last(maps).mul_(RESIDUAL_SCALE).add_(x)
+
+
 class DenseBlock(nn.Module):
-    """Five convolutions, each of which sees all maps before it; reaches 5 pixels."""
+    """Residual dense block with BasicSR's names; receptive-field radius 5 pixels."""
 
     def __init__(self, channels: int = CHANNELS, growth: int = GROWTH):
         super().__init__()
@@ -50,14 +58,11 @@ class DenseBlock(nn.Module):
         self.conv5 = nn.Conv2d(channels + 4 * growth, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = x
-        for layer in (self.conv1, self.conv2, self.conv3, self.conv4):
-            seen = torch.cat((seen, functional.leaky_relu_(layer(seen), SLOPE)), 1)
-        return self.conv5(seen).mul_(RESIDUAL_SCALE).add_(x)
+        return dense_residual(x, (self.conv1, self.conv2, self.conv3, self.conv4), self.conv5)
 
 
 class ResidualInResidual(nn.Module):
-    """Three dense blocks inside one more residual; reaches 15 pixels."""
+    """Three dense blocks inside another residual; receptive-field radius 15 pixels."""
 
     def __init__(self, channels: int = CHANNELS, growth: int = GROWTH):
         super().__init__()
@@ -88,7 +93,7 @@ class RrdbTrunk(nn.Module):
 
 
 class RrdbDecoder(nn.Module):
-    """The layers of RRDBNet behind its trunk: (N, 64, h, w) to (N, 3, 4 * h, 4 * w) in about [0, 1]."""
+    """The layers of RRDBNet after its trunk: (N, 64, h, w) to (N, 3, 4 * h, 4 * w) in about [0, 1]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,8 +111,8 @@ class RrdbDecoder(nn.Module):
 def read_rrdb(path: Path) -> tuple[dict[str, Tensor], int]:
     """The tensors of an x4 RRDBNet under BasicSR's names, and its number of residual-in-residual groups.
 
-    Reads `.safetensors` and `.pth` (nothing is unpickled but tensors), with the names of BasicSR and of both
-    versions of ESRGAN's code, also inside `params_ema`, `params`, `model` or `state_dict`.
+    Reads `.safetensors` and `.pth` (only tensors are unpickled), with the names of BasicSR or of either version of
+    ESRGAN's code, also inside `params_ema`, `params`, `model` or `state_dict`.
 
     Raises:
         NtireSrError: the file cannot be read, lacks tensors, or has some of other shapes; they are named.
@@ -119,22 +124,22 @@ def read_rrdb(path: Path) -> tuple[dict[str, Tensor], int]:
     )
     if blocks == 0:
         raise NtireSrError(f"{path} holds no RRDBNet: no tensor is named like those of its body", remedy)
-    wanted = expected_shapes(blocks)
-    lacking = [name for name in wanted if name not in tensors]
-    if lacking:
-        raise NtireSrError(f"{path} lacks {_listed(lacking)} of an RRDBNet of {blocks} blocks", remedy)
+    expected = expected_shapes(blocks)
+    missing = [name for name in expected if name not in tensors]
+    if missing:
+        raise NtireSrError(f"{path} lacks {_listed(missing)} of an RRDBNet of {blocks} blocks", remedy)
     differing = [
-        f"{name} {tuple(tensors[name].shape)} in place of {shape}"
-        for name, shape in wanted.items()
+        f"{name} {tuple(tensors[name].shape)} instead of {shape}"
+        for name, shape in expected.items()
         if tuple(tensors[name].shape) != shape
     ]
     if differing:
         raise NtireSrError(f"{path} has tensors of other shapes: {_listed(differing)}", remedy)
-    return {name: tensors[name] for name in wanted}, blocks
+    return {name: tensors[name] for name in expected}, blocks
 
 
 def with_basicsr_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of an RRDBNet under BasicSR's names, whichever of the three namings they had.
+    """Rename the tensors of an RRDBNet from either version of ESRGAN's code to BasicSR's names.
 
     >>> list(with_basicsr_names({"model.1.sub.3.RDB2.conv1.0.bias": torch.zeros(1), "HRconv.weight": torch.zeros(1)}))
     ['body.3.rdb2.conv1.bias', 'conv_hr.weight']
@@ -151,7 +156,7 @@ def with_basicsr_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def expected_shapes(blocks: int) -> dict[str, tuple[int, ...]]:
-    """Name -> shape of every tensor of an RRDBNet with so many groups."""
+    """Name -> shape of every tensor of an RRDBNet with `blocks` residual-in-residual groups."""
     with torch.device("meta"):
         state = {**RrdbTrunk(blocks).state_dict(), **RrdbDecoder().state_dict()}
     return {name: tuple(value.shape) for name, value in state.items()}

@@ -14,7 +14,7 @@ from torch.nn import functional
 from ntire_sr.challenge.projection import bicubic_upsample
 from ntire_sr.core.errors import require
 from ntire_sr.core.seeding import normal
-from ntire_sr.models.interfaces import MOST_BLOCKS, MOST_CHANNELS, ModelSpec
+from ntire_sr.models.interfaces import MOST_BLOCKS, MOST_CHANNELS, TILE_PX, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class SrganArchitecture:
 
     channels: int = 32  # channels of the generator
     blocks: int = 6  # residual blocks of the generator
-    noise_channels: int = 4  # channels of Gaussian noise beside the LR image and at each doubled size
+    noise_channels: int = 4  # channels of Gaussian noise, added to the LR image and after each upsampling
 
     def __post_init__(self) -> None:
         for name in ("channels", "blocks", "noise_channels"):
@@ -37,7 +37,7 @@ class _Residual(nn.Module):
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.activation = nn.PReLU()
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        with torch.no_grad():  # starting near the identity takes the place of batch normalisation
+        with torch.no_grad():  # start near the identity, since there is no batch normalisation
             self.second.weight.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,57 +45,62 @@ class _Residual(nn.Module):
 
 
 class SrganGenerator(nn.Module):
-    """SRResNet with noise channels at its input; its output is added to a bicubic enlargement.
+    """SRResNet with noise channels at its input; its output is added to the bicubically upsampled LR image.
 
-    Noise is also concatenated to the features after each upsampling: with noise at LR size alone, short
-    trainings vary a pattern that repeats with the LR grid, since nothing else varies inside an LR pixel.
+    Noise is also concatenated to the features after each upsampling. With noise at LR size alone, short trainings vary
+    a pattern that repeats with the LR grid, since nothing else varies inside an LR pixel.
 
-    Three departures from Ledig et al. make short trainings look sound: no batch normalisation (it
-    ties the samples of a batch together), bilinear upsampling before a convolution instead of
-    the pixel shuffle (which draws checkerboards before it is well trained), and a last convolution of
-    3x3 instead of 9x9 (which alone took a third of a step).
+    There are three differences from Ledig et al. There is no batch normalisation, which makes the samples of a batch
+    depend on each other. Bilinear upsampling and a convolution replace the pixel shuffle, which draws checkerboards
+    before it is well trained. The last convolution is 3x3 instead of 9x9, which alone took a third of a step.
 
     Args:
         scale: 4 or 8.
         architecture: its sizes.
     """
 
+    tile_px = TILE_PX
+
     def __init__(self, scale: int, architecture: SrganArchitecture):
         super().__init__()
         channels = architecture.channels
         self.scale = scale
         self.noise_channels = architecture.noise_channels
-        doublings = int(math.log2(scale))
-        # The last 3x3 reaches 1 pixel at full size; the 3x3 after each upsampling reaches one more, then
-        # sizes halve. The head reaches 4 LR pixels, each residual block 2, and the convolution after them 1.
-        reach = 1
-        for _ in range(doublings):
-            reach = math.ceil((reach + 1 + 1) / 2)  # bilinear upsampling reaches one pixel further
-        self.trunk_reach, self.sample_reach = 2, reach + 4 + 2 * architecture.blocks + 1
+        levels = int(math.log2(scale))
+        # Receptive-field radius, from the output back to the input: the last 3x3 adds 1 pixel at full size. Each level
+        # adds 1 for its 3x3 and 1 for bilinear upsampling, and halves the size. The head adds 4 LR pixels, each
+        # residual block 2, and the convolution after them 1.
+        radius = 1
+        for _ in range(levels):
+            radius = math.ceil((radius + 1 + 1) / 2)
+        self.trunk_receptive_field = 2
+        self.sample_receptive_field = radius + 4 + 2 * architecture.blocks + 1
         self.head = nn.Sequential(nn.Conv2d(3 + self.noise_channels, channels, 9, padding=4), nn.PReLU())
         self.body = nn.Sequential(
             *(_Residual(channels) for _ in range(architecture.blocks)),
             nn.Conv2d(channels, channels, 3, padding=1),
         )
         self.up = nn.ModuleList(
-            nn.Conv2d(channels + self.noise_channels, channels, 3, padding=1) for _ in range(doublings)
+            nn.Conv2d(channels + self.noise_channels, channels, 3, padding=1) for _ in range(levels)
         )
-        self.activations = nn.ModuleList(nn.PReLU() for _ in range(doublings))
+        self.activations = nn.ModuleList(nn.PReLU() for _ in range(levels))
         self.tail = nn.Conv2d(channels, 3, 3, padding=1)
         with torch.no_grad():
             self.tail.weight.mul_(0.1)
         self.to(memory_format=torch.channels_last)  # on CPUs twice as fast
 
     def trunk(self, lr: Tensor) -> Tensor:
-        """The bicubic enlargement, (N, 3, scale * h, scale * w); noise enters at the first layer, so that
-        samples share nothing else."""
+        """The bicubically upsampled LR image, (N, 3, scale * h, scale * w).
+
+        Noise enters at the first layer, so samples share nothing else.
+        """
         return bicubic_upsample(lr, self.scale)
 
-    def latents(self, lr: Tensor, random: Sequence[torch.Generator]) -> list[Tensor]:
+    def latents(self, lr: Tensor, generators: Sequence[torch.Generator]) -> list[Tensor]:
         """Gaussian noise at LR size and at the size after each upsampling, (N, noise_channels, k * h, k * w)."""
         height, width = lr.shape[2:]
         sizes = [(height << level, width << level) for level in range(len(self.up) + 1)]
-        return [normal(random, self.noise_channels, *size, device=lr.device) for size in sizes]
+        return [normal(generators, self.noise_channels, *size, device=lr.device) for size in sizes]
 
     def sample(self, trunk: Tensor, lr: Tensor, latents: list[Tensor]) -> Tensor:
         """SR images, (N, 3, scale * h, scale * w), about [0, 1]."""
@@ -111,11 +116,12 @@ class SrganGenerator(nn.Module):
 
 
 class SrganDiscriminator(nn.Module):
-    """Strided convolutions with spectral normalisation, one logit per patch: (N, 3, H, W) in about [0, 1] to
-    (N, 1, H / 8, W / 8), rounded up; higher is more real.
+    """Strided convolutions with spectral normalisation; one logit per patch, higher means more real.
+
+    (N, 3, H, W) in about [0, 1] to (N, 1, H / 8, W / 8), rounded up.
 
     Args:
-        channels: channels of the first two layers; doubled twice further down.
+        channels: channels of the first two layers; later layers have twice and four times as many.
     """
 
     def __init__(self, channels: int):

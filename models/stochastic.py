@@ -1,11 +1,10 @@
 """The network of `stochastic`: a generator that is trained to sample the posterior.
 
-A deterministic trunk of dense blocks (RRDB: Wang et al., "ESRGAN", ECCV workshops 2018) computes features
-of the LR image once. A decoder draws samples from them: every block is modulated by latents that vary over
-the image, and adds noise of its own to every pixel with a learned strength (StyleGAN: Karras et al., CVPR
-2019). No random number is shared by a whole sample, so that distant parts of an image are independent
-given the trunk's features. The output is projected onto the LR image (`projection.project`), in training
-and in sampling.
+A deterministic trunk of dense blocks (RRDB: Wang et al., "ESRGAN", ECCV workshops 2018) computes features of the LR
+image once. A decoder draws samples from them. Every block is modulated by latents that vary over the image, and adds
+noise to every pixel with a learned strength (StyleGAN: Karras et al., CVPR 2019). No random number is shared by a whole
+sample, so distant parts of an image are independent given the trunk's features. The output is projected onto the LR
+image (`projection.project`), in training and in sampling.
 """
 
 import math
@@ -19,12 +18,13 @@ from torch.nn import functional
 
 from ntire_sr.challenge.projection import bicubic_upsample
 from ntire_sr.core.errors import require
-from ntire_sr.models.interfaces import MOST_BLOCKS, MOST_CHANNELS
-from ntire_sr.models.modulation import SLOPE, Latents, ModulatedBlock, local_latents, upsampled
+from ntire_sr.models.earlier_names import rename_on_load
+from ntire_sr.models.interfaces import MOST_BLOCKS, MOST_CHANNELS, TILE_PX
+from ntire_sr.models.modulation import SLOPE, Latents, ModulatedBlock, local_latents, upsample
+from ntire_sr.models.rrdb import RESIDUAL_SCALE, dense_residual
 
-DENSE_LAYERS = 4  # layers of a dense block before the one that fuses them
+DENSE_LAYERS = 4  # layers of a dense block before the one that joins them
 DENSE_PER_GROUP = 3  # dense blocks in a residual-in-residual group
-RESIDUAL_SCALE = 0.2  # factor of the residuals of dense blocks and groups
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Architecture:
     latent_channels: int = 8  # channels of the latents at LR size, and of those at a quarter of it
     rrdb: bool = False  # whether the trunk is a pretrained RRDBNet's, see trunk and start_from
     adapter: int = 0  # residual blocks between a pretrained trunk and the decoder, run once per LR image
-    finer: int = 1  # decoder blocks behind each doubling but the last, on a pretrained trunk
+    finer: int = 1  # decoder blocks after each upsampling except the last, on a pretrained trunk
     sample_wide: bool = False  # use one latent vector per sample instead of local latents, for comparison
 
     # what weights and configurations without a field meant, see core.settings
@@ -55,7 +55,7 @@ class Architecture:
 
 
 class _DenseBlock(nn.Module):
-    """Residual dense block: each layer sees the outputs of all before it. It reaches 5 pixels to each side."""
+    """Residual dense block: each layer sees the outputs of all layers before it; receptive-field radius 5 pixels."""
 
     def __init__(self, channels: int, growth: int):
         super().__init__()
@@ -64,10 +64,7 @@ class _DenseBlock(nn.Module):
         self.join = nn.Conv2d(widths[-1], channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        seen = x
-        for layer in self.layers:
-            seen = torch.cat((seen, functional.leaky_relu_(layer(seen), SLOPE)), 1)
-        return x + RESIDUAL_SCALE * self.join(seen)
+        return dense_residual(x, self.layers, self.join)
 
 
 class _RRDB(nn.Module):
@@ -89,71 +86,75 @@ class _Upsampling(nn.Module):
         self.convolution = nn.Conv2d(channels, out_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.leaky_relu_(self.convolution(upsampled(x)), SLOPE)
+        return functional.leaky_relu_(self.convolution(upsample(x)), SLOPE)
 
 
 class StochasticGenerator(nn.Module):
-    """The trunk and the decoder of the module's docstring.
+    """Dense-block trunk and modulated decoder, see the module's docstring and `interfaces.Generator`.
 
     Args:
         scale: 4 or 8.
         architecture: its sizes.
     """
 
+    tile_px = TILE_PX
+
     def __init__(self, scale: int, architecture: Architecture):
         super().__init__()
         a = architecture
-        doublings = int(math.log2(scale))
+        levels = int(math.log2(scale))
         self.scale, self.architecture = scale, a
         self.head = nn.Conv2d(3, a.channels, 3, padding=1)
         self.groups = nn.Sequential(*(_RRDB(a.channels, a.growth) for _ in range(a.groups)))
-        self.foot = nn.Conv2d(a.channels, a.channels, 3, padding=1)
+        self.trunk_conv = nn.Conv2d(a.channels, a.channels, 3, padding=1)
         width = 2 * a.latent_channels
-        self.mixed = nn.Conv2d(width, width, 3, padding=1)
+        self.latent_conv = nn.Conv2d(width, width, 3, padding=1)
         self.blocks = nn.ModuleList(ModulatedBlock(a.channels, width) for _ in range(a.blocks))
         # the number of channels falls to that at full size in equal steps
         widths = [
-            round(a.channels + (a.fine_channels - a.channels) * level / doublings)
-            for level in range(doublings + 1)
+            round(a.channels + (a.fine_channels - a.channels) * level / levels) for level in range(levels + 1)
         ]
-        self.doublings = nn.ModuleList(_Upsampling(widths[i], widths[i + 1]) for i in range(doublings))
-        self.finer = nn.ModuleList(ModulatedBlock(width_out, width) for width_out in widths[1:])
+        self.upsample_convs = nn.ModuleList(_Upsampling(widths[i], widths[i + 1]) for i in range(levels))
+        self.mid_blocks = nn.ModuleList(ModulatedBlock(width_out, width) for width_out in widths[1:])
         self.tail = nn.Conv2d(a.fine_channels, 3, 3, padding=1)
         with torch.no_grad():
             self.tail.weight.mul_(0.1)
             self.tail.bias.zero_()
-        # The tail reaches 1 pixel at full size; a block reaches 2 and an upsampling's convolution 1 pixel at
-        # their size, and bilinear interpolation reaches 1 more pixel of the size before.
-        reach = 1
-        for _ in range(doublings):
-            reach = (reach + 2 + 1) // 2 + 1
+        # Receptive-field radius, from the output back to the input: the tail adds 1 pixel at full size. A block adds 2
+        # and an upsampling's convolution 1 pixel at their size, and bilinear interpolation 1 pixel of the size before.
+        radius = 1
+        for _ in range(levels):
+            radius = (radius + 2 + 1) // 2 + 1
         dense = DENSE_PER_GROUP * (DENSE_LAYERS + 1)
-        self.trunk_reach = 1 + dense * a.groups + 1
-        self.sample_reach = reach + 2 * a.blocks
+        self.trunk_receptive_field = 1 + dense * a.groups + 1
+        self.sample_receptive_field = radius + 2 * a.blocks
+        self.register_load_state_dict_pre_hook(rename_on_load)
         self.to(memory_format=torch.channels_last)
 
     def trunk(self, lr: Tensor) -> Tensor:
         """The features that all samples share: (N, 3, h, w) in [0, 1] to (N, channels, h, w)."""
         maps = self.head((lr - 0.5).contiguous(memory_format=torch.channels_last))
-        return maps + self.foot(self.groups(maps))
+        return maps + self.trunk_conv(self.groups(maps))
 
-    def latents(self, lr: Tensor, random: Sequence[torch.Generator]) -> Latents:
+    def latents(self, lr: Tensor, generators: Sequence[torch.Generator]) -> Latents:
         """Gaussian latents and noise of one sample per LR image."""
         a = self.architecture
-        levels = [0] * len(self.blocks) + list(range(1, len(self.doublings) + 1))
-        return local_latents(lr, random, a.latent_channels, levels, a.sample_wide)
+        levels = [0] * len(self.blocks) + list(range(1, len(self.upsample_convs) + 1))
+        return local_latents(lr, generators, a.latent_channels, levels, a.sample_wide)
 
     def sample(self, trunk: Tensor, lr: Tensor, latents: Latents) -> Tensor:
         """SR images, (N, 3, scale * h, scale * w), about [0, 1], before projection."""
         joined = torch.cat((latents.fine, latents.coarse), 1)
-        mixed = functional.leaky_relu(self.mixed(joined.contiguous(memory_format=torch.channels_last)), SLOPE)
+        latent_maps = functional.leaky_relu(
+            self.latent_conv(joined.contiguous(memory_format=torch.channels_last)), SLOPE
+        )
         maps = trunk
         for block, noise in zip(self.blocks, latents.noise, strict=False):
-            maps = block(maps, mixed, noise)
-        for doubling, block, noise in zip(
-            self.doublings, self.finer, latents.noise[len(self.blocks) :], strict=True
+            maps = block(maps, latent_maps, noise)
+        for upsample_conv, block, noise in zip(
+            self.upsample_convs, self.mid_blocks, latents.noise[len(self.blocks) :], strict=True
         ):
-            maps = doubling(maps)
-            mixed = upsampled(mixed)
-            maps = block(maps, mixed, noise)
+            maps = upsample_conv(maps)
+            latent_maps = upsample(latent_maps)
+            maps = block(maps, latent_maps, noise)
         return bicubic_upsample(lr, self.scale) + self.tail(maps)

@@ -1,4 +1,4 @@
-"""The model `stochastic`: its two generators behind one name."""
+"""The registry entry of `stochastic`, which has two generators: with and without a pretrained trunk."""
 
 from ntire_sr.models.interfaces import ModelSpec
 from ntire_sr.models.stochastic import Architecture, StochasticGenerator
@@ -6,7 +6,7 @@ from ntire_sr.models.stochastic_rrdb import RrdbGenerator
 
 
 def build_generator(scale: int, architecture: Architecture) -> StochasticGenerator | RrdbGenerator:
-    """The network that these sizes describe."""
+    """Build the network that these sizes describe."""
     return (RrdbGenerator if architecture.rrdb else StochasticGenerator)(scale, architecture)
 
 

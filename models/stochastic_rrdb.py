@@ -1,13 +1,13 @@
-"""`stochastic` on a pretrained trunk: an RRDBNet's layers at LR size, and a decoder that began as that network's own.
+"""`stochastic` on a pretrained trunk: an RRDBNet's layers at LR size, and a decoder initialised from that network.
 
-The trunk (`rrdb.RrdbTrunk`) looks at the LR image once. The decoder has the layers of its parent, doublings and two
-convolutions, and beside them what makes it a sampler: residual blocks that local latents modulate, and behind each of
-the parent's layers a bounded modulation and noise. All of that begins as the identity or nearly so, so that with
-latents at rest the decoder draws what its parent drew. It doubles bilinearly, where its parent repeats pixels: nothing
-in it knows where the LR pixels lay, and no grid passes for variety (see `modulation.upsampled`).
+The trunk (`rrdb.RrdbTrunk`) runs once per LR image. The decoder has the layers of the pretrained network (the parent):
+upsamplings and two convolutions. In addition it has what makes it a sampler: residual blocks that local latents
+modulate, and after each of the parent's layers a bounded modulation and noise. All of these start as the identity or
+close to it, so with zero latents the decoder draws what its parent drew. It upsamples bilinearly, where its parent
+repeats pixels, so that it leaves no trace of the LR pixel grid (see `modulation.upsample`).
 
-Between trunk and decoder lie residual blocks that learn where the trunk is frozen: what all samples share, computed
-once per LR image.
+Between trunk and decoder there are residual blocks, which learn also where the trunk is frozen. All samples share
+their maps, which are computed once per LR image.
 """
 
 import math
@@ -18,36 +18,37 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ntire_sr.models.modulation import SLOPE, Latents, ModulatedBlock, Modulation, local_latents, upsampled
+from ntire_sr.models.earlier_names import rename_on_load
+from ntire_sr.models.modulation import SLOPE, Latents, ModulatedBlock, Modulation, local_latents, upsample
 from ntire_sr.models.rrdb import CHANNELS, RrdbTrunk
 from ntire_sr.models.stochastic import Architecture
 from ntire_sr.models.tiles import in_tiles
 
-# LR pixels around a pixel that its maps in the trunk depend on noticeably. The convolutions of 23 blocks reach 347;
-# measured on photographs, all that lies more than 40 away changes no pixel of the image by more than .6 grey levels.
-TRUNK_REACH = 48
+# Receptive-field radius of the pretrained trunk for tiles, in LR pixels. The convolutions of 23 blocks have 347, but on
+# photographs everything that is more than 40 pixels away changes no pixel of the image by more than .6 grey levels.
+TRUNK_RECEPTIVE_FIELD = 48
 
-# Side of the tiles that each doubling and the layers behind it are computed in on processors, at the smaller size. Maps of twice
-# that side stay in the processor's cache, where convolutions run at the rate of its matrix products.
+# Side of the tiles in which an upsampling and the layers after it are computed on processors, in pixels of the smaller
+# size. Maps of twice that side stay in the processor's cache, where convolutions run as fast as its matrix products.
 LEVEL_TILE_PX = 128
 
 
-def level_reach(finer: int, last: bool, behind: int = 0) -> int:
-    """Pixels around one that what a doubling and the layers behind it make of it depends on, at the smaller size.
+def level_receptive_field(mid_blocks: int, last: bool, after: int = 0) -> int:
+    """Receptive-field radius of one upsampling level, in input pixels.
 
-    At the larger size the doubling's convolution reaches 1 pixel, the two behind the last doubling 1 each, a block 2;
-    the bilinear value at the outermost of these depends on a pixel of the smaller size beside it.
+    At the larger size the level's first convolution adds 1 pixel, the two after the last upsampling 1 each, a block 2.
+    Bilinear interpolation adds 1 pixel of the smaller size.
 
     Args:
-        finer: blocks behind a doubling that is not the last.
-        last: whether it is the last.
-        behind: what the levels behind this one reach, at the larger size.
+        mid_blocks: number of blocks after an upsampling that is not the last.
+        last: whether it is the last upsampling.
+        after: receptive-field radius of the levels after this one, at the larger size.
     """
-    return (behind + (3 if last else 1 + 2 * finer)) // 2 + 1
+    return (after + (3 if last else 1 + 2 * mid_blocks)) // 2 + 1
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions beside the identity, which is what it begins as; reaches 2 pixels."""
+    """Two convolutions with a residual, initialised as the identity; receptive-field radius 2 pixels."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -62,107 +63,113 @@ class ResidualBlock(nn.Module):
 
 
 class RrdbGenerator(nn.Module):
-    """The network of the module's docstring; see `interfaces.Generator`.
-
-    Attributes:
-        tile_px: side in LR pixels of the tiles to begin with on a processor, larger than of other networks, since the
-            largest maps are computed in tiles of their own.
+    """A pretrained trunk and a decoder, see the module's docstring and `interfaces.PretrainedGenerator`.
 
     Args:
         scale: 4 or 8.
-        architecture: sizes; `groups` of the trunk, `adapter` blocks behind it, `blocks` at LR size, `finer` blocks
-            at sizes between, `latent_channels`. Channels are those of every RRDBNet.
+        architecture: sizes; `groups` of the trunk, `adapter` blocks after it, `blocks` at LR size, `finer` blocks
+            at sizes between LR and HR, `latent_channels`. Channels are those of every RRDBNet.
     """
 
-    tile_px = 512
+    tile_px = (
+        512  # larger than usual, since the largest maps are computed in the smaller tiles of `level_tile_px`
+    )
 
     def __init__(self, scale: int, architecture: Architecture):
         super().__init__()
         a = architecture
-        doublings, latents = int(math.log2(scale)), 2 * a.latent_channels
+        levels, latents = int(math.log2(scale)), 2 * a.latent_channels
         self.scale, self.architecture, self.level_tile_px = scale, a, LEVEL_TILE_PX
         self.rrdb = RrdbTrunk(a.groups)
         self.adapter = nn.Sequential(*(ResidualBlock(CHANNELS) for _ in range(a.adapter)))
-        self.mixed = nn.Conv2d(latents, latents, 3, padding=1)
+        self.latent_conv = nn.Conv2d(latents, latents, 3, padding=1)
         self.blocks = nn.ModuleList(ModulatedBlock(CHANNELS, latents) for _ in range(a.blocks))
-        self.doublings = nn.ModuleList(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1) for _ in range(doublings))
-        # a third one begins as the identity: weights of scale 4 then draw their image, enlarged
+        self.upsample_convs = nn.ModuleList(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1) for _ in range(levels))
+        # the third one starts as the identity, so that weights of scale 4 draw their image upsampled
         with torch.no_grad():
-            for doubling in self.doublings[2:]:
-                nn.init.dirac_(doubling.weight)
-                doubling.bias.zero_()
-        self.modulations = nn.ModuleList(Modulation(CHANNELS, latents) for _ in range(doublings))
-        # blocks behind every doubling but the last, where they would cost as much as all the rest
-        self.finer = nn.ModuleList(ModulatedBlock(CHANNELS, latents) for _ in range((doublings - 1) * a.finer))
+            for upsample_conv in self.upsample_convs[2:]:
+                nn.init.dirac_(upsample_conv.weight)
+                upsample_conv.bias.zero_()
+        self.modulations = nn.ModuleList(Modulation(CHANNELS, latents) for _ in range(levels))
+        # blocks after every upsampling except the last, where they would cost as much as all other layers
+        self.mid_blocks = nn.ModuleList(
+            ModulatedBlock(CHANNELS, latents) for _ in range((levels - 1) * a.finer)
+        )
         self.full = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
         self.full_modulation = Modulation(CHANNELS, latents)
         self.tail = nn.Conv2d(CHANNELS, 3, 3, padding=1)
-        with torch.no_grad():  # at rest, what is not the parent's changes nothing
-            self.mixed.bias.zero_()
-            for block in (*self.blocks, *self.finer):
+        with torch.no_grad():  # with zero latents only the parent's layers have an effect
+            self.latent_conv.bias.zero_()
+            for block in (*self.blocks, *self.mid_blocks):
                 block.modulation.bias.zero_()
                 block.second.weight.zero_()
                 block.second.bias.zero_()
-        reach = 0
-        for level in reversed(range(doublings)):
-            reach = level_reach(a.finer, level == doublings - 1, reach)
-        self.trunk_reach = min(TRUNK_REACH, 15 * a.groups + 2) + 2 * a.adapter
-        self.sample_reach = reach + 2 * a.blocks
+        radius = 0
+        for level in reversed(range(levels)):
+            radius = level_receptive_field(a.finer, level == levels - 1, radius)
+        self.trunk_receptive_field = min(TRUNK_RECEPTIVE_FIELD, 15 * a.groups + 2) + 2 * a.adapter
+        self.sample_receptive_field = radius + 2 * a.blocks
+        self.register_load_state_dict_pre_hook(rename_on_load)
         self.to(memory_format=torch.channels_last)
 
     def trunk(self, lr: Tensor) -> Tensor:
-        """What all samples share: (N, 3, h, w) in [0, 1] to (N, 64, h, w)."""
+        """The features that all samples share: (N, 3, h, w) in [0, 1] to (N, 64, h, w)."""
         return self.adapter(self.features(lr))
 
     def features(self, lr: Tensor) -> Tensor:
-        """The pretrained trunk's own maps, as `trunk`: those that do not change where it is frozen."""
+        """The pretrained network's features, (N, 64, h, w), which do not change where it is frozen."""
         return self.rrdb(lr)
 
-    def latents(self, lr: Tensor, random: Sequence[torch.Generator]) -> Latents:
+    def latents(self, lr: Tensor, generators: Sequence[torch.Generator]) -> Latents:
         """Gaussian latents and noise of one sample per LR image."""
-        last = len(self.doublings)
+        last = len(self.upsample_convs)
         levels = [0] * len(self.blocks)
         for level in range(1, last):
             levels += [level] * (1 + self.architecture.finer)
-        return local_latents(lr, random, self.architecture.latent_channels, [*levels, last, last])
+        return local_latents(lr, generators, self.architecture.latent_channels, [*levels, last, last])
 
     def sample(self, trunk: Tensor, lr: Tensor, latents: Latents) -> Tensor:
-        """SR images, (N, 3, scale * h, scale * w), about [0, 1]; `project` comes behind it."""
+        """SR images, (N, 3, scale * h, scale * w), about [0, 1], before projection."""
         joined = torch.cat((latents.fine, latents.coarse), 1)
-        mixed = functional.leaky_relu(self.mixed(joined.contiguous(memory_format=torch.channels_last)), SLOPE)
+        latent_maps = functional.leaky_relu(
+            self.latent_conv(joined.contiguous(memory_format=torch.channels_last)), SLOPE
+        )
         maps, noise = trunk, list(latents.noise)
         for block in self.blocks:
-            maps = block(maps, mixed, noise.pop(0))
+            maps = block(maps, latent_maps, noise.pop(0))
         side = self.level_tile_px if maps.device.type == "cpu" and not torch.is_grad_enabled() else 0
-        for level in range(len(self.doublings)):
-            last = level == len(self.doublings) - 1
+        for level in range(len(self.upsample_convs)):
+            last = level == len(self.upsample_convs) - 1
             count = 2 if last else 1 + self.architecture.finer
             level_noise, noise = noise[:count], noise[count:]
             maps = in_tiles(
                 partial(self._level, level),
-                level_reach(self.architecture.finer, last),
+                level_receptive_field(self.architecture.finer, last),
                 side,
                 maps,
-                mixed,
+                latent_maps,
                 level_noise,
                 memory_format=torch.channels_last,
             )
-            mixed = mixed if last else upsampled(mixed)
+            latent_maps = latent_maps if last else upsample(latent_maps)
         return maps
 
-    def _level(self, level: int, maps: Tensor, mixed: Tensor, noise: Sequence[Tensor]) -> Tensor:
-        """Maps of the next larger size, or the image behind the last doubling: (N, C, h, w) to (N, C or 3, 2 h, 2 w)."""
-        mixed, random = upsampled(mixed), iter(noise)
-        maps = self.modulations[level](self.doublings[level](upsampled(maps)), mixed, next(random))
+    def _level(self, level: int, maps: Tensor, latent_maps: Tensor, noise: Sequence[Tensor]) -> Tensor:
+        """One upsampling and the layers after it, at the last level up to the image.
+
+        (N, C, h, w) to (N, C, 2 * h, 2 * w), or to (N, 3, 2 * h, 2 * w) at the last level.
+        """
+        latent_maps, noises = upsample(latent_maps), iter(noise)
+        maps = self.modulations[level](self.upsample_convs[level](upsample(maps)), latent_maps, next(noises))
         maps = functional.leaky_relu_(maps, SLOPE)
-        for block in self._finer(level):
-            maps = block(maps, mixed, next(random))
-        if level < len(self.doublings) - 1:
+        for block in self._mid_blocks(level):
+            maps = block(maps, latent_maps, next(noises))
+        if level < len(self.upsample_convs) - 1:
             return maps
-        maps = self.full_modulation(self.full(maps), mixed, next(random))
+        maps = self.full_modulation(self.full(maps), latent_maps, next(noises))
         return self.tail(functional.leaky_relu_(maps, SLOPE))
 
-    def _finer(self, level: int) -> Sequence[nn.Module]:
-        """The blocks behind a doubling; none behind the last."""
+    def _mid_blocks(self, level: int) -> Sequence[nn.Module]:
+        """The blocks after an upsampling; none after the last."""
         count = self.architecture.finer
-        return self.finer[level * count : (level + 1) * count]
+        return self.mid_blocks[level * count : (level + 1) * count]

@@ -1,4 +1,4 @@
-"""Large images in tiles: each tile is computed with all pixels around it that it depends on, without seams."""
+"""Computes large images in tiles without seams: each tile is computed with the surroundings that it depends on."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ class Tile:
     height: int
     width: int
 
-    def grown(self, reach: int, height: int, width: int) -> "Tile":
-        """The tile with `reach` more pixels on each side, cut off at the borders of a (height, width) image."""
-        top, left = max(0, self.top - reach), max(0, self.left - reach)
-        bottom = min(height, self.top + self.height + reach)
-        right = min(width, self.left + self.width + reach)
+    def grown(self, margin: int, height: int, width: int) -> "Tile":
+        """The tile with `margin` more pixels on each side, cut off at the borders of a (height, width) image."""
+        top, left = max(0, self.top - margin), max(0, self.left - margin)
+        bottom = min(height, self.top + self.height + margin)
+        right = min(width, self.left + self.width + margin)
         return Tile(top, left, bottom - top, right - left)
 
     def slices(self, factor: int) -> tuple[slice, slice]:
@@ -62,25 +62,25 @@ def cut(maps: Any, tile: Tile, height: int) -> Any:
     if isinstance(maps, Tensor):
         rows, columns = tile.slices(maps.shape[2] // height)
         return maps[:, :, rows, columns]
-    parts = [cut(each, tile, height) for each in maps]
+    parts = [cut(part, tile, height) for part in maps]
     # the constructor of a named tuple takes its fields as separate arguments
     return type(maps)(*parts) if hasattr(maps, "_fields") else type(maps)(parts)
 
 
 def in_tiles(
     compute: Callable[..., Tensor],
-    reach: int,
+    receptive_field: int,
     side: int,
     lr: Tensor,
     *maps: Any,
     memory_format: torch.memory_format = torch.contiguous_format,
 ) -> Tensor:
-    """`compute(lr, *maps)` for an LR image (N, 3, h, w), tile by tile.
+    """Compute `compute(lr, *maps)` for an LR image (N, 3, h, w) tile by tile.
 
     Args:
         compute: function that returns (N, C, k * h, k * w), each pixel of which depends only on LR pixels
-            within `reach` of it.
-        reach: radius of the receptive field in LR pixels.
+            within `receptive_field` of it.
+        receptive_field: receptive-field radius in LR pixels.
         side: largest side of a tile in LR pixels; 0 means the whole image at once.
         lr: the LR image.
         maps: further arguments of `compute`, see `cut`.
@@ -94,7 +94,7 @@ def in_tiles(
         return compute(lr, *maps)
     whole: Tensor | None = None
     for tile in tiles_of(height, width, side):
-        outer = tile.grown(reach, height, width)
+        outer = tile.grown(receptive_field, height, width)
         part = compute(cut(lr, outer, height), *cut(list(maps), outer, height))
         factor = part.shape[2] // outer.height
         if whole is None:

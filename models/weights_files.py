@@ -13,6 +13,7 @@ from ntire_sr._version import __version__
 from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.files import atomic_write, error_from_os_error
 from ntire_sr.core.settings import convert
+from ntire_sr.models.earlier_names import with_current_names
 from ntire_sr.models.package_weights import TRUNK, with_trunk
 
 FORMAT = "ntire-sr weights"
@@ -21,7 +22,7 @@ FORMAT = "ntire-sr weights"
 def save_weights(
     path: Path, model: str, scale: int, settings: Any, tensors: dict[str, torch.Tensor], facts: dict[str, Any]
 ) -> None:
-    """Write a generator's weights and all that is needed to build it to a safetensors file, atomically."""
+    """Write a generator's weights and everything that is needed to build it to a safetensors file, atomically."""
     metadata = {
         "format": FORMAT,
         "version": __version__,
@@ -34,14 +35,16 @@ def save_weights(
 
 
 def needs_trunk(path: Path) -> bool:
-    """Whether a weights file leaves its trunk to the package, see `shipped.with_trunk`."""
+    """Whether a weights file takes its trunk from the package, see `package_weights.with_trunk`."""
     with safe_open(path, framework="pt") as file:
         facts, names = json.loads((file.metadata() or {}).get("facts", "{}")), file.keys()
         return "trunk_sha256" in facts and not any(name.startswith(TRUNK) for name in names)
 
 
 def read_weights(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
-    """The metadata and tensors of a file that `save_weights` wrote, checked; with the package's trunk if it is built on that.
+    """Read and check the metadata and tensors of a file that `save_weights` wrote.
+
+    A file without its trunk gets the package's. Tensors of earlier versions get today's names.
 
     Raises:
         NtireSrError: it cannot be read, is damaged, was not written by `save_weights`, or holds values that are
@@ -71,4 +74,5 @@ def read_weights(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
         raise NtireSrError(
             f"{path} holds values that are not finite numbers", "use an earlier checkpoint's weights"
         )
+    tensors = with_current_names(tensors)
     return metadata, with_trunk(path, tensors, json.loads(metadata["facts"]).get("trunk_sha256"))

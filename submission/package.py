@@ -17,8 +17,9 @@ from ntire_sr.core.files import read_json, remove_stale_temp_files, sha256_of_di
 from ntire_sr.core.package_files import package_files
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.seeding import make_generator
+from ntire_sr.models.loading import LoadedModel, load_model
 from ntire_sr.models.package_weights import trunk_files
-from ntire_sr.models.registry import MODELS, LoadedModel, load_generator
+from ntire_sr.models.registry import MODELS
 from ntire_sr.models.weights_files import needs_trunk, read_weights
 from ntire_sr.samples.folders import MANIFEST
 from ntire_sr.samples.manifest import Manifest, load_manifest
@@ -303,7 +304,7 @@ def _known(
         metadata, tensors = read_weights(origin.weights)
         facts = _object(metadata["facts"], origin.weights)
         parameters = sum(tensor.numel() for tensor in tensors.values())
-        operations = _operations(load_generator(origin.weights, None, torch.device("cpu")))
+        operations = _operations(load_model(None, None, torch.device("cpu"), weights=origin.weights))
     score = _json_of(origin.score).get("summary") if origin.score else None
     return factsheet.Known(
         manifest,

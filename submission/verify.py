@@ -18,7 +18,8 @@ from ntire_sr.challenge.names import DEFAULT_SAMPLES, SampleName
 from ntire_sr.core.errors import NtireSrError, plural, require
 from ntire_sr.core.files import make_folder, sha256_bytes
 from ntire_sr.core.progress import SILENT, Progress
-from ntire_sr.models.registry import MODELS, LoadedModel, load_model
+from ntire_sr.models.loading import LoadedModel, load_model
+from ntire_sr.models.registry import MODELS
 from ntire_sr.samples.folders import MANIFEST, list_images
 from ntire_sr.samples.image_files import decode_png, read_image
 from ntire_sr.samples.manifest import Manifest, load_manifest
@@ -263,7 +264,8 @@ def _generator(
         f"the weights that drew the samples (SHA-256 {s.weights_sha256}) are not to be had",
         "--weights FILE",
     )
-    loaded = load_model(model, weights or known or (s.model if model is None else None), s.scale, device)
+    own_model = s.model if model is None else None
+    loaded = load_model(model, s.scale, device, weights=weights or known or own_model)
     found = (loaded.name, loaded.weights_sha256, loaded.code.sha256 if loaded.code else None)
     for what, one, other in zip(
         ("model", "weights", "code"), found, (s.model, s.weights_sha256, s.code_sha256), strict=True

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ntire_sr.core.files import sha256_file
-from ntire_sr.models.registry import shipped_weights
+from ntire_sr.models.package_weights import shipped_weights
 from ntire_sr.samples.manifest import Manifest
 
 

@@ -13,7 +13,7 @@ from ntire_sr.core.files import read_json, write_json
 from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.core.settings import field_types
 from ntire_sr.evaluation.scoring.records import ImageScore
-from ntire_sr.models.registry import load_generator
+from ntire_sr.models.loading import load_model
 from ntire_sr.models.weights_files import read_weights
 from ntire_sr.samples.manifest import ImageRecord, Manifest, SampleRecord, SamplingSettings, load_manifest
 from ntire_sr.training.checkpoints import load_checkpoint, save_checkpoint
@@ -170,7 +170,7 @@ def test_figures_of_a_scoring_that_was_interrupted_are_kept(copy, ntire_sr_comma
 @pytest.mark.parametrize("model", ["srgan", "stochastic"])
 def test_weights_build_the_generator_that_they_were_trained_in(model):
     path = FILES / model / "weights.safetensors"
-    loaded = load_generator(path, None, torch.device("cpu"))
+    loaded = load_model(path, None, torch.device("cpu"))
     assert (loaded.name, loaded.scale, loaded.facts["step"]) == (model, 4, 2)
     _, tensors = read_weights(path)
     assert all(torch.equal(loaded.generator.state_dict()[name], value) for name, value in tensors.items())

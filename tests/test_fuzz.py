@@ -14,7 +14,8 @@ from fuzzing import damaged, greatest_memory, with_odd_leaf
 from PIL import Image
 
 from ntire_sr.core.errors import NtireSrError
-from ntire_sr.models.registry import load_generator, model_spec
+from ntire_sr.models.loading import load_model
+from ntire_sr.models.registry import model_spec
 from ntire_sr.models.weights_files import save_weights
 from ntire_sr.samples.image_files import read_image, read_png
 from ntire_sr.samples.manifest import load_manifest
@@ -53,7 +54,7 @@ def originals(lr_folder, trained, tmp_path, photograph) -> dict[str, Path]:
         {"step": 1},
     )
     (folder / "team.json").write_text(json.dumps({"team": "us", "leader": "me"}))
-    generate(Request(lr_folder, tmp_path / "SR", samples=2), load_generator("bicubic", 4, CPU), CPU)
+    generate(Request(lr_folder, tmp_path / "SR", samples=2), load_model("bicubic", 4, CPU), CPU)
     shutil.copy(tmp_path / "SR" / "manifest.json", folder / "manifest.json")
     pack(PackageRequest(tmp_path / "SR", folder / "out.zip", code=False))
     return {path.name: path for path in folder.iterdir()}
@@ -74,7 +75,7 @@ def manifest(path: Path) -> None:
 
 
 def weights(path: Path) -> None:
-    loaded = load_generator(path, None, CPU)
+    loaded = load_model(path, None, CPU)
     lr = torch.rand(1, 3, 6, 5)
     generator = loaded.generator
     drawn = generator.sample(generator.trunk(lr), lr, generator.latents(lr, [torch.Generator().manual_seed(1)]))
@@ -138,7 +139,7 @@ def archives(originals: dict[str, Path], lr: Path, folder: Path, first: int, cou
 
 def folders(lr: Path, trained: Path, folder: Path, first: int, count: int) -> int:
     """Verify, pack and fill folders whose manifest says something odd; how often that was refused."""
-    loaded = load_generator(trained / "weights.safetensors", None, CPU)
+    loaded = load_model(trained / "weights.safetensors", None, CPU)
     generate(Request(lr, folder, samples=2), loaded, CPU)
     content, refused = (folder / "manifest.json").read_text(), 0
     names = sorted(path.name for path in folder.iterdir())
@@ -200,7 +201,7 @@ def test_hostile_names_are_shown_harmlessly_and_nothing_leaves_the_folder(
     lr_folder, tmp_path, monkeypatch, ntire_sr_command
 ):
     monkeypatch.chdir(tmp_path)
-    generate(Request(lr_folder, tmp_path / "SR", samples=1), load_generator("bicubic", 4, CPU), CPU)
+    generate(Request(lr_folder, tmp_path / "SR", samples=1), load_model("bicubic", 4, CPU), CPU)
     hostile = [
         "\x1b[2Jcleared.png",
         "two\nlines.png",

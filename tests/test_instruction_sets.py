@@ -23,13 +23,13 @@ DRAW = f"""
 import sys
 from pathlib import Path
 import torch
-from ntire_sr.models.registry import load_model
+from ntire_sr.models.loading import load_model
 from ntire_sr.sampling.generate import Request, generate
 
 lr, out, cpu = Path(sys.argv[1]), Path(sys.argv[2]), torch.device("cpu")
 for precision, scale in {DRAWINGS!r}:
     request = Request(lr, out / f"{{precision}}_x{{scale}}", samples=2, precision=precision)
-    generate(request, load_model(None, "stochastic", scale, cpu), cpu)
+    generate(request, load_model("stochastic", scale, cpu), cpu)
 """
 
 

@@ -33,7 +33,7 @@ def written(out: Path, index: int, count: int) -> np.ndarray:
     return np.stack([read_image(out / str(SampleName(index, number))) for number in range(count)])
 
 
-def test_samples_are_the_bytes_that_generate_writes_in_every_form(
+def test_sample_returns_what_generate_writes_for_every_image_form(
     weights, lr_folder, tmp_path, ntire_sr_command
 ):
     words = ("generate", "--lr", lr_folder, "--weights", weights, "--seed", 7, "--device", "cpu")
@@ -41,13 +41,13 @@ def test_samples_are_the_bytes_that_generate_writes_in_every_form(
     generator = load(weights, device="cpu")
     for index, path in enumerate(sorted(lr_folder.iterdir())):
         lr, expected = read_image(path), written(tmp_path / "SR", index, 3)
-        assert len({each.tobytes() for each in expected}) == 3
+        assert len({image.tobytes() for image in expected}) == 3
         assert np.array_equal(generator.sample(lr, k=3, seed=7), expected)
         assert np.array_equal(generator.sample(lr, k=1, seed=7, first=2), expected[2:])
         planes = to_tensor(lr).contiguous()  # another order in memory
         for form in (torch.from_numpy(lr), planes, to_unit(planes)):
-            found = generator.sample(form, k=2, seed=7)
-            assert isinstance(found, torch.Tensor) and np.array_equal(found.numpy(), expected[:2])
+            samples = generator.sample(form, k=2, seed=7)
+            assert isinstance(samples, torch.Tensor) and np.array_equal(samples.numpy(), expected[:2])
         assert not np.array_equal(generator.sample(lr, k=1, seed=8), expected[:1])
     assert ntire_sr_command(*words, "--samples", 1, "--tile", 6, "--out", tmp_path / "tiled").code == 0
     assert np.array_equal(generator.sample(lr, k=1, seed=7, tile=6), written(tmp_path / "tiled", 1, 1))
@@ -55,7 +55,7 @@ def test_samples_are_the_bytes_that_generate_writes_in_every_form(
     assert np.array_equal(generator.sample(lr, k=1, seed=7, project=False), written(tmp_path / "raw", 1, 1))
 
 
-def test_the_handle_says_what_it_is_in_one_line_and_takes_its_scale_from_the_file(weights):
+def test_load_reads_scale_and_digest_from_the_weights_file(weights):
     generator = load(weights, device=torch.device("cpu"))
     assert (generator.name, generator.scale, generator.deterministic) == ("stochastic", 4, False)
     assert generator.weights == weights and len(generator.weights_sha256) == 64
@@ -63,17 +63,17 @@ def test_the_handle_says_what_it_is_in_one_line_and_takes_its_scale_from_the_fil
     assert load("bicubic", 8).sample(np.zeros((4, 5, 3), np.uint8), k=1).shape == (1, 32, 40, 3)
 
 
-def test_samples_may_be_used_by_autograd(weights):
+def test_samples_can_be_used_by_autograd(weights):
     samples = load(weights, device="cpu").sample(torch.zeros(1, 3, 4, 4), k=1)
     factor = torch.ones(1, requires_grad=True)
     (samples.float() * factor).sum().backward()  # tensors of inference mode cannot be saved for this
     assert factor.grad == samples.float().sum()
 
 
-def test_an_lr_image_that_no_image_reduces_to_is_an_error_unless_it_is_allowed(tmp_path, ntire_sr_command):
+def test_infeasible_lr_image_is_an_error_unless_allowed(tmp_path, ntire_sr_command):
     board = np.repeat((np.indices((8, 8)).sum(0) % 2 * 255)[..., None], 3, 2).astype(np.uint8)
     generator = load("bicubic", device="cpu")
-    with pytest.raises(NtireSrError, match="no 8-bit image reduces to lr; the best reaches") as raised:
+    with pytest.raises(NtireSrError, match="no 8-bit image downscales to lr; the closest reaches") as raised:
         generator.sample(board, k=1)
     assert "allow_unreachable=True" in raised.value.remedy
     write_png(tmp_path / "LR" / "1.png", board)
@@ -83,9 +83,9 @@ def test_an_lr_image_that_no_image_reduces_to_is_an_error_unless_it_is_allowed(t
 
 
 @pytest.mark.parametrize(
-    ("arguments", "kind", "says"),
+    ("arguments", "kind", "message"),
     [
-        ({"lr": np.zeros((2, 8, 8, 3), np.uint8)}, ValueError, "lr is 2 of 8 x 8 pixels; wanted is one image"),
+        ({"lr": np.zeros((2, 8, 8, 3), np.uint8)}, ValueError, "lr is 2 of 8 x 8 pixels; expected one image"),
         ({"lr": np.zeros((3, 8, 3), np.uint8)}, ValueError, "lr is 1 of 8 x 3 pixels; .* sides of 4 or more"),
         ({"k": 0}, ValueError, "k is 0"),
         ({"k": 2.0}, TypeError, "k is 2.0, no integer"),
@@ -95,21 +95,22 @@ def test_an_lr_image_that_no_image_reduces_to_is_an_error_unless_it_is_allowed(t
         ({"precision": "float16"}, ValueError, "precision is 'float16'"),
     ],
 )
-def test_wrong_arguments_of_sample_are_errors_that_name_them(arguments, kind, says):
-    with pytest.raises(kind, match=says):
+def test_wrong_arguments_of_sample_are_named(arguments, kind, message):
+    with pytest.raises(kind, match=message):
         load("bicubic", device="cpu").sample(**{"lr": np.zeros((8, 8, 3), np.uint8), **arguments})
 
 
-def test_wrong_arguments_of_load_are_errors_that_name_what_there_is(weights, tmp_path):
-    for arguments, says in (
-        ({"name_or_file": "stochastik"}, "there are no weights at stochastik"),
-        ({"name_or_file": "srgan"}, "no weights of srgan for scale 4 come with the package"),
-        ({"name_or_file": weights, "scale": 8}, "was trained for scale 4, not 8"),
-        ({"scale": 3}, "scale is 3, not one of 4, 8"),
+def test_wrong_arguments_of_load_are_named_with_a_remedy(weights, tmp_path):
+    for arguments, message, remedy in (
+        ({"name_or_file": "stochastik"}, "no weights at stochastik, and no model has this name", "stochastic"),
+        ({"name_or_file": "srgan"}, "no weights of srgan for scale 4 come with the package", "a weights file"),
+        ({"name_or_file": weights, "scale": 8}, "was trained for scale 4, not 8", "scale 4, or other weights"),
+        ({"name_or_file": "absent", "weights": weights}, "no weights at absent", "a network of your own"),
+        ({"scale": 3}, "scale 3 is not supported", "4 or 8"),
     ):
-        with pytest.raises(ValueError, match=says) as raised:
+        with pytest.raises(ValueError, match=message) as raised:
             load(**arguments)
-        assert isinstance(raised.value, UsageError) and "stochastic for scale 4 or 8" in raised.value.remedy
+        assert isinstance(raised.value, UsageError) and remedy in raised.value.remedy
     for device in ("gpu", torch.device("mps"), "cuda:99"):
         with pytest.raises(ValueError, match="device") as raised:
             load("bicubic", device=device)
@@ -121,14 +122,17 @@ def test_wrong_arguments_of_load_are_errors_that_name_what_there_is(weights, tmp
         load(tmp_path / "damaged.safetensors")
 
 
-def test_every_model_of_the_registry_is_listed_with_the_scales_that_load_takes():
-    assert [model.name for model in list_models()] == list(MODELS)
-    for model in list_models():
+def test_list_models_gives_scales_that_need_no_weights_file():
+    own = [model for model in list_models() if model.origin == "ntire-sr"]
+    assert [model.name for model in own] == list(MODELS)
+    for model in own:
         assert model.summary and model.deterministic == MODELS[model.name].deterministic
+        for scale in model.scales:
+            assert load(model.name, scale, "cpu").scale == scale
     assert {model.name: model.scales for model in list_models()}["srgan"] == ()
 
 
-def test_a_network_of_ones_own_is_loaded_as_the_commands_name_it(photograph):
+def test_load_takes_a_network_from_outside_by_file_or_module(photograph, monkeypatch):
     lr = downscale(np.ascontiguousarray(photograph[:32, :48]), 4)
     name = f"{Path(__file__).parents[2] / 'docs' / 'networks' / 'noise.py'}:build"
     own = load(name)
@@ -138,3 +142,5 @@ def test_a_network_of_ones_own_is_loaded_as_the_commands_name_it(photograph):
     assert (own.weights, own.deterministic) == (None, False)
     with pytest.raises(ValueError, match="there are no weights at absent"):
         load(name, weights="absent.pth")
+    monkeypatch.syspath_prepend(Path(name).parent)
+    assert np.array_equal(load("noise:build").sample(lr, k=2), samples)

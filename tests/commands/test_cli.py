@@ -14,7 +14,7 @@ from conftest import TINIEST_WORDS
 
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.core.files import sha256_file
-from ntire_sr.models.registry import shipped_weights
+from ntire_sr.models.package_weights import shipped_weights
 from ntire_sr.samples.image_files import write_png
 from ntire_sr.samples.manifest import load_manifest
 

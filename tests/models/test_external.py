@@ -1,4 +1,4 @@
-"""Networks from outside the package: what `--model` names, what is recorded of it, and what cannot be used."""
+"""Networks from outside the package: how they are named, recorded and checked."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ from ntire_sr.core.files import sha256_file
 from ntire_sr.core.seeding import make_generator
 from ntire_sr.models.adapter import StderrRedirect, adapt
 from ntire_sr.models.external import build_network
-from ntire_sr.models.registry import load_model
+from ntire_sr.models.loading import load_model
 from ntire_sr.sampling.sampler import Sampler
 
 pytestmark = pytest.mark.usefixtures("imports_as_before")
@@ -32,10 +32,10 @@ def draw(generator, seed: int = 0, lr: torch.Tensor = LR) -> torch.Tensor:
     )
 
 
-# ---- what a network may be
+# ---- networks that work
 
 
-def test_a_file_names_a_network_and_the_digest_is_that_of_the_file(tmp_path):
+def test_file_and_function_name_a_network_with_the_digest_of_the_file(tmp_path):
     path = write_network(tmp_path)
     made = build(f"{path}:build")
     assert made.label == "my_net.py:build" and made.code.files == {"my_net.py": sha256_file(path)}
@@ -44,7 +44,7 @@ def test_a_file_names_a_network_and_the_digest_is_that_of_the_file(tmp_path):
     assert torch.equal(draw(made.generator, 0), draw(made.generator, 0))
 
 
-def test_a_function_is_given_the_scale_the_weights_and_the_device(tmp_path):
+def test_build_gets_scale_weights_and_device(tmp_path):
     path = write_network(
         tmp_path, "def build(*given):\n    print(given)\n    given[1].read_text()\n    return Net(given[0])"
     )
@@ -53,25 +53,25 @@ def test_a_function_is_given_the_scale_the_weights_and_the_device(tmp_path):
     assert made.generator.printed.text == f"(8, {tmp_path / 'a.pth'!r}, device(type='cpu'))\n"
 
 
-def test_what_a_network_imports_from_its_folder_is_part_of_its_code_and_nothing_else_is(tmp_path):
+def test_code_of_a_network_is_what_it_imports_from_its_folder(tmp_path):
     path = write_network(tmp_path, "import layers.up, json\n" + LEAST)
     (tmp_path / "layers").mkdir()
     for name in ("layers/__init__.py", "layers/up.py", "unused.py"):
         (tmp_path / name).write_text("")
-    one = build(f"{path}:build").code
-    assert sorted(one.files) == ["layers/__init__.py", "layers/up.py", "my_net.py"]
+    code = build(f"{path}:build").code
+    assert sorted(code.files) == ["layers/__init__.py", "layers/up.py", "my_net.py"]
     (tmp_path / "layers" / "up.py").write_text("changed = True")
-    assert build(f"{path}:build").code.sha256 != one.sha256
+    assert build(f"{path}:build").code.sha256 != code.sha256
     assert "changed" in vars(sys.modules["layers.up"])
-    # a network of another folder with a module of the same name gets its own
-    other = tmp_path / "other"
-    (other / "layers").mkdir(parents=True)
-    (other / "layers" / "up.py").write_text("")
-    build(f"{write_network(other, 'import layers.up' + chr(10) + LEAST)}:build")
-    assert Path(sys.modules["layers.up"].__file__).parents[1] == other
+    # a network of another folder gets that folder's module of the same name
+    second_folder = tmp_path / "second"
+    (second_folder / "layers").mkdir(parents=True)
+    (second_folder / "layers" / "up.py").write_text("")
+    build(f"{write_network(second_folder, 'import layers.up' + chr(10) + LEAST)}:build")
+    assert Path(sys.modules["layers.up"].__file__).parents[1] == second_folder
 
 
-def test_a_dotted_module_is_found_from_the_current_folder_and_nested_functions_too(tmp_path, monkeypatch):
+def test_modules_of_the_current_folder_and_nested_functions_are_found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nets_of_mine").mkdir()
     write_network(tmp_path / "nets_of_mine", LEAST + "\nclass made:\n    build = build")
@@ -80,9 +80,7 @@ def test_a_dotted_module_is_found_from_the_current_folder_and_nested_functions_t
     assert list(made.code.files) == ["nets_of_mine/my_net.py"] and Path(made.code.folder) == tmp_path
 
 
-def test_an_installed_package_offers_networks_by_entry_points_which_are_not_imported_to_be_listed(
-    tmp_path, monkeypatch, ntire_sr_command
-):
+def test_entry_points_of_installed_packages_are_listed_without_import(tmp_path, monkeypatch, ntire_sr_command):
     (tmp_path / "theirs-1.5.dist-info").mkdir()
     (tmp_path / "theirs-1.5.dist-info" / "METADATA").write_text("Name: theirs\nVersion: 1.5\n")
     points = "[ntire_sr.models]\ntheir-net = their_net:build\nbicubic = their_net:build\n"
@@ -92,28 +90,28 @@ def test_an_installed_package_offers_networks_by_entry_points_which_are_not_impo
     listed = ntire_sr_command("models").out
     for part in (
         "stochastic",
-        "come with it for scale 4 and 8",
+        "included for scale 4 and 8",
         "their-net",
         "theirs 1.5",
-        "--model their_net:build",
+        "their_net:build",
     ):
         assert part in listed
     assert "their_net" not in sys.modules
-    loaded = load_model("their-net", None, None, CPU)
+    loaded = load_model("their-net", None, CPU)
     assert (loaded.name, loaded.scale, loaded.weights) == ("their_net:build", 4, None)
-    assert load_model("bicubic", None, None, CPU).code is None  # the package's own names stay its own
+    assert load_model("bicubic", None, CPU).code is None  # the package's own names stay its own
     assert '"name": "their-net"' in ntire_sr_command("models", "--json").out
 
 
 class Form:
-    """A network that says with which arguments it was called."""
+    """A network that records the types of its arguments."""
 
     def __init__(self, **more):
         self.called = []
         vars(self).update(more)
 
     def sample(self, *given):
-        self.called.append([each if isinstance(each, str) else type(each).__name__ for each in given])
+        self.called.append([value if isinstance(value, str) else type(value).__name__ for value in given])
         return torch.zeros(1, 3, 24, 32)
 
 
@@ -130,26 +128,26 @@ class Form:
         ({"trunk": nn.Identity(), "deterministic": True}, ["Tensor", "Generator"]),  # a layer of this name
     ],
 )
-def test_a_trunk_comes_first_and_latents_take_the_place_of_the_generator(more, called):
+def test_sample_gets_trunk_first_and_latents_instead_of_generator(more, called):
     network = Form(**more)
     draw(adapt(network, "net", 4, CPU, StderrRedirect()))
     assert network.called == [called]
 
 
-def test_a_network_changes_neither_the_image_of_the_next_sample_nor_anyones_random_numbers():
+def test_network_cannot_change_the_lr_image_or_global_random_state():
     def sample(lr, generator):
         lr.mul_(0)
         return torch.rand_like(torch.empty(1, 3, 24, 32)) + lr.mean()
 
     generator = adapt(SimpleNamespace(sample=sample), "net", 4, CPU, StderrRedirect())
     lr, before = LR.clone(), torch.random.get_rng_state()
-    one, two, again = (draw(generator, seed, lr) for seed in (1, 2, 1))
+    first, second, again = (draw(generator, seed, lr) for seed in (1, 2, 1))
     assert torch.equal(lr, LR) and torch.equal(torch.random.get_rng_state(), before)
     # also numbers that it takes from torch's global generator follow from the sample's seed
-    assert torch.equal(one, again) and not torch.equal(one, two)
+    assert torch.equal(first, again) and not torch.equal(first, second)
 
 
-def test_a_network_is_in_its_evaluation_and_may_compute_gradients():
+def test_network_is_in_evaluation_mode_and_can_compute_gradients():
     class Guided(nn.Module):
         deterministic = True
 
@@ -168,12 +166,14 @@ def test_a_network_is_in_its_evaluation_and_may_compute_gradients():
     assert draw(generator).abs().max() > 0 and generator.parameter_count == 3 * 48 + 48
 
 
-def test_memory_that_runs_out_is_an_error_that_says_that_the_network_is_never_tiled():
+def test_out_of_memory_error_says_that_the_network_is_never_tiled():
     def sample(lr, generator):
         raise RuntimeError("CUDA out of memory. Tried to allocate 3 TiB")
 
     generator = adapt(SimpleNamespace(sample=sample), "net", 4, CPU, StderrRedirect())
-    with pytest.raises(NtireSrError, match=r"8 x 6 pixels do not fit into the memory of cpu.*states no reach"):
+    with pytest.raises(
+        NtireSrError, match=r"8 x 6 pixels do not fit into the memory of cpu.*states no receptive field"
+    ):
         draw(generator)
     calls = []
 
@@ -183,12 +183,12 @@ def test_memory_that_runs_out_is_an_error_that_says_that_the_network_is_never_ti
             sample(lr, generator)
         return torch.zeros(1, 3, lr.shape[2] * 4, lr.shape[3] * 4)
 
-    tiled = SimpleNamespace(sample=small, deterministic=True, sample_reach=2)
+    tiled = SimpleNamespace(sample=small, deterministic=True, sample_receptive_field=2)
     draw(adapt(tiled, "net", 4, CPU, StderrRedirect()), lr=torch.zeros(1, 3, 4, 60))
     assert [tuple(size) for size in calls] == [(4, 60), (4, 32), (4, 17), (4, 19), (4, 19), (4, 17)]
 
 
-# ---- what cannot be used
+# ---- networks that are refused
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_memory_that_runs_out_is_an_error_that_says_that_the_network_is_never_ti
         ("def build(scale, weights, device):\n    return Net", "returned the class Net, not an object"),
         ("def build(scale, weights, device):\n    return None", "returned None"),
         ("def build(scale, weights, device):\n    return torch.nn.Conv2d(3, 3, 1)", "def sample(self, lr, generator)"),
-        ("def build(scale, weights, device):\n    1 / 0", "ZeroDivisionError in its building: division by zero (my_net.py, line 12, in build)"),
+        ("def build(scale, weights, device):\n    1 / 0", "ZeroDivisionError while it was built: division by zero (my_net.py, line 12, in build)"),
         ("def build(scale):\n    return Net(scale)", "takes 1 positional argument but 3 were given"),
         ("import nothing_of_this_name", "ModuleNotFoundError when it was imported"),
         ("raise SystemExit('usage')", "raised SystemExit when it was imported: usage"),
@@ -208,11 +208,11 @@ def test_memory_that_runs_out_is_an_error_that_says_that_the_network_is_never_ti
         ("class Net4(Net):\n    scales = (8,)\ndef build(*_):\n    return Net4(4)", "draws scale 8, not 4"),
         ("class Odd(Net):\n    scales = 4\ndef build(*_):\n    return Odd(4)", "states scales = 4"),
         ("class Odd(Net):\n    deterministic = 'no'\ndef build(*_):\n    return Odd(4)", "states deterministic = 'no'"),
-        ("class Odd(Net):\n    sample_reach = -1\ndef build(*_):\n    return Odd(4)", "states sample_reach = -1"),
-        ("class Odd(Net):\n    sample_reach = 3\ndef build(*_):\n    return Odd(4)", "noise of one tile would not fit"),
+        ("class Odd(Net):\n    sample_receptive_field = -1\ndef build(*_):\n    return Odd(4)", "states sample_receptive_field = -1"),
+        ("class Odd(Net):\n    sample_receptive_field = 3\ndef build(*_):\n    return Odd(4)", "noise of one tile would not fit"),
     ],
 )  # fmt: skip
-def test_a_network_that_cannot_be_built_is_one_error_that_says_why(tmp_path, body, part):
+def test_network_that_cannot_be_built_gives_one_error_with_the_reason(tmp_path, body, part):
     with pytest.raises(NtireSrError) as caught:
         build(f"{write_network(tmp_path, body)}:build")
     assert part in str(caught.value), str(caught.value)
@@ -222,7 +222,7 @@ def test_a_network_that_cannot_be_built_is_one_error_that_says_why(tmp_path, bod
 @pytest.mark.parametrize(
     ("sr", "part"),
     [
-        (lambda shape: torch.full(shape, float("nan")), "values that are no numbers"),
+        (lambda shape: torch.full(shape, float("nan")), "values that are NaN or infinite"),
         (
             lambda shape: torch.zeros(1, 3, 12, 16),
             "a torch.float32 tensor of shape (1, 3, 12, 16), not a floating",
@@ -233,7 +233,7 @@ def test_a_network_that_cannot_be_built_is_one_error_that_says_why(tmp_path, bod
         (lambda shape: None, "returned None"),
     ],
 )
-def test_a_network_that_draws_no_image_is_one_error_that_says_what_came(sr, part):
+def test_wrong_result_of_sample_is_named(sr, part):
     network = SimpleNamespace(sample=lambda lr, generator: sr((1, 3, 24, 32)))
     with pytest.raises(NtireSrError) as caught:
         draw(adapt(network, "net", 4, CPU, StderrRedirect()))
@@ -243,16 +243,36 @@ def test_a_network_that_draws_no_image_is_one_error_that_says_what_came(sr, part
 @pytest.mark.parametrize(
     ("more", "part"),
     [
-        ({"trunk": lambda lr: [lr], "trunk_reach": 2}, "trunk returned a list, not one tensor"),
-        ({"trunk": lambda lr: lr[:, :, :4], "trunk_reach": 2}, "trunk returned a torch.float32 tensor of shape"),
-        ({"trunk": lambda lr: {"a": lr}, "sample_reach": 2, "deterministic": True}, "trunk returned a dict"),
-        ({"latents": lambda lr, generator: [torch.randn(5)], "sample_reach": 2}, "of shape (5,), not (1, C, k * 6, k * 8)"),
+        ({"trunk": lambda lr: [lr], "trunk_receptive_field": 2}, "trunk returned a list, not one tensor"),
+        ({"trunk": lambda lr: lr[:, :, :4], "trunk_receptive_field": 2}, "trunk returned a torch.float32 tensor of shape"),
+        ({"trunk": lambda lr: {"a": lr}, "sample_receptive_field": 2, "deterministic": True}, "trunk returned a dict"),
+        ({"latents": lambda lr, generator: [torch.randn(5)], "sample_receptive_field": 2}, "of shape (5,), not (1, C, k * 6, k * 8)"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_cut_into_tiles_is_one_error(more, part):
+def test_maps_that_cannot_be_cut_into_tiles_are_named(more, part):
     with pytest.raises(NtireSrError) as caught:
         draw(adapt(Form(**more), "net", 4, CPU, StderrRedirect()))
     assert part in caught.value.message
+
+
+def test_earlier_receptive_field_names_work_with_a_warning():
+    network = SimpleNamespace(sample=torch.nn.Identity().forward, deterministic=True, sample_reach=3)
+    network.trunk, network.trunk_reach = torch.nn.Identity().forward, 2
+    with pytest.warns(DeprecationWarning) as warned:
+        generator = adapt(network, "net", 4, CPU, StderrRedirect())
+    assert (generator.trunk_receptive_field, generator.sample_receptive_field) == (2, 3)
+    assert [str(warning.message) for warning in warned] == [
+        f"net: the attribute {part}_reach is deprecated; rename it to {part}_receptive_field"
+        for part in ("trunk", "sample")
+    ]
+
+
+def test_weights_argument_never_runs_code(tmp_path):
+    path = write_network(tmp_path, "raise SystemExit('this code was run')")
+    for name in (f"{path}:build", str(path), "my_net:build"):
+        with pytest.raises(NtireSrError) as caught:
+            load_model(None, None, CPU, weights=name)
+        assert "this code was run" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -260,37 +280,37 @@ def test_what_cannot_be_cut_into_tiles_is_one_error(more, part):
     [
         ("absent.py:build", "there is no file absent.py"),
         ("absent_module.inner:build", "there is no module absent_module"),
-        ("my_net.py", "try: --model my_net.py:build, with the name of its function"),
+        ("my_net.py", "try: my_net.py:build, with the name of its function"),
         ("my_net.py:not a name", "names no function"),
         (":build", "names no function"),
-        ("stochastik", "try: stochastic; or a network of your own"),
+        ("stochastik", "try: stochastic; a weights file"),
     ],
 )
-def test_a_network_that_is_not_there_is_wrong_use(tmp_path, monkeypatch, model, part):
+def test_missing_network_is_a_usage_error_with_a_remedy(tmp_path, monkeypatch, model, part):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError) as caught:
-        load_model(model, None, None, CPU)
+        load_model(model, None, CPU)
     assert part in str(caught.value)
 
 
-def test_weights_and_model_must_belong_together(tmp_path, trained):
+def test_weights_of_another_model_are_refused(tmp_path, trained):
     path = write_network(tmp_path)
     with pytest.raises(UsageError, match=r"there are no weights at .*absent\.pth"):
-        load_model(f"{path}:build", tmp_path / "absent.pth", None, CPU)
+        load_model(f"{path}:build", None, CPU, weights=tmp_path / "absent.pth")
     with pytest.raises(UsageError, match="holds weights of srgan, not of stochastic"):
-        load_model("stochastic", trained / "weights.safetensors", None, CPU)
-    assert load_model("srgan", trained / "weights.safetensors", None, CPU).name == "srgan"
+        load_model("stochastic", None, CPU, weights=trained / "weights.safetensors")
+    assert load_model("srgan", None, CPU, weights=trained / "weights.safetensors").name == "srgan"
 
 
-def test_a_network_gets_a_generator_of_its_device(device):
+def test_network_gets_a_random_generator_of_its_device(device):
     network = Form(latents=lambda lr, generator: torch.randn(lr.shape, generator=generator, device=lr.device))
     generator = adapt(network, "net", 4, device, StderrRedirect())
     latents = [generator.latents(LR.to(device), [make_generator(5)]) for _ in range(2)]
     assert latents[0].device == device and torch.equal(*latents)
 
 
-def test_latents_of_a_network_follow_from_the_seed_alone():
+def test_latents_of_a_network_depend_on_the_seed_alone():
     network = Form(latents=lambda lr, generator: torch.randn(3, generator=generator))
     generator = adapt(network, "net", 4, CPU, StderrRedirect())
-    one, other = (generator.latents(LR, [make_generator(5)]) for _ in range(2))
-    assert torch.equal(one, other)
+    first, second = (generator.latents(LR, [make_generator(5)]) for _ in range(2))
+    assert torch.equal(first, second)

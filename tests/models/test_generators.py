@@ -9,7 +9,8 @@ from ntire_sr.challenge.downscale import downscale
 from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.seeding import make_generator, normal
-from ntire_sr.models.registry import MODELS, load_generator
+from ntire_sr.models.loading import load_model
+from ntire_sr.models.registry import MODELS
 from ntire_sr.models.stochastic_rrdb import RrdbGenerator
 from ntire_sr.models.weights_files import save_weights
 from ntire_sr.training.config import TrainConfig
@@ -64,7 +65,7 @@ def reached(of: torch.Tensor, inputs: list[torch.Tensor], middle: int, side: int
 @pytest.mark.parametrize("name", SETTINGS)
 def test_no_pixel_depends_on_more_than_the_stated_reaches(name, scale):
     generator = MODELS[name].build(scale, SETTINGS[name])
-    side = 2 * max(generator.trunk_reach, generator.sample_reach) + 5
+    side = 2 * max(generator.trunk_receptive_field, generator.sample_receptive_field) + 5
     middle = side // 2
     lr = torch.rand(1, 3, side, side, requires_grad=True)
     trunk = generator.trunk(lr)
@@ -73,7 +74,9 @@ def test_no_pixel_depends_on_more_than_the_stated_reaches(name, scale):
         reached(trunk[0, :, at, at].sum(), [lr], middle, side)
         for at in (middle * factor, middle * factor + factor - 1)
     )
-    assert generator.trunk_reach - 2 <= far <= generator.trunk_reach  # the fact is no mere upper bound
+    assert (
+        generator.trunk_receptive_field - 2 <= far <= generator.trunk_receptive_field
+    )  # the fact is no mere upper bound
 
     inputs = [lr, trunk.detach().requires_grad_()]
     latents = generator.latents(lr, [make_generator(0)])
@@ -84,7 +87,7 @@ def test_no_pixel_depends_on_more_than_the_stated_reaches(name, scale):
         reached(sr[0, :, at, at].sum(), inputs, middle, side)
         for at in (middle * scale, middle * scale + scale - 1)
     )
-    assert generator.sample_reach - 2 <= far <= generator.sample_reach
+    assert generator.sample_receptive_field - 2 <= far <= generator.sample_receptive_field
 
 
 def batch(scale: int = 4):
@@ -152,7 +155,7 @@ def test_a_generator_comes_back_from_its_file(tmp_path):
     made = trainer()
     path = tmp_path / "w.safetensors"
     save_weights(path, "srgan", 4, SMALL, made.weights(), {"step": 3})
-    loaded = load_generator(path, None, CPU)
+    loaded = load_model(path, None, CPU)
     assert (loaded.scale, loaded.hyper_parameters, loaded.facts, loaded.name) == (
         4,
         asdict(SMALL),
@@ -169,30 +172,30 @@ def test_weights_for_another_scale_are_refused_by_name(tmp_path):
     path = tmp_path / "w.safetensors"
     save_weights(path, "srgan", 4, SMALL, trainer().weights(), {})
     with pytest.raises(UsageError, match=r"w\.safetensors was trained for scale 4, not 8"):
-        load_generator(path, 8, CPU)
+        load_model(path, 8, CPU)
 
 
 def test_missing_foreign_damaged_and_diverged_weights_are_named(tmp_path):
     from safetensors.torch import save_file
 
     with pytest.raises(UsageError, match="there are no weights at"):
-        load_generator(tmp_path / "absent.safetensors", None, CPU)
+        load_model(tmp_path / "absent.safetensors", None, CPU)
     with pytest.raises(UsageError, match="no weights of srgan for scale 4 come with the package"):
-        load_generator("srgan", None, CPU)
+        load_model("srgan", None, CPU)
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     with pytest.raises(NtireSrError, match=r"foreign\.safetensors does not hold weights of ntire-sr"):
-        load_generator(tmp_path / "foreign.safetensors", None, CPU)
+        load_model(tmp_path / "foreign.safetensors", None, CPU)
     (tmp_path / "damaged.safetensors").write_bytes(b"\x00" * 100)
     with pytest.raises(NtireSrError, match=r"damaged\.safetensors is no readable"):
-        load_generator(tmp_path / "damaged.safetensors", None, CPU)
+        load_model(tmp_path / "damaged.safetensors", None, CPU)
     weights = trainer().weights()
     weights["tail.bias"] = weights["tail.bias"] * float("nan")
     save_weights(tmp_path / "nan.safetensors", "srgan", 4, SMALL, weights, {})
     with pytest.raises(NtireSrError, match="not finite"):
-        load_generator(tmp_path / "nan.safetensors", None, CPU)
+        load_model(tmp_path / "nan.safetensors", None, CPU)
     save_weights(tmp_path / "cut.safetensors", "srgan", 4, SMALL, {"tail.bias": torch.zeros(3)}, {})
     with pytest.raises(NtireSrError, match="do not fit the model srgan"):
-        load_generator(tmp_path / "cut.safetensors", None, CPU)
+        load_model(tmp_path / "cut.safetensors", None, CPU)
 
 
 def test_msgans_term_is_the_noise_apart_by_the_samples_apart():

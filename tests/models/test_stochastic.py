@@ -85,7 +85,7 @@ def test_noise_enters_every_block_with_a_strength_of_its_own():
         noise = list(latents.noise)
         noise[index] = noise[index] + 1
         assert not torch.equal(generator.sample(trunk, lr, latents._replace(noise=noise)), plain)
-    assert all((block.strength == FIRST_NOISE).all() for block in (*generator.blocks, *generator.finer))
+    assert all((block.strength == FIRST_NOISE).all() for block in (*generator.blocks, *generator.mid_blocks))
 
 
 def test_sample_wide_latents_are_the_same_at_every_place():

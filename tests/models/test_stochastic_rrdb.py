@@ -15,10 +15,10 @@ from ntire_sr.core.pretrained import tensors_digest
 from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.core.seeding import make_generator
 from ntire_sr.models import package_weights, stochastic_rrdb
+from ntire_sr.models.loading import load_model
 from ntire_sr.models.modulation import Latents, zero_latents
-from ntire_sr.models.registry import load_generator
 from ntire_sr.models.rrdb import RrdbTrunk, expected_shapes, read_rrdb
-from ntire_sr.models.stochastic_rrdb import RrdbGenerator, level_reach
+from ntire_sr.models.stochastic_rrdb import RrdbGenerator, level_receptive_field
 from ntire_sr.models.tiles import in_tiles
 from ntire_sr.models.weights_files import read_weights, save_weights
 from ntire_sr.training.config import TrainConfig
@@ -75,10 +75,10 @@ def test_with_latents_at_rest_what_stands_beside_the_parents_layers_changes_noth
     latents = zero_latents(made.latents(lr, [make_generator(1)] * 3))
     with torch.no_grad():
         before = made.sample(made.trunk(lr), lr, latents)
-        for module in (*made.modulations, made.full_modulation, *made.blocks, *made.finer):
+        for module in (*made.modulations, made.full_modulation, *made.blocks, *made.mid_blocks):
             module.modulation.weight.mul_(3)
             module.strength.mul_(5)
-        for block in (*made.blocks, *made.finer, *made.adapter):
+        for block in (*made.blocks, *made.mid_blocks, *made.adapter):
             block.first.weight.mul_(2)
         assert torch.equal(made.sample(made.trunk(lr), lr, latents), before)
         other = made.sample(made.trunk(lr), lr, made.latents(lr, [make_generator(1)] * 3))
@@ -97,7 +97,9 @@ def test_a_fitted_decoder_draws_nearly_what_the_published_parent_draws(photograp
         maps = trunk(lr)
         target = parent.draw(maps)
         # bilinear doubling with the parent's own weights breaks them
-        for layer, name in zip((*made.doublings, made.full, made.tail), parent.decoder._modules, strict=True):
+        for layer, name in zip(
+            (*made.upsample_convs, made.full, made.tail), parent.decoder._modules, strict=True
+        ):
             layer.load_state_dict(getattr(parent.decoder, name).state_dict())
         latents = zero_latents(made.latents(lr, [make_generator(1)] * 3))
         unfitted = (made.sample(maps, lr, latents) - target).abs().mean().item()
@@ -130,7 +132,7 @@ def test_a_frozen_trunk_stays_as_it_is_and_another_one_learns(parent_file, photo
         ]
         assert all(same) if frozen else not any(same[::2])
         assert found["rrdb.conv_first.weight"].dtype == (torch.float16 if frozen else torch.float32)
-        assert found["doublings.0.weight"].dtype == torch.float32
+        assert found["upsample_convs.0.weight"].dtype == torch.float32
 
 
 def test_a_run_on_a_frozen_trunk_resumes_to_the_same_bits_and_its_weights_are_whole(parent_file, tmp_path):
@@ -142,8 +144,8 @@ def test_a_run_on_a_frozen_trunk_resumes_to_the_same_bits_and_its_weights_are_wh
     one, other = read_weights(straight.weights), read_weights(parts.weights)
     assert one[0] == other[0] and one[1].keys() == other[1].keys()
     assert all(torch.equal(value, other[1][name]) for name, value in one[1].items())
-    loaded = load_generator(straight.weights, None, torch.device("cpu"))
-    assert isinstance(loaded.generator, RrdbGenerator) and loaded.generator.trunk_reach == 15 + 2 + 2
+    loaded = load_model(straight.weights, None, torch.device("cpu"))
+    assert isinstance(loaded.generator, RrdbGenerator) and loaded.generator.trunk_receptive_field == 15 + 2 + 2
     # another training begins with them, trunk and sizes included, though the trunk's file is not named
     begun = make_run_config({**TINY, "start_from": str(straight.weights), "steps": 1})
     assert begun.settings.rrdb and begun.settings.groups == 1
@@ -174,11 +176,11 @@ def test_a_decoders_file_is_completed_by_the_trunk_of_the_package(parent_file, t
     digest = tensors_digest({f"rrdb.{name}": value for name, value in trunk.items()})
     path = tmp_path / "decoder.safetensors"
     save_weights(path, "stochastic", 4, settings, decoder, {"step": 1, "trunk_sha256": digest})
-    found = load_generator(path, None, torch.device("cpu")).generator.state_dict()
+    found = load_model(path, None, torch.device("cpu")).generator.state_dict()
     assert all(torch.equal(found[name], value) for name, value in whole.items())
     save_weights(path, "stochastic", 4, settings, decoder, {"step": 1, "trunk_sha256": "0" * 64})
     with pytest.raises(NtireSrError, match="needs the trunk with SHA-256 000000000000"):
-        load_generator(path, None, torch.device("cpu"))
+        load_model(path, None, torch.device("cpu"))
     package_weights.trunk_tensors.cache_clear()
 
 
@@ -194,9 +196,9 @@ def test_tiles_of_the_packages_trunk_change_no_map_noticeably(photograph):
     )  # as if it were an LR image: long, so that tiles matter
     with torch.no_grad():
         whole = made.trunk(lr)
-        tiled = in_tiles(made.trunk, made.trunk_reach, 20, lr)
+        tiled = in_tiles(made.trunk, made.trunk_receptive_field, 20, lr)
         drawn, again = parent.draw(whole), parent.draw(tiled)
-    assert made.trunk_reach == 48
+    assert made.trunk_receptive_field == 48
     assert (drawn - again).abs().max() * 255 < 1
 
 
@@ -208,8 +210,8 @@ def test_maps_of_trunk_and_adapter_in_tiles_with_the_stated_reach_are_the_whole_
             value.copy_(0.1 * torch.randn(value.shape, generator=generator))
         lr = torch.rand(1, 3, 50, 9, dtype=torch.double, generator=generator)
         whole = made.trunk(lr)
-        assert made.trunk_reach == 15 + 2 + 4
-        for reach, same in ((made.trunk_reach, True), (made.trunk_reach - 2, False)):
+        assert made.trunk_receptive_field == 15 + 2 + 4
+        for reach, same in ((made.trunk_receptive_field, True), (made.trunk_receptive_field - 2, False)):
             tiled = in_tiles(made.trunk, reach, 5, lr)
             assert bool((tiled - whole).abs().max() < 1e-12) is same, reach
 
@@ -226,7 +228,7 @@ def test_a_sample_drawn_in_tiles_with_the_stated_reach_is_the_whole_sample(scale
         drawn = made.latents(lr, [make_generator(5)])
         latents = Latents(drawn.fine.double(), drawn.coarse.double(), [each.double() for each in drawn.noise])
         whole = made.sample(maps, lr, latents)
-        for reach, same in ((made.sample_reach, True), (made.sample_reach - 2, False)):
+        for reach, same in ((made.sample_receptive_field, True), (made.sample_receptive_field - 2, False)):
             tiled = in_tiles(
                 lambda lr, maps, latents: made.sample(maps, lr, latents), reach, 5, lr, maps, latents
             )
@@ -236,7 +238,9 @@ def test_a_sample_drawn_in_tiles_with_the_stated_reach_is_the_whole_sample(scale
 def test_a_third_doubling_begins_as_the_identity_so_that_weights_of_scale_4_are_a_beginning():
     made = RrdbGenerator(8, StochasticSettings(**SIZES))
     maps = torch.rand(1, 64, 5, 6)
-    assert torch.equal(made.doublings[2](maps), maps) and not torch.equal(made.doublings[1](maps), maps)
+    assert torch.equal(made.upsample_convs[2](maps), maps) and not torch.equal(
+        made.upsample_convs[1](maps), maps
+    )
 
 
 def test_a_level_in_tiles_is_the_whole_level(monkeypatch):
@@ -259,8 +263,8 @@ def test_a_level_in_tiles_is_the_whole_level(monkeypatch):
     for last, finer in ((False, 2), (True, 2)):  # a pixel less would not do
         monkeypatch.setattr(
             stochastic_rrdb,
-            "level_reach",
-            lambda *words, last=last, finer=finer: level_reach(*words) - (words[1] is last),
+            "level_receptive_field",
+            lambda *words, last=last, finer=finer: level_receptive_field(*words) - (words[1] is last),
         )
         with torch.no_grad():
             assert (made.sample(maps, lr, latents) - whole).abs().max() > 1e-4 * whole.abs().max()

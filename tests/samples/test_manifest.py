@@ -8,7 +8,7 @@ import torch
 
 from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.files import sha256_bytes, write_json
-from ntire_sr.models.registry import load_generator
+from ntire_sr.models.loading import load_model
 from ntire_sr.samples.manifest import SamplingSettings, load_manifest
 from ntire_sr.sampling.generate import Request, generate
 
@@ -16,7 +16,7 @@ from ntire_sr.sampling.generate import Request, generate
 @pytest.fixture
 def folder(lr_folder, tmp_path):
     cpu = torch.device("cpu")
-    generate(Request(lr_folder, tmp_path / "SR", samples=1), load_generator("bicubic", 4, cpu), cpu)
+    generate(Request(lr_folder, tmp_path / "SR", samples=1), load_model("bicubic", 4, cpu), cpu)
     return tmp_path / "SR"
 
 

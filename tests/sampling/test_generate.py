@@ -17,7 +17,7 @@ from ntire_sr.core.device import full_float32
 from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors
 from ntire_sr.core.files import sha256_file
 from ntire_sr.core.seeding import make_generator
-from ntire_sr.models.registry import load_generator
+from ntire_sr.models.loading import load_model
 from ntire_sr.samples.image_files import read_image, write_png
 from ntire_sr.samples.manifest import load_manifest
 from ntire_sr.sampling.generate import Request, generate, parse_only
@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def srgan(trained):
-    return load_generator(trained / "weights.safetensors", None, CPU)
+    return load_model(trained / "weights.safetensors", None, CPU)
 
 
 def digests(folder):
@@ -44,7 +44,7 @@ def draw(lr, out, loaded, **options):
 def test_every_sample_is_8bit_rgb_of_the_right_size_and_has_50_dB(
     device, precision, lr_folder, trained, tmp_path
 ):
-    out, loaded = tmp_path / "SR", load_generator(trained / "weights.safetensors", None, device)
+    out, loaded = tmp_path / "SR", load_model(trained / "weights.safetensors", None, device)
     drawn = generate(Request(lr_folder, out, samples=3, precision=precision), loaded, device)
     assert (drawn.manifest.device, drawn.manifest.settings.precision) == (device.type, precision)
     assert sorted(path.name for path in out.iterdir()) == sorted(
@@ -65,7 +65,7 @@ def test_every_sample_is_8bit_rgb_of_the_right_size_and_has_50_dB(
 def test_samples_of_every_device_are_those_of_float64(device, trained):
     lr, samples = torch.rand(1, 3, 24, 32, generator=make_generator(0)), []
     for place, kind in ((CPU, torch.float64), (device, torch.float32)):
-        loaded = load_generator(trained / "weights.safetensors", None, place)
+        loaded = load_model(trained / "weights.safetensors", None, place)
         loaded.generator.to(kind)
         unit, latents = (
             lr.to(place, kind),
@@ -159,7 +159,7 @@ def test_a_folder_of_other_samples_is_refused_with_what_differs(lr_folder, srgan
     with pytest.raises(UsageError, match="seed: 0 there, 1 asked for"):
         draw(lr_folder, out, srgan, samples=1, seed=1)
     with pytest.raises(UsageError, match="model: srgan there, bicubic asked for"):
-        draw(lr_folder, out, load_generator("bicubic", 4, CPU), samples=1)
+        draw(lr_folder, out, load_model("bicubic", 4, CPU), samples=1)
     (lr_folder / "0802.png").unlink()
     with pytest.raises(UsageError, match="lr: 2 images there, 1 asked for"):
         draw(lr_folder, out, srgan, samples=1)
@@ -203,7 +203,7 @@ def test_samples_do_not_go_among_the_lr_images(lr_folder, srgan):
 
 
 def test_an_lr_image_whose_samples_nobody_could_read_is_refused(lr_folder, srgan, tmp_path, monkeypatch):
-    from ntire_sr.sampling import fill as module
+    from ntire_sr.sampling import write_samples as module
 
     monkeypatch.setattr(module, "MOST_PIXELS", 32 * 24 * 16 - 1)
     with pytest.raises(ValidationErrors, match="would have more than the 0 megapixels"):
@@ -239,7 +239,7 @@ def test_a_sample_under_45_dB_of_a_reachable_lr_is_an_error_that_names_it(
     lr_folder, srgan, tmp_path, monkeypatch
 ):
     from ntire_sr.challenge.projection import project_uint8
-    from ntire_sr.sampling import fill as module
+    from ntire_sr.sampling import write_samples as module
 
     monkeypatch.setattr(
         module,
@@ -303,7 +303,7 @@ def test_a_killed_call_goes_on_to_the_same_files(lr_folder, trained, tmp_path):
     process.kill()
     process.wait()
     assert 3 <= len(list(killed.glob("*.png"))) < 800, "the call was killed under way"
-    loaded = load_generator(trained / "weights.safetensors", None, CPU)
+    loaded = load_model(trained / "weights.safetensors", None, CPU)
     manifest = load_manifest(killed)
     manifest.samples = 4  # to be done with it sooner
     manifest.save(killed)

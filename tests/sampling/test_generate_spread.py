@@ -16,11 +16,12 @@ from waiting import wait_until
 
 from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.files import sha256_file
-from ntire_sr.models.registry import load_generator
+from ntire_sr.models.interfaces import TILE_PX
+from ntire_sr.models.loading import load_model
 from ntire_sr.samples.image_files import read_image, write_png
 from ntire_sr.samples.manifest import RECORDS, load_manifest
 from ntire_sr.sampling import sampler as drawing
-from ntire_sr.sampling.generate import Request, chosen_precision, chosen_tile, generate, parse_tile
+from ntire_sr.sampling.generate import Request, generate, parse_tile, resolve_precision, resolve_tile
 
 CPU = torch.device("cpu")
 # as torchrun sets it for its processes: another number of threads may change the last bits
@@ -29,7 +30,7 @@ ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 @pytest.fixture
 def srgan(trained):
-    return load_generator(trained / "weights.safetensors", None, CPU)
+    return load_model(trained / "weights.safetensors", None, CPU)
 
 
 @pytest.fixture
@@ -233,7 +234,7 @@ def test_a_trunk_that_does_not_fit_is_tiled_at_the_next_try(srgan, monkeypatch):
         return lr
 
     monkeypatch.setattr(srgan.generator, "trunk", small_memory)
-    monkeypatch.setattr(srgan.generator, "trunk_reach", 2)
+    monkeypatch.setattr(srgan.generator, "trunk_receptive_field", 2)
     monkeypatch.setattr(drawing, "SMALLEST_TILE_PX", 4)
     sampler = drawing.Sampler(srgan, CPU, half=False, tile=0)
     assert sampler.trunk(torch.zeros(1, 3, 64, 64)).shape == (1, 3, 64, 64)
@@ -257,7 +258,7 @@ def test_tiles_are_halved_and_a_gpus_cache_is_emptied_until_they_fit(srgan, monk
     monkeypatch.setattr(srgan.generator, "sample", small_memory)
     monkeypatch.setattr(drawing, "SMALLEST_TILE_PX", 4)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(sizes[-1]))
-    limit = 16 + 2 * srgan.generator.sample_reach
+    limit = 16 + 2 * srgan.generator.sample_receptive_field
     sampler = drawing.Sampler(srgan, place, half=False, tile=0)  # the tensors stay on the CPU
     sr = sampler.sample(lr, trunk, 1)
     assert sampler.tile == 16 and sizes[0] == 64
@@ -267,16 +268,16 @@ def test_tiles_are_halved_and_a_gpus_cache_is_emptied_until_they_fit(srgan, monk
 
 def test_defaults_of_tile_and_precision_are_those_of_the_device(srgan, monkeypatch):
     gpu, words = torch.device("cuda", 0), ("auto", "float32", "bfloat16")
-    assert (chosen_tile(None, srgan, CPU), chosen_tile(None, srgan, gpu)) == (drawing.AUTO_TILE_PX, 0)
-    assert chosen_tile(32, srgan, CPU) == chosen_tile(32, srgan, gpu) == 32
+    assert (resolve_tile(None, srgan, CPU), resolve_tile(None, srgan, gpu)) == (TILE_PX, 0)
+    assert resolve_tile(32, srgan, CPU) == resolve_tile(32, srgan, gpu) == 32
     for supported, automatic in ((True, "bfloat16"), (False, "float32")):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda supported=supported, **_: supported)
-        assert [chosen_precision(word, srgan, gpu) for word in words] == [automatic, "float32", "bfloat16"]
-        assert [chosen_precision(word, srgan, CPU) for word in words] == ["float32", "float32", "bfloat16"]
+        assert [resolve_precision(word, srgan, gpu) for word in words] == [automatic, "float32", "bfloat16"]
+        assert [resolve_precision(word, srgan, CPU) for word in words] == ["float32", "float32", "bfloat16"]
 
 
 def test_a_projection_that_does_not_fit_is_said_so(lr_folder, srgan, tmp_path, monkeypatch):
-    from ntire_sr.sampling import fill as module
+    from ntire_sr.sampling import write_samples as module
 
     def no_memory(sr, lr, scale):
         raise MemoryError

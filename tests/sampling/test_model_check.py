@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 SMOOTH = """from torch.nn.functional import avg_pool2d, interpolate
 
 class Smooth(Net):
-    deterministic, sample_reach, size = True, 3, 7
+    deterministic, sample_receptive_field, size = True, 3, 7
 
     def sample(self, lr, generator):
         wide = avg_pool2d(lr, self.size, stride=1, padding=self.size // 2, count_include_pad=False)
@@ -37,14 +37,14 @@ def test_a_network_that_keeps_its_word_passes_at_both_scales(tmp_path):
     found = check(tmp_path, SMOOTH, None)
     assert broken(found) == [] and {scale for scale, _ in found} == {4, 8}
     assert found[4, "draws the same from any seed, as it states"] == (True, "the same bytes")
-    assert found[8, "draws in tiles what it draws at once (sample_reach)"][0]
+    assert found[8, "draws in tiles what it draws at once (sample_receptive_field)"][0]
     assert "dB before the projection" in found[4, "is LR-consistent"][1]
 
 
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
-        ("sample_reach, size = True, 3, 7", "sample_reach, size = True, 2, 7", "draws in tiles what it draws at once (sample_reach)"),
+        ("sample_receptive_field, size = True, 3, 7", "sample_receptive_field, size = True, 2, 7", "draws in tiles what it draws at once (sample_receptive_field)"),
         ("return interpolate", "lr += self.scale / 80; self.scale += 1; self.scale -= 1; print('hm'); return interpolate", "writes nothing to standard output"),
         ("return interpolate", "assert lr.shape[2] % 2 == 0; return interpolate", "draws 37 x 23 LR pixels"),
         ("return interpolate(wide,", "self.n = getattr(self, 'n', 0) + 1; return interpolate(wide * (1 - 0.1 * self.n),", "draws the same from the same seed"),
@@ -75,7 +75,9 @@ def test_the_command_prints_a_table_or_json_and_ends_with_1_where_something_does
     path = write_network(tmp_path, SMOOTH.replace("True, 3, 7", "True, 2, 7"))
     bad = ntire_sr_command("models", "check", f"{path}:build", "--scale", 4)
     assert (
-        bad.code == 1 and bad.out.endswith("FAIL: 1 thing that should hold\n") and "sample_reach 2" in bad.out
+        bad.code == 1
+        and bad.out.endswith("FAIL: 1 thing that should hold\n")
+        and "sample_receptive_field 2" in bad.out
     )
     found = json.loads(ntire_sr_command("models", "check", "bicubic", "--scale", 4, "--json").out)
     assert found["passes"] and found["findings"][0]["what"] == "is built"

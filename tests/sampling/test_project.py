@@ -17,7 +17,7 @@ from ntire_sr.challenge.pixels import to_8bit, to_array, to_tensor, to_unit
 from ntire_sr.challenge.projection import bicubic_upsample
 from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors
 from ntire_sr.core.files import sha256_file
-from ntire_sr.models.registry import load_generator
+from ntire_sr.models.loading import load_model
 from ntire_sr.samples.image_files import read_image, write_png
 from ntire_sr.samples.manifest import load_manifest
 from ntire_sr.sampling import project as module
@@ -186,7 +186,7 @@ def test_whole_samples_of_the_same_sources_are_kept_and_others_made_again(foreig
 
 
 def test_samples_of_two_programs_never_share_a_folder(foreign, lr_folder, tmp_path):
-    theirs, ours, bicubic = tmp_path / "SR", tmp_path / "ours", load_generator("bicubic", 4, CPU)
+    theirs, ours, bicubic = tmp_path / "SR", tmp_path / "ours", load_model("bicubic", 4, CPU)
     project(foreign, lr_folder, theirs, model_name="bicubic")
     generate(Request(lr_folder, ours, samples=2), bicubic, CPU)
     with pytest.raises(UsageError, match="external: True there, False asked for"):

@@ -18,7 +18,7 @@ from waiting import wait_until
 from ntire_sr.challenge.names import parse_sample_name
 from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.files import sha256_file
-from ntire_sr.models.registry import load_model
+from ntire_sr.models.loading import load_model
 from ntire_sr.samples.manifest import ModelCode, load_manifest
 from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.sampling.model_check import check_model
@@ -282,7 +282,7 @@ def test_the_example_with_noise_keeps_its_word_and_is_drawn_again_from_tiles(her
     assert not [
         each for each in check_model(f"{EXAMPLES / 'noise.py'}:build", None, 4, CPU) if each.holds is False
     ]
-    loaded = load_model(f"{EXAMPLES / 'noise.py'}:build", None, 4, CPU)
+    loaded = load_model(f"{EXAMPLES / 'noise.py'}:build", 4, CPU)
     generate(Request(here / "LR", here / "SR", samples=2, tile=16), loaded, CPU)
     found = verify([here / "SR"], regenerate=4, model=f"{EXAMPLES / 'noise.py'}:build")
     assert found.passes and len(found.drawn_again) == 4 and not found.notes[1:]
@@ -299,7 +299,7 @@ def test_the_example_for_spandrel_draws_with_a_file_of_esrgan(here):
     assert {each.scale for each in found if each.holds} == {4}
     generate(
         Request(here / "LR", here / "SR", samples=1),
-        load_model(f"{EXAMPLES / 'spandrel_file.py'}:build", here / "esrgan.pth", 4, CPU),
+        load_model(f"{EXAMPLES / 'spandrel_file.py'}:build", 4, CPU, weights=here / "esrgan.pth"),
         CPU,
     )
     assert load_manifest(here / "SR").code.parameters > 0

@@ -10,7 +10,7 @@ from PIL import Image
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors
 from ntire_sr.core.files import sha256_file
-from ntire_sr.models.registry import load_generator
+from ntire_sr.models.loading import load_model
 from ntire_sr.samples.image_files import read_image, write_png
 from ntire_sr.samples.sources import Source
 from ntire_sr.sampling.generate import Request, generate
@@ -115,7 +115,7 @@ def test_equal_samples_of_one_image_are_a_problem_unless_the_model_is_determinis
         ValidationErrors, match=r"000000_sample00001\.png: the same image as 000000_sample00000\.png"
     ):
         pack(samples, tmp_path / "out.zip")
-    bicubic = load_generator("bicubic", 4, torch.device("cpu"))
+    bicubic = load_model("bicubic", 4, torch.device("cpu"))
     generate(Request(lr_folder, tmp_path / "bicubic", samples=2), bicubic, torch.device("cpu"))
     assert pack(tmp_path / "bicubic", tmp_path / "out.zip").files == 4
 
@@ -142,7 +142,7 @@ def test_a_folder_without_manifest_can_be_packed_with_its_lr_folder(samples, lr_
 def test_with_one_sample_per_image_names_have_no_number_as_the_official_script_wants(
     lr_folder, trained, tmp_path
 ):
-    loaded = load_generator(trained / "weights.safetensors", None, torch.device("cpu"))
+    loaded = load_model(trained / "weights.safetensors", None, torch.device("cpu"))
     generate(Request(lr_folder, tmp_path / "SR", samples=1), loaded, torch.device("cpu"))
     pack(tmp_path / "SR", tmp_path / "out.zip")
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:

@@ -13,7 +13,7 @@ import torch
 from waiting import wait_until
 
 from ntire_sr.core.files import sha256_file
-from ntire_sr.models.registry import load_generator
+from ntire_sr.models.loading import load_model
 from ntire_sr.sampling.generate import Request, generate
 
 
@@ -21,7 +21,7 @@ def campaign(lr: Path, folder: Path, kills: int, seed: int) -> int:
     """Pack through kills at random moments; how many struck a process at work."""
     chance = random.Random(seed)
     cpu = torch.device("cpu")
-    generate(Request(lr, folder / "SR", samples=40), load_generator("bicubic", 4, cpu), cpu)
+    generate(Request(lr, folder / "SR", samples=40), load_model("bicubic", 4, cpu), cpu)
 
     def command(out: Path) -> list[str]:
         return [sys.executable, "-m", "ntire_sr", "package", "--sr", str(folder / "SR"), "--out", str(out)]

@@ -14,7 +14,7 @@ import torch
 
 from ntire_sr.core.errors import UsageError, ValidationErrors
 from ntire_sr.core.files import write_json
-from ntire_sr.models.registry import load_generator
+from ntire_sr.models.loading import load_model
 from ntire_sr.samples.manifest import load_manifest
 from ntire_sr.samples.sources import MOST_README_BYTES
 from ntire_sr.sampling.generate import Request, generate
@@ -134,7 +134,7 @@ def test_weights_are_found_from_any_folder_and_missed_aloud(samples, trained, lr
 
 
 def test_weights_of_the_package_are_found_wherever_the_samples_were_drawn(lr_folder, tmp_path):
-    generate(Request(lr_folder, tmp_path / "SR", samples=2), load_generator("stochastic", 4, CPU), CPU)
+    generate(Request(lr_folder, tmp_path / "SR", samples=2), load_model("stochastic", 4, CPU), CPU)
     manifest = load_manifest(tmp_path / "SR")
     manifest.weights = "/another/machine/stochastic_x4.safetensors"
     manifest.save(tmp_path / "SR")

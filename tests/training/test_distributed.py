@@ -14,7 +14,7 @@ from waiting import PATIENCE_SECONDS
 from ntire_sr.challenge.projection import project
 from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.core.seeding import make_generator
-from ntire_sr.models.registry import load_generator
+from ntire_sr.models.loading import load_model
 from ntire_sr.training.loop import train
 from ntire_sr.training.run_config import make_run_config
 
@@ -68,7 +68,7 @@ def test_two_processes_with_the_same_batch_have_the_losses_of_one(model, tmp_pat
     lr = torch.rand(1, 3, 12, 12)
     images = []
     for run in (alone, shared):
-        generator = load_generator(run.weights, None, torch.device("cpu")).generator
+        generator = load_model(run.weights, None, torch.device("cpu")).generator
         drawn = generator.sample(generator.trunk(lr), lr, generator.latents(lr, [make_generator(1)]))
         images.append(project(drawn, lr, 4))
     assert torch.allclose(*images, atol=2e-4)

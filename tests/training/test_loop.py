@@ -15,7 +15,7 @@ from waiting import PATIENCE_SECONDS, wait_until
 
 from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.run_folder import RunFolder
-from ntire_sr.models.registry import load_generator
+from ntire_sr.models.loading import load_model
 from ntire_sr.models.weights_files import save_weights
 from ntire_sr.samples.image_files import write_png
 from ntire_sr.training import checkpoints as checkpoint
@@ -343,4 +343,4 @@ def test_weights_carry_the_figures_of_the_last_look_also_behind_a_resume(tmp_pat
 
 
 def facts(run: RunFolder) -> dict:
-    return load_generator(run.weights, None, torch.device("cpu")).facts
+    return load_model(run.weights, None, torch.device("cpu")).facts

@@ -1,4 +1,4 @@
-"""Generators by name or file, and the samples that they draw."""
+"""Loads generators by name or file, and draws samples with them."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from ntire_sr.api.inputs import Image, take, whole_number
-from ntire_sr.challenge.downscale import REQUIRED_DB, SCALES
+from ntire_sr.challenge.downscale import REQUIRED_DB
 from ntire_sr.challenge.image_checks import described
 from ntire_sr.challenge.pixels import to_array, to_tensor, to_unit
 from ntire_sr.challenge.projection import ProjectionResult, is_reachable
@@ -14,24 +14,13 @@ from ntire_sr.core.device import choose_device
 from ntire_sr.core.errors import NtireSrError, UsageError, WrongType, WrongValue
 from ntire_sr.core.files import sha256_bytes
 from ntire_sr.core.seeding import sample_seed
-from ntire_sr.models.external import installed_models
-from ntire_sr.models.package_weights import shipped_weights
-from ntire_sr.models.registry import MODELS, SHIPPED_MODEL, LoadedModel, load_generator, load_model
-from ntire_sr.sampling.generate import chosen_precision, chosen_tile
+from ntire_sr.models.loading import LoadedModel, load_model
+from ntire_sr.models.registry import SHIPPED_MODEL
+from ntire_sr.sampling.generate import resolve_precision, resolve_tile
 from ntire_sr.sampling.sampler import Sampler
 from ntire_sr.sampling.write_samples import SMALLEST_LR_PX, project_and_round
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """What is known of a model before it is loaded."""
-
-    name: str
-    summary: str
-    deterministic: bool  # all samples of an image are equal
-    scales: tuple[int, ...]  # those for which `load(name, scale)` needs no file
 
 
 @dataclass(frozen=True)
@@ -44,7 +33,7 @@ class GeneratorHandle:
     deterministic: bool  # all samples of an image are equal
     weights: Path | None  # file of the weights; None for a model without any
     weights_sha256: str | None
-    loaded: LoadedModel = field(repr=False)  # the network itself, which is no part of the promise
+    loaded: LoadedModel = field(repr=False)  # the network; not part of the public interface
 
     def sample(
         self,
@@ -60,8 +49,8 @@ class GeneratorHandle:
     ) -> Image:
         """Draw samples of one LR image: the pixels that `ntire-sr generate` writes with these settings.
 
-        A sample depends on weights, seed, LR image and its number alone, so that k=10 and later first=10 give what
-        k=20 gives at once.
+        A sample depends only on weights, seed, LR image and its number. So k=10 and later k=10, first=10 give the same
+        samples as k=20 at once.
 
         >>> from ntire_sr import downscale, load, lr_psnr
         >>> from skimage.data import astronaut
@@ -76,34 +65,34 @@ class GeneratorHandle:
             k: number of samples.
             seed: random seed, 0 or more; each sample's own seed is derived from it, the LR image's pixels and the
                 sample's number.
-            tile: side in LR pixels of the tiles that large images are drawn in; 0 for none, None to leave it to
-                the device, as `generate` does.
-            project: whether to project every sample onto the LR image; False gives the network's own output.
+            tile: side in LR pixels of the tiles that large images are drawn in; 0 for none, None to choose it by
+                network and device, as `generate` does.
+            project: whether to project every sample onto the LR image; False gives the network's output.
             first: number of the first sample.
             precision: of the network: float32, bfloat16, or auto for bfloat16 on GPUs that support it.
-            allow_unreachable: whether to return the best that was found if no 8-bit image reduces to `lr`.
+            allow_unreachable: whether to return the closest image found if no 8-bit image downscales to `lr`.
 
         Returns:
-            (k, scale * h, scale * w, 3) uint8, as numpy array if `lr` came as one, else as tensor on the CPU.
+            (k, scale * h, scale * w, 3) uint8; a numpy array if `lr` is one, else a tensor on the CPU.
 
         Raises:
-            ValueError, TypeError: `lr` or a setting is none of these.
-            NtireSrError: no 8-bit image reduces to `lr`, or memory ran out.
+            ValueError, TypeError: `lr` or a setting is not as described.
+            NtireSrError: no 8-bit image downscales to `lr`, or memory ran out.
         """
         image = take("lr", lr)
         if len(image.pixels) != 1 or min(image.pixels.shape[2:]) < SMALLEST_LR_PX:
             raise WrongValue(
-                f"lr is {len(image.pixels)} of {image.size}; wanted is one image with sides of {SMALLEST_LR_PX} or more",
-                "one call per image: the samples of one do not depend on the others",
+                f"lr is {len(image.pixels)} of {image.size}; expected one image with sides of {SMALLEST_LR_PX} or more",
+                "one call per image: its samples do not depend on other images",
             )
         count, first = whole_number("k", k, 1), whole_number("first", first, 0)
         seed = whole_number("seed", seed, 0)
         tile = None if tile is None else whole_number("tile", tile, 0)
         if precision not in PRECISIONS:
             raise WrongValue(f"precision is {precision!r}", f"one of {', '.join(PRECISIONS)}")
-        half = chosen_precision(precision, self.loaded, self.device) == "bfloat16"
-        sampler = Sampler(self.loaded, self.device, half, chosen_tile(tile, self.loaded, self.device))
-        # in memory as `generate` reads it from a file, on whose order the last bits of convolutions depend
+        half = resolve_precision(precision, self.loaded, self.device) == "bfloat16"
+        sampler = Sampler(self.loaded, self.device, half, resolve_tile(tile, self.loaded, self.device))
+        # the memory layout of an image that `generate` reads; the last bits of convolutions depend on it
         array = to_array(image.levels)
         pixels = to_tensor(array).to(self.device)
         unit, digest = to_unit(pixels), sha256_bytes(array.tobytes())
@@ -130,12 +119,12 @@ def _check_reached(
     if reachable:
         raise NtireSrError(
             f"sample {number} reaches {result.lr_psnr_db:.1f} dB of {REQUIRED_DB:.0f} after {result.rounds} rounds",
-            "project=False for the network's own output",
+            "project=False for the network's output",
         )
     if not allow_unreachable:
         raise NtireSrError(
-            f"no 8-bit image reduces to lr; the best reaches {max(best, result.lr_psnr_db):.1f} dB of {REQUIRED_DB:.0f}",
-            "allow_unreachable=True for the best that was found, or project=False for the network's own output",
+            f"no 8-bit image downscales to lr; the closest reaches {max(best, result.lr_psnr_db):.1f} dB of {REQUIRED_DB:.0f}",
+            "allow_unreachable=True for the closest image found, or project=False for the network's output",
         )
 
 
@@ -156,10 +145,10 @@ def load(
 
     Args:
         name_or_file: name of a model, see `list_models`; path of a weights file that `ntire-sr train` wrote; or a
-            network of your own as `generate --model` names it, such as "my_net.py:build", whose code is then run.
+            network of your own, named as for `generate --model`, such as "my_net.py:build". Its code is then run.
         scale: HR pixels per LR pixel along an axis; None for the file's, or 4 for a name.
         device: auto, cpu, cuda, cuda:N, or a torch.device; auto takes a GPU if there is one.
-        weights: path of the file that a network of your own is built with.
+        weights: path of the weights file for a network of your own, or for the model of that name.
 
     Raises:
         ValueError, TypeError: there is no such model, file or device, or the file is for another scale.
@@ -169,54 +158,21 @@ def load(
         raise WrongType(
             f"name_or_file is {described(name_or_file)}", "a model's name, or the path of a weights file"
         )
-    wanted = None if scale is None else whole_number("scale", scale, 1)
+    scale = None if scale is None else whole_number("scale", scale, 1)
     try:
-        chosen = choose_device(str(device))
+        chosen_device = choose_device(str(device))
     except UsageError as error:
         raise WrongValue(error.message.removeprefix("--"), "auto, cpu, cuda or cuda:N") from error
     try:
-        if wanted not in (None, *SCALES):
-            raise UsageError(f"scale is {wanted}, not one of {', '.join(map(str, SCALES))}")
-        word = str(name_or_file)
-        if weights is not None or word.endswith(".py") or ".py:" in word or word in installed_models():
-            loaded = load_model(word, weights, wanted, chosen)
-        else:
-            loaded = load_generator(name_or_file, wanted, chosen)
+        loaded = load_model(name_or_file, scale, chosen_device, weights=weights)
     except UsageError as error:
-        known = ", ".join(
-            f"{model.name} for scale {' or '.join(map(str, model.scales))}"
-            for model in list_models()
-            if model.scales
-        )
-        raise WrongValue(error.message, f"{known}, or a weights file with its own scale") from error
+        raise WrongValue(error.message, error.remedy) from error
     return GeneratorHandle(
         name=loaded.name,
         scale=loaded.scale,
-        device=chosen,
+        device=chosen_device,
         deterministic=loaded.deterministic,
         weights=loaded.weights,
         weights_sha256=loaded.weights_sha256,
         loaded=loaded,
     )
-
-
-def list_models() -> list[ModelFacts]:
-    """The models of the registry, and the scales at which `load` needs no weights file for them.
-
-    >>> from ntire_sr import list_models
-    >>> {model.name: model.scales for model in list_models()}
-    {'bicubic': (4, 8), 'srgan': (), 'stochastic': (4, 8)}
-    """
-    return [
-        ModelFacts(
-            model.name,
-            model.summary,
-            model.deterministic,
-            tuple(
-                scale
-                for scale in SCALES
-                if not model.needs_weights or shipped_weights(model.name, scale) is not None
-            ),
-        )
-        for model in MODELS.values()
-    ]

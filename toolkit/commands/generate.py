@@ -60,7 +60,7 @@ def generate(
     from ntire_sr.core.device import choose_device
     from ntire_sr.core.distributed import rank_and_world_size
     from ntire_sr.data.lr_images import write_validation
-    from ntire_sr.models.registry import SHIPPED_MODEL, load_model
+    from ntire_sr.models.loading import load_model
     from ntire_sr.sampling.default_weights import default_weights
     from ntire_sr.sampling.generate import Request, parse_only, parse_tile
     from ntire_sr.sampling.generate import generate as draw_samples
@@ -74,7 +74,7 @@ def generate(
         weights, note = default_weights(folder, state)
         if note:
             output.note(note)
-    loaded = load_model(model, weights, scale, torch_device)
+    loaded = load_model(model, scale, torch_device, weights=weights)
     request = Request(
         lr=lr or write_validation(folder, loaded.scale),
         out=out or folder.samples,
@@ -88,11 +88,6 @@ def generate(
         precision=precision,
     )
     drawn = draw_samples(request, loaded, torch_device, output.progress())
-    description = loaded.name
-    if loaded.weights:
-        where = "that come with the package: " if (weights or model) == SHIPPED_MODEL else ""
-        steps = "" if loaded.code else f", {loaded.facts.get('step', '?')} steps"
-        description += f", weights {where}{loaded.weights} ({(loaded.weights_sha256 or '')[:12]}{steps})"
     settings = drawn.manifest.settings
     output.json({"out": str(request.out), "model": settings.model, "weights": str(loaded.weights) if loaded.weights else None, "weights_sha256": settings.weights_sha256, "scale": settings.scale, "seed": settings.seed, **drawn.as_json()})
     number, count = rank_and_world_size()
@@ -103,7 +98,7 @@ def generate(
         return
     if drawn.manifest.samples > (request.samples or DEFAULT_SAMPLES) and not only:
         output.say(f"the folder was started with {drawn.manifest.samples} samples per image, and has all of them")
-    output.say(f"drawn by {description}")
+    output.say(f"drawn by {loaded.description}")
     output.say(f"worst LR-PSNR: {drawn.worst_db:.2f} dB" + ("" if request.projection else " (without projection)"))
     for text in drawn.unreachable:
         output.note(f"no 8-bit image downscales to {text}; its samples are marked in the manifest")

@@ -12,7 +12,7 @@ def default_weights(run: RunFolder, state: str) -> tuple[str, str | None]:
         state: state of its training, see `ntire_sr.training.status.run_state`.
 
     Returns:
-        A path or a model's name for `load_generator`, and a note for the user, or None if the run is finished
+        A path or a model's name for `load_model`, and a note for the user, or None if the run is finished
         or absent.
     """
     if state == "finished":

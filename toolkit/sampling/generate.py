@@ -1,4 +1,4 @@
-"""`ntire-sr generate`: samples of every LR image of a folder, projected onto it, with a manifest."""
+"""Draws samples of every LR image of a folder, projected onto it, with a manifest: `ntire-sr generate`."""
 
 import time
 from collections.abc import Collection, Iterator
@@ -16,12 +16,12 @@ from ntire_sr.core.errors import UsageError, plural, require
 from ntire_sr.core.files import relative_to
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.seeding import sample_seed
-from ntire_sr.models.registry import LoadedModel
+from ntire_sr.models.loading import LoadedModel
 from ntire_sr.samples.folders import MANIFEST
 from ntire_sr.samples.image_files import read_image
 from ntire_sr.samples.manifest import ImageRecord, Manifest, SamplingSettings
 from ntire_sr.samples.sample_folder import SampleFolder, open_samples
-from ntire_sr.sampling.sampler import AUTO_TILE_PX, Sampler
+from ntire_sr.sampling.sampler import Sampler
 from ntire_sr.sampling.write_samples import (
     PROJECTION_LIMITS,
     RawSample,
@@ -58,9 +58,9 @@ def generate(
 ) -> SamplingResult:
     """Draw the samples that are missing in `request.out`.
 
-    A sample whose file has the digest in the manifest is kept. Files are written atomically. Started by
-    `torchrun`, the processes divide the images among themselves; none waits for another, so one that has died
-    can be started again at any time.
+    A sample whose file has the digest in the manifest is kept. Files are written atomically. Processes that `torchrun`
+    started divide the images among themselves. They do not wait for each other, so one that was killed can be started
+    again at any time.
 
     Args:
         request: the samples to draw.
@@ -82,7 +82,7 @@ def generate(
     images = read_lr_folder(request.lr, loaded.scale)
     fresh = _fresh_manifest(request, loaded, [record for _, record in images], device)
     if loaded.code and not request.only and (request.overwrite or not (request.out / MANIFEST).exists()):
-        _try_out(loaded, device, images, fresh.settings.precision == "bfloat16", fresh.tile)
+        _check_that_it_draws(loaded, device, images, fresh.settings.precision == "bfloat16", fresh.tile)
     more = request.samples is not None or not request.only
     folder = open_samples(request.out, fresh, request.overwrite, request.tile, more)
     half = folder.manifest.settings.precision == "bfloat16"
@@ -105,7 +105,7 @@ def generate(
 def _draw_image(
     sampler: Sampler, folder: SampleFolder, seed: int, index: int, lr: Tensor, names: list[SampleName]
 ) -> Iterator[RawSample]:
-    """Draw samples of one image, one when it is asked for."""
+    """Yield samples of one image, each drawn when it is requested."""
     manifest = folder.manifest
     start = time.monotonic()
     unit = to_unit(lr)
@@ -120,35 +120,38 @@ def _draw_image(
         yield RawSample(sr, time.monotonic() - start + shared_seconds, own_seed, sampler.tile)
 
 
-def chosen_precision(word: str, loaded: LoadedModel, device: torch.device) -> str:
-    """float32 or bfloat16, for these words themselves or `auto`: bfloat16 on GPUs that support it, but not for a
-    network from outside, which may not stand half the precision."""
-    if word != "auto":
-        return word
+def resolve_precision(precision: str, loaded: LoadedModel, device: torch.device) -> str:
+    """Resolve `auto` to bfloat16 on GPUs that support it, else to float32.
+
+    A network from outside the package gets float32, since it may need the precision.
+    """
+    if precision != "auto":
+        return precision
     return "bfloat16" if computes_bfloat16(device) and not loaded.code else "float32"
 
 
-def chosen_tile(tile: int | None, loaded: LoadedModel, device: torch.device) -> int:
-    """The side of the tiles to begin with, in LR pixels; 0 for none. None leaves it to the device.
+def resolve_tile(tile: int | None, loaded: LoadedModel, device: torch.device) -> int:
+    """The side of the tiles to start with, in LR pixels; 0 for none. None is resolved by network and device.
 
     Raises:
-        UsageError: there are to be tiles, and the network states no reach.
+        UsageError: tiles are requested, and the network states no receptive field.
     """
-    tiled = loaded.generator.trunk_reach is not None or loaded.generator.sample_reach is not None
+    generator = loaded.generator
+    tiled = generator.trunk_receptive_field is not None or generator.sample_receptive_field is not None
     require(
         tiled or not tile,
-        f"--tile {tile}: {loaded.name} states no reach, so it is never tiled",
-        "--tile 0 or auto; or let the network state sample_reach",
+        f"--tile {tile}: {loaded.name} states no receptive field, so it is never tiled",
+        "--tile 0 or auto; or add sample_receptive_field to the network",
     )
     if tile is not None:
         return tile
-    return getattr(loaded.generator, "tile_px", AUTO_TILE_PX) if tiled and device.type == "cpu" else 0
+    return generator.tile_px if tiled and device.type == "cpu" else 0
 
 
 def _fresh_manifest(
     request: Request, loaded: LoadedModel, images: list[ImageRecord], device: torch.device
 ) -> Manifest:
-    """The manifest for a request, without files."""
+    """A manifest for a request, without files."""
     settings = SamplingSettings(
         model=loaded.name,
         deterministic=loaded.deterministic,
@@ -156,15 +159,15 @@ def _fresh_manifest(
         scale=loaded.scale,
         seed=request.seed,
         projection=request.projection,
-        precision=chosen_precision(request.precision, loaded, device),
+        precision=resolve_precision(request.precision, loaded, device),
         hyper_parameters=loaded.hyper_parameters | (PROJECTION_LIMITS if request.projection else {}),
         code_sha256=loaded.code.sha256 if loaded.code else None,
     )
     code = loaded.code and replace(loaded.code, folder=relative_to(Path(loaded.code.folder), request.out))
-    tile = chosen_tile(request.tile, loaded, device)
+    tile = resolve_tile(request.tile, loaded, device)
     return Manifest(
         settings=settings,
-        # a sample of `only` with a higher number gives a new folder all samples up to it
+        # if `only` names a sample with a higher number, a new folder has all samples up to it
         samples=max(
             request.samples or (1 if request.only else DEFAULT_SAMPLES),
             *(name.sample + 1 for name in request.only),
@@ -184,11 +187,10 @@ def _fresh_manifest(
     )
 
 
-def _try_out(
+def _check_that_it_draws(
     loaded: LoadedModel, device: torch.device, images: list[tuple[Path, ImageRecord]], half: bool, tile: int
 ) -> None:
-    """Draw one sample of the smallest LR image, so that a network that cannot draw leaves no folder behind, and replaces
-    nothing."""
+    """Draw one sample of the smallest LR image, so that a network that fails creates and replaces no files."""
     path, record = min(images, key=lambda image: image[1].height * image[1].width)
     sampler = Sampler(loaded, device, half, tile)
     unit = to_unit(to_tensor(read_image(path)).to(device))
@@ -196,10 +198,11 @@ def _try_out(
 
 
 def _samples_to_draw(request: Request, manifest: Manifest, images: int) -> dict[int, list[SampleName]]:
-    """The samples that should be in the folder afterwards, by image; with `only` just those.
+    """The samples that the folder should have, by image; with `only` just those.
 
     Raises:
-        UsageError: `only` names a sample that the folder does not have."""
+        UsageError: `only` names a sample that the folder does not have.
+    """
     if not request.only:
         return {index: [SampleName(index, k) for k in range(manifest.samples)] for index in range(images)}
     outside = [str(name) for name in sorted(request.only) if name.index >= images]
@@ -220,12 +223,12 @@ def _samples_to_draw(request: Request, manifest: Manifest, images: int) -> dict[
     return wanted
 
 
-def parse_tile(word: str) -> int | None:
+def parse_tile(text: str) -> int | None:
     """The side of a tile in LR pixels, 0 for no tiles; None for `auto`."""
-    if word == "auto":
+    if text == "auto":
         return None
-    require(word.isdecimal() and len(word) < 7, f"--tile {word} is no size", "auto, 0, or a number such as 128")
-    return int(word)
+    require(text.isdecimal() and len(text) < 7, f"--tile {text} is no size", "auto, 0, or a number such as 128")
+    return int(text)
 
 
 def parse_only(words: Collection[str]) -> frozenset[SampleName]:

@@ -1,4 +1,4 @@
-"""`ntire-sr models check`: what of a network holds that drawing with it relies on."""
+"""Tests whether a network does everything that sampling requires: `ntire-sr models check`."""
 
 import time
 from collections.abc import Iterator
@@ -14,28 +14,28 @@ from torch import Tensor
 from ntire_sr.challenge.downscale import REQUIRED_DB, SCALES, lr_psnr_db
 from ntire_sr.challenge.pixels import to_8bit, to_tensor, to_unit
 from ntire_sr.challenge.projection import project_uint8
-from ntire_sr.core.errors import NtireSrError
+from ntire_sr.core.errors import NtireSrError, plural
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.data.lr_images import downscale_array
 from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
 from ntire_sr.models.adapter import ModelAdapter
-from ntire_sr.models.registry import LoadedModel, load_model
+from ntire_sr.models.loading import LoadedModel, load_model
 from ntire_sr.models.tiles import in_tiles
 from ntire_sr.samples.image_files import read_image
 from ntire_sr.sampling.sampler import Sampler
 
-SIZE = (32, 48)  # height and width of the LR image that most is tried on
+SIZE = (32, 48)  # height and width of the LR image of most checks
 ODD_SIZES = ((23, 37), (37, 21))
-TILE_PX = 16  # side of the tiles that are compared with the image at once, in LR pixels
+CHECK_TILE_PX = 16  # side of the tiles that are compared with the whole image, in LR pixels
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was tried."""
+    """The result of one check."""
 
     scale: int
     what: str
-    holds: bool | None  # None: a fact, or nothing to try
+    holds: bool | None  # None: nothing to check
     found: str
 
     def as_json(self) -> dict[str, Any]:
@@ -45,91 +45,95 @@ class Finding:
 def check_model(
     model: str, weights: Path | None, scale: int | None, device: torch.device, progress: Progress = SILENT
 ) -> list[Finding]:
-    """Build a network and try what drawing with it relies on. The code that `model` names is run.
+    """Build a network and check what sampling requires. The code that `model` names is run.
 
     Args:
-        model: see `load_model`.
+        model: `source` of `load_model`.
         weights: file for the network; None for none.
-        scale: 4 or 8; None for those that it claims: all that can be built, if it states none.
+        scale: 4 or 8; None for all that the network states, or if it states none, all that can be built.
         device: the device to compute on.
-        progress: reports how many things have been tried.
+        progress: reports how many scales have been checked.
 
     Returns:
-        What was found; a network that breaks what it promises is no error.
+        The results of all checks, also of those that fail.
 
     Raises:
-        NtireSrError: it can be built for no scale, for the reason of the first.
+        NtireSrError: the network cannot be built for any scale; the error is that of the first.
     """
-    asked = (scale,) if scale else SCALES
-    found: list[Finding] = []
-    refused: dict[int, NtireSrError] = {}
-    claimed: set[int] = set()
-    with progress.task("check", len(asked)) as advance:
-        for each in asked:
+    scales = (scale,) if scale else SCALES
+    findings: list[Finding] = []
+    errors: dict[int, NtireSrError] = {}
+    stated: set[int] = set()
+    with progress.task("check", len(scales)) as advance:
+        for tried_scale in scales:
             try:
-                loaded = load_model(model, weights, each, device)
-            except NtireSrError as failure:
-                refused[each] = failure
+                loaded = load_model(model, tried_scale, device, weights=weights)
+            except NtireSrError as error:
+                errors[tried_scale] = error
             else:
-                claimed |= set(getattr(loaded.generator, "stated_scales", SCALES))
-                found += _findings(loaded, device)
+                stated |= set(getattr(loaded.generator, "stated_scales", SCALES))
+                findings += _findings(loaded, device)
             advance()
-    if len(refused) == len(asked):
-        raise refused[asked[0]]
-    for each, why in refused.items():
-        found.append(Finding(each, "is built", False if each in claimed else None, why.message))
-    return sorted(found, key=lambda finding: finding.scale)
+    if len(errors) == len(scales):
+        raise errors[scales[0]]
+    for failed_scale, error in errors.items():
+        findings.append(
+            Finding(failed_scale, "is built", False if failed_scale in stated else None, error.message)
+        )
+    return sorted(findings, key=lambda finding: finding.scale)
 
 
 def _findings(loaded: LoadedModel, device: torch.device) -> Iterator[Finding]:
-    """What holds at one scale."""
+    """The results of all checks at one scale."""
     generator, scale = loaded.generator, loaded.scale
     finding = partial(Finding, scale)
-    yield finding("is built", True, _described(loaded))
+    yield finding("is built", True, _describe(loaded))
     lr = _photograph(*SIZE, scale).to(device)
     size = f"{SIZE[1]} x {SIZE[0]} LR pixels"
     try:
         start = time.monotonic()
         drawn = _draw(loaded, device, lr, seeds=(1, 2, 1))
         seconds = (time.monotonic() - start) / len(drawn)
-    except NtireSrError as failure:
-        yield finding(f"draws {size}", False, failure.message)
+    except NtireSrError as error:
+        yield finding(f"draws {size}", False, error.message)
         return
     raw = lr_psnr_db(to_8bit(drawn[0]), lr, scale)
-    first, second, again = (project_uint8(each, lr, scale) for each in drawn)
+    first, second, again = (project_uint8(sr, lr, scale) for sr in drawn)
     yield finding(
         f"draws {size}", True, f"{seconds:.2g} s, values from {drawn[0].min():.2f} to {drawn[0].max():.2f}"
     )
-    yield from (_odd_size(loaded, device, *each) for each in ODD_SIZES)
+    yield from (_odd_size(loaded, device, *odd_size) for odd_size in ODD_SIZES)
     yield finding(
         "is LR-consistent",
         first.lr_psnr_db >= REQUIRED_DB,
         f"{raw:.1f} dB before the projection, {first.lr_psnr_db:.1f} dB after it",
     )
-    apart = _levels(first.image, again.image)
-    yield finding("draws the same from the same seed", apart == 0, _in_words(apart))
-    apart = _levels(first.image, second.image)
+    difference = _levels(first.image, again.image)
+    yield finding("draws the same from the same seed", difference == 0, _describe_levels(difference))
+    difference = _levels(first.image, second.image)
     if loaded.deterministic:
-        yield finding("draws the same from any seed, as it states", apart == 0, _in_words(apart))
+        yield finding(
+            "draws the same from any seed, as it states", difference == 0, _describe_levels(difference)
+        )
     else:
-        yield finding("draws another image from another seed", apart > 0, _in_words(apart))
+        yield finding("draws another image from another seed", difference > 0, _describe_levels(difference))
     yield from _in_tiles(loaded, device)
     if isinstance(generator, ModelAdapter):
-        said = generator.printed.text
-        yield finding("writes nothing to standard output", not said, " ".join(said.split()) or "nothing")
+        printed = generator.printed.text
+        yield finding("writes nothing to standard output", not printed, " ".join(printed.split()) or "nothing")
 
 
-def _described(loaded: LoadedModel) -> str:
+def _describe(loaded: LoadedModel) -> str:
     generator = loaded.generator
     if isinstance(generator, ModelAdapter):
         count = generator.parameter_count
     else:
-        count = sum(each.numel() for each in generator.parameters())
+        count = sum(parameter.numel() for parameter in generator.parameters())
     parts = [f"{count:,} parameters" if count else "no parameters that could be counted"]
     parts.append("deterministic" if loaded.deterministic else "draws different samples")
     for name in ("trunk", "sample"):
-        reach = getattr(generator, f"{name}_reach")
-        parts += [f"{name}_reach {reach}"] if reach is not None else []
+        receptive_field = getattr(generator, f"{name}_receptive_field")
+        parts += [f"{name}_receptive_field {receptive_field}"] if receptive_field is not None else []
     return ", ".join(parts)
 
 
@@ -137,36 +141,33 @@ def _odd_size(loaded: LoadedModel, device: torch.device, height: int, width: int
     what = f"draws {width} x {height} LR pixels"
     try:
         _draw(loaded, device, _photograph(height, width, loaded.scale).to(device), seeds=(1,))
-    except NtireSrError as failure:
-        return Finding(loaded.scale, what, False, failure.message)
+    except NtireSrError as error:
+        return Finding(loaded.scale, what, False, error.message)
     return Finding(loaded.scale, what, True, f"{width * loaded.scale} x {height * loaded.scale} SR pixels")
 
 
 def _in_tiles(loaded: LoadedModel, device: torch.device) -> Iterator[Finding]:
-    """The image in tiles beside the image at once, each stated reach by itself, across and down."""
+    """Compare the image in tiles with the whole image, for each stated receptive field, in both directions."""
     generator = loaded.generator
     for name in ("trunk", "sample"):
-        reach, what = (
-            getattr(generator, f"{name}_reach"),
-            f"draws in tiles what it draws at once ({name}_reach)",
-        )
-        if reach is None:
+        receptive_field = getattr(generator, f"{name}_receptive_field")
+        what = f"draws in tiles what it draws at once ({name}_receptive_field)"
+        if receptive_field is None:
             if name == "sample" or not isinstance(generator, ModelAdapter) or generator.has_trunk:
                 yield Finding(loaded.scale, what, None, "not stated: never in tiles, however large the image")
             continue
-        length = TILE_PX * 3 + 2 * reach  # so long that no tile with its surroundings is the whole image
-        apart = 0
+        length = CHECK_TILE_PX * 3 + 2 * receptive_field  # no tile with its surroundings is the whole image
+        difference = 0
         try:
-            for height, width in ((TILE_PX, length), (length, TILE_PX)):
+            for height, width in ((CHECK_TILE_PX, length), (length, CHECK_TILE_PX)):
                 lr = _photograph(height, width, loaded.scale).to(device)
-                whole, tiled = (_draw(loaded, device, lr, (1,), {name: side})[0] for side in (0, TILE_PX))
-                apart = max(
-                    apart, _levels(*(project_uint8(sr, lr, loaded.scale).image for sr in (whole, tiled)))
-                )
-        except NtireSrError as failure:
-            yield Finding(loaded.scale, what, False, failure.message)
+                whole, tiled = (_draw(loaded, device, lr, (1,), {name: side})[0] for side in (0, CHECK_TILE_PX))
+                images = (project_uint8(sr, lr, loaded.scale).image for sr in (whole, tiled))
+                difference = max(difference, _levels(*images))
+        except NtireSrError as error:
+            yield Finding(loaded.scale, what, False, error.message)
             continue
-        yield Finding(loaded.scale, what, apart <= 1, _in_words(apart))
+        yield Finding(loaded.scale, what, difference <= 1, _describe_levels(difference))
 
 
 @torch.no_grad()
@@ -177,32 +178,34 @@ def _draw(
     seeds: tuple[int, ...],
     tiles: dict[str, int] | None = None,
 ) -> list[Tensor]:
-    """Samples before projection from one trunk, as `Sampler` draws them, but with tiles for one part alone."""
+    """Samples before projection from one trunk, as `Sampler` draws them, with tiles for the parts in `tiles`."""
     tiles = tiles or {}
     trunk = Sampler(loaded, device, False, 0)
     sample = Sampler(loaded, device, False, tiles.get("sample", 0))
     unit = to_unit(lr)
     if tiles.get("trunk"):
-        maps: Any = in_tiles(loaded.generator.trunk, loaded.generator.trunk_reach, tiles["trunk"], unit)
+        maps: Any = in_tiles(
+            loaded.generator.trunk, loaded.generator.trunk_receptive_field, tiles["trunk"], unit
+        )
     else:
         maps = trunk.trunk(unit)
     return [sample.sample(unit, maps, seed) for seed in seeds]
 
 
 def _photograph(height: int, width: int, scale: int) -> Tensor:
-    """The LR image of a part of an embedded photograph, mirrored as often as the size asks for: (1, 3, height, width)."""
+    """An LR image of an embedded photograph, extended by mirroring if it is too small: (1, 3, height, width) uint8."""
     hr = read_image(embedded_photographs(VALIDATION_PHOTOGRAPHS)[0])
-    missing = [max(0, side * scale - have) for side, have in zip((height, width), hr.shape, strict=False)]
+    missing = [max(0, side * scale - length) for side, length in zip((height, width), hr.shape, strict=False)]
     hr = np.pad(hr, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
-    top, left = ((have - side * scale) // 2 for side, have in zip((height, width), hr.shape, strict=False))
+    top, left = ((length - side * scale) // 2 for side, length in zip((height, width), hr.shape, strict=False))
     part = np.ascontiguousarray(hr[top : top + height * scale, left : left + width * scale])
     return to_tensor(downscale_array(part, scale, crop_multiple=1))
 
 
-def _levels(one: Tensor, other: Tensor) -> int:
+def _levels(first: Tensor, second: Tensor) -> int:
     """The largest difference of two 8-bit images, in grey levels."""
-    return int((one.int() - other.int()).abs().max())
+    return int((first.int() - second.int()).abs().max())
 
 
-def _in_words(levels: int) -> str:
-    return "the same bytes" if levels == 0 else f"up to {levels} grey level{'s' if levels > 1 else ''} apart"
+def _describe_levels(levels: int) -> str:
+    return "the same bytes" if levels == 0 else f"differs by up to {plural(levels, 'grey level')}"

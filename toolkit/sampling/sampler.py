@@ -1,4 +1,4 @@
-"""Samples of one LR image before projection: one trunk, a seed per sample, and tiles if memory is short."""
+"""Draws samples of one LR image before projection, in smaller tiles if memory runs out."""
 
 import math
 from collections.abc import Callable
@@ -10,16 +10,16 @@ from torch import Tensor
 from ntire_sr.core.device import full_float32, is_out_of_memory, too_large
 from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.seeding import make_generator
-from ntire_sr.models.registry import LoadedModel
+from ntire_sr.models.loading import LoadedModel
 from ntire_sr.models.tiles import in_tiles
 
-AUTO_TILE_PX = 256  # LR pixels; default on a CPU, while a GPU begins with the whole image
 SMALLEST_TILE_PX = 16
 
 
 class Sampler:
-    """Draws samples with a generator, without projection, and without inference mode, in which a network from outside
-    could not compute gradients for its own sampling.
+    """Draws samples with a generator, without projection.
+
+    It does not use inference mode, since a network from outside may compute gradients while it samples.
 
     Args:
         loaded: the generator, on `device`.
@@ -37,15 +37,14 @@ class Sampler:
     def trunk(self, lr: Tensor) -> Tensor:
         """The trunk's features, which all samples share: (1, 3, h, w) in [0, 1] to (1, C, k * h, k * w).
 
-        These maps are smaller than a sample by the scale, so the tiles may be larger by the scale.
+        These maps are smaller than a sample by the scale, so the tiles are larger by the scale.
         """
-
-        reach = self.generator.trunk_reach
+        receptive_field = self.generator.trunk_receptive_field
 
         def compute(tile: int) -> Tensor:
-            return in_tiles(self.generator.trunk, reach, tile * self.scale, lr)
+            return in_tiles(self.generator.trunk, receptive_field, tile * self.scale, lr)
 
-        return self._fitting(lr, compute, self.scale, tiled=reach is not None)
+        return self._fit_in_memory(lr, compute, self.scale, tiled=receptive_field is not None)
 
     @torch.no_grad()
     def sample(self, lr: Tensor, trunk: Tensor, seed: int) -> Tensor:
@@ -54,37 +53,38 @@ class Sampler:
         Args:
             lr: (1, 3, h, w) in [0, 1].
             trunk: the trunk's features of this LR image, from `trunk`.
-            seed: seed of the latents, which are drawn for the whole image, whatever the tiles.
+            seed: seed of the latents, which are drawn for the whole image and do not depend on the tiles.
 
         Returns:
             (1, 3, scale * h, scale * w) float32, about in [0, 1].
 
         Raises:
-            NtireSrError: the output holds NaN or infinite values, or not even a small tile fits into memory.
+            NtireSrError: the output has NaN or infinite values, or even a small tile does not fit into memory.
         """
-        latents, reach = self.generator.latents(lr, [make_generator(seed)]), self.generator.sample_reach
+        latents = self.generator.latents(lr, [make_generator(seed)])
+        receptive_field = self.generator.sample_receptive_field
 
         def compute(lr: Tensor, trunk: Tensor, latents: Any) -> Tensor:
             return self.generator.sample(trunk, lr, latents)
 
         def compute_in_tiles(tile: int) -> Tensor:
-            return in_tiles(compute, reach, tile, lr, trunk, latents)
+            return in_tiles(compute, receptive_field, tile, lr, trunk, latents)
 
-        sr = self._fitting(lr, compute_in_tiles, 1, tiled=reach is not None).float()
+        sr = self._fit_in_memory(lr, compute_in_tiles, 1, tiled=receptive_field is not None).float()
         if not bool(torch.isfinite(sr).all()):
             raise NtireSrError(
-                "the network drew values that are no numbers", "use weights of an earlier checkpoint"
+                "the network drew NaN or infinite values", "use weights of an earlier checkpoint"
             )
         return sr
 
-    def _fitting(self, lr: Tensor, compute: Callable[[int], Tensor], factor: int, tiled: bool) -> Tensor:
-        """`compute(tile)`, repeated with tiles of half the side whenever memory runs out.
+    def _fit_in_memory(self, lr: Tensor, compute: Callable[[int], Tensor], factor: int, tiled: bool) -> Tensor:
+        """Call `compute(tile)`, again with tiles of half the side whenever memory runs out.
 
         Args:
             lr: the LR image.
             compute: function of the tile side; it computes in tiles of `factor * tile` LR pixels.
             factor: ratio of the tiles' side to `tile`; a side that did not fit into memory is not tried again.
-            tiled: whether tiles are possible; if not, `compute(0)` has to fit.
+            tiled: whether tiles are possible; if not, only `compute(0)` is tried.
         """
         while True:
             tile = self.tile if tiled else 0
@@ -99,7 +99,7 @@ class Sampler:
                     raise
                 if not tiled:
                     raise too_large(
-                        lr, self.device, ": the network states no reach, so it is never tiled"
+                        lr, self.device, ": the network states no receptive field, so it is never tiled"
                     ) from error
                 longest = max(lr.shape[2:])
                 side = min(self.tile * factor or longest, longest)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ntire_sr.models.modulation import upsampled
+from ntire_sr.models.modulation import upsample
 from ntire_sr.models.rrdb import SLOPE, RrdbDecoder
 from ntire_sr.models.stochastic_rrdb import RrdbGenerator
 from ntire_sr.training.losses.energy import channel_norm
@@ -44,9 +44,9 @@ class Parent(nn.Module):
         """
         mine = theirs = trunk.float()
         for layer, known in zip(
-            generator.doublings, (self.decoder.conv_up1, self.decoder.conv_up2), strict=True
+            generator.upsample_convs, (self.decoder.conv_up1, self.decoder.conv_up2), strict=True
         ):
-            mine, wanted = upsampled(mine), known(functional.interpolate(theirs, scale_factor=2))
+            mine, wanted = upsample(mine), known(functional.interpolate(theirs, scale_factor=2))
             _least_squares(layer, mine, wanted)
             mine, theirs = functional.leaky_relu(layer(mine), SLOPE), functional.leaky_relu(wanted, SLOPE)
         wanted = self.decoder.conv_hr(theirs)
