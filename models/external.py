@@ -150,7 +150,7 @@ def _import(name: str) -> ModuleType:
 def source_files(module: ModuleType) -> tuple[Path, dict[str, Path]]:
     """The Python files of a network: its module's file, and the imported files of the same folder.
 
-    For a module in site-packages only files of its own package count.
+    For a module in site-packages, only the files of that package count.
 
     Returns:
         The folder that they are imported from, and the files by their path in it.
