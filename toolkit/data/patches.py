@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,8 +38,9 @@ class PatchLocation:
 class Prepared(NamedTuple):
     """The part of a batch that the CPU makes."""
 
-    crops: Tensor  # (N, P, P, 3) uint8; or, if the images are kept on a device, (N, 4) int64: of each crop the
-    # index of its first pixel, stride of its rows, stride of its columns, side
+    crops: Tensor  # (N, P, P, 3) uint8; or, if the images are kept on a device, (N, 3) int64: of each crop the
+    # index of its first pixel, stride of its rows, stride of its columns
+    sides: list[int]  # N sides of the crops in pixels of their images, see `PatchLocation`
     features: Tensor | None  # (N, h, w, C) float16, with a feature cache
 
 
@@ -185,7 +187,7 @@ class PatchDataset:
         places = self.places(size, seed, step, share)
         if self._resident is not None:
             strides = [self._strides(location) for location in places]
-            crops = torch.tensor(strides, dtype=torch.int64).reshape(-1, 4)
+            crops = torch.tensor(strides, dtype=torch.int64).reshape(-1, 3)
         else:
             crops = torch.empty(len(places), self.patch, self.patch, 3, dtype=torch.uint8)
             for crop, location in zip(crops.numpy(), places, strict=True):
@@ -196,14 +198,12 @@ class PatchDataset:
         )
         if pinned:
             crops, features = crops.pin_memory(), None if features is None else features.pin_memory()
-        return Prepared(crops, features)
+        return Prepared(crops, [location.side for location in places], features)
 
     def finish(self, prepared: Prepared, device: torch.device) -> Batch:
         """The batch on the device, from what `prepare` returned."""
         if self._resident is not None:
-            crops = torch.cat([self._resident_crops(same) for same in _runs_of_one_side(prepared.crops)]).to(
-                device
-            )
+            crops = self._resident_crops(prepared).to(device)
         else:
             crops = prepared.crops.to(device, non_blocking=True)
         hr = crops.permute(0, 3, 1, 2).contiguous()
@@ -236,23 +236,28 @@ class PatchDataset:
         )
         return self.images.read(location.image)[rows, columns]
 
-    def _resident_crops(self, strides: Tensor) -> Tensor:
-        """Crops of one side from the images on the device, (N, P, P, 3) uint8; `strides` as in `Prepared`."""
+    def _resident_crops(self, prepared: Prepared) -> Tensor:
+        """The crops of a batch from the images on the device, (N, P, P, 3) uint8."""
         assert self._resident is not None
-        across = torch.arange(int(strides[0, 3]), device=self._resident.device)
-        start, down, right = strides[:, :3].to(self._resident.device).T[:, :, None, None]
-        windows = self._resident[start + down * across[:, None] + right * across]
-        return torch.stack([shrunk(window, self.patch) for window in windows])
+        strides = prepared.crops.to(self._resident.device)
+        crops, first = [], 0
+        for side, same in groupby(prepared.sides):
+            last = first + len(list(same))
+            across = torch.arange(side, device=self._resident.device)
+            start, down, right = strides[first:last].T[:, :, None, None]
+            windows = self._resident[start + down * across[:, None] + right * across]
+            crops += [shrunk(window, self.patch) for window in windows]
+            first = last
+        return torch.stack(crops)
 
-    def _strides(self, location: PatchLocation) -> tuple[int, int, int, int]:
-        """Index of a crop's first pixel among the pixels of all images, stride of its rows, of its columns, and side.
+    def _strides(self, location: PatchLocation) -> tuple[int, int, int]:
+        """Index of a crop's first pixel among the pixels of all images, stride of its rows, and of its columns.
         Negative and swapped strides do what `turned` does."""
         width, last = self.images.sizes[location.image][1], location.side - 1
         top, down = (location.top + last, -width) if location.turn & 1 else (location.top, width)
         left, right = (location.left + last, -1) if location.turn & 2 else (location.left, 1)
         start = int(self._starts[location.image]) + top * width + left
-        down, right = (right, down) if location.turn & 4 else (down, right)
-        return start, down, right, location.side
+        return (start, right, down) if location.turn & 4 else (start, down, right)
 
 
 def shrunk(window: Tensor, side: int) -> Tensor:
@@ -266,12 +271,6 @@ def shrunk(window: Tensor, side: int) -> Tensor:
     planes = window.permute(2, 0, 1)[None].float()
     small = functional.interpolate(planes, (side, side), mode="bicubic", antialias=True, align_corners=False)
     return small[0].permute(1, 2, 0).round().clamp(0, 255).byte()
-
-
-def _runs_of_one_side(strides: Tensor) -> list[Tensor]:
-    """The rows of `Prepared.crops` in consecutive groups whose crops have the same side."""
-    _, lengths = torch.unique_consecutive(strides[:, 3], return_counts=True)
-    return list(strides.split(lengths.tolist()))
 
 
 def sharpness(crop: np.ndarray) -> int:
