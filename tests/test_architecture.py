@@ -187,9 +187,9 @@ def test_a_bare_clone_says_that_it_is_not_installed():
 
 
 def test_every_option_has_help_and_a_default_that_is_shown():
-    from write_docs import leaves
+    from write_docs import all_commands
 
-    for name, command in leaves(cli):
+    for name, command in all_commands(cli):
         assert command.help, name
         for option in command.params:
             if isinstance(option, click.Argument):
@@ -208,9 +208,9 @@ def test_the_pages_of_commands_and_settings_are_what_the_code_says():
 
 def test_the_readme_names_every_command_and_every_file_it_links_to_exists():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    from write_docs import leaves
+    from write_docs import all_commands
 
-    for name, _ in leaves(cli):
+    for name, _ in all_commands(cli):
         assert f"ntire-sr {name}" in readme, name
     for target in re.findall(r"\]\(([^)#]+)\)", readme) + re.findall(r'src="([^"]+)"', readme):
         assert target.startswith("https://") or (ROOT / target).exists(), target

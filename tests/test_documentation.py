@@ -25,7 +25,7 @@ from pages import (
     spans,
 )
 from PIL import Image
-from write_docs import EXIT_CODES, TEST_VARIABLES, VARIABLES, cli, leaves, variables_in
+from write_docs import EXIT_CODES, TEST_VARIABLES, VARIABLES, all_commands, cli, variables_in
 
 EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 COMPLETION = re.compile(r"\b_NTIRE_SR_COMPLETE=(\w+)_source ntire-sr\b")
@@ -67,7 +67,7 @@ def test_options_in_sentences_exist(page):
     of_commands = {
         name: {opt for param in command.params for opt in (*param.opts, *param.secondary_opts)}
         | {*command.former_spellings}
-        for name, command in leaves(cli)
+        for name, command in all_commands(cli)
     }
     scripts = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "benchmarks").glob("*.py"))
     of_scripts = set(re.findall(r'"(--[a-z][a-z-]*)"', scripts))

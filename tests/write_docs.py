@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PACKAGE_FOLDERS = ("toolkit", "models", "evaluation", "submission")
 
-# name -> what it does; `reference` fails if the code reads a variable that is missing here
+# name -> what it does; `reference_page` fails if the code reads a variable that is missing here
 VARIABLES = {
     "NTIRE_SR_BFLOAT16": "1 or 0: whether `precision=auto` of `train` assumes that the processor computes bfloat16 in hardware, instead of asking it.",
     "NTIRE_SR_CACHE": "Folder for the [cache of decoded images](data.md#the-cache-of-decoded-images), instead of the user's cache folder.",
@@ -44,11 +44,13 @@ EXIT_CODES = {
 }
 
 
-def cell(text: str) -> str:
+def escape_pipes(text: str) -> str:
+    """The text for a cell of a Markdown table."""
     return text.replace("|", "\\|")
 
 
-def default(option: click.Option) -> str:
+def default_text(option: click.Option) -> str:
+    """The default of an option for the table of options."""
     if option.required:
         return "required"
     if isinstance(option.show_default, str):
@@ -58,21 +60,21 @@ def default(option: click.Option) -> str:
     return f"{option.default}".replace("\\", "/")
 
 
-def leaves(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
+def all_commands(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
     """(name as typed, command) of every command, also of those inside groups."""
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
             if command.invoke_without_command:
                 yield f"{before}{name}", command
-            yield from leaves(command, f"{before}{name} ")
+            yield from all_commands(command, f"{before}{name} ")
         else:
             yield f"{before}{name}", command
 
 
-def commands() -> str:
+def commands_page() -> str:
     """The page of all commands and options."""
     lines = ["# Commands", "", "Written from `--help` by `python tests/write_docs.py`.", ""]
-    for name, command in leaves(cli):
+    for name, command in all_commands(cli):
         text = " ".join((command.help or "").split())
         arguments = [str(param.metavar) for param in command.params if isinstance(param, click.Argument)]
         lines += [
@@ -91,12 +93,14 @@ def commands() -> str:
                 words += " " + "|".join(map(str, option.type.choices))
             elif not option.is_flag:
                 words += f" {option.metavar or option.type.name.split()[0].upper()}"
-            lines.append(f"| {cell(words)} | {cell(default(option))} | {cell(option.help or '')} |")
+            lines.append(
+                f"| {escape_pipes(words)} | {escape_pipes(default_text(option))} | {escape_pipes(option.help or '')} |"
+            )
         lines += ["", "```sh", *command.examples, "```", ""]
     return "\n".join(lines)
 
 
-def table(record: type, preset: str, values: Mapping[str, Any]) -> list[str]:
+def settings_table(record: type, preset: str, values: Mapping[str, Any]) -> list[str]:
     """The fields of a settings record, with the values of a preset and the comment after each field in the source."""
     # a record may extend another one, whose comments are in its own source
     sources = [inspect.getsource(part) for part in reversed(record.__mro__) if dataclasses.is_dataclass(part)]
@@ -106,11 +110,11 @@ def table(record: type, preset: str, values: Mapping[str, Any]) -> list[str]:
         value = "none" if field.default is None else field.default
         if values.get(field.name, field.default) != field.default:
             value = f"{value}; {preset}: {values[field.name]}"
-        lines.append(f"| `{field.name}` | {value} | {cell(comments[field.name])} |")
+        lines.append(f"| `{field.name}` | {value} | {escape_pipes(comments[field.name])} |")
     return [*lines, ""]
 
 
-def settings() -> str:
+def settings_page() -> str:
     """The page of all settings of `train`, with the presets."""
     default = make_run_config({}).config  # of `ntire-sr train` without options
     default_preset, default_values = default.preset, TRAINERS[default.model].presets[default.preset]
@@ -124,7 +128,7 @@ def settings() -> str:
         "",
         "## Every model",
         "",
-        *table(TrainConfig, default_preset, default_values),
+        *settings_table(TrainConfig, default_preset, default_values),
     ]
     for name, trainer in TRAINERS.items():
         model = MODELS[name]
@@ -133,7 +137,7 @@ def settings() -> str:
             "",
             f"{model.summary[0].upper()}{model.summary[1:]}.",
             "",
-            *table(trainer.settings, default_preset, default_values if name == default.model else {}),
+            *settings_table(trainer.settings, default_preset, default_values if name == default.model else {}),
         ]
         for preset, values in trainer.presets.items():
             shown = ", ".join(f"`{name}={value}`" for name, value in values.items()) or "the defaults above"
@@ -147,7 +151,7 @@ def variables_in(*folders: str) -> set[str]:
     return {name for text in texts for name in re.findall(r"NTIRE_SR_[A-Z0-9_]*[A-Z0-9]", text)}
 
 
-def reference() -> str:
+def reference_page() -> str:
     """The page of what all commands share: variables, exit codes, streams, JSON, shell completion."""
     unknown = variables_in(*PACKAGE_FOLDERS) ^ VARIABLES.keys()
     assert not unknown, f"in VARIABLES but not in the code, or the reverse: {sorted(unknown)}"
@@ -161,19 +165,19 @@ def reference() -> str:
         "",
         "| variable | what it does |",
         "|---|---|",
-        *(f"| `{name}` | {cell(text)} |" for name, text in sorted(VARIABLES.items())),
+        *(f"| `{name}` | {escape_pipes(text)} |" for name, text in sorted(VARIABLES.items())),
         "",
         "The tests read two more; see [Contributing](../CONTRIBUTING.md#tests-that-need-files-from-elsewhere).",
         "",
         "| variable | what it does |",
         "|---|---|",
-        *(f"| `{name}` | {cell(text)} |" for name, text in sorted(TEST_VARIABLES.items())),
+        *(f"| `{name}` | {escape_pipes(text)} |" for name, text in sorted(TEST_VARIABLES.items())),
         "",
         "## Exit codes",
         "",
         "| code | meaning |",
         "|---|---|",
-        *(f"| {code} | {cell(text)} |" for code, text in EXIT_CODES.items()),
+        *(f"| {code} | {escape_pipes(text)} |" for code, text in EXIT_CODES.items()),
         "",
         "`data check`, `models check` and `verify` end with 1 if they find something wrong, and `score --exit-code` if a",
         "sample is under 45 dB.",
@@ -221,9 +225,9 @@ def reference() -> str:
 
 
 PAGES = {
-    DOCS / "commands.md": commands,
-    DOCS / "settings.md": settings,
-    DOCS / "reference.md": reference,
+    DOCS / "commands.md": commands_page,
+    DOCS / "settings.md": settings_page,
+    DOCS / "reference.md": reference_page,
 }
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ import click
 import numpy as np
 import pytest
 from conftest import TINIEST, TINIEST_WORDS
-from write_docs import cli, leaves
+from write_docs import all_commands, cli
 
 from ntire_sr.samples.image_files import write_png
 
-COMMANDS = dict(leaves(cli))
+COMMANDS = dict(all_commands(cli))
 EACH = pytest.mark.parametrize("name", COMMANDS)
 
 

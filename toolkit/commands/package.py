@@ -29,8 +29,8 @@ from ntire_sr.core.run_folder import RunFolder, results_path
 )
 @option_group(
     "Archive",
-    option("--out", type=PATH, show_default="RUN/submission.zip, or SR_submission.zip beside samples that are not the run's", help="Path of the archive; fact sheet and code go into a second one beside it, named -code.zip."),
-    option("--edition", type=click.Choice(["ntire", "2021", "2022"]), default="ntire", help="Edition of the challenge whose rules apply; 2021 and 2022 ask for 100 images of 10 samples, 2021 without readme.txt."),
+    option("--out", type=PATH, show_default="RUN/submission.zip, or SR_submission.zip next to samples that are not the run's", help="Path of the archive. Fact sheet and code are written to a second one next to it, named -code.zip."),
+    option("--edition", type=click.Choice(["ntire", "2021", "2022"]), default="ntire", help="Edition of the challenge whose rules apply; 2021 and 2022 require 100 images with 10 samples, 2021 without readme.txt."),
     option("--max-size", metavar="SIZE", show_default="1GB for CodaLab", help="Warn if an archive is larger than this, such as 900MB."),
     option("--split", is_flag=True, help="Write several archives of at most --max-size: images in order, all samples of an image together."),
     option("--code/--no-code", default=True, help="Also write the archive with fact sheet (Markdown, LaTeX), manifest, weights and code."),
@@ -41,7 +41,7 @@ from ntire_sr.core.run_folder import RunFolder, results_path
     option("--gpu/--cpu", "on_gpu", default=None, show_default="the manifest's", help="Device that the run time in readme.txt was measured on."),
     option("--extra-data/--no-extra-data", default=True, help="Whether readme.txt says that training used data other than the challenge's."),
     option("--description", default="", show_default="the model's name", help="Description of the method in readme.txt."),
-    option("--team", type=PATH, show_default="marked blanks", help="JSON file with what only the team knows, for the fact sheet."),
+    option("--team", type=PATH, show_default="marked blanks", help="JSON file with facts that only the team knows, for the fact sheet."),
 )
 @output_options
 def package(
@@ -86,7 +86,7 @@ def package(
         output.say(f"fact sheet and code: {packed.code[0]}")
         output.say(f"sha256: {packed.code[1]}")
     if packed.blanks:
-        output.say(f"left blank in the fact sheet, for the team: {', '.join(packed.blanks)}")
+        output.say(f"left blank in the fact sheet for the team: {', '.join(packed.blanks)}")
     for text in packed.warnings:
         output.note(f"warning: {printable(text)}")
     return result

@@ -17,11 +17,11 @@ from ntire_sr.core.run_folder import RunFolder, results_path
     "Images and samples",
     option("--hr", type=PATH, show_default="RUN/validation/HR", help="Folder of HR images, in the order of the samples' indices."),
     option("--sr", type=PATH, show_default="RUN/samples", help="Folder of samples."),
-    option("--out", type=PATH, show_default="RUN/score, or SR_score beside samples that are not the run's", help="Folder for measure.csv, measure_full.csv, their means, score.json, report.html."),
+    option("--out", type=PATH, show_default="RUN/score, or SR_score next to samples that are not the run's", help="Folder for measure.csv, measure_full.csv, their means, score.json, report.html."),
     run_option,
     option("--scale", type=SCALE, show_default="the manifest's, or 4", help="HR pixels per LR pixel along an axis."),
     option("--samples", type=click.IntRange(min=1), show_default="the manifest's, or 10", help="Samples per image to measure."),
-    option("--skip-missing", is_flag=True, help="Score the samples that are there; every output says what is missing."),
+    option("--skip-missing", is_flag=True, help="Score the samples that exist; every output lists what is missing."),
 )
 @option_group(
     "What is measured",
@@ -30,7 +30,7 @@ from ntire_sr.core.run_folder import RunFolder, results_path
     option("--realism", multiple=True, metavar="NAME", show_default="none", help="Also measure a proxy for photo-realism: niqe, log-spectral, patch-frechet, iqa:NAME (with the extra [iqa]); repeatable."),
     option("--niqe-model", type=PATH, show_default="the package's", help="NIQE's model of pristine photographs, as fit-niqe writes it."),
     option("--study", type=PATH, show_default="none", help="Results of a study with people (results.json, or its folder): also show MOR and the challenge's final rank."),
-    option("--study-method", metavar="NAME", show_default="found by the samples", help="The samples' name in that study."),
+    option("--study-method", metavar="NAME", show_default="that with these samples", help="The samples' name in that study."),
 )
 @option_group(
     "Computing",
@@ -40,7 +40,7 @@ from ntire_sr.core.run_folder import RunFolder, results_path
 @option_group(
     "Output",
     option("--report/--no-report", "with_report", default=True, help="Write report.html, with pictures of the worst 10 images."),
-    option("--exit-code", is_flag=True, former="--strict", help="End with exit code 1 if a sample is under 45 dB, as verify does where something is wrong."),
+    option("--exit-code", is_flag=True, former="--strict", help="Exit with code 1 if a sample is under 45 dB, as verify does."),
 )
 @output_options
 def score(
