@@ -219,6 +219,11 @@ def test_demo_ends_with_tables_reports_and_archive_and_resumes(in_empty_folder, 
     more = ntire_sr_command("demo", "--steps", 3, "--samples", 3)
     assert more.code == 0
     assert "6 samples written, 0 kept" in more.out and "2 samples written, 4 kept" in more.out
+    result = ntire_sr_command("demo", "--steps", 3, "--samples", 3, "--json", "--quiet")
+    facts = json.loads(result.out)  # one object, without the output of the four commands
+    assert result.err == "" and facts.keys() == {"run", "weights", "scores", "package", "seconds"}
+    assert [score["summary"]["samples"] for score in facts["scores"]] == [3, 3]
+    assert facts["package"]["samples"] == 6
 
 
 def test_doctor_shows_versions_and_paths_of_pretrained_files(ntire_sr_command, monkeypatch, tmp_path):
