@@ -354,3 +354,12 @@ def test_table_of_a_hundred_images_scrolls_inside(show):
 def test_page_refers_to_no_other_file(gallery):
     html = render(page_of(gallery))
     assert not re.search(r"https?://|@import|url\(", html)
+
+
+def test_names_stay_visible_while_the_image_table_scrolls(show):
+    page = show(width=400, height=800, images=table_of(["a rather long name.png"], [0.1], [50.0]))
+    scroll = page.locator(".scroll", has=page.locator("#table"))
+    assert scroll.evaluate("box => { box.scrollLeft = 60; return box.scrollLeft; }") > 0
+    left = scroll.bounding_box()["x"]
+    for selector in ("#table tbody th", "#table thead th:first-child"):
+        assert page.locator(selector).first.bounding_box()["x"] == pytest.approx(left + 1, abs=1)
