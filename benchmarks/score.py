@@ -28,7 +28,7 @@ from ntire_sr.challenge.pixels import to_tensor
 from ntire_sr.core.pretrained import ALEXNET, find, lpips_linear_layers
 from ntire_sr.evaluation.metrics import lpips as ours
 from ntire_sr.evaluation.metrics.diversity import RunningDiversity
-from ntire_sr.evaluation.metrics.lpips import Lpips, enlarged
+from ntire_sr.evaluation.metrics.lpips_network import Lpips, network_input, upsampled_sum
 from ntire_sr.evaluation.metrics.pixels import PixelErrors, box_mean
 from ntire_sr.evaluation.scoring.matching import SampleGroup
 from ntire_sr.evaluation.scoring.scorer import Scorer, Settings
@@ -149,7 +149,7 @@ def compare(pair: SampleGroup, weights: Path, rounds: int, device: torch.device)
     network = OfficialLpips(fast).to(device)
     hr = read_png(pair.hr)
     count, height, width = len(pair.samples), *hr.shape[:2]
-    normalised = fast.normalised(to_tensor(hr).to(device))
+    normalised = network_input(to_tensor(hr).to(device))
 
     @torch.inference_mode()
     def bare_trunk() -> None:
@@ -222,14 +222,14 @@ def print_steps(
     size = (hr.shape[2], hr.shape[3])
     features = fast.features(hr).vectors
     sums = [torch.zeros_like(layer) for layer in features]
-    coarse, lr = fast.compare(features, sr, sums).coarse, downscale_8bit(hr, 4)
-    whole, errors = enlarged(coarse, size), PixelErrors(hr)
+    layers, lr = fast.compare(sr, features, sums).layers, downscale_8bit(hr, 4)
+    whole, errors = upsampled_sum(layers, size), PixelErrors(hr)
     perceptual, boxes = RunningDiversity(), RunningDiversity()
     steps: dict[str, Callable[[], object]] = {
         "read the PNG": lambda: read_png(pair.samples[0]),
         "AlexNet": lambda: [None for _ in fast.layers(sr)],
-        "AlexNet and its distances": lambda: fast.compare(features, sr, sums),
-        "enlarge the map": lambda: enlarged(coarse, size),
+        "AlexNet and its distances": lambda: fast.compare(sr, features, sums),
+        "upsample the map": lambda: upsampled_sum(layers, size),
         "S_n of LPIPS": lambda: perceptual.update(whole),
         "pixel errors": lambda: boxes.update(box_mean(errors.update(sr))),
         "downscale": lambda: lr_squared_error(sr, lr, 4),

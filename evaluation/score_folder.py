@@ -11,8 +11,8 @@ from ntire_sr.core.files import make_folder, relative_to, sha256_of_digests
 from ntire_sr.core.pretrained import ALEXNET, NotFound, find
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.evaluation.metrics.base import compute_merged
-from ntire_sr.evaluation.metrics.lpips import SMALLEST_PX
-from ntire_sr.evaluation.metrics.quality import proxy_called
+from ntire_sr.evaluation.metrics.lpips_network import SMALLEST_PX
+from ntire_sr.evaluation.metrics.registry import quality_metric
 from ntire_sr.evaluation.pages.score_page import write_score_page
 from ntire_sr.evaluation.scoring.matching import MatchedSamples, match_samples
 from ntire_sr.evaluation.scoring.opinion import Opinions, load_opinions
@@ -66,7 +66,7 @@ def score_folder(
         device: auto, cpu or cuda.
         lpips_weights: file of AlexNet's weights; None to search for it.
         without_lpips: why LPIPS is not measured, only LR-PSNR and the diversity of MSE; None to measure it.
-        realism: names of proxies, see `ntire_sr.evaluation.metrics.quality`.
+        realism: names of quality metrics, see `ntire_sr.evaluation.metrics.registry`.
         niqe_model: pristine model for NIQE; None for the one in the package.
         skip_missing: accept missing samples and go on with those that exist.
         workers: number of worker processes on this machine.
@@ -97,7 +97,7 @@ def score_folder(
     require(study_method is None or study is not None, "--study-method without --study", "give both")
     opinions = load_opinions(study) if study else None
     settings = Settings(scale, device, lpips_weights, with_lpips, tuple(dict.fromkeys(realism)), niqe_model)
-    _check_realism(settings)
+    _check_quality(settings)
     require(
         not out.resolve().is_relative_to(sr.resolve()),
         f"--out {out} lies in the folder of samples {sr}",
@@ -163,13 +163,13 @@ def score_folder(
     return FolderScore(score, out, report if with_report else None, len(kept), without_lpips)
 
 
-def _check_realism(settings: Settings) -> None:
-    """Refuse proxies that cannot be measured with these settings, before any image is measured."""
-    for proxy in [proxy_called(name) for name in settings.realism]:
+def _check_quality(settings: Settings) -> None:
+    """Refuse quality metrics that cannot be measured with these settings, before any image is measured."""
+    for metric in map(quality_metric, settings.realism):
         require(
-            settings.lpips or proxy.data_set is None or not proxy.data_set.needs_lpips,
-            f"{proxy.name} is measured on the features of LPIPS",
-            f"leave out --without-lpips or --realism {proxy.name}",
+            settings.lpips or metric.data_set is None or not metric.data_set.needs_lpips,
+            f"{metric.name} is measured on the features of LPIPS",
+            f"leave out --without-lpips or --realism {metric.name}",
         )
 
 
@@ -204,11 +204,11 @@ def _assemble(
         images=[record.score for record in measured],
         samples=samples,
         scale=settings.scale,
-        realism=settings.realism,
+        quality=settings.realism,
         data_set={
-            proxy.name: compute_merged(proxy.data_set, (record.tensors for record in measured))
-            for proxy in map(proxy_called, settings.realism)
-            if proxy.data_set
+            metric.name: compute_merged(metric.data_set, (record.tensors for record in measured))
+            for metric in map(quality_metric, settings.realism)
+            if metric.data_set
         },
         missing=groups.missing,
         missing_samples=groups.missing_samples,

@@ -26,7 +26,7 @@ from ntire_sr.challenge.pixels import to_array, to_unit
 from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.seeding import make_generator
 from ntire_sr.data.patches import PatchDataset
-from ntire_sr.evaluation.metrics.lpips import Lpips
+from ntire_sr.evaluation.metrics.lpips_network import Lpips
 from ntire_sr.evaluation.metrics.niqe import block_features
 from ntire_sr.evaluation.scoring.scorer import Scorer, Settings
 from ntire_sr.models.registry import LoadedModel, model_spec

@@ -10,7 +10,12 @@ from PIL import Image
 
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.core.files import json_safe, relative_to, sha256_file, write_json
-from ntire_sr.evaluation.scoring.records import ImageResult, ImageScore, Records, key_of
+from ntire_sr.evaluation.metrics.declarations import ImageScore
+from ntire_sr.evaluation.metrics.lpips import LpipsValues
+from ntire_sr.evaluation.metrics.lr_psnr import LrValues
+from ntire_sr.evaluation.metrics.pixels import PixelValues
+from ntire_sr.evaluation.metrics.quality import QualityValues
+from ntire_sr.evaluation.scoring.records import ImageResult, Records, key_of
 from ntire_sr.evaluation.scoring.summary import Origin, ScoreSummary
 from ntire_sr.samples.image_files import png_header
 
@@ -53,7 +58,7 @@ def write_method(
         scale: scale.
         lr_error: squared LR error of every sample.
         with_lpips: digest of AlexNet's weights; None to leave LPIPS out.
-        realism: (version, value of each sample) of proxies.
+        realism: (version, value of each sample) of quality metrics.
         equal_samples: whether all samples of an image are the same file.
     """
     sr, records = out.with_name(f"{out.name}_samples"), Records(out / "records")
@@ -66,21 +71,25 @@ def write_method(
         files = [hr / name, *(sr / str(SampleName(index, k)) for k in range(len(values)))]
         digests[index] = tuple(map(sha256_file, files))
         best = (mosaics or {}).get(name) or [values[0] / (n + 1) for n in range(len(values))]
-        score = ImageScore(
-            index=index,
-            name=name,
-            numbers=list(range(len(values))),
-            lpips=values if with_lpips else [],
-            lpips_mosaics=best if with_lpips else [],
-            lpips_pairs=0.5 * sum(values) / len(values) if with_lpips and len(values) > 1 else None,
-            mse=[100 * value for value in values],
-            mse_mosaics=[100 * value for value in best],
-            pixel_distance=4.0,
-            pixel_pairs=2.0 if len(values) > 1 else None,
-            lr_errors=[lr_error] * len(values),
-            lr_errors_uncropped=[],
-            realism={proxy: [value] * len(values) for proxy, (_, value) in (realism or {}).items()},
+        of_metrics = (
+            LpipsValues(
+                lpips=values if with_lpips else [],
+                lpips_mosaics=best if with_lpips else [],
+                lpips_pairs=0.5 * sum(values) / len(values) if with_lpips and len(values) > 1 else None,
+            ),
+            PixelValues(
+                mse=[100 * value for value in values],
+                mse_mosaics=[100 * value for value in best],
+                pixel_distance=4.0,
+                pixel_pairs=2.0 if len(values) > 1 else None,
+            ),
+            LrValues(lr_errors=[lr_error] * len(values), lr_errors_uncropped=[]),
+            QualityValues(
+                realism={metric: [value] * len(values) for metric, (_, value) in (realism or {}).items()},
+                realism_hr={},
+            ),
         )
+        score = ImageScore(index, name, list(range(len(values))), {type(part): part for part in of_metrics})
         keys[index] = key_of({"name": name, "files": digests[index]})
         records.save(ImageResult(score, {"deviation": torch.zeros(2, 2)}), keys[index])
         images.append(score)

@@ -104,6 +104,18 @@ def test_no_modules_import_each_other_in_a_circle():
     assert circles({module: imports(path) for module, path in modules().items()}) == []
 
 
+def test_metric_files_import_no_other_metric_file():
+    package = "ntire_sr.evaluation.metrics"
+    shared = {f"{package}.base", f"{package}.declarations"}
+    metrics = {
+        name for name in imports(modules()[f"{package}.registry"]) if name.startswith(f"{package}.")
+    } - shared
+    assert f"{package}.lpips" in metrics
+    for module, path in modules().items():
+        if module.startswith(f"{package}.") and module != f"{package}.registry":
+            assert not (imports(path) & metrics) - {module}, module
+
+
 def test_packages_load_nothing():
     # a name that is passed on here would load torch at --help; those of the Python interface are loaded by functions
     for package, folder in package_folders().items():

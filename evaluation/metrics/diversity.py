@@ -10,6 +10,7 @@ sample at each location, is than the best single sample.
 """
 
 import math
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -58,3 +59,22 @@ def diversity_scores(means: list[float], mosaics: list[float]) -> list[float]:
         best = min(best, mean)
         scores.append(math.nan if best == 0 else 100 * (best - mosaic) / best)
     return scores
+
+
+def columns_of_first(name: str, means: list[float], mosaics: list[float], n: int) -> dict[str, float]:
+    """Columns of `measure_full.csv` for the first n samples of an image; nan if nothing was measured.
+
+    Args:
+        name: name of the distance, such as LPIPS.
+        means, mosaics: see `diversity_scores`.
+        n: number of samples, 1 or more.
+    """
+    if not means:
+        return dict.fromkeys((f"{name}_mean", f"{name}_best_loc", f"{name}_diff", f"{name}_score"), math.nan)
+    best, mosaic = min(means[:n]), mosaics[n - 1]
+    return {
+        f"{name}_mean": fmean(means[:n]),
+        f"{name}_best_loc": mosaic,
+        f"{name}_diff": best - mosaic,
+        f"{name}_score": diversity_scores(means[:n], mosaics[:n])[-1],
+    }

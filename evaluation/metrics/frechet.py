@@ -7,7 +7,7 @@ distributions", 1982) tells how much the two distributions of patches differ, wh
     |m - n|^2 + tr(C + D - 2 (C D)^(1/2))
 
 As in Heusel et al., "GANs trained by a two time-scale update rule", NeurIPS 2017, but with the rectified
-outputs of AlexNet's fifth convolution, which LPIPS computes anyway, in place of Inception's features.
+outputs of AlexNet's fifth convolution, which LPIPS computes anyway, instead of Inception's features.
 Values are comparable with one another, but not with published FIDs.
 """
 
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ntire_sr.core.errors import NtireSrError
-from ntire_sr.evaluation.metrics.base import Reference, Sample
+from ntire_sr.evaluation.metrics.base import QualityMetric, Reference, Sample
 
 
 class PatchStatistics:
@@ -48,11 +48,11 @@ class PatchStatistics:
 
     def __add__(self, other: "PatchStatistics") -> "PatchStatistics":
         """The statistics of both sets of patches together."""
-        both = PatchStatistics(len(self.sum), self.sum.device)
-        both.count = self.count + other.count
-        both.sum = self.sum + other.sum.to(self.sum)
-        both.outer = self.outer + other.outer.to(self.outer)
-        return both
+        total = PatchStatistics(len(self.sum), self.sum.device)
+        total.count = self.count + other.count
+        total.sum = self.sum + other.sum.to(self.sum)
+        total.outer = self.outer + other.outer.to(self.outer)
+        return total
 
     @property
     def mean(self) -> Tensor:
@@ -143,24 +143,33 @@ class PatchFrechet:
         return frechet_distance(self.sr, self.hr)
 
 
-def frechet_distance(one: PatchStatistics, other: PatchStatistics) -> float:
+def frechet_distance(sr: PatchStatistics, hr: PatchStatistics) -> float:
     """Squared Frechet distance of two Gaussians, in squared units of the features; 0 or more, lower is closer.
 
     The result is nan if a side has fewer than 2 patches. Fewer patches than channels are allowed.
     """
-    if min(one.count, other.count) < 2:
+    if min(sr.count, hr.count) < 2:
         return math.nan
-    if len(one.sum) != len(other.sum):
-        raise ValueError(f"patches of {len(one.sum)} and of {len(other.sum)} channels cannot be compared")
-    away = (one.mean.cpu() - other.mean.cpu()).square().sum()
-    first, second = one.covariance.cpu(), other.covariance.cpu()
+    if len(sr.sum) != len(hr.sum):
+        raise ValueError(f"patches of {len(sr.sum)} and of {len(hr.sum)} channels cannot be compared")
+    difference = (sr.mean.cpu() - hr.mean.cpu()).square().sum()
+    sr_covariance, hr_covariance = sr.covariance.cpu(), hr.covariance.cpu()
     # With C = A A^T and D = B B^T, tr (C D)^(1/2) is the sum of the singular values of A^T B, which loses no
     # digits to a square root of small eigenvalues.
-    shared = torch.linalg.svdvals(_factor(first).T @ _factor(second)).sum()
-    return max(0.0, (away + first.trace() + second.trace() - 2 * shared).item())
+    shared = torch.linalg.svdvals(_factor(sr_covariance).T @ _factor(hr_covariance)).sum()
+    return max(0.0, (difference + sr_covariance.trace() + hr_covariance.trace() - 2 * shared).item())
 
 
 def _factor(covariance: Tensor) -> Tensor:
     """A with A A^T = covariance, from its eigenvectors; negative ones, due to rounding, count as 0."""
     values, vectors = torch.linalg.eigh((covariance + covariance.T) / 2)
     return vectors * values.clamp(min=0).sqrt()
+
+
+PATCH_FRECHET = QualityMetric(
+    name="patch-frechet",
+    label="Frechet distance of AlexNet's patches",
+    direction="lower",
+    needs_reference=True,
+    data_set=PatchFrechet,
+)

@@ -8,10 +8,12 @@ are first used; `NTIRE_SR_OFFLINE` forbids that.
 """
 
 import importlib
+import importlib.metadata
 import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
@@ -22,6 +24,7 @@ from torch import Tensor
 from ntire_sr.challenge.pixels import in_planes, to_unit
 from ntire_sr.core.errors import NtireSrError, UsageError, suggestion
 from ntire_sr.core.pretrained import OFFLINE_VARIABLE, NotFound
+from ntire_sr.evaluation.metrics.base import LoadedMetric, QualityMetric
 
 Direction = Literal["lower", "higher"]
 _PROBE_PX = 256  # side of the image on which a metric with weights is tried when it is loaded
@@ -87,10 +90,10 @@ def load_metric(name: str, device: str | torch.device = "cpu") -> IqaMetric:
     piq = _import_piq()
     _refuse_download(name, offered.weights)
     try:
-        found = getattr(piq, offered.attribute)
+        attribute = getattr(piq, offered.attribute)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about arguments of torchvision that piq still uses
-            compute = found().to(device).eval() if offered.is_class else found
+            compute = attribute().to(device).eval() if offered.is_class else attribute
             metric = _ready(name, offered, compute, torch.device(device))
             if offered.weights:  # some are fetched only at the first call
                 probe = torch.arange(_PROBE_PX**2 * 3).view(1, 3, _PROBE_PX, _PROBE_PX) % 251
@@ -154,3 +157,19 @@ def _ready(name: str, offered: _Offered, compute: Callable[..., Tensor], device:
             ) from error
 
     return IqaMetric(name, offered.direction, offered.needs_reference, call)
+
+
+def _load(name: str, device: torch.device, niqe_model: Path | None) -> LoadedMetric:
+    return LoadedMetric(f"piq {importlib.metadata.version('piq')}", load_metric(name, device).call)
+
+
+QUALITY_METRICS = tuple(
+    QualityMetric(
+        name=f"iqa:{name}",
+        label=f"{name} (piq)",
+        direction=offered.direction,
+        needs_reference=offered.needs_reference,
+        load=partial(_load, name),
+    )
+    for name, offered in METRICS.items()
+)

@@ -1,253 +1,173 @@
-"""LPIPS maps as the challenge computes them: AlexNet, version 0.1, spatial.
+"""LPIPS of the samples of one image: mean, diversity S_n and calibration; samples are not kept.
 
-Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018.
-Values equal those of the `lpips` package within float32's precision. It is faster because the features of
-the HR image are computed once for all samples, without gradients, and because on a CPU the convolutions
-need fewer multiplications (see `winograd`) and all that follows them runs in chunks that fit its cache.
+LPIPS is a perceptual distance to the HR image (Zhang et al., CVPR 2018). `diversity` explains S_n, `calibration` the
+ratio r. The mean distance between all pairs of samples follows from two running sums:
+
+    mean over pairs |x_i - x_j|^2 = 2 / (n - 1) (sum |x_i|^2 - |sum x_i|^2 / n).
 """
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
+import math
+from functools import partial
+from typing import Any
 
+import msgspec
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from ntire_sr.challenge.image_checks import check_8bit, described
-from ntire_sr.core import pretrained
-from ntire_sr.core.errors import NtireSrError, WrongValue
-from ntire_sr.evaluation.metrics.winograd import WinogradConvolution
-
-# Mean and standard deviation of ImageNet for inputs in [-1, 1], as the lpips package rounds them.
-SHIFT = (-0.030, -0.088, -0.188)
-SCALE = (0.458, 0.448, 0.450)
-SMALLEST_NORM = 1e-10  # added to the length of a feature vector before division, as the lpips package does
-# AlexNet needs this many pixels for its second pooling to have an output.
-SMALLEST_PX = 31
-CACHED_FLOATS = 1 << 17  # numbers per chunk of feature vectors on a CPU, so that it fits the cache
-PIECE_ROWS = 32  # rows per chunk of an image, for the same reason
+from ntire_sr.evaluation.metrics.base import ImageMetric, Reference, Sample
+from ntire_sr.evaluation.metrics.calibration import CALIBRATION, calibration_ratio, ratio_of_image
+from ntire_sr.evaluation.metrics.declarations import Figure, NonNegative, Output, Values, mean
+from ntire_sr.evaluation.metrics.diversity import RunningDiversity, columns_of_first, diversity_scores
+from ntire_sr.evaluation.metrics.lpips_network import upsampled_sum
+from ntire_sr.evaluation.metrics.maps import shrink_map
 
 
-class Features(NamedTuple):
-    """Features of an image."""
+class LpipsValues(Values):
+    """LPIPS in the record of an image; lower is better. Lists are empty if it was not measured."""
 
-    vectors: list[Tensor]  # vectors of length 1 at all locations: five layers (h * w, C)
-    deepest: Tensor  # (1, 256, h, w): the last layer's maps, not normalised
+    lpips: list[NonNegative] = msgspec.field(default_factory=list)  # mean over the pixels of each sample
+    # the same of the best mosaic of the first 1, 2, ... samples
+    lpips_mosaics: list[NonNegative] = msgspec.field(default_factory=list)
+    lpips_pairs: NonNegative | None = None  # mean over all pairs of samples; None for one sample
+
+    @property
+    def scores(self) -> list[float]:
+        """S_1 ... S_n in per cent, higher is better."""
+        return diversity_scores(self.lpips, self.lpips_mosaics)
+
+    @property
+    def mean(self) -> float:
+        """Mean over all samples; nan if it was not measured."""
+        return mean(self.lpips)
 
 
-class Comparison(NamedTuple):
-    """An image compared with another one whose features are known."""
-
-    coarse: list[Tensor]  # five maps (1, 1, h, w) whose enlarged sum is the LPIPS map
-    deepest: Tensor  # (1, 256, h, w): the last layer's maps, not normalised
+_figure = partial(Figure[LpipsValues], values=LpipsValues, needs_lpips=True)
 
 
-class Lpips(nn.Module):
-    """LPIPS with AlexNet, from its two sets of weights.
+class LpipsMetric(ImageMetric[LpipsValues]):
+    """LPIPS of samples that are added one by one and not kept.
 
     Args:
-        trunk: `features.{0,3,6,8,10}.{weight,bias}` of torchvision's AlexNet.
-        linear: weights of the five linear layers, (1, C, 1, 1) each, not negative.
+        reference: the HR image, made with an LPIPS network.
     """
 
-    def __init__(self, trunk: dict[str, Tensor], linear: list[Tensor]):
-        super().__init__()
-        self.convolutions = nn.ModuleList(
-            [
-                nn.Conv2d(3, 64, 11, stride=4, padding=2),
-                nn.Conv2d(64, 192, 5, padding=2),
-                nn.Conv2d(192, 384, 3, padding=1),
-                nn.Conv2d(384, 256, 3, padding=1),
-                nn.Conv2d(256, 256, 3, padding=1),
-            ]
-        )
-        indices = (0, 3, 6, 8, 10)
-        names = [(index, part) for index in range(5) for part in ("weight", "bias")]
-        self.convolutions.load_state_dict(
-            {f"{i}.{part}": trunk[f"features.{indices[i]}.{part}"] for i, part in names}
-        )
-        for index, layer in enumerate(linear):
-            self.register_buffer(f"linear{index}", layer)
-        self.register_buffer("shift", torch.tensor(SHIFT).view(1, 3, 1, 1))
-        self.register_buffer("scale", torch.tensor(SCALE).view(1, 3, 1, 1))
-        self.eval().requires_grad_(False)
-        self.to(memory_format=torch.channels_last)
-        # Tiles of 6 would be a tenth faster, but S_n of small images would be twice as far from the official
-        # digits. This is a plain list, not a ModuleList, because these convolutions stay on the CPU.
-        self.on_processor = [WinogradConvolution(layer, 4) for layer in self.convolutions[1:]]
+    values = LpipsValues
+    needs_lpips = True
+    figures = (
+        _figure(
+            name="LPIPS_mean",
+            label="LPIPS, mean",
+            short="LPIPS",
+            direction="lower",
+            digits=4,
+            compute_image=lambda values: values.mean,
+            outputs=~Output(0),
+        ),
+        _figure(
+            name="LPIPS_best_sample",
+            label="LPIPS, best sample of each image",
+            short="LPIPS best",
+            direction="lower",
+            digits=4,
+            compute_image=lambda values: min(values.lpips, default=math.nan),
+            outputs=Output.TABLE | Output.IMAGES,
+        ),
+        _figure(
+            name="LPIPS_worst_sample",
+            label="LPIPS, worst sample of each image",
+            short="LPIPS worst",
+            direction="lower",
+            digits=4,
+            compute_image=lambda values: max(values.lpips, default=math.nan),
+            outputs=Output.TABLE | Output.IMAGES,
+        ),
+        _figure(
+            name="score",
+            label="Diversity S_{samples} (LPIPS)",
+            short="S_{samples}",
+            unit="%",
+            direction="higher",
+            digits=2,
+            compute_curve=lambda values: values.scores,
+            curve="LPIPS_score",
+            undefined="a sample equals its HR image",
+            outputs=~Output(0),
+        ),
+        _figure(
+            name="r_LPIPS",
+            label="Calibration r (LPIPS)",
+            short="r (LPIPS)",
+            **CALIBRATION,
+            compute_images=lambda images: calibration_ratio(
+                [values.lpips_pairs for values in images if values.lpips],
+                [values.mean for values in images if values.lpips],
+            ),
+            outputs=Output.TABLE | Output.COMPARE,
+        ),
+    )
 
-    def normalised(self, image: Tensor) -> Tensor:
-        """The normalised input of AlexNet: (1, 3, H, W) uint8 to float32, channels_last.
+    def __init__(self, reference: Reference):
+        assert reference.lpips
+        self.reference = reference.lpips
+        self.diversity = RunningDiversity()
+        self.count = 0
+        self.distances: list[Tensor] = []  # sum over samples of the small maps of each layer
+        self._small: list[Tensor] = []
 
-        Raises:
-            WrongType, WrongValue: the image is no such tensor; one of float in [0, 1] would be taken for a black
-                one, and of a batch only the first image would count.
-        """
-        check_8bit("image", image, single=True)
-        if image.shape[1] != 3 or min(image.shape[2:]) < SMALLEST_PX:
-            raise WrongValue(
-                f"image is {described(image)}; LPIPS needs 3 channels and sides of {SMALLEST_PX} pixels",
-                "a larger RGB image",
-            )
-        pixels = image[0].permute(1, 2, 0).contiguous()
-        height, width = pixels.shape[:2]
-        # (x * 2 / 255 - 1 - shift) / scale, on rows R G B R G B ... with the channels' constants as rows, too
-        scale = torch.tensor([2 / 255 / scale for scale in SCALE], device=image.device).repeat(width)
-        shift = torch.tensor([(-1 - a) / b for a, b in zip(SHIFT, SCALE, strict=True)], device=image.device)
-        shift = shift.repeat(width)
-        result = torch.empty(height, width * 3, device=image.device)
-        for piece, source in zip(
-            result.split(PIECE_ROWS), pixels.view(height, -1).split(PIECE_ROWS), strict=True
-        ):
-            piece.copy_(source).mul_(scale).add_(shift)
-        return result.view(1, height, width, 3).permute(0, 3, 1, 2)
+    def update(self, sample: Sample) -> None:
+        """Add one more sample."""
+        comparison = sample.lpips
+        lpips_map = self.reference.map_of(comparison)
+        self.diversity.update(lpips_map)
+        self._small.append(shrink_map(lpips_map)[0, 0].cpu())
+        self.count += 1
+        if not self.distances:
+            self.distances = [layer.clone() for layer in comparison.layers]
+        else:
+            for total, layer in zip(self.distances, comparison.layers, strict=True):
+                total.add_(layer)
 
-    def layers(self, image: Tensor) -> Iterator[Tensor]:
-        """The outputs of AlexNet's five convolutions after their ReLU, one after another.
-
-        Args:
-            image: (1, 3, H, W), uint8, H and W at least 31.
-
-        Yields:
-            (1, C, h, w), channels_last; C is 64, 192, 384, 256, 256.
-        """
-        maps = self.normalised(image)
-        for index, convolution in enumerate(self.convolutions):
-            if index in (1, 2):
-                maps = functional.max_pool2d(maps, 3, stride=2)
-            if index and self.on_processor and maps.device.type == "cpu":
-                maps = self.on_processor[index - 1](maps)
-            else:
-                maps = convolution(maps).relu_()
-            yield maps
-
-    def features(self, image: Tensor) -> Features:
-        """The features of an image, (1, 3, H, W) uint8."""
-        found = []
-        for maps in self.layers(image):
-            vectors = _vectors(maps).clone()
-            for piece in _pieces(vectors):
-                piece.div_(_length(piece))
-            found.append(vectors)
-        return Features(found, maps)
-
-    def compare(
-        self,
-        features: list[Tensor],
-        image: Tensor,
-        sums: list[Tensor] | None = None,
-    ) -> Comparison:
-        """Distances of an image to one whose features are known, layer by layer.
-
-        Args:
-            features: vectors of the other image, of the same size.
-            image: (1, 3, H, W), uint8.
-            sums: tensors of the shapes of `features`, to which the differences of the features are added, here
-                while they are still in the CPU's cache.
-        """
-        found = []
-        for index, maps in enumerate(self.layers(image)):
-            vectors = _vectors(maps)
-            weights = getattr(self, f"linear{index}").flatten()
-            distance = vectors.new_empty(len(vectors))
-            parts = [_pieces(vectors), _pieces(features[index]), _pieces(distance, vectors.shape[1])]
-            parts.append(_pieces(sums[index]) if sums else [None] * len(parts[0]))
-            scratch = torch.empty_like(parts[0][0])
-            for piece, other, result, total in zip(*parts, strict=True):
-                difference = torch.div(piece, _length(piece), out=scratch[: len(piece)]).sub_(other)
-                if total is not None:
-                    total.add_(difference)
-                torch.mv(difference.square_(), weights, out=result)
-            found.append(distance.view(1, 1, *maps.shape[2:]))
-        return Comparison(found, maps)
-
-    def weighted_squares(self, vectors: list[Tensor], like: list[Tensor]) -> list[Tensor]:
-        """Squared lengths under LPIPS' weights: layers (h * w, C) to maps of the shapes of `like`."""
-        return [
-            torch.mv(layer.square(), getattr(self, f"linear{index}").flatten()).view_as(like[index])
-            for index, layer in enumerate(vectors)
+    @property
+    def mean_pair_distance(self) -> float:
+        """Mean LPIPS over all pairs of samples; nan for one sample."""
+        if self.count < 2 or self.reference.sums is None:
+            return math.nan
+        squared_sums = self.reference.lpips.weighted_squares(self.reference.sums, self.distances)
+        pairs = [
+            (distance - squared_sum / self.count) * (2 / (self.count - 1))
+            for distance, squared_sum in zip(self.distances, squared_sums, strict=True)
         ]
+        # rounding may give a negative value for equal samples
+        return max(0.0, upsampled_sum(pairs, self.reference.size).mean().item())
 
-    @torch.inference_mode()
-    def forward(self, one: Tensor, other: Tensor) -> Tensor:
-        """LPIPS map of two images: (1, 3, H, W) uint8 each -> (1, 1, H, W), 0 or more, lower is closer."""
-        reference = LpipsReference(self, one, pairs=False)
-        return reference.map_of(reference.compare(other))
+    def compute(self) -> LpipsValues:
+        """LPIPS of each sample, of the best mosaics, and between samples; lower is better."""
+        pairs = self.mean_pair_distance
+        return LpipsValues(
+            lpips=self.diversity.means,
+            lpips_mosaics=self.diversity.mosaics,
+            lpips_pairs=None if math.isnan(pairs) else pairs,
+        )
 
+    def tensors(self) -> dict[str, Tensor]:
+        """`lpips` (h, w): mean over samples; `best` (h, w): position of the sample with the lowest LPIPS there,
+        at most 255."""
+        stack = torch.stack(self._small)
+        # a byte is enough: the report has far fewer colours
+        return {"lpips": stack.mean(0).half(), "best": stack.argmin(0).clamp(max=255).byte()}
 
-class LpipsReference:
-    """An HR image whose features are computed once and compared with those of all samples.
+    @classmethod
+    def json_of_image(cls, values: LpipsValues) -> dict[str, Any]:
+        """LPIPS of the image and of each sample, S_1 ... S_n, and r."""
+        return {
+            "LPIPS_mean": values.mean,
+            "score": values.scores[-1] if values.lpips else math.nan,
+            "LPIPS_of_samples": values.lpips,
+            "LPIPS_scores": values.scores,
+            "r_LPIPS": ratio_of_image(values.lpips_pairs, values.mean),
+        }
 
-    Args:
-        lpips: the network.
-        hr: (1, 3, H, W), uint8.
-        pairs: whether distances between samples are needed, too, which takes the memory of the features again.
-    """
-
-    def __init__(self, lpips: Lpips, hr: Tensor, pairs: bool):
-        self.lpips, self.size = lpips, (hr.shape[2], hr.shape[3])
-        self.features = lpips.features(hr)
-        # sums over all samples of the differences of their features from these
-        self.sums = [torch.zeros_like(layer) for layer in self.features.vectors] if pairs else None
-
-    def compare(self, sr: Tensor) -> Comparison:
-        """Compare a sample, (1, 3, H, W) uint8, with the HR image; once per sample, as it adds to `sums`.
-
-        Raises:
-            WrongType, WrongValue: it is no such tensor, or of another size than the HR image.
-        """
-        if sr.shape[2:] != self.size:
-            raise WrongValue(f"sr is {described(sr)}, the HR image has {self.size}", "images of one size")
-        return self.lpips.compare(self.features.vectors, sr, self.sums)
-
-    def map_of(self, comparison: Comparison) -> Tensor:
-        """The LPIPS map of a sample: (1, 1, H, W), 0 or more, lower is closer."""
-        return enlarged(comparison.coarse, self.size)
-
-
-def enlarged(coarse: list[Tensor], size: tuple[int, int]) -> Tensor:
-    """The sum of the layers' maps, each enlarged bilinearly: (1, 1, h, w) each -> (1, 1, H, W)."""
-    by_shape: dict[tuple[int, ...], Tensor] = {}
-    for layer in coarse:  # maps of one size are added before they are enlarged
-        known = by_shape.get(tuple(layer.shape))
-        by_shape[tuple(layer.shape)] = layer if known is None else known + layer
-    whole = [
-        functional.interpolate(layer, size=size, mode="bilinear", align_corners=False)
-        for layer in by_shape.values()
-    ]
-    for further in whole[1:]:
-        whole[0].add_(further)
-    return whole[0]
-
-
-def _vectors(maps: Tensor) -> Tensor:
-    """(1, C, h, w), channels_last, as (h * w, C), without a copy where possible."""
-    return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
-
-
-def _length(vectors: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(vectors, dim=1, keepdim=True).add_(SMALLEST_NORM)
-
-
-def _pieces(values: Tensor, channels: int | None = None) -> tuple[Tensor, ...]:
-    """Rows in chunks that fit the cache of a CPU; all rows in one chunk on other devices."""
-    at_once = CACHED_FLOATS // (channels or values.shape[1]) if values.device.type == "cpu" else len(values)
-    return values.split(at_once)
-
-
-def load_lpips(given: str | Path | None = None, device: str | torch.device = "cpu") -> Lpips:
-    """Load LPIPS, with the trunk's weights from `given` or found as `ntire_sr.core.pretrained` describes.
-
-    Raises:
-        NotFound: the trunk's weights are missing and cannot be fetched.
-        NtireSrError: their file lacks a tensor of AlexNet.
-    """
-    path = pretrained.find(pretrained.ALEXNET, given)
-    tensors = pretrained.load(pretrained.ALEXNET, path)
-    try:
-        return Lpips(tensors, pretrained.lpips_linear_layers()).to(device)
-    except KeyError as error:
-        raise NtireSrError(
-            f"{path} lacks the tensor {error} of AlexNet", f"fetch {pretrained.ALEXNET.address}"
-        ) from error
+    @classmethod
+    def columns_of_first(cls, values: LpipsValues, n: int) -> dict[str, float]:
+        """Mean, best mosaic, difference and S_n of LPIPS."""
+        return columns_of_first("LPIPS", values.lpips, values.lpips_mosaics, n)

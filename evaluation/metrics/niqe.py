@@ -30,6 +30,7 @@ from ntire_sr.challenge.pixels import in_planes, to_tensor
 from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors
 from ntire_sr.core.files import atomic_write, error_from_os_error, sha256_bytes, sha256_file
 from ntire_sr.core.progress import SILENT, Progress
+from ntire_sr.evaluation.metrics.base import LoadedMetric, QualityMetric
 from ntire_sr.samples.image_files import read_image
 
 BLOCK = 96  # side of a block in pixels; half of it at the second scale
@@ -348,3 +349,12 @@ def load_pristine(path: Path = PRISTINE_FILE) -> Pristine:
         sha256=facts.get("sha256", ""),
         description=facts.get("description", ""),
     )
+
+
+def _load(device: torch.device, model: Path | None) -> LoadedMetric:
+    path = model or PRISTINE_FILE
+    pristine = load_pristine(path)
+    return LoadedMetric(sha256_file(path), lambda image, _: niqe(image, pristine))
+
+
+NIQE = QualityMetric(name="niqe", label="NIQE", direction="lower", needs_reference=False, load=_load)

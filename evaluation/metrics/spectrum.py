@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ntire_sr.challenge.pixels import in_planes
+from ntire_sr.evaluation.metrics.base import LoadedMetric, QualityMetric
 
 RINGS = 64  # rings of 1/128 cycle per pixel each; the first, with the mean brightness, is left out
 # Power of luma, in squared grey levels, that results from rounding three independent channels to 8 bits. Lower
@@ -61,8 +62,8 @@ def log_spectral_distance(sr: Tensor, prepared: Tensor) -> float:
         prepared: result of `prepare` for the HR image.
     """
     difference = prepare(sr) - prepared
-    known = difference[~difference.isnan()]
-    return known.square().mean().sqrt().item() if len(known) else math.nan
+    defined = difference[~difference.isnan()]
+    return defined.square().mean().sqrt().item() if len(defined) else math.nan
 
 
 def _copies(width: int) -> Tensor:
@@ -78,7 +79,7 @@ def _copies(width: int) -> Tensor:
 def _rings(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """The ring index of each entry of the half spectrum, row by row, and the number of frequencies per ring.
 
-    Corners beyond 1/2 cycle per pixel are in a last ring of their own.
+    Corners beyond 1/2 cycle per pixel form the last ring.
     """
     with torch.inference_mode(False):
         rows = torch.fft.fftfreq(height, device=device, dtype=torch.float64)
@@ -88,3 +89,13 @@ def _rings(height: int, width: int, device: torch.device) -> tuple[Tensor, Tenso
         copies = _copies(width).to(frequency).expand(height, -1).flatten()
         count = torch.zeros(RINGS + 1, dtype=torch.float64, device=device).index_add_(0, ring, copies)
         return ring, count
+
+
+LOG_SPECTRAL = QualityMetric(
+    name="log-spectral",
+    label="Log-spectral distance",
+    unit="dB",
+    direction="lower",
+    needs_reference=True,
+    load=lambda device, niqe_model: LoadedMetric("1", log_spectral_distance, prepare),
+)

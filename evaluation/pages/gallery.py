@@ -219,7 +219,6 @@ def _figures(comparison: Comparison, method: int, image: int) -> str:
     """The first two figures of one image of a method."""
     texts = []
     for figure in comparison.figures[:2]:
-        assert figure.of_image
-        value = figure.of_image(comparison.images[method][image].score)
+        value = figure.of_image(comparison.images[method][image].score, comparison.samples)
         texts.append(f"{figure.label} {value:.{figure.digits}f}".replace("nan", "-"))
     return " · ".join(texts)

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ntire_sr.challenge.downscale import REQUIRED_DB
-from ntire_sr.evaluation.metrics.quality import proxy_called
+from ntire_sr.evaluation.metrics.declarations import Figure, Output
 from ntire_sr.evaluation.scoring.comparison import Comparison
-from ntire_sr.evaluation.scoring.summary import ScoreSummary, known_values
+from ntire_sr.evaluation.scoring.summary import ScoreSummary
 
 
 @dataclass(frozen=True)
@@ -102,51 +101,31 @@ def _largest_difference(values: Sequence[float]) -> float:
 
 def score_figures(score: ScoreSummary) -> list[ImageFigure]:
     """The figures in the table of images of a score."""
-    images, n = score.images, score.samples
-
-    def figure(
-        key: str, label: str, unit: str, lower_is_better: bool, digits: int, values: list[float]
-    ) -> ImageFigure:
-        required = REQUIRED_DB if key == "LRPSNR_worst_sample" else None
-        return ImageFigure(key, label, unit, lower_is_better, digits, [values], required)
-
-    figures = []
-    if score.with_lpips:
-        figures += [
-            figure("LPIPS_mean", "LPIPS mean", "", True, 4, [image.lpips_mean for image in images]),
-            figure("LPIPS_best_sample", "LPIPS best", "", True, 4, [min(image.lpips) for image in images]),
-            figure("LPIPS_worst_sample", "LPIPS worst", "", True, 4, [max(image.lpips) for image in images]),
-            figure("score", f"S_{n} LPIPS", "%", False, 2, [image.lpips_scores[-1] for image in images]),
-        ]
-    figures += [
-        figure("MSE_mean", "MSE", "", True, 1, [image.mse_mean for image in images]),
-        figure("MSE_score", f"S_{n} MSE", "%", False, 2, [image.mse_scores[-1] for image in images]),
-        figure("LRPSNR_worst_sample", "LR-PSNR worst", "dB", False, 2, [image.lr.worst_db for image in images]),
-        figure("LRPSNR_mean", "LR-PSNR mean", "dB", False, 2, [image.lr.mean_db for image in images]),
+    figures = [
+        _image_figure(
+            figure,
+            figure.title({"samples": score.samples}, short=True),
+            [[figure.of_image(image) for image in score.images]],
+        )
+        for figure in score.figures
+        if Output.IMAGES in figure.outputs and figure.per_image and (score.with_lpips or not figure.needs_lpips)
     ]
     if not score.complete:
-        figures.append(figure("samples", "samples", "", False, 0, [len(image.numbers) for image in images]))
-    for name in score.realism:
-        if name not in score.data_set:
-            proxy = proxy_called(name)
-            values = [known_values(image.realism[name]) for image in images]
-            means = [sum(known) / len(known) if known else math.nan for known in values]
-            figures.append(figure(name, proxy.label, "", proxy.direction == "lower", 3, means))
+        counts = [len(image.numbers) for image in score.images]
+        figures.append(ImageFigure("samples", "samples", "", False, 0, [counts]))
     return figures
 
 
 def comparison_figures(comparison: Comparison) -> list[ImageFigure]:
     """The figures in the table of images of a comparison."""
     return [
-        ImageFigure(
-            figure.key,
-            figure.label,
-            figure.unit,
-            figure.lower_is_better,
-            figure.digits,
-            comparison.per_image(figure),
-            REQUIRED_DB if figure.key == "LRPSNR_worst_sample" else None,
-        )
+        _image_figure(figure, figure.label, comparison.per_image(figure))
         for figure in comparison.figures
-        if figure.of_image
+        if figure.per_image
     ]
+
+
+def _image_figure(figure: Figure[Any], label: str, values: Sequence[Sequence[float]]) -> ImageFigure:
+    return ImageFigure(
+        figure.name, label, figure.unit, figure.lower_is_better, figure.digits, values, figure.required
+    )

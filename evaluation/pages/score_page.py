@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 from ntire_sr.challenge.published import CAVEAT
+from ntire_sr.evaluation.metrics.lpips import LpipsValues
+from ntire_sr.evaluation.metrics.pixels import PixelValues
 from ntire_sr.evaluation.pages.charts import curve_chart
 from ntire_sr.evaluation.pages.gallery import PICTURED_IMAGES, MethodSamples, picture_image
 from ntire_sr.evaluation.pages.image_table import image_table, score_figures
@@ -66,7 +69,7 @@ def _worst_images(score: ScoreSummary) -> list[int]:
 
     def error(position: int) -> float:
         image = score.images[position]
-        return image.lpips_mean if image.lpips else image.mse_mean
+        return fmean(image.of(LpipsValues).lpips or image.of(PixelValues).mse)
 
     return sorted(range(len(score.images)), key=error, reverse=True)
 
@@ -95,9 +98,9 @@ def _page(
         calibration=explain_calibration(score),
         plot=plot,
         curves=[
-            curve_chart(f"S_n ({name})", [curve])
-            for name, curve in (("LPIPS", score.lpips_curve), ("MSE", score.mse_curve))
-            if curve
+            curve_chart(figure.title({"samples": "n"}), [curve])
+            for figure in score.figures
+            if figure.curve and (curve := score.curves()[figure.curve])
         ],
         published=published_table(score.scale, standing.rows, CAVEAT) if standing else None,
         images=image_table(score_figures(score), [NAME], [image.name for image in score.images], pictured),

@@ -6,6 +6,8 @@ from typing import Any
 from ntire_sr.challenge.downscale import REQUIRED_DB
 from ntire_sr.challenge.published import CAVEAT
 from ntire_sr.core.errors import plural
+from ntire_sr.evaluation.metrics.lpips import LpipsValues
+from ntire_sr.evaluation.metrics.pixels import PixelValues
 from ntire_sr.evaluation.scoring.comparison import Comparison
 from ntire_sr.evaluation.scoring.summary import ScoreSummary
 from ntire_sr.samples.manifest import Manifest
@@ -46,7 +48,10 @@ def score_notes(score: ScoreSummary, lpips_missing: str | None) -> list[str]:
             f"({plural(score.missing_images, 'image')} without any); all figures are over what is there. "
             + "; ".join(score.missing)
         )
-    undefined = sum(any(map(math.isnan, image.lpips_scores + image.mse_scores)) for image in score.images)
+    undefined = sum(
+        any(map(math.isnan, image.of(LpipsValues).scores + image.of(PixelValues).scores))
+        for image in score.images
+    )
     if undefined:
         notes.append(
             f"A sample equals its HR image in {plural(undefined, 'image')}: S_n is undefined there, and left out of its mean."

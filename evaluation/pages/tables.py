@@ -4,11 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ntire_sr.challenge.downscale import REQUIRED_DB
 from ntire_sr.challenge.published import COLUMNS, RESULTS_2021, Row
 from ntire_sr.core.errors import plural
-from ntire_sr.evaluation.metrics.quality import proxy_called
-from ntire_sr.evaluation.scoring.columns import Figure
+from ntire_sr.evaluation.metrics.declarations import Figure, Output
 from ntire_sr.evaluation.scoring.comparison import Comparison
 from ntire_sr.evaluation.scoring.paired import Interval, PairedDifference
 from ntire_sr.evaluation.scoring.summary import ScoreSummary
@@ -37,49 +35,22 @@ def format_interval(interval: Interval, digits: int, sign: bool = False) -> str:
 
 def summary_rows(score: ScoreSummary) -> list[tuple[str, str, str]]:
     """(label, value, unit and direction) of each figure of a score."""
-    summary, n = score.summary(), score.samples
+    facts = score.summary() | {"counted": score.counted}
+    return [
+        (figure.title(facts), _value(figure, facts, score), figure.description)
+        for figure in score.figures
+        if Output.TABLE in figure.outputs and figure.name in facts
+    ] + _opinion_rows(score)
 
-    def value(name: str, digits: int) -> str:
-        number = summary[name]
-        if not math.isnan(number):
-            return f"{number:.{digits}f}"
-        if not score.with_lpips and ("LPIPS" in name or name == "score"):
-            return "not measured"
-        if name.startswith("r_"):
-            return "undefined: it takes two samples"
-        return "undefined: a sample equals its HR image" if "score" in name else "undefined"
 
-    db = "dB, higher is better"
-    rows = [
-        ("LPIPS, mean", value("LPIPS_mean", 4), "lower is better"),
-        ("LPIPS, best sample of each image", value("LPIPS_best_sample", 4), "lower is better"),
-        ("LPIPS, worst sample of each image", value("LPIPS_worst_sample", 4), "lower is better"),
-        (f"Diversity S_{n} (LPIPS)", value("score", 3), "%, higher is better"),
-        (f"Diversity S_{n} (MSE)", value("MSE_score", 3), "%, higher is better"),
-        ("Calibration r (LPIPS)", value("r_LPIPS", 3), "1 is calibrated, lower: too alike"),
-        ("Calibration r (pixels)", value("r_pixels", 3), "1 is calibrated, lower: too alike"),
-        ("LR-PSNR, mean", value("LRPSNR_mean", 2), db),
-        ("LR-PSNR of the mean error", value("LRPSNR_of_mean_error", 2), db),
-        ("LR-PSNR, worst per image, mean", value("LRPSNR_worst", 2), db),
-        ("LR-PSNR, worst single sample", value("LRPSNR_worst_sample", 2), db),
-        (
-            f"Samples under {REQUIRED_DB:.0f} dB",
-            f"{score.under_required} of {score.counted}",
-            "lower is better, 0 is required",
-        ),
-    ]
-    if "images_scored_uncropped" in summary:
-        images = f"uncropped ({summary['images_scored_uncropped']} images)"
-        rows += [
-            (f"LR-PSNR, worst single sample, {images}", value("LRPSNR_worst_sample_uncropped", 2), db),
-            (f"LR-PSNR of the mean error, {images}", value("LRPSNR_of_mean_error_uncropped", 2), db),
-        ]
-    for name in score.realism:
-        proxy, text = proxy_called(name), value(name, 3)
-        if f"{name}_of_HR" in summary:
-            text += f" (HR {value(f'{name}_of_HR', 3)})"
-        rows.append((proxy.label, text, f"{proxy.says}; a proxy"))
-    return rows + _opinion_rows(score)
+def _value(figure: Figure[Any], facts: dict[str, Any], score: ScoreSummary) -> str:
+    value = facts[figure.name]
+    if not math.isnan(value):
+        text = f"{value:.{figure.digits}f}"
+        return f"{text} of {facts[figure.total]}" if figure.total else text
+    if figure.needs_lpips and not score.with_lpips:
+        return "not measured"
+    return f"undefined: {figure.undefined}" if figure.undefined else "undefined"
 
 
 def _opinion_rows(score: ScoreSummary) -> list[tuple[str, str, str]]:
@@ -109,18 +80,18 @@ def method_table(comparison: Comparison) -> dict[str, Any]:
         `interval` (text, may be empty) and `best`, whether the method is the best in this figure.
     """
     figures = comparison.all_figures
-    best = {figure.key: comparison.best(figure.key, figure.lower_is_better) for figure in figures}
+    best = {figure.name: comparison.best(figure.name, figure.lower_is_better) for figure in figures}
 
-    def cell(figure: Figure, method: int) -> dict[str, Any]:
-        value = comparison.values[figure.key][method]
+    def cell(figure: Figure[Any], method: int) -> dict[str, Any]:
+        value = comparison.values[figure.name][method]
         return {
             "text": format_number(value.value, figure.digits),
             "interval": format_interval(value.interval, figure.digits),
-            "best": method in best[figure.key],
+            "best": method in best[figure.name],
         }
 
     return {
-        "columns": [{"label": figure.label, "description": figure.says} for figure in figures],
+        "columns": [{"label": figure.label, "description": figure.description} for figure in figures],
         "rows": [[cell(figure, at) for figure in figures] for at in range(len(comparison.methods))],
     }
 
@@ -132,7 +103,7 @@ def pair_table(comparison: Comparison) -> list[dict[str, Any]]:
     images in favour of a, of b and of neither, and `winner`, the position of the better method, None if undecided.
     """
 
-    def row(figure: Figure, a: int, b: int, difference: PairedDifference) -> dict[str, Any]:
+    def row(figure: Figure[Any], a: int, b: int, difference: PairedDifference) -> dict[str, Any]:
         side = difference.favours(bool(figure.lower_is_better))
         return {
             "a": a,
@@ -146,11 +117,11 @@ def pair_table(comparison: Comparison) -> list[dict[str, Any]]:
     return [
         {
             "label": figure.label,
-            "description": figure.says,
-            "rows": [row(figure, *pair) for pair in comparison.pairs[figure.key]],
+            "description": figure.description,
+            "rows": [row(figure, *pair) for pair in comparison.pairs[figure.name]],
         }
         for figure in comparison.figures
-        if comparison.pairs.get(figure.key)
+        if comparison.pairs.get(figure.name)
     ]
 
 
@@ -174,5 +145,5 @@ def diversity_curves(comparison: Comparison) -> tuple[str, list[list[float]]]:
     """What the curves show, and S_1, S_2, ... of each method; of MSE if LPIPS was not measured."""
     summaries = comparison.summaries()
     if comparison.with_lpips:
-        return "S_n (LPIPS)", [summary.lpips_curve for summary in summaries]
-    return "S_n (MSE)", [summary.mse_curve for summary in summaries]
+        return "S_n (LPIPS)", [summary.curves()["LPIPS_score"] for summary in summaries]
+    return "S_n (MSE)", [summary.curves()["MSE_score"] for summary in summaries]

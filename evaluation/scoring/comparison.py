@@ -1,7 +1,7 @@
 """The comparison of several scores over the images that all have: figures, intervals, paired differences."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -10,8 +10,10 @@ from ntire_sr._version import __version__
 from ntire_sr.challenge.published import CAVEAT, Row, ranked
 from ntire_sr.core.errors import UsageError, plural, shorten
 from ntire_sr.evaluation.metrics.base import compute_merged
-from ntire_sr.evaluation.metrics.quality import proxy_called
-from ntire_sr.evaluation.scoring.columns import Figure, MethodColumn, figures_of, mean, shared_proxies
+from ntire_sr.evaluation.metrics.declarations import Figure, Values, mean
+from ntire_sr.evaluation.metrics.lr_psnr import LrValues
+from ntire_sr.evaluation.metrics.registry import quality_metric
+from ntire_sr.evaluation.scoring.columns import MethodColumn, compared_figures, shared_quality_metrics
 from ntire_sr.evaluation.scoring.load_scores import Method, MethodImage, common_digests
 from ntire_sr.evaluation.scoring.opinion import Opinions, final_ranks
 from ntire_sr.evaluation.scoring.paired import Interval, PairedDifference, bootstrap_interval, paired_difference
@@ -37,13 +39,13 @@ class Comparison:
     samples: int  # n of the compared S_n
     names: list[str]  # of the common HR images
     images: tuple[tuple[MethodImage, ...], ...]  # of each method
-    figures: tuple[Figure, ...]
+    figures: tuple[Figure[Any], ...]
     values: dict[str, list[Value]]  # key of a figure or column -> value of each method
     pairs: dict[
         str, list[tuple[int, int, PairedDifference]]
     ]  # key of a figure -> (method a, method b, difference)
     notes: list[str]  # what a reader must know: other versions, settings, images
-    columns: tuple[Figure, ...] = ()  # further figures of the methods, see `with_columns`
+    columns: tuple[Figure[Any], ...] = ()  # further figures of the methods, see `with_columns`
 
     @property
     def with_lpips(self) -> bool:
@@ -51,14 +53,14 @@ class Comparison:
         return any(method.lpips for method in self.methods)
 
     @property
-    def all_figures(self) -> tuple[Figure, ...]:
-        """Those of the scores, and those that were added."""
+    def all_figures(self) -> tuple[Figure[Any], ...]:
+        """The figures of the scores and the added ones."""
         return (*self.figures, *self.columns)
 
     def with_columns(self, columns: Sequence[MethodColumn]) -> "Comparison":
         """The same with further figures per method."""
         added = {
-            column.figure.key: [
+            column.figure.name: [
                 Value(column.values.get(method.name, math.nan), column.intervals.get(method.name, UNDEFINED))
                 for method in self.methods
             ]
@@ -69,46 +71,44 @@ class Comparison:
         )
 
     def with_opinions(self, opinions: Opinions) -> "Comparison":
-        """The same with each method's mean opinion rank in a study, and the final rank among those that it has.
+        """The same with each method's mean opinion rank in a study, and the final rank among its methods.
 
-        A method is the study's by the digest of its samples, else by its name.
+        A method is found in the study by the digest of its samples, else by its name.
 
         Raises:
             UsageError: the study has none of the methods.
         """
-        of_samples = {each.samples_sha256: each for each in opinions.methods}
-        of_name = {each.name: each for each in opinions.methods}
-        known = {
-            method.name: found
+        by_samples = {opinion.samples_sha256: opinion for opinion in opinions.methods}
+        by_name = {opinion.name: opinion for opinion in opinions.methods}
+        of_method = {
+            method.name: opinion
             for method in self.methods
-            if (found := of_samples.get(method.samples_sha256) or of_name.get(method.name))
+            if (opinion := by_samples.get(method.samples_sha256) or by_name.get(method.name))
         }
-        if not known:
+        if not of_method:
             raise UsageError(
-                f"the study has none of these methods, but {', '.join(of_name)}",
+                f"the study has none of these methods, but {', '.join(by_name)}",
                 "give the methods the study's names, or score the samples that it shows",
             )
-        mor = {name: found.mor for name, found in known.items() if found.mor is not None}
+        mor = {name: opinion.mor for name, opinion in of_method.items() if opinion.mor is not None}
+        intervals = {
+            name: (opinion.low, opinion.high)
+            for name, opinion in of_method.items()
+            if opinion.low is not None and opinion.high is not None
+        }
+        columns = [MethodColumn(_column("MOR", "MOR", digits=2), mor, intervals)]
         diversity = dict(
             zip((method.name for method in self.methods), self.values.get("score", ()), strict=False)
         )
         s_n = {name: diversity[name].value for name in mor if name in diversity}
-        every = len(s_n) > 1 and not any(math.isnan(value) for value in s_n.values())
-        intervals = {
-            name: (found.low, found.high)
-            for name, found in known.items()
-            if found.low is not None and found.high is not None
-        }
-        columns = [MethodColumn(Figure("MOR", "MOR", "", True, 2), mor, intervals)]
-        if every:
+        if len(s_n) > 1 and not any(map(math.isnan, s_n.values())):
             ranks = final_ranks(s_n, {name: mor[name] for name in s_n})
-            columns.append(MethodColumn(Figure("final_rank", "final rank", "", True, 1), ranks))
+            columns.append(MethodColumn(_column("final_rank", "final rank", digits=1), ranks))
         return self.with_columns(columns)
 
-    def per_image(self, figure: Figure) -> list[list[float]]:
-        """The figure of each method's images."""
-        assert figure.of_image
-        return [[figure.of_image(image.score) for image in images] for images in self.images]
+    def per_image(self, figure: Figure[Any]) -> list[list[float]]:
+        """The figure of each method's images, S_n at the compared number of samples."""
+        return [[figure.of_image(image.score, self.samples) for image in images] for images in self.images]
 
     def summaries(self) -> list[ScoreSummary]:
         """Each method's score over the common images."""
@@ -122,24 +122,28 @@ class Comparison:
         )
 
     def best(self, key: str, lower_is_better: bool | None) -> set[int]:
-        """The methods whose figure is best, if not all are alike."""
-        known = {at: each.value for at, each in enumerate(self.values[key]) if not math.isnan(each.value)}
-        if lower_is_better is None or len(set(known.values())) < 2:
+        """The methods whose figure is best, unless all have the same value."""
+        values = {at: value.value for at, value in enumerate(self.values[key]) if not math.isnan(value.value)}
+        if lower_is_better is None or len(set(values.values())) < 2:
             return set()
-        top = min(known.values()) if lower_is_better else max(known.values())
-        return {at for at, value in known.items() if value == top}
+        best = min(values.values()) if lower_is_better else max(values.values())
+        return {at for at, value in values.items() if value == best}
 
     def as_json(self) -> dict[str, Any]:
         """Everything, for scripts: the content of `compare.json` and of `--json`."""
-        every = self.all_figures
         return {
             "version": __version__,
             "scale": self.scale,
             "samples": self.samples,
             "notes": self.notes,
             "figures": {
-                each.key: {"label": each.label, "unit": each.unit, "lower_is_better": each.lower_is_better}
-                for each in every
+                figure.name: {
+                    "label": figure.label,
+                    "unit": figure.unit,
+                    "lower_is_better": figure.lower_is_better,
+                    "direction": figure.direction,
+                }
+                for figure in self.all_figures
             },
             "methods": [
                 {
@@ -147,27 +151,29 @@ class Comparison:
                     "score": str(method.folder),
                     "version": method.version,
                     "samples": method.samples,
-                    **{each.key: self.values[each.key][at].value for each in every},
-                    "intervals": {each.key: self.values[each.key][at].interval for each in every},
-                    "curves": {"LPIPS_score": summary.lpips_curve, "MSE_score": summary.mse_curve},
+                    **{figure.name: self.values[figure.name][at].value for figure in self.all_figures},
+                    "intervals": {
+                        figure.name: self.values[figure.name][at].interval for figure in self.all_figures
+                    },
+                    "curves": summary.curves(),
                 }
                 for at, (method, summary) in enumerate(zip(self.methods, self.summaries(), strict=True))
             ],
             "pairs": [
                 {
-                    "figure": figure.key,
+                    "figure": figure.name,
                     "a": self.methods[a].name,
                     "b": self.methods[b].name,
-                    "images": found.images,
-                    "difference": found.difference,
-                    "interval": found.interval,
-                    "a_favoured": found.a_favoured,
-                    "b_favoured": found.b_favoured,
-                    "equal": found.equal,
-                    "favours": self.favoured(figure, a, b, found),
+                    "images": paired.images,
+                    "difference": paired.difference,
+                    "interval": paired.interval,
+                    "a_favoured": paired.a_favoured,
+                    "b_favoured": paired.b_favoured,
+                    "equal": paired.equal,
+                    "favours": self.favoured(figure, a, b, paired),
                 }
                 for figure in self.figures
-                for a, b, found in self.pairs.get(figure.key, [])
+                for a, b, paired in self.pairs.get(figure.name, [])
             ],
             "published_2021": {
                 "caveat": CAVEAT,
@@ -188,18 +194,18 @@ class Comparison:
                 {
                     "name": name,
                     **{
-                        each.key: [line[at] for line in self.per_image(each)]
-                        for each in self.figures
-                        if each.of_image
+                        figure.name: [values[at] for values in self.per_image(figure)]
+                        for figure in self.figures
+                        if figure.per_image
                     },
                 }
                 for at, name in enumerate(self.names)
             ],
         }
 
-    def favoured(self, figure: Figure, a: int, b: int, found: PairedDifference) -> str | None:
+    def favoured(self, figure: Figure[Any], a: int, b: int, paired: PairedDifference) -> str | None:
         """The name of the method that the interval is in favour of; None if it holds 0."""
-        side = found.favours(bool(figure.lower_is_better))
+        side = paired.favours(bool(figure.lower_is_better))
         return None if side is None else self.methods[a if side == "a" else b].name
 
 
@@ -207,27 +213,26 @@ def compare(methods: Sequence[Method]) -> Comparison:
     """Compare scores over the HR images that all have.
 
     Args:
-        methods: two or more, as `methods.read_methods` gives them.
+        methods: two or more, from `load_scores.read_methods`.
     """
     digests = common_digests(methods)
     images = tuple(_common(method, digests) for method in methods)
     samples = min((m.samples for m in methods if m.samples > 1), default=1)
-    proxies, left_out = shared_proxies(methods)
-    figures = figures_of(methods, samples, proxies)
+    quality, left_out = shared_quality_metrics(methods)
+    figures = compared_figures(methods, samples, quality)
     values: dict[str, list[Value]] = {}
     pairs: dict[str, list[tuple[int, int, PairedDifference]]] = {}
-    summaries = [_summary(method, own).summary() for method, own in zip(methods, images, strict=True)]
     for figure in figures:
-        if figure.of_image is None or not figure.paired:
-            values[figure.key] = [
-                Value(_data_set_value(figure, method, own, summary))
-                for method, own, summary in zip(methods, images, summaries, strict=True)
+        if not figure.paired:
+            values[figure.name] = [
+                Value(_value_of_images(figure, method, images_of_method))
+                for method, images_of_method in zip(methods, images, strict=True)
             ]
             continue
-        lines = [[figure.of_image(image.score) for image in own] for own in images]
-        values[figure.key] = [Value(mean(line), bootstrap_interval(line)) for line in lines]
-        pairs[figure.key] = [
-            (a, b, paired_difference(lines[a], lines[b], bool(figure.lower_is_better)))
+        per_image = [[figure.of_image(image.score, samples) for image in of_method] for of_method in images]
+        values[figure.name] = [Value(mean(of_method), bootstrap_interval(of_method)) for of_method in per_image]
+        pairs[figure.name] = [
+            (a, b, paired_difference(per_image[a], per_image[b], bool(figure.lower_is_better)))
             for a, b in combinations(range(len(methods)), 2)
         ]
     return Comparison(
@@ -252,16 +257,19 @@ def _summary(method: Method, images: Sequence[MethodImage]) -> ScoreSummary:
     return ScoreSummary([image.score for image in images], method.samples, method.scale)
 
 
-def _data_set_value(
-    figure: Figure, method: Method, images: Sequence[MethodImage], summary: Mapping[str, Any]
-) -> float:
+def _value_of_images(figure: Figure[Any], method: Method, images: Sequence[MethodImage]) -> float:
     """A figure of all images together."""
-    if figure.key in summary:
-        return float(summary[figure.key])
-    proxy = proxy_called(figure.key)
-    assert proxy.data_set
+    if not figure.data_set:
+        return float(figure.of_images([image.score for image in images]))
+    data_set = quality_metric(figure.name).data_set
+    assert data_set
     results = [method.result(image) for image in images]
-    return compute_merged(proxy.data_set, (result.tensors for result in results if result))
+    return compute_merged(data_set, (result.tensors for result in results if result))
+
+
+def _column(name: str, label: str, digits: int) -> Figure[Values]:
+    """A figure of a study, of which lower values are better."""
+    return Figure(name=name, label=label, direction="lower", digits=digits, values=Values)
 
 
 def _notes(
@@ -270,8 +278,8 @@ def _notes(
     common, notes = len(images[0]), []
     versions = dict.fromkeys(method.version for method in methods)
     if len(versions) > 1:
-        said = ", ".join(f"{method.name} {method.version}" for method in methods)
-        notes.append(f"The scores were written by several versions of ntire-sr, which measure alike: {said}.")
+        listed = ", ".join(f"{method.name} {method.version}" for method in methods)
+        notes.append(f"The scores were written by several versions of ntire-sr, which measure alike: {listed}.")
     beyond = [f"{len(m.images) - common} of {m.name}" for m in methods if len(m.images) > common]
     if beyond:
         notes.append(
@@ -279,8 +287,8 @@ def _notes(
             f"left out: {', '.join(beyond)}."
         )
     if len({method.samples for method in methods}) > 1:
-        said = ", ".join(f"{method.name} {method.samples}" for method in methods)
-        note = f"Samples per image differ: {said}. Means are over all samples of each"
+        listed = ", ".join(f"{method.name} {method.samples}" for method in methods)
+        note = f"Samples per image differ: {listed}. Means are over all samples of each"
         notes.append(note + (f"; S_{n} is of the first {n}." if n > 1 else "."))
     for method in methods:
         if method.missing:
@@ -292,8 +300,8 @@ def _notes(
         notes.append(f"LPIPS was not measured for {shorten(unmeasured)}.")
     under = [
         f"{method.name} {count}"
-        for method, own in zip(methods, images, strict=True)
-        if (count := sum(image.score.lr.under_required for image in own))
+        for method, of_method in zip(methods, images, strict=True)
+        if (count := sum(image.score.of(LrValues).errors.under_required for image in of_method))
     ]
     if under:
         notes.append(f"Samples under the 45 dB that the challenge asks for: {', '.join(under)}.")

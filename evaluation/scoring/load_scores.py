@@ -1,24 +1,25 @@
-"""Scores read back from their folders, as methods to compare, with all that forbids a comparison in one error."""
+"""Reading scores from their folders as methods to compare, with all obstacles to a comparison in one error."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from ntire_sr.challenge.downscale import SCALES
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.core.errors import NtireSrError, ValidationErrors, plural, shorten
 from ntire_sr.core.files import read_json, sha256_of_digests
-from ntire_sr.evaluation.scoring.records import VERSION, ImageResult, ImageScore, Records
+from ntire_sr.evaluation.metrics.declarations import ImageScore
+from ntire_sr.evaluation.scoring.records import AGAIN, VERSION, ImageResult, Records
 
 SCORE_FILE = "score.json"
-AGAIN = "run `ntire-sr score` again with the same folders; what was measured is kept"
 
 
 @dataclass(frozen=True)
 class MethodImage:
-    """One image of a method: its record and what that is of."""
+    """One image of a method: its values and the digests of its files."""
 
     score: ImageScore
     record: str  # key of its record
@@ -37,14 +38,14 @@ class Method:
     samples: int  # requested samples per image
     missing: int  # samples that were left out
     lpips: str | None  # SHA-256 of AlexNet's weights; None if LPIPS was not measured
-    realism: dict[str, str]  # version of each proxy that was measured
+    quality: dict[str, str]  # version of each quality metric that was measured
     hr: Path  # folder of the HR images when it was scored
     sr: Path  # folder of the samples when it was scored
     images: tuple[MethodImage, ...]
 
     @property
     def samples_sha256(self) -> str:
-        """Over all its sample files, see `files.sha256_of_digests`."""
+        """Digest of all its sample files, see `files.sha256_of_digests`."""
         return sha256_of_digests(
             {
                 str(SampleName(image.score.index, number)): digest
@@ -54,7 +55,7 @@ class Method:
         )
 
     def result(self, image: MethodImage) -> ImageResult | None:
-        """The whole record of an image; None if it is gone or damaged."""
+        """The record of an image with its tensors; None if it is gone or damaged."""
         return Records(self.folder / "records").load(image.score.index, image.record)
 
 
@@ -65,7 +66,7 @@ def read_methods(named: Sequence[tuple[str, Path]]) -> list[Method]:
         named: (name, folder of a score) of each method, in the order of the comparison.
 
     Raises:
-        ValidationErrors: all that is wrong with the names and folders, and all that forbids to compare them: other scales,
+        ValidationErrors: all problems of the names and folders, and all obstacles to a comparison: other scales,
             other HR images of the same name, no image in common, other networks of LPIPS.
     """
     problems = _naming(named)
@@ -73,8 +74,8 @@ def read_methods(named: Sequence[tuple[str, Path]]) -> list[Method]:
     for name, folder in named:
         try:
             methods.append(read_method(name, folder))
-        except NtireSrError as failure:
-            problems.append(f"{name}: {failure.message}{f'; {failure.remedy}' if failure.remedy else ''}")
+        except NtireSrError as error:
+            problems.append(f"{name}: {error.message}{f'; {error.remedy}' if error.remedy else ''}")
     if len(methods) > 1:
         problems += _contradictions(methods)
     if problems:
@@ -83,7 +84,7 @@ def read_methods(named: Sequence[tuple[str, Path]]) -> list[Method]:
 
 
 def read_method(name: str, folder: Path) -> Method:
-    """Read one score back.
+    """Read one score.
 
     Raises:
         NtireSrError: it is no score, is damaged, or another version of ntire-sr measured it in another way.
@@ -104,11 +105,7 @@ def read_method(name: str, folder: Path) -> Method:
             f"(records of version {content['records_version']}, here {VERSION})",
             AGAIN,
         )
-    try:
-        method = _parse(name, folder, content)
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-        raise NtireSrError(f"{path} is damaged ({type(error).__name__}: {error})", AGAIN) from error
-    return method
+    return _parse(name, folder, content)
 
 
 def _no_score(folder: Path) -> tuple[str, str]:
@@ -118,67 +115,87 @@ def _no_score(folder: Path) -> tuple[str, str]:
     if not folder.is_dir():
         return f"the folder {folder} does not exist", "check the path"
     if (folder / "measure.csv").is_file():
-        found = "holds a measure.csv, as the official script writes it, but no score.json"
+        content = "holds a measure.csv, as the official script writes it, but no score.json"
     elif (folder / "records").is_dir():
-        found = "holds a scoring that was not finished"
+        content = "holds a scoring that was not finished"
     else:
-        found = "holds no score.json"
-    return f"{folder} {found}", f"run `ntire-sr score --out {folder}` on its samples"
+        content = "holds no score.json"
+    return f"{folder} {content}", f"run `ntire-sr score --out {folder}` on its samples"
+
+
+class _MeasuredWith(msgspec.Struct, forbid_unknown_fields=True):
+    """What the values depend on besides the files."""
+
+    lpips: str | None  # SHA-256 of AlexNet's weights
+    realism: dict[str, str]  # version of each quality metric
+
+
+class _Summary(msgspec.Struct):
+    """What a comparison reads of the summary, whose other keys are figures."""
+
+    scale: int
+    samples: Annotated[int, msgspec.Meta(ge=1)]
+    samples_missing: int = 0
+
+
+class _Image(msgspec.Struct):
+    """What a comparison reads of an image, whose other keys are figures."""
+
+    index: Annotated[int, msgspec.Meta(ge=0)]
+    name: str
+    record: str  # key of its record
+    hr_sha256: str
+    samples_sha256: list[str]
+
+
+class _Score(msgspec.Struct, forbid_unknown_fields=True):
+    """The content of `score.json`."""
+
+    version: str
+    records_version: int
+    hr: str
+    sr: str
+    measured_with: _MeasuredWith
+    required_db: float
+    samples_sha256: str
+    summary: _Summary
+    missing: list[str]
+    curves: dict[str, list[float | None]]
+    standing_2021: dict[str, Any] | None
+    images: Annotated[list[_Image], msgspec.Meta(min_length=1)]
 
 
 def _parse(name: str, folder: Path, content: dict[str, Any]) -> Method:
-    summary, measured_with = content["summary"], content["measured_with"]
-    scale, samples = summary["scale"], summary["samples"]
-    if scale not in SCALES or type(samples) is not int or samples < 1:
-        raise ValueError(f"scale {scale}, samples {samples}")
+    path = folder / SCORE_FILE
+    try:
+        score = msgspec.convert(content, _Score)
+        if score.summary.scale not in SCALES:
+            raise ValueError(f"Unknown scale {score.summary.scale} - at `$.summary.scale`")
+    except ValueError as error:  # msgspec.ValidationError is one
+        raise NtireSrError(f"{path} is damaged ({error})", AGAIN) from error
     records = Records(folder / "records")
     images, lost = [], []
-    for each in content["images"]:
-        found = records.load(each["index"], each["record"])
-        if found is None:
-            lost.append(str(each["name"]))
+    for image in score.images:
+        result = records.load(image.index, image.record)
+        if result is None or len(result.score.numbers) != len(image.samples_sha256):
+            lost.append(image.name)
             continue
-        digests = tuple(map(str, each["samples_sha256"]))
-        _check(found.score, digests)
-        images.append(MethodImage(found.score, each["record"], str(each["hr_sha256"]), digests))
-    if not content["images"]:
-        raise ValueError("it holds no image")
+        images.append(MethodImage(result.score, image.record, image.hr_sha256, tuple(image.samples_sha256)))
     if lost:
         raise NtireSrError(f"the records of {shorten(lost)} in {records.folder} are gone or damaged", AGAIN)
     return Method(
         name=name,
         folder=folder,
-        version=str(content["version"]),
-        scale=scale,
-        samples=samples,
-        missing=int(summary.get("samples_missing", 0)),
-        lpips=None if measured_with["lpips"] is None else str(measured_with["lpips"]),
-        realism={str(proxy): str(version) for proxy, version in measured_with["realism"].items()},
-        hr=folder / content["hr"],
-        sr=folder / content["sr"],
+        version=score.version,
+        scale=score.summary.scale,
+        samples=score.summary.samples,
+        missing=score.summary.samples_missing,
+        lpips=score.measured_with.lpips,
+        quality=score.measured_with.realism,
+        hr=folder / score.hr,
+        sr=folder / score.sr,
         images=tuple(images),
     )
-
-
-def _check(score: ImageScore, digests: Sequence[str]) -> None:
-    """Whether a record has the values that figures are computed from. Its JSON has no digest of its own."""
-    count = len(score.numbers)
-    of_lpips = [score.lpips, score.lpips_mosaics]
-    lists = [score.numbers, score.mse, score.mse_mosaics, score.lr_errors, *(of_lpips if any(of_lpips) else [])]
-    proxies = list(score.realism.values())
-    single = [
-        score.pixel_distance,
-        *(each for each in (score.lpips_pairs, score.pixel_pairs) if each is not None),
-    ]
-    numbers = [value for values in (*lists, score.lr_errors_uncropped) for value in values] + single
-    known = numbers + [value for values in proxies for value in values if value is not None]
-    whole = [score.index, *score.numbers]
-    if not count or any(len(values) != count for values in (*lists, *proxies, digests)):
-        raise ValueError(f"values of {score.name} are missing")
-    if any(type(value) not in (int, float) or not math.isfinite(value) for value in known) or min(numbers) < 0:
-        raise ValueError(f"a value of {score.name} is no number, or negative")
-    if type(score.name) is not str or any(type(value) is not int for value in whole):
-        raise ValueError("the record's name or numbers are none")
 
 
 def _naming(named: Sequence[tuple[str, Path]]) -> list[str]:
@@ -187,37 +204,36 @@ def _naming(named: Sequence[tuple[str, Path]]) -> list[str]:
         problems.append("a comparison takes two scores or more; give each as NAME=FOLDER")
     names = [name for name, _ in named]
     for name in dict.fromkeys(name for name in names if names.count(name) > 1):
-        problems.append(f"the name {name} is given to {names.count(name)} scores; give each its own")
+        problems.append(f"the name {name} is given to {names.count(name)} scores; use different names")
     seen: dict[Path, str] = {}
     for name, folder in named:
-        earlier = seen.setdefault(folder.resolve(), name)
-        if earlier != name:
-            problems.append(f"{earlier} and {name} are the same folder {folder}")
+        first_name = seen.setdefault(folder.resolve(), name)
+        if first_name != name:
+            problems.append(f"{first_name} and {name} are the same folder {folder}")
     return problems
 
 
 def _contradictions(methods: Sequence[Method]) -> list[str]:
-    """What forbids to compare these scores."""
+    """Obstacles to a comparison of these scores."""
     problems = []
     if len({method.scale for method in methods}) > 1:
-        problems.append(f"their scales differ: {_each(methods, lambda method: str(method.scale))}")
+        problems.append(f"their scales differ: {_list_by_method(methods, lambda method: str(method.scale))}")
     if len({method.lpips for method in methods if method.lpips}) > 1:
-        found = _each(methods, lambda method: (method.lpips or "not measured")[:12])
+        digests = _list_by_method(methods, lambda method: (method.lpips or "not measured")[:12])
         problems.append(
-            f"their LPIPS is of different AlexNet weights (SHA-256): {found}; score them with one file"
+            f"their LPIPS is of different AlexNet weights (SHA-256): {digests}; score them with one file"
         )
-    first: dict[
-        str, tuple[Method, str]
-    ] = {}  # name of an HR image -> the first method that has it, and its digest
+    # name of an HR image -> the first method that has it, and its digest
+    first: dict[str, tuple[Method, str]] = {}
     for method in methods:
         differing: dict[str, list[str]] = {}
         for image in method.images:
-            earlier, digest = first.setdefault(image.score.name, (method, image.hr_sha256))
+            first_method, digest = first.setdefault(image.score.name, (method, image.hr_sha256))
             if digest != image.hr_sha256:
-                differing.setdefault(earlier.name, []).append(image.score.name)
-        for other, names in differing.items():
+                differing.setdefault(first_method.name, []).append(image.score.name)
+        for first_name, names in differing.items():
             problems.append(
-                f"{plural(len(names), 'HR image')} of {method.name} differ from {other}'s of the same name: "
+                f"{plural(len(names), 'HR image')} of {method.name} differ from {first_name}'s of the same name: "
                 f"{shorten(names)}; score both against the same HR files"
             )
     if not problems and not common_digests(methods):
@@ -228,9 +244,9 @@ def _contradictions(methods: Sequence[Method]) -> list[str]:
 def common_digests(methods: Sequence[Method]) -> list[str]:
     """SHA-256 of the HR images that all methods have, in the order of the first one."""
     others = [{image.hr_sha256 for image in method.images} for method in methods[1:]]
-    found = dict.fromkeys(image.hr_sha256 for image in methods[0].images)
-    return [digest for digest in found if all(digest in known for known in others)]
+    digests = dict.fromkeys(image.hr_sha256 for image in methods[0].images)
+    return [digest for digest in digests if all(digest in images for images in others)]
 
 
-def _each(methods: Sequence[Method], says: Any) -> str:
-    return ", ".join(f"{method.name} {says(method)}" for method in methods)
+def _list_by_method(methods: Sequence[Method], describe: Callable[[Method], str]) -> str:
+    return ", ".join(f"{method.name} {describe(method)}" for method in methods)

@@ -9,7 +9,7 @@ from ntire_sr.challenge.downscale import CROP_MULTIPLE
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.core.errors import ValidationErrors
 from ntire_sr.core.progress import SILENT, Progress
-from ntire_sr.evaluation.metrics.lpips import SMALLEST_PX
+from ntire_sr.evaluation.metrics.lpips_network import SMALLEST_PX
 from ntire_sr.samples.folders import list_images, list_samples
 from ntire_sr.samples.inspection import FileFacts, file_problems, inspect_files, size_for_hr
 from ntire_sr.samples.manifest import Manifest

@@ -1,98 +1,35 @@
 """Records of scored images: raw values, small maps, and a digest of the files and settings behind them."""
 
 import json
-import math
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.files import atomic_write, read_json, sha256_bytes, write_json
-from ntire_sr.evaluation.metrics.diversity import diversity_scores
-from ntire_sr.evaluation.metrics.lr_psnr import LrErrors
+from ntire_sr.evaluation.metrics import registry
+from ntire_sr.evaluation.metrics.declarations import ImageScore
 
 _NAME = re.compile(r"\d{6}\.json")
+AGAIN = "run `ntire-sr score` again with the same folders; what was measured is kept"
 VERSION = 1  # version of the computation: images with records of another version are measured again
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageScore:
-    """The values of one image, as `metrics.ImageMetric`s compute them. Lists have an entry per sample; those
-    of LPIPS are empty if it was not measured."""
+class _Head(msgspec.Struct, forbid_unknown_fields=True):
+    """The part of a record that does not depend on the metrics."""
 
-    index: int  # from 0, in the order of the HR images
-    name: str  # name of the HR file
-    numbers: list[int]  # numbers of the samples that were measured
-    lpips: list[float] = field(default_factory=list)  # mean LPIPS of each sample, lower is better
-    lpips_mosaics: list[float] = field(
-        default_factory=list
-    )  # mean LPIPS of the best mosaic of the first 1, 2, ... samples
-    lpips_pairs: float | None = None  # mean over all pairs of samples; None for one sample
-    mse: list[float]  # over 16 x 16 boxes, in squared grey levels, lower is better
-    mse_mosaics: list[float]  # the same of the best mosaic of the first 1, 2, ... samples
-    pixel_distance: float  # mean (SR - HR)^2 in squared grey levels
-    pixel_pairs: float | None  # mean (SR_i - SR_j)^2 over all pairs of samples; None for one sample
-    lr_errors: list[float]  # squared LR errors of HR and SR cropped to multiples of 8, as officially
-    lr_errors_uncropped: list[float]  # squared LR errors without the crop; empty if it removes nothing
-    realism: dict[str, list[float | None]] = field(default_factory=dict)  # values of each sample, by proxy
-    realism_hr: dict[str, float | None] = field(default_factory=dict)  # values of the HR image, by proxy
-
-    @property
-    def lr(self) -> LrErrors:
-        return LrErrors(self.lr_errors)
-
-    @property
-    def lpips_mean(self) -> float:
-        """Mean LPIPS of all samples; nan without LPIPS."""
-        return fmean(self.lpips) if self.lpips else math.nan
-
-    @property
-    def lpips_scores(self) -> list[float]:
-        """S_1 ... S_n of LPIPS in per cent, higher is better."""
-        return diversity_scores(self.lpips, self.lpips_mosaics)
-
-    @property
-    def mse_mean(self) -> float:
-        return fmean(self.mse)
-
-    @property
-    def mse_scores(self) -> list[float]:
-        """S_1 ... S_n of MSE in per cent, higher is better."""
-        return diversity_scores(self.mse, self.mse_mosaics)
-
-    @property
-    def official(self) -> dict[str, float]:
-        """A row of `measure.csv`."""
-        return {
-            "LPIPS_mean": self.lpips_mean,
-            "LRPSNR_worst": self.lr.worst_db,
-            "LRPSNR_mean": self.lr.mean_db,
-            "score": self.lpips_scores[-1] if self.lpips else math.nan,
-        }
-
-    @property
-    def official_full(self) -> dict[str, float]:
-        """A row of `measure_full.csv`: four values of LPIPS and of MSE for every number of samples."""
-        row: dict[str, float] = {}
-        for n in range(1, len(self.numbers) + 1):
-            for name, means, mosaics in (
-                ("LPIPS", self.lpips, self.lpips_mosaics),
-                ("MSE", self.mse, self.mse_mosaics),
-            ):
-                known = bool(means)
-                best = min(means[:n]) if known else math.nan
-                mosaic = mosaics[n - 1] if known else math.nan
-                row[f"{name}_mean_n{n}"] = fmean(means[:n]) if known else math.nan
-                row[f"{name}_best_loc_n{n}"] = mosaic
-                row[f"{name}_diff_n{n}"] = best - mosaic
-                row[f"{name}_score_n{n}"] = diversity_scores(means[:n], mosaics[:n])[-1] if known else math.nan
-        return row
+    version: int
+    key: str
+    tensors_sha256: str
+    index: Annotated[int, msgspec.Meta(ge=0)]
+    name: str
+    numbers: Annotated[list[int], msgspec.Meta(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -121,19 +58,31 @@ class Records:
         content = save(measured.tensors)
         atomic_write(self._tensors(measured.score.index), content)
         record = {"version": VERSION, "key": key, "tensors_sha256": sha256_bytes(content)}
-        write_json(self._figures(measured.score.index), {**record, **asdict(measured.score)})
+        write_json(self._figures(measured.score.index), {**record, **score_to_json(measured.score)})
 
     def load(self, index: int, key: str) -> ImageResult | None:
         """The record of an image; None if it is missing, damaged or of other files or settings."""
         try:
-            content = read_json(self._figures(index), "record")
-            tensors = load_file(self._tensors(index))
-            same = content.get("version") == VERSION and content.get("key") == key
-            if not same or content["tensors_sha256"] != sha256_bytes(self._tensors(index).read_bytes()):
-                return None
-            return ImageResult(ImageScore(**{f.name: content[f.name] for f in fields(ImageScore)}), tensors)
-        except (NtireSrError, OSError, SafetensorError, AttributeError, KeyError, TypeError):
+            return self.read(index, key)
+        except NtireSrError:
             return None
+
+    def read(self, index: int, key: str) -> ImageResult:
+        """The record of an image.
+
+        Raises:
+            NtireSrError: it is missing, damaged, or of other files or settings.
+        """
+        path = self._figures(index)
+        head, score = parse_record(read_json(path, "record"), str(path))
+        try:
+            tensors = load_file(self._tensors(index))
+            digest = sha256_bytes(self._tensors(index).read_bytes())
+        except (OSError, SafetensorError) as error:
+            raise NtireSrError(f"{self._tensors(index)} cannot be read ({error})") from error
+        if (head.version, head.key, head.tensors_sha256) != (VERSION, key, digest):
+            raise NtireSrError(f"{path} is of other files or settings")
+        return ImageResult(score, tensors)
 
     def discard_others(self, indices: set[int]) -> None:
         """Remove the records of images whose index is not among `indices`; other files stay."""
@@ -147,6 +96,48 @@ class Records:
 
     def _tensors(self, index: int) -> Path:
         return self.folder / f"{index:06d}.safetensors"
+
+
+def score_to_json(score: ImageScore) -> dict[str, Any]:
+    """An image's values as its record has them, in one flat object."""
+    content: dict[str, Any] = {"index": score.index, "name": score.name, "numbers": score.numbers}
+    for values in score.values.values():
+        content |= msgspec.to_builtins(values)
+    return content
+
+
+def parse_record(content: Any, what: str) -> tuple[_Head, ImageScore]:
+    """Check a record and read it.
+
+    Args:
+        content: the JSON of a record.
+        what: name of the record, for errors.
+
+    Raises:
+        NtireSrError: a key is missing or unknown, or a value has a wrong type or range; the error has the key's path.
+    """
+    if not isinstance(content, dict):
+        raise NtireSrError(f"{what} is damaged (not an object)", AGAIN)
+    rest = dict(content)
+
+    def take(kind: type[Any]) -> Any:
+        """Read one part of the record and take its keys away."""
+        names = kind.__struct_fields__
+        for name in names:
+            if name not in content:
+                raise msgspec.ValidationError(f"Object missing required field `{name}`")
+        return msgspec.convert({name: rest.pop(name) for name in names}, kind)
+
+    try:
+        head = take(_Head)
+        values = {kind: take(kind) for kind in registry.value_classes()}
+        if rest:
+            raise msgspec.ValidationError(f"Object contains unknown field `{next(iter(rest))}`")
+        for part in values.values():
+            part.check(len(head.numbers))
+    except ValueError as error:  # msgspec.ValidationError is one
+        raise NtireSrError(f"{what} is damaged ({error})", AGAIN) from error
+    return head, ImageScore(head.index, head.name, head.numbers, values)
 
 
 def _is_record(path: Path) -> bool:

@@ -13,15 +13,13 @@ from ntire_sr.core.device import choose_device, full_float32
 from ntire_sr.core.files import sha256_file
 from ntire_sr.core.pretrained import ALEXNET, find
 from ntire_sr.core.threads import map_ahead
-from ntire_sr.evaluation.metrics.base import ImageMetric, Reference
-from ntire_sr.evaluation.metrics.calibration import LpipsPairs
-from ntire_sr.evaluation.metrics.lpips import Lpips, load_lpips
-from ntire_sr.evaluation.metrics.lr_psnr import LrMetrics, official_crop
-from ntire_sr.evaluation.metrics.perceptual import LpipsErrors
-from ntire_sr.evaluation.metrics.pixels import PixelMetrics
-from ntire_sr.evaluation.metrics.quality import RealismMetrics, open_proxy, proxy_called
+from ntire_sr.evaluation.metrics import registry
+from ntire_sr.evaluation.metrics.base import Reference
+from ntire_sr.evaluation.metrics.declarations import ImageScore
+from ntire_sr.evaluation.metrics.lpips_network import Lpips, load_lpips
+from ntire_sr.evaluation.metrics.lr_psnr import official_crop
 from ntire_sr.evaluation.scoring.matching import SampleGroup
-from ntire_sr.evaluation.scoring.records import ImageResult, ImageScore, key_of
+from ntire_sr.evaluation.scoring.records import ImageResult, key_of
 from ntire_sr.samples.image_files import read_image, read_png
 
 AHEAD = 2  # samples that are read ahead while one is measured
@@ -29,13 +27,13 @@ AHEAD = 2  # samples that are read ahead while one is measured
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of a scoring, on which its values depend beside the files."""
+    """Settings of a scoring, on which its values depend in addition to the files."""
 
     scale: int
     device: str = "cpu"  # auto, cpu or cuda
     lpips_weights: Path | None = None  # file of AlexNet's weights; None to search for it
     lpips: bool = True  # whether to measure LPIPS
-    realism: tuple[str, ...] = ()  # names of proxies
+    realism: tuple[str, ...] = ()  # names of quality metrics
     niqe_model: Path | None = None  # None for the one in the package
 
 
@@ -55,21 +53,19 @@ class Scorer:
             path = find(ALEXNET, settings.lpips_weights)
             self.lpips = load_lpips(path, self.device)
             facts["lpips"] = sha256_file(path)
-        described = [proxy_called(name) for name in settings.realism]
-        self.proxies = [
-            open_proxy(proxy.name, self.device, settings.niqe_model)
-            for proxy in described
-            if proxy.data_set is None
+        metrics = [registry.quality_metric(name) for name in settings.realism]
+        self.quality = [
+            (metric, metric.load(self.device, settings.niqe_model)) for metric in metrics if metric.load
         ]
-        self.data_set_metrics = [proxy.data_set for proxy in described if proxy.data_set]
-        facts["realism"] = sorted([*settings.realism, *(proxy.version for proxy in self.proxies)])
+        self.data_set_metrics = [metric.data_set for metric in metrics if metric.data_set]
+        facts["realism"] = sorted([*settings.realism, *(loaded.version for _, loaded in self.quality)])
         self.facts = facts
 
     @property
     def measured_with(self) -> dict[str, Any]:
-        """`lpips`: SHA-256 of AlexNet's weights, None without LPIPS; `realism`: version of each proxy, by name."""
-        versions = {proxy.name: proxy.version for proxy in self.proxies}
-        # those of a whole data set have no version of their own: they are of the features of LPIPS
+        """`lpips`: SHA-256 of AlexNet's weights, None without LPIPS; `realism`: version of each quality metric."""
+        versions = {metric.name: loaded.version for metric, loaded in self.quality}
+        # metrics of a whole data set have no version: they are of the features of LPIPS
         return {
             "lpips": self.facts["lpips"],
             "realism": {name: versions.get(name, "") for name in self.settings.realism},
@@ -108,28 +104,20 @@ class Scorer:
     def _measure_images(
         self, whole: Tensor, samples: Iterable[Tensor], numbers: Sequence[int], index: int, name: str
     ) -> ImageResult:
-        several = len(numbers) > 1
-        reference = Reference(official_crop(whole), self.settings.scale, self.lpips, several, whole)
-        image_metrics = self._image_metrics(reference)
+        reference = Reference(
+            official_crop(whole), self.settings.scale, self.lpips, len(numbers) > 1, whole, self.quality
+        )
+        image_metrics = [kind(reference) for kind in registry.METRICS if self.lpips or not kind.needs_lpips]
         data_set_metrics = [metric.of_image(reference) for metric in self.data_set_metrics]
         metrics = (*image_metrics, *data_set_metrics)
         for image in samples:
             sample = reference.sample(image.to(self.device))
             for metric in metrics:
                 metric.update(sample)
-        figures: dict[str, Any] = {}
-        for metric in image_metrics:
-            figures |= metric.compute()
-        score = ImageScore(index=index, name=name, numbers=list(numbers), **figures)
+        values = {kind.values: kind.values() for kind in registry.METRICS if kind.needs_lpips}
+        values |= {metric.values: metric.compute() for metric in image_metrics}
         tensors = {name: value for metric in metrics for name, value in metric.tensors().items()}
-        return ImageResult(score, {name: value.contiguous() for name, value in tensors.items()})
-
-    def _image_metrics(self, reference: Reference) -> list[ImageMetric]:
-        metrics: list[ImageMetric] = [
-            PixelMetrics(reference), LrMetrics(reference), RealismMetrics(self.proxies, reference),
-        ]  # fmt: skip
-        if reference.lpips:
-            metrics.append(LpipsErrors(reference))
-            if reference.several:
-                metrics.append(LpipsPairs(reference))
-        return metrics
+        return ImageResult(
+            ImageScore(index, name, list(numbers), {kind: values[kind] for kind in registry.value_classes()}),
+            {name: value.contiguous() for name, value in tensors.items()},
+        )

@@ -14,8 +14,7 @@ from ntire_sr.challenge import projection
 from ntire_sr.challenge.downscale import downscale as linear_downscale
 from ntire_sr.challenge.pixels import in_planes, to_unit
 from ntire_sr.evaluation.metrics.base import Reference
-from ntire_sr.evaluation.metrics.niqe import luma, niqe
-from ntire_sr.evaluation.metrics.quality import load_pristine
+from ntire_sr.evaluation.metrics.niqe import load_pristine, luma, niqe
 from ntire_sr.evaluation.metrics.spectrum import prepare
 
 # the same (N, H, W, 3) array, laid out otherwise

@@ -17,9 +17,10 @@ from ntire_sr.core.device import full_float32
 from ntire_sr.core.errors import UsageError, WrongValue, plural
 from ntire_sr.core.pretrained import ALEXNET, find
 from ntire_sr.evaluation.metrics.base import DataSetMetric
-from ntire_sr.evaluation.metrics.lpips import SMALLEST_PX, Lpips, LpipsReference, load_lpips
-from ntire_sr.evaluation.metrics.quality import proxy_called
-from ntire_sr.evaluation.scoring.records import ImageResult, ImageScore
+from ntire_sr.evaluation.metrics.declarations import ImageScore
+from ntire_sr.evaluation.metrics.lpips_network import SMALLEST_PX, Lpips, LpipsReference, load_lpips
+from ntire_sr.evaluation.metrics.registry import quality_metric
+from ntire_sr.evaluation.scoring.records import ImageResult
 from ntire_sr.evaluation.scoring.scorer import Scorer, Settings
 from ntire_sr.evaluation.scoring.summary import ScoreSummary, image_json
 
@@ -109,7 +110,7 @@ def score_samples(
         NtireSrError: AlexNet's weights are missing.
     """
     wanted = _Wanted.checked(scale, lpips, realism)
-    whole = [name for name in wanted.realism if proxy_called(name).data_set]
+    whole = [name for name in wanted.realism if quality_metric(name).data_set]
     if whole:
         raise WrongValue(f"{whole[0]} is a figure of a data set, not of an image", "ntire_sr.SampleSetMetric")
     figures = image_json(_measured(samples, hr, wanted, 0).score)
@@ -166,7 +167,7 @@ class SampleSetMetric:
                 "as many samples of every image; reset() begins again",
             )
         for name in self._wanted.realism:
-            if metric := proxy_called(name).data_set:
+            if metric := quality_metric(name).data_set:
                 one = metric.from_tensors(measured.tensors)
                 if name in self._data_set:
                     self._data_set[name].merge(one)
@@ -186,7 +187,7 @@ class SampleSetMetric:
             images=list(self._images),
             samples=len(self._images[0].numbers),
             scale=self._wanted.scale,
-            realism=self._wanted.realism,
+            quality=self._wanted.realism,
             data_set={name: metric.compute() for name, metric in self._data_set.items()},
         ).summary()
 
@@ -204,7 +205,7 @@ class _Wanted:
         names = (realism,) if isinstance(realism, str) else tuple(dict.fromkeys(realism))
         for name in names:
             try:
-                data_set = proxy_called(name).data_set
+                data_set = quality_metric(name).data_set
             except UsageError as error:
                 raise WrongValue(error.message, error.remedy) from error
             if data_set and data_set.needs_lpips and not lpips:

@@ -18,11 +18,10 @@ from ntire_sr.core.seeding import make_generator
 from ntire_sr.data.patches import PatchDataset
 from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
 from ntire_sr.evaluation.metrics.base import Reference
-from ntire_sr.evaluation.metrics.calibration import LpipsPairs, calibration_ratio
-from ntire_sr.evaluation.metrics.diversity import diversity_scores
-from ntire_sr.evaluation.metrics.lpips import Lpips, load_lpips
-from ntire_sr.evaluation.metrics.perceptual import LpipsErrors
-from ntire_sr.evaluation.metrics.pixels import PixelMetrics
+from ntire_sr.evaluation.metrics.calibration import calibration_ratio
+from ntire_sr.evaluation.metrics.lpips import LpipsMetric
+from ntire_sr.evaluation.metrics.lpips_network import Lpips, load_lpips
+from ntire_sr.evaluation.metrics.pixels import PixelMetric
 from ntire_sr.models.interfaces import Generator
 from ntire_sr.samples.folders import list_images
 from ntire_sr.samples.image_files import encode_png, read_image
@@ -90,8 +89,8 @@ class Validator:
                 unit = to_unit(lr)
                 trunk = generator.trunk(unit)
                 reference = Reference(hr, self.scale, self.lpips)
-                kinds = (PixelMetrics, LpipsErrors, LpipsPairs) if self.lpips else (PixelMetrics,)
-                metrics = [kind(reference) for kind in kinds]
+                pixel_metric = PixelMetric(reference)
+                lpips_metric = LpipsMetric(reference) if self.lpips else None
                 samples = []
                 for index in range(SAMPLES):
                     drawn = generator.sample(
@@ -103,21 +102,19 @@ class Validator:
                     written = project_uint8(drawn, lr, self.scale)
                     worst = min(worst, written.lr_psnr_db)
                     sample = reference.sample(written.image)
-                    for metric in metrics:
-                        metric.update(sample)
+                    pixel_metric.update(sample)
+                    if lpips_metric:
+                        lpips_metric.update(sample)
                     samples.append(written.image)
-                score = {name: value for metric in metrics for name, value in metric.compute().items()}
+                pixels = pixel_metric.compute()
                 note(
-                    s_mse=diversity_scores(score["mse"], score["mse_mosaics"])[-1],
-                    pixel_pairs=score["pixel_pairs"],
-                    pixel_distance=score["pixel_distance"],
+                    s_mse=pixels.scores[-1],
+                    pixel_pairs=pixels.pixel_pairs,
+                    pixel_distance=pixels.pixel_distance,
                 )
-                if self.lpips:
-                    note(
-                        lpips=float(np.mean(score["lpips"])),
-                        s=diversity_scores(score["lpips"], score["lpips_mosaics"])[-1],
-                        pairs=score["lpips_pairs"],
-                    )
+                if lpips_metric:
+                    lpips = lpips_metric.compute()
+                    note(lpips=float(np.mean(lpips.lpips)), s=lpips.scores[-1], pairs=lpips.lpips_pairs)
                 if number < SHOWN:
                     rows.append(_row(lr, samples, hr, self.scale))
         figures: dict[str, float] = {}

@@ -10,7 +10,7 @@ from missing_operators import import_or_skip
 from ntire_sr.challenge.pixels import to_8bit, to_tensor, to_unit
 from ntire_sr.core.errors import NtireSrError, WrongType, WrongValue
 from ntire_sr.core.pretrained import NotFound
-from ntire_sr.evaluation.metrics.lpips import Lpips, load_lpips
+from ntire_sr.evaluation.metrics.lpips_network import Lpips, load_lpips, network_input
 from ntire_sr.evaluation.metrics.lr_psnr import official_crop
 from ntire_sr.samples.image_files import read_image
 
@@ -64,7 +64,7 @@ def test_lpips_is_zero_for_equal_images_symmetric_and_grows_with_noise(lpips, ph
 
 def test_the_way_of_processors_and_the_direct_convolutions_give_the_same_features(lpips, photograph):
     image = to_tensor(photograph)
-    maps = lpips.normalised(image).double()
+    maps = network_input(image).double()
     convolutions = copy.deepcopy(lpips.convolutions).double()
     for index, found in enumerate(lpips.layers(image)):
         if index in (1, 2):
@@ -80,7 +80,7 @@ def test_known_features_are_left_as_they_are_and_differences_are_summed(lpips, p
     sums = [torch.zeros_like(layer) for layer in features]
     others = [noisy(image, 0.1), noisy(image, 0.2)]
     for other in others:
-        lpips.compare(features, other, sums)
+        lpips.compare(other, features, sums)
     expected = [lpips.features(other).vectors for other in others]
     for layer, total, known, one, two in zip(features, sums, before, *expected, strict=True):
         assert torch.equal(layer, known)
@@ -91,7 +91,7 @@ def test_the_deepest_maps_are_those_of_the_fifth_convolution_before_normalisatio
     image = to_tensor(photograph)
     expected = list(lpips.layers(image))[-1]
     features = lpips.features(image)
-    compared = lpips.compare(features.vectors, image)
+    compared = lpips.compare(image, features.vectors)
     assert torch.equal(features.deepest, expected) and torch.equal(compared.deepest, expected)
 
 

@@ -7,17 +7,19 @@ import pytest
 from PIL import Image
 from scores import write_images, write_method
 
+from ntire_sr.evaluation.metrics.declarations import Figure, Values
 from ntire_sr.evaluation.pages.comparison_page import comparison_page
 from ntire_sr.evaluation.pages.gallery import Gallery, picture_comparison
 from ntire_sr.evaluation.pages.page import render
-from ntire_sr.evaluation.scoring.columns import Figure, MethodColumn
+from ntire_sr.evaluation.scoring.columns import MethodColumn
 from ntire_sr.evaluation.scoring.comparison import compare
 from ntire_sr.evaluation.scoring.load_scores import read_methods
 
 NAMES = ["0801.png", "0802.png", "<img src=x onerror=alert(1)>.png"]
 NASTY = "</script><script>alert(2)</script>{{ 7 * 7 }}"
 BLUE, RED, GREEN = (30, 30, 200), (200, 30, 30), (30, 160, 30)
-COLUMN = MethodColumn(Figure("MOR", "mean opinion rank", "", True, 2), {"ours": 1.25, NASTY: 2.5})
+MOR = Figure(name="MOR", label="mean opinion rank", direction="lower", digits=2, values=Values)
+COLUMN = MethodColumn(MOR, {"ours": 1.25, NASTY: 2.5})
 
 
 @pytest.fixture(scope="module")

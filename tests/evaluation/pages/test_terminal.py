@@ -5,14 +5,16 @@ import io
 from rich.console import Console
 from scores import write_images, write_method
 
+from ntire_sr.evaluation.metrics.declarations import Figure, Values
 from ntire_sr.evaluation.pages.terminal import print_comparison
-from ntire_sr.evaluation.scoring.columns import Figure, MethodColumn
+from ntire_sr.evaluation.scoring.columns import MethodColumn
 from ntire_sr.evaluation.scoring.comparison import compare
 from ntire_sr.evaluation.scoring.load_scores import read_methods
 
 NAMES = ["0801.png", "0802.png", "0803.png"]
 MARKUP = "[bold]b"  # rich must not interpret it
-COLUMN = MethodColumn(Figure("MOR", "mean opinion rank", "", True, 2), {"ours": 1.25, MARKUP: 2.5})
+MOR = Figure(name="MOR", label="mean opinion rank", direction="lower", digits=2, values=Values)
+COLUMN = MethodColumn(MOR, {"ours": 1.25, MARKUP: 2.5})
 
 
 def test_comparison_prints_figures_pairs_and_published_rows(tmp_path):

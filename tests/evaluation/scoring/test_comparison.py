@@ -11,10 +11,11 @@ from scores import edit_score, write_images, write_method
 
 from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors
 from ntire_sr.core.files import json_safe, sha256_file
+from ntire_sr.evaluation.metrics.declarations import Figure, Values
 from ntire_sr.evaluation.pages.comparison_page import comparison_page
 from ntire_sr.evaluation.pages.gallery import most_different, picture_comparison
 from ntire_sr.evaluation.pages.page import render
-from ntire_sr.evaluation.scoring.columns import Figure, MethodColumn
+from ntire_sr.evaluation.scoring.columns import MethodColumn
 from ntire_sr.evaluation.scoring.comparison import compare
 from ntire_sr.evaluation.scoring.load_scores import read_methods
 from ntire_sr.evaluation.scoring.opinion import MethodOpinion, Opinions
@@ -130,7 +131,14 @@ def test_s_n_is_compared_at_the_samples_that_all_have_and_one_sample_does_not_lo
 def test_without_lpips_in_one_score_squared_errors_are_compared_and_it_is_said(tmp_path, hr, two):
     c = write_method(tmp_path / "c", hr, {name: [0.3, 0.2] for name in NAMES}, with_lpips=None)
     found = compare(read_methods([*two, ("c", c)]))
-    assert [figure.key for figure in found.figures[:4]] == ["LPIPS_mean", "score", "MSE_mean", "MSE_score"]
+    assert [figure.name for figure in found.figures[:6]] == [
+        "LPIPS_mean",
+        "score",
+        "r_LPIPS",
+        "MSE_mean",
+        "MSE_score",
+        "r_pixels",
+    ]
     assert math.isnan(found.values["LPIPS_mean"][2].value)
     assert found.values["MSE_mean"][2].value == pytest.approx(25.0)
     assert "LPIPS was not measured for c." in found.notes
@@ -142,7 +150,7 @@ def test_without_lpips_in_one_score_squared_errors_are_compared_and_it_is_said(t
             ]
         )
     )
-    assert only.figures[0].key == "MSE_mean" and not only.with_lpips
+    assert only.figures[0].name == "MSE_mean" and not only.with_lpips
 
 
 def test_proxies_that_are_not_the_same_for_all_are_left_out_and_named(tmp_path, hr):
@@ -205,7 +213,8 @@ def test_what_people_said_stands_beside_the_scores_found_by_samples_or_by_name(t
 
 
 def test_columns_from_elsewhere_stand_in_table_and_json(two):
-    column = MethodColumn(Figure("MOR", "MOR", "", True, 2), {"b": 1.5}, {"b": (1.2, 1.8)})
+    mor = Figure(name="MOR", label="MOR", direction="lower", digits=2, values=Values)
+    column = MethodColumn(mor, {"b": 1.5}, {"b": (1.2, 1.8)})
     found = compare(read_methods(two)).with_columns([column])
     first, second = found.as_json()["methods"]
     assert math.isnan(first["MOR"]) and second["MOR"] == 1.5 and second["intervals"]["MOR"] == (1.2, 1.8)

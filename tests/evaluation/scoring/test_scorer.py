@@ -11,10 +11,12 @@ import torch
 
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.core.errors import NtireSrError, UsageError
-from ntire_sr.evaluation.metrics import lpips
-from ntire_sr.evaluation.metrics.lpips import Lpips
-from ntire_sr.evaluation.metrics.lr_psnr import LrErrors, official_crop
-from ntire_sr.evaluation.metrics.perceptual import MAP_PX, shrink_map
+from ntire_sr.evaluation.metrics import lpips_network
+from ntire_sr.evaluation.metrics.lpips import LpipsValues
+from ntire_sr.evaluation.metrics.lpips_network import Lpips
+from ntire_sr.evaluation.metrics.lr_psnr import LrErrors, LrValues, official_crop
+from ntire_sr.evaluation.metrics.maps import MAP_PX, shrink_map
+from ntire_sr.evaluation.metrics.quality import QualityValues
 from ntire_sr.evaluation.score_folder import score_folder
 from ntire_sr.samples.image_files import write_png
 
@@ -75,7 +77,7 @@ def test_the_convolutions_of_gpus_give_the_figures_of_a_cpu(
         self.on_processor = []
 
     monkeypatch.setattr(Lpips, "__init__", without_shortcuts)
-    monkeypatch.setattr(lpips, "CACHED_FLOATS", 10**12)
+    monkeypatch.setattr(lpips_network, "CACHED_FLOATS", 10**12)
     found = figures(golden / "x4", tmp_path, "cpu", alexnet)
     for name, value in figures_of_cpu.items():
         assert found[name] == pytest.approx(value, rel=1e-5), name
@@ -96,9 +98,10 @@ def test_the_official_crop_takes_multiples_of_8_from_the_top_left():
 
 def test_where_the_crop_takes_pixels_away_both_figures_are_reported(folders, tmp_path):
     score = score_folder(folders.hr, folders.sr, tmp_path / "out", samples=3, **AWAY).score
-    assert score.images[0].lr_errors_uncropped == []
-    assert len(score.images[1].lr_errors_uncropped) == 3
-    assert score.images[1].lr_errors_uncropped != score.images[1].lr_errors
+    whole, cropped = (image.of(LrValues) for image in score.images)
+    assert whole.lr_errors_uncropped == []
+    assert len(cropped.lr_errors_uncropped) == 3
+    assert cropped.lr_errors_uncropped != cropped.lr_errors
     assert score.summary()["images_scored_uncropped"] == 1
 
 
@@ -118,15 +121,16 @@ def test_without_lpips_its_columns_are_empty_and_the_rest_is_measured(folders, t
 def test_the_summary_holds_mean_best_and_worst_lpips_worked_out_from_the_samples(golden, alexnet, tmp_path):
     folder = golden / "x4"
     score = score_folder(folder / "HR", folder / "SR", tmp_path, lpips_weights=alexnet, device="cpu").score
-    summary, images = score.summary(), score.images
-    assert summary["LPIPS_mean"] == pytest.approx(np.mean([image.lpips for image in images]))
-    assert summary["LPIPS_best_sample"] == pytest.approx(np.mean([min(image.lpips) for image in images]))
-    assert summary["LPIPS_worst_sample"] == pytest.approx(np.mean([max(image.lpips) for image in images]))
+    summary, lpips = score.summary(), [image.of(LpipsValues).lpips for image in score.images]
+    assert summary["LPIPS_mean"] == pytest.approx(np.mean(lpips))
+    assert summary["LPIPS_best_sample"] == pytest.approx(np.mean([min(of_image) for of_image in lpips]))
+    assert summary["LPIPS_worst_sample"] == pytest.approx(np.mean([max(of_image) for of_image in lpips]))
     assert summary["LRPSNR_mean"] == math.inf
     assert math.isfinite(summary["LRPSNR_of_mean_error"])
-    assert summary["samples_under_45_dB"] == sum(image.lr.under_required for image in images) > 0
-    assert score.lpips_curve[0] == 0
-    assert score.lpips_curve[-1] == pytest.approx(summary["score"])
+    assert summary["samples_under_45_dB"] == score.under_required > 0
+    curve = score.curves()["LPIPS_score"]
+    assert curve[0] == 0
+    assert curve[-1] == pytest.approx(summary["score"])
 
 
 def test_a_missing_trunk_is_an_error_that_names_the_way_out(folders, tmp_path):
@@ -170,13 +174,13 @@ def test_proxies_are_measured_for_every_sample_and_the_hr_image_where_that_means
     summary = score.summary()
     assert all(summary[name] > 0 for name in names)
     assert summary["niqe_of_HR"] > 0 and "log-spectral_of_HR" not in summary
-    assert [len(image.realism["niqe"]) for image in score.images] == [3, 3]
+    assert [len(image.of(QualityValues).realism["niqe"]) for image in score.images] == [3, 3]
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "NIQE" in page and "a proxy" in page
 
 
 def test_an_unknown_proxy_and_one_without_its_network_are_refused_before_anything_is_read(folders, tmp_path):
-    with pytest.raises(UsageError, match=r"unknown proxy 'niqq'(.|\n)*try: niqe"):
+    with pytest.raises(UsageError, match=r"unknown quality metric 'niqq'(.|\n)*try: niqe"):
         score_folder(folders.hr, folders.sr, tmp_path / "out", realism=("niqq",), **AWAY)
     with pytest.raises(UsageError, match="measured on the features of LPIPS"):
         score_folder(folders.hr, folders.sr, tmp_path / "out", realism=("patch-frechet",), **AWAY)
@@ -191,7 +195,7 @@ def test_hundreds_of_samples_are_scored_and_pictured(tmp_path, photograph):
         sample[k % 32, k // 32] ^= 9
         write_png(tmp_path / "SR" / str(SampleName(0, k)), sample)
     score = score_folder(tmp_path / "HR", tmp_path / "SR", tmp_path / "out", samples=260, **AWAY).score
-    assert len(score.mse_curve) == 260
+    assert len(score.curves()["MSE_score"]) == 260
 
 
 def test_an_image_whose_score_is_undefined_is_said_to_be_left_out(folders, tmp_path):
