@@ -39,7 +39,7 @@ def check_gradient(function, image: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("scale", [4, 8])
-def test_the_downscale_of_8_bits_is_the_challenges_in_every_form(hr, scale):
+def test_downscale_of_8_bits_is_the_challenges_in_every_form(hr, scale):
     expected = to_array(downscale_8bit(to_tensor(hr), scale))
     assert np.array_equal(downscale(hr, scale), expected)
     assert np.array_equal(downscale(np.stack([hr, hr]), scale)[1], expected)
@@ -47,13 +47,13 @@ def test_the_downscale_of_8_bits_is_the_challenges_in_every_form(hr, scale):
     assert torch.equal(downscale(torch.from_numpy(hr), scale), torch.from_numpy(expected))
 
 
-def test_the_downscale_of_float_is_differentiable_linear_and_takes_what_overshoots():
+def test_downscale_of_float_is_linear_and_differentiable_for_any_range():
     hr = torch.rand(1, 3, 8, 12, dtype=torch.float64)
     check_gradient(lambda image: downscale(image, 4), hr)
     assert torch.allclose(downscale(2 * hr - 1, 4), 2 * downscale(hr, 4) - 1)
 
 
-def test_lr_psnr_is_one_figure_per_image_and_one_lr_image_serves_all(hr):
+def test_lr_psnr_gives_a_figure_per_image_also_with_one_lr_image(hr):
     lr = downscale(hr, 4)
     samples = np.stack([hr, hr ^ 1, hr ^ 16])
     expected = [lr_psnr_db(to_tensor(each), to_tensor(lr), 4) for each in samples]
@@ -65,7 +65,7 @@ def test_lr_psnr_is_one_figure_per_image_and_one_lr_image_serves_all(hr):
     assert lr_psnr(tensors, lr, 4).tolist() == lr_psnr(to_unit(tensors), lr, 4).tolist() == expected
 
 
-def test_images_that_do_not_belong_together_are_refused_with_both_sizes(hr):
+def test_mismatched_images_are_refused_with_both_sizes(hr):
     with pytest.raises(
         ValueError, match=r"sr has 64 x 48 pixels and lr 16 x 12 pixels; at scale 8 .* has 8 x 6"
     ):
@@ -76,7 +76,7 @@ def test_images_that_do_not_belong_together_are_refused_with_both_sizes(hr):
         downscale(hr, "4")
 
 
-def test_the_projection_is_that_of_generate_whatever_the_form_of_sr_and_lr(hr):
+def test_projection_equals_that_of_generate_in_every_form(hr):
     lr = downscale(hr, 4)
     rough = lr.repeat(4, axis=0).repeat(4, axis=1)
     expected = project_uint8(to_unit(to_tensor(rough)), to_tensor(lr), 4)
@@ -88,7 +88,7 @@ def test_the_projection_is_that_of_generate_whatever_the_form_of_sr_and_lr(hr):
     assert torch.equal(unit, expected.image) and same_db.tolist() == [db]
 
 
-def test_each_image_of_a_batch_has_its_own_lr_psnr_and_its_own_verdict(hr, board):
+def test_project_reports_each_image_of_a_batch_separately(hr, board):
     lr = downscale(hr, 4)
     rough = lr.repeat(4, axis=0).repeat(4, axis=1)
     images, db, reachable = project(np.stack([rough, rough]), np.stack([lr, board]), 4)
@@ -98,14 +98,14 @@ def test_each_image_of_a_batch_has_its_own_lr_psnr_and_its_own_verdict(hr, board
     assert np.array_equal(images[0], project(rough, lr, 4)[0])
 
 
-def test_images_whose_sides_are_no_multiples_of_the_scale_are_projected_too(hr):
+def test_images_with_sides_that_are_no_multiples_are_projected(hr):
     cut = hr[:46, :61]
     lr = downscale(cut, 4)
     image, db, reachable = project(np.full_like(cut, 128), lr, 4)
     assert image.shape == cut.shape and lr.shape == (12, 16, 3) and db >= 45 and reachable
 
 
-def test_the_float_projection_is_exact_and_its_gradients_are_those_of_differences():
+def test_float_projection_is_exact_with_correct_gradients():
     lr = torch.rand(1, 3, 2, 3, dtype=torch.float64)
     sr = torch.rand(2, 3, 8, 12, dtype=torch.float64)
     check_gradient(lambda image: project_float(image, lr, 4), sr)
@@ -114,7 +114,7 @@ def test_the_float_projection_is_exact_and_its_gradients_are_those_of_difference
     assert projected.shape == sr.shape and (downscale(projected, 4) - lr).abs().max() < 1e-12
 
 
-def test_the_float_projection_takes_overshoot_and_8_bit_lr_images_and_refuses_the_rest(hr):
+def test_float_projection_takes_any_sr_range_and_8_bit_lr_images(hr):
     lr = downscale(hr, 4)
     sr = torch.rand(2, 3, 48, 64) * 3 - 1
     projected = project_float(sr.bfloat16(), lr, 4)

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 import ntire_sr
-from ntire_sr.api.inputs import WANTED, beside, take, whole_number
+from ntire_sr.api.inputs import WANTED, repeat_to_match, take, whole_number
 from ntire_sr.core.errors import UsageError, WrongType, WrongValue
 
 ARRAY = np.arange(6 * 5 * 3, dtype=np.uint8).reshape(6, 5, 3)
@@ -28,7 +28,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_each_form_is_read_as_the_same_pixels_and_goes_back_as_it_came(form):
+def test_every_form_gives_the_same_pixels_and_returns_in_its_form(form):
     given, count = FORMS[form]
     taken = take("sr", given)
     expected = TENSOR[:count] if "half" not in form else (TENSOR[:1] / 256 * 255).round().byte()
@@ -69,7 +69,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_anything_else_is_an_error_that_names_what_came_and_what_is_wanted(what):
+def test_other_inputs_are_refused_with_the_expected_form(what):
     given, kind, says = REFUSED[what]
     with pytest.raises(kind, match=f"^hr is .*{says}") as raised:
         ntire_sr.lpips(ARRAY, given)
@@ -78,13 +78,15 @@ def test_anything_else_is_an_error_that_names_what_came_and_what_is_wanted(what)
     assert WANTED in error.message or "expected float in [0, 1]" in error.message
 
 
-def test_a_reference_is_as_many_images_or_one_for_all():
-    assert torch.equal(beside(take("sr", BATCH), take("lr", ARRAY)).levels, TENSOR[:1].expand(2, 3, 6, 5))
+def test_reference_has_as_many_images_or_one_for_all():
+    assert torch.equal(
+        repeat_to_match(take("sr", BATCH), take("lr", ARRAY)).levels, TENSOR[:1].expand(2, 3, 6, 5)
+    )
     with pytest.raises(WrongValue, match="sr has 1 images, lr 2"):
-        beside(take("sr", ARRAY), take("lr", BATCH))
+        repeat_to_match(take("sr", ARRAY), take("lr", BATCH))
 
 
-def test_whole_numbers_are_pythons_and_numpys_but_no_text_and_no_truth():
+def test_integers_of_python_and_numpy_are_taken_but_not_bool_or_text():
     assert whole_number("k", np.int64(3), 1) == 3
     for value in ("4", 4.0, True, None):
         with pytest.raises(WrongType, match=r"^scale is .*, no integer"):

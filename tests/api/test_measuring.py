@@ -72,7 +72,7 @@ def same(found: object, written: object) -> bool:
 OF_FILES = {"name", "index", "samples", "record", "hr_sha256", "samples_sha256"}
 
 
-def test_the_figures_of_one_image_are_those_of_the_score_command(images, scored, weights):
+def test_score_samples_gives_the_figures_of_the_score_command(images, scored, weights):
     for (hr, samples), written in zip(images, scored["images"], strict=True):
         found = score_samples(samples, hr, 4, realism=REALISM[:2])
         assert found.keys() == written.keys() - OF_FILES
@@ -85,7 +85,7 @@ def test_the_figures_of_one_image_are_those_of_the_score_command(images, scored,
     assert all(same(value, written[name]) for name, value in again.items())
 
 
-def test_the_metric_of_a_data_set_has_the_figures_of_the_summary(images, scored, weights):
+def test_metric_gives_the_figures_of_the_score_summary(images, scored, weights):
     metric = SampleSetMetric(4, realism=REALISM)
     for (hr, samples), seen in zip(images, (1, 2), strict=True):
         metric.update(samples, hr)
@@ -99,7 +99,7 @@ def test_the_metric_of_a_data_set_has_the_figures_of_the_summary(images, scored,
     assert metric.compute()["LPIPS_mean"] == scored["images"][1]["LPIPS_mean"]
 
 
-def test_lpips_of_an_image_against_itself_is_0_in_every_form_and_one_figure_per_image(images, scored, weights):
+def test_lpips_of_equal_images_is_0_with_a_figure_per_image(images, scored, weights):
     hr, samples = images[0]
     unit = to_unit(to_tensor(hr))
     assert lpips(hr, hr) == 0 and lpips(unit, unit).tolist() == [0]  # as float in [0, 1] it was .833
@@ -116,7 +116,7 @@ def test_lpips_of_an_image_against_itself_is_0_in_every_form_and_one_figure_per_
     assert not single.is_inference()
 
 
-def test_without_lpips_nothing_is_fetched_and_without_its_weights_the_error_says_how_to_get_them(images):
+def test_lpips_weights_are_needed_only_for_lpips(images):
     hr, samples = images[0]
     found = score_samples(samples[:1], hr, 4, lpips=False)
     assert math.isnan(found["LPIPS_mean"]) and found["LRPSNR_worst"] > 40 and math.isnan(found["r_pixels"])
@@ -138,13 +138,13 @@ def test_without_lpips_nothing_is_fetched_and_without_its_weights_the_error_says
         ({"scale": 0}, "scale is 0"),
     ],
 )
-def test_what_cannot_be_scored_is_an_error_before_anything_is_loaded(images, change, says):
+def test_unusable_inputs_are_refused_before_anything_is_loaded(images, change, says):
     hr, samples = images[0]
     with pytest.raises(ValueError, match=says):
         score_samples(**{"samples": samples, "hr": hr, "scale": 4, **change})
 
 
-def test_images_of_a_data_set_have_equal_numbers_of_samples(images):
+def test_metric_refuses_different_numbers_of_samples(images):
     metric = SampleSetMetric(4, lpips=False)
     metric.update(images[0][1], images[0][0])
     with pytest.raises(ValueError, match="samples has 2 samples, the images before have 3"):
@@ -154,7 +154,7 @@ def test_images_of_a_data_set_have_equal_numbers_of_samples(images):
         SampleSetMetric(4, lpips=False, realism=["patch-frechet"])
 
 
-def test_a_file_that_was_written_is_scored_as_it_was_drawn(images, tmp_path, weights):
+def test_written_file_is_scored_like_the_drawn_image(images, tmp_path, weights):
     hr, samples = images[1]
     write_png(tmp_path / "a.png", samples[0])
     assert lpips(read_image(tmp_path / "a.png"), hr) == lpips(samples[0], hr)

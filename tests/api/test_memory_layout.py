@@ -1,7 +1,7 @@
 """Figures do not depend on how the caller's arrays and tensors lie in memory.
 
 Every function brings images into one layout, so that equality is by construction: the kernels that processors choose by
-layout differ in the last bits. Strides are checked beside figures, since on some processors these kernels agree.
+layout differ in the last bits. Strides are checked in addition to figures, since on some processors these kernels agree.
 """
 
 import numpy as np
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ntire_sr import SampleSetMetric, downscale, lpips, lr_psnr, project, project_float, score_samples
-from ntire_sr.api.inputs import beside, take
+from ntire_sr.api.inputs import repeat_to_match, take
 from ntire_sr.challenge import projection
 from ntire_sr.challenge.downscale import downscale as linear_downscale
 from ntire_sr.challenge.pixels import in_planes, to_unit
@@ -82,7 +82,7 @@ def test_images_are_taken_into_planes_from_any_layout(form, shape):
     for pixels in (taken.pixels, taken.levels, taken.unit):
         assert pixels.stride() == new_strides(pixels)
     if len(images) == 1:
-        shared = beside(take("sr", np.concatenate([images] * 3)), taken).pixels
+        shared = repeat_to_match(take("sr", np.concatenate([images] * 3)), taken).pixels
         assert shared.stride() == new_strides(shared)
 
 

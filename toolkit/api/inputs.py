@@ -1,7 +1,7 @@
-"""The images that the Python interface takes, and the form in which results go back.
+"""The forms of images that the Python interface takes and returns.
 
 Images are (H, W, 3) uint8, as numpy arrays or tensors, batches of them (N, H, W, 3), or tensors (N, 3, H, W) of uint8
-or of a floating type in [0, 1]. A float image stands for the 8-bit image that it is rounded to.
+or of a floating type in [0, 1]. A float image is rounded to 8 bits where 8-bit images are needed.
 """
 
 import operator
@@ -18,7 +18,7 @@ from ntire_sr.challenge.image_checks import described
 from ntire_sr.challenge.pixels import in_planes, to_8bit, to_unit
 from ntire_sr.core.errors import WrongType, WrongValue
 
-# an image, or a batch, goes back as it came
+# an image or a batch; the result has the form of the input
 Image = TypeVar("Image", NDArray[np.uint8], Tensor)
 AnyImage: TypeAlias = "NDArray[np.uint8] | Tensor"
 # a number for a single image, (N,) for a batch
@@ -33,10 +33,10 @@ WANTED = (
 
 @dataclass(frozen=True)
 class Images:
-    """Images that came in, in planes (see `in_planes`), and the form in which they came."""
+    """Input images in planes (see `in_planes`), and the form in which they were given."""
 
     name: str  # of the argument
-    pixels: Tensor  # (N, 3, H, W), uint8, or float32 or float64 in [0, 1], on the device on which it came
+    pixels: Tensor  # (N, 3, H, W), uint8, or float32 or float64 in [0, 1], on the device of the input
     single: bool  # one image without an axis for N, whose figures are plain numbers
     channels_last: bool
     array: bool  # a numpy array; False: a tensor
@@ -56,11 +56,11 @@ class Images:
 
     @property
     def size(self) -> str:
-        """Width and height in words."""
+        """Width and height as text for messages."""
         return f"{self.pixels.shape[3]} x {self.pixels.shape[2]} pixels"
 
     def as_given(self, images: Tensor) -> Any:
-        """Images, (N, 3, H', W') uint8, in the form in which these came."""
+        """Images, (N, 3, H', W') uint8, in the form of the input."""
         if self.channels_last:
             images = images.permute(0, 2, 3, 1).contiguous()
         return self.plain(images[0] if self.single else images)
@@ -70,7 +70,7 @@ class Images:
         return self.plain(maps[0] if self.single else maps)
 
     def plain(self, values: Tensor) -> Any:
-        """A tensor as numpy array if these came as one."""
+        """A tensor, converted to a numpy array if the input was one."""
         return values.cpu().numpy() if self.array else values
 
     def figures(self, values: list[float]) -> Figures:
@@ -78,20 +78,20 @@ class Images:
         return np.float64(values[0]) if self.single else np.array(values, dtype=np.float64)
 
     def flags(self, values: list[bool]) -> Flags:
-        """A truth value per image: (N,); one for a single image."""
+        """A bool per image: (N,); a single bool for a single image."""
         return np.bool_(values[0]) if self.single else np.array(values, dtype=np.bool_)
 
 
 def take(name: str, image: Any, in_unit: bool = True) -> Images:
-    """Images of any form that the interface takes.
+    """Read images of any form that the interface takes.
 
     Args:
         name: name of the argument, for the error.
-        image: what came.
+        image: the argument.
         in_unit: whether values of a floating type are checked to be in [0, 1].
 
     Raises:
-        WrongType: it is neither array nor tensor, or of another type of numbers.
+        WrongType: it is neither array nor tensor, or has an unsupported dtype.
         WrongValue: it has other axes, no pixels, or values outside of [0, 1].
     """
     if isinstance(image, np.ndarray):
@@ -113,7 +113,7 @@ def take(name: str, image: Any, in_unit: bool = True) -> Images:
 
 
 def take_pair(sr: Any, lr: Any, scale: int) -> tuple[Images, Images]:
-    """SR images with their LR images on one device, as many of both; a single LR image belongs to all SR images.
+    """Read SR images and their LR images, on one device; a single LR image is repeated for all SR images.
 
     Raises:
         WrongType, WrongValue: one is no image, or they do not belong together.
@@ -123,8 +123,8 @@ def take_pair(sr: Any, lr: Any, scale: int) -> tuple[Images, Images]:
 
 
 def take_lr(lr: Any, sr: Images, scale: int) -> Images:
-    """The LR images of SR images; see `take_pair`."""
-    paired = beside(sr, take("lr", lr))
+    """Read the LR images of SR images; see `take_pair`."""
+    paired = repeat_to_match(sr, take("lr", lr))
     height, width = (lr_size(side, scale) for side in sr.pixels.shape[2:])
     if paired.pixels.shape[2:] != (height, width):
         raise WrongValue(
@@ -134,11 +134,11 @@ def take_lr(lr: Any, sr: Images, scale: int) -> Images:
     return paired
 
 
-def beside(images: Images, reference: Images) -> Images:
-    """The reference on the images' device, as often as there are images if it is a single one.
+def repeat_to_match(images: Images, reference: Images) -> Images:
+    """Move a reference to the device of the images, and repeat a single one for all of them.
 
     Raises:
-        WrongValue: there are several, and another number.
+        WrongValue: there are several references, but not as many as images.
     """
     count, given = len(images.pixels), len(reference.pixels)
     if given not in (1, count):
@@ -150,7 +150,7 @@ def beside(images: Images, reference: Images) -> Images:
 
 
 def whole_number(name: str, value: Any, least: int) -> int:
-    """An integer argument of at least `least`, of Python or numpy.
+    """Check an integer argument of Python or numpy that is `least` or more.
 
     Raises:
         WrongType: it is no integer.
@@ -161,9 +161,9 @@ def whole_number(name: str, value: Any, least: int) -> int:
             raise TypeError
         number = operator.index(value)
     except TypeError:
-        raise WrongType(f"{name} is {value!r}, no integer", f"an integer from {least} on") from None
+        raise WrongType(f"{name} is {value!r}, no integer", f"an integer, {least} or more") from None
     if number < least:
-        raise WrongValue(f"{name} is {number}", f"an integer from {least} on")
+        raise WrongValue(f"{name} is {number}", f"an integer, {least} or more")
     return number
 
 
@@ -182,7 +182,7 @@ def _tensor_of(name: str, image: NDArray[Any]) -> Tensor:
 
 
 def _taken(name: str, given: Any, image: Tensor, array: bool) -> Images:
-    """uint8 images of either order of axes."""
+    """uint8 images with channels first or last."""
     shape = tuple(image.shape)
     last = len(shape) in (3, 4) and shape[-1] == 3
     first = len(shape) == 4 and shape[1] == 3 and not array
@@ -196,7 +196,7 @@ def _taken(name: str, given: Any, image: Tensor, array: bool) -> Images:
             if len(shape) == 3 and shape[0] == 3
             else "torch.from_numpy(images) of (N, 3, H, W)"
             if len(shape) == 4 and shape[1] == 3
-            else "an RGB image: grey ones get three equal channels, an alpha channel is left out"
+            else "an RGB image: repeat a grey channel three times, drop an alpha channel"
         )
         raise _refused(name, given, WrongValue, remedy)
     _check_pixels(name, given)
@@ -213,10 +213,10 @@ def _check_pixels(name: str, image: Any) -> None:
 
 def _check_range(name: str, image: Tensor) -> None:
     low, high = (value.item() for value in image.detach().aminmax())
-    if not (low >= 0 and high <= 1):  # so that nan is refused, too
+    if not (low >= 0 and high <= 1):  # also refuses nan
         raise WrongValue(
             f"{name} is {described(image)} with values from {low:.4g} to {high:.4g}; expected float in [0, 1]",
-            f"{name} / 255 for grey levels, ({name} + 1) / 2 for [-1, 1], {name}.clamp(0, 1) for what overshoots",
+            f"{name} / 255 for grey levels, ({name} + 1) / 2 for [-1, 1], {name}.clamp(0, 1) for values slightly outside",
         )
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ntire_sr.api.inputs import AnyImage, Figures, Images, beside, take, whole_number
+from ntire_sr.api.inputs import AnyImage, Figures, Images, repeat_to_match, take, whole_number
 from ntire_sr.challenge.downscale import CROP_MULTIPLE, lr_size
 from ntire_sr.core.device import full_float32
 from ntire_sr.core.errors import UsageError, WrongValue, plural
@@ -66,7 +66,7 @@ def lpips(sr: AnyImage, hr: AnyImage, spatial: bool = False) -> Any:
             "images of one size; score_samples cuts them as the challenge does",
         )
     shared = len(reference.pixels) == 1
-    others = beside(taken, reference).levels.split(1)
+    others = repeat_to_match(taken, reference).levels.split(1)
     network, maps = _network(find(ALEXNET), taken.pixels.device), []
     with torch.inference_mode(), full_float32(taken.pixels.device):
         known = None
