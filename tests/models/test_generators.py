@@ -1,4 +1,4 @@
-"""What every model of the table promises."""
+"""The interface that every registered model has, and trainings with srgan."""
 
 from dataclasses import asdict, replace
 
@@ -32,13 +32,13 @@ def per_crop(step: int) -> list[torch.Generator]:
     return [make_generator(step, index) for index in range(2)]
 
 
-def test_every_model_of_the_table_is_tested_here():
+def test_every_registered_model_is_tested_here():
     assert MODELS.keys() == SETTINGS.keys()
 
 
 @pytest.mark.parametrize("scale", [4, 8])
 @pytest.mark.parametrize("name", SETTINGS)
-def test_samples_have_the_promised_shape_and_depend_on_the_seed_alone(name, scale):
+def test_samples_have_the_stated_shape_and_depend_on_the_seed_alone(name, scale):
     model = MODELS[name]
     generator = model.build(scale, SETTINGS[name])
     lr = torch.rand(1, 3, 9, 7)
@@ -63,7 +63,7 @@ def reached(of: torch.Tensor, inputs: list[torch.Tensor], middle: int, side: int
 
 @pytest.mark.parametrize("scale", [4, 8])
 @pytest.mark.parametrize("name", SETTINGS)
-def test_no_pixel_depends_on_more_than_the_stated_reaches(name, scale):
+def test_no_pixel_depends_on_more_than_the_stated_receptive_fields(name, scale):
     generator = MODELS[name].build(scale, SETTINGS[name])
     side = 2 * max(generator.trunk_receptive_field, generator.sample_receptive_field) + 5
     middle = side // 2
@@ -101,14 +101,14 @@ def trainer(**changes) -> SrganTrainer:
     )
 
 
-def test_the_loss_is_the_weighted_sum_of_its_terms():
+def test_loss_is_the_weighted_sum_of_its_terms():
     losses = trainer(alpha=1.0, beta=2.0, gamma=0.3).step(*batch(), per_crop(0))
     parts = losses["content"] + losses["consistency"] + losses["diversity"] + losses["adversarial"]
     assert losses["loss"] == pytest.approx(parts, rel=1e-5)
     assert losses["diversity"] < 0 < losses["consistency"]
 
 
-def test_each_coefficient_scales_its_term_and_no_other():
+def test_each_coefficient_scales_only_its_term():
     lr, hr = batch()
     one = trainer(beta=1.0, gamma=0.2, adversarial=0.01).step(lr, hr, per_crop(0))
     two = trainer(beta=3.0, gamma=0.4, adversarial=0.05).step(lr, hr, per_crop(0))
@@ -118,7 +118,7 @@ def test_each_coefficient_scales_its_term_and_no_other():
     assert two["content"] == one["content"]
 
 
-def test_samples_of_a_rewarded_training_differ_more_than_without_reward():
+def test_diversity_loss_makes_samples_differ_more():
     lr, hr = batch()
     spread = {}
     for gamma in (0.0, 0.45):
@@ -129,14 +129,14 @@ def test_samples_of_a_rewarded_training_differ_more_than_without_reward():
     assert spread[0.45] > 1.2 * spread[0.0]
 
 
-def test_the_adversarial_loss_begins_when_it_is_told_to():
+def test_adversarial_loss_starts_at_the_set_step():
     made = trainer()
     made.settings = replace(made.settings, adversarial_from=0.2)
     names = [made.step(*batch(), per_crop(step)).keys() for step in range(3)]
     assert ["adversarial" in found for found in names] == [False, False, True]
 
 
-def test_a_training_that_goes_on_from_its_state_is_the_same_bit_for_bit():
+def test_resumed_training_gives_the_same_bits():
     straight, first = trainer(), trainer()
     lr, hr = batch()
     for step in range(4):
@@ -151,7 +151,7 @@ def test_a_training_that_goes_on_from_its_state_is_the_same_bit_for_bit():
         assert torch.equal(value, second.weights()[name])
 
 
-def test_a_generator_comes_back_from_its_file(tmp_path):
+def test_generator_loaded_from_its_file_draws_the_same(tmp_path):
     made = trainer()
     path = tmp_path / "w.safetensors"
     save_weights(path, "srgan", 4, SMALL, made.weights(), {"step": 3})
@@ -168,14 +168,14 @@ def test_a_generator_comes_back_from_its_file(tmp_path):
     assert torch.equal(loaded.generator.sample(loaded.generator.trunk(lr), lr, latents), expected)
 
 
-def test_weights_for_another_scale_are_refused_by_name(tmp_path):
+def test_weights_for_another_scale_are_refused(tmp_path):
     path = tmp_path / "w.safetensors"
     save_weights(path, "srgan", 4, SMALL, trainer().weights(), {})
     with pytest.raises(UsageError, match=r"w\.safetensors was trained for scale 4, not 8"):
         load_model(path, 8, CPU)
 
 
-def test_missing_foreign_damaged_and_diverged_weights_are_named(tmp_path):
+def test_missing_foreign_damaged_and_nan_weights_are_refused(tmp_path):
     from safetensors.torch import save_file
 
     with pytest.raises(UsageError, match="there are no weights at"):
@@ -198,7 +198,7 @@ def test_missing_foreign_damaged_and_diverged_weights_are_named(tmp_path):
         load_model(tmp_path / "cut.safetensors", None, CPU)
 
 
-def test_msgans_term_is_the_noise_apart_by_the_samples_apart():
+def test_ratio_diversity_is_latent_distance_over_sample_distance():
     made = trainer(diversity="ratio", gamma=0.1)
     one, other = torch.zeros(1, 2, 3, 3), torch.full((1, 2, 3, 3), 3.0)
     pairs = [torch.cat((one, other)), torch.cat((other[:, :, :1, :1], one[:, :, :1, :1]))]
@@ -210,7 +210,7 @@ def test_msgans_term_is_the_noise_apart_by_the_samples_apart():
         trainer(diversity="ration")
 
 
-def test_drawing_gives_samples_of_each_image_in_turn_and_their_error_before_projection():
+def test_forward_gives_samples_in_order_and_lr_error_before_projection():
     generator = MODELS["srgan"].build(4, SMALL)
     lr = torch.rand(2, 3, 8, 8)
     latents = draw_latents(generator, lr, per_crop(0), 3)
@@ -229,7 +229,7 @@ def test_drawing_gives_samples_of_each_image_in_turn_and_their_error_before_proj
     assert (downscale(half, 4) - lr.repeat(3, 1, 1, 1)).abs().max() < 1e-5  # the projection is never bfloat16
 
 
-def test_features_that_are_given_take_the_place_of_those_that_are_computed_and_the_adapter_learns_behind_them():
+def test_cached_features_replace_the_trunk_and_the_adapter_learns():
     sizes = StochasticSettings(**RRDB_SIZES, rrdb=True, groups=1, blocks=1, latent_channels=2, adapter=1)
     generator = RrdbGenerator(4, sizes)
     torch.nn.init.normal_(generator.adapter[0].second.weight, std=0.1)
@@ -246,7 +246,7 @@ def test_features_that_are_given_take_the_place_of_those_that_are_computed_and_t
 
 
 @pytest.mark.parametrize("name", ["srgan", "stochastic"])
-def test_the_keys_of_a_checkpoint_are_those_of_version_0_1_0(name):
+def test_checkpoint_keys_are_those_of_version_0_1_0(name):
     networks = {"generator", "average", "discriminator", "generator_optimiser", "discriminator_optimiser"}
     counts = {"usual_gradient", "skipped", "skipped_in_a_row", "rolled_back"} if name == "stochastic" else set()
     settings = replace(SETTINGS[name], features="filters")

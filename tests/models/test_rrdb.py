@@ -75,7 +75,7 @@ def in_esrgans_second_names(name: str, blocks: int) -> str:
 
 
 @pytest.mark.parametrize("size", [(9, 12), (1, 5)])
-def test_trunk_and_decoder_give_what_rrdbnet_gives(size):
+def test_trunk_and_decoder_equal_rrdbnet(size):
     tensors = some_weights(2)
     lr = torch.rand(2, 3, *size)
     with torch.no_grad():
@@ -84,7 +84,7 @@ def test_trunk_and_decoder_give_what_rrdbnet_gives(size):
     assert (found - expected).abs().max() < 1e-5
 
 
-def test_the_published_network_of_23_blocks_gives_what_rrdbnet_gives(photograph):
+def test_published_network_of_23_blocks_equals_rrdbnet(photograph):
     tensors, blocks = read_rrdb(shared_path("weights/rrdb_x4_realsr_df2k.safetensors"))
     assert blocks == 23
     tensors = {name: value.float() for name, value in tensors.items()}
@@ -98,7 +98,7 @@ def test_the_published_network_of_23_blocks_gives_what_rrdbnet_gives(photograph)
 
 @pytest.mark.parametrize("kind", ["basicsr", "esrgan 1", "esrgan 2", "params_ema"])
 @pytest.mark.parametrize("blocks", [1, 3])
-def test_files_of_every_naming_give_the_same_tensors(tmp_path, kind, blocks):
+def test_files_with_every_naming_give_the_same_tensors(tmp_path, kind, blocks):
     tensors = some_weights(blocks)
     rename = {"esrgan 1": in_esrgans_first_names, "esrgan 2": in_esrgans_second_names}.get(kind, lambda n, b: n)
     renamed = {rename(name, blocks): value for name, value in tensors.items()}
@@ -115,7 +115,7 @@ def test_files_of_every_naming_give_the_same_tensors(tmp_path, kind, blocks):
         assert all(torch.equal(found[name], value) for name, value in tensors.items())
 
 
-def test_what_a_file_lacks_or_has_in_another_shape_is_named(tmp_path):
+def test_missing_tensors_and_wrong_shapes_are_named(tmp_path):
     tensors = some_weights(2)
     path = tmp_path / "net.safetensors"
     save_file({name: value for name, value in tensors.items() if "body.1.rdb3.conv2" not in name}, path)
@@ -132,7 +132,7 @@ def test_what_a_file_lacks_or_has_in_another_shape_is_named(tmp_path):
         read_rrdb(path)
 
 
-def test_nothing_in_a_file_is_executed(tmp_path):
+def test_code_in_a_file_is_not_executed(tmp_path):
     class Trap:
         def __reduce__(self):
             return (print, ("executed",))

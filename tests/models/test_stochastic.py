@@ -51,7 +51,7 @@ def batch(scale: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
     return downscale(hr, scale).clamp(0, 1), hr
 
 
-def test_the_presets_have_the_sizes_that_the_documentation_states():
+def test_presets_have_the_documented_sizes():
     sizes = {}
     for name, values in TRAINERS["stochastic"].presets.items():
         names = Architecture.__dataclass_fields__
@@ -62,7 +62,7 @@ def test_the_presets_have_the_sizes_that_the_documentation_states():
     assert sizes["large"] == pytest.approx(17.4, abs=0.1)
 
 
-def test_a_latent_changes_the_sample_around_its_place_and_nowhere_else():
+def test_latent_changes_the_sample_only_around_its_place():
     generator = StochasticGenerator(4, SMALL)
     lr = torch.rand(1, 3, 40, 40)
     latents = generator.latents(lr, [make_generator(0)])
@@ -75,7 +75,7 @@ def test_a_latent_changes_the_sample_around_its_place_and_nowhere_else():
     assert (changed - 82).abs().max() < 4 * 10
 
 
-def test_noise_enters_every_block_with_a_strength_of_its_own():
+def test_noise_enters_every_block_with_its_strength():
     generator = StochasticGenerator(8, SMALL)
     lr = torch.rand(1, 3, 8, 8)
     latents = generator.latents(lr, [make_generator(0)])
@@ -95,7 +95,7 @@ def test_sample_wide_latents_are_the_same_at_every_place():
     assert not torch.equal(latents.fine[0], latents.fine[1])
 
 
-def test_a_doubling_draws_no_stripes_or_checkerboard_of_its_own():
+def test_upsampling_adds_no_stripes_or_checkerboard():
     made = _Upsampling(5, 3).double()
     torch.nn.init.constant_(made.convolution.bias, 10.0)  # nothing meets the kink of the ReLU
     slopes = torch.randn(1, 5, 2, 1, 1).double()
@@ -108,7 +108,7 @@ def test_a_doubling_draws_no_stripes_or_checkerboard_of_its_own():
         assert inside.diff(n=2, dim=axis).abs().max() < 1e-9
 
 
-def test_latents_scale_a_channel_within_bounds_however_large_they_are():
+def test_scaling_by_large_latents_is_bounded():
     block = ModulatedBlock(4, 2)
     with torch.no_grad():
         block.first.bias.zero_()
@@ -125,7 +125,7 @@ def test_latents_scale_a_channel_within_bounds_however_large_they_are():
         assert torch.allclose((ratio - 1).abs(), torch.tensor(MOST_SCALING), atol=1e-3)
 
 
-def test_the_discriminator_judges_every_place_and_sees_the_whole_patch():
+def test_discriminator_has_a_logit_per_pixel_and_sees_the_whole_patch():
     phi = FilterBank()
     image = torch.rand(2, 3, 64, 64, requires_grad=True)
     features = phi(image)
@@ -162,11 +162,11 @@ def noise() -> torch.Tensor:
     return torch.rand(4, 3, 32, 32)
 
 
-def test_the_discriminator_learns_a_difference_in_texture_within_a_hundred_steps():
+def test_discriminator_learns_a_texture_difference_in_100_steps():
     assert share_judged_right(lambda: (noise(), 0.5 + (noise() - 0.5) * 0.6, noise())) > 0.8
 
 
-def test_the_discriminator_catches_samples_that_are_too_alike_though_each_looks_real():
+def test_discriminator_detects_samples_that_are_too_similar():
     def draw():
         hr, sample, fresh = noise(), noise(), noise()
         other = torch.where(torch.rand(4, 1, 32, 32) < 0.5, sample, fresh)  # by itself of the same law as hr
@@ -181,7 +181,7 @@ def drawn_by(made, lr):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_samples_are_lr_exact_in_training_before_any_rounding(device, precision):
+def test_training_samples_are_lr_exact_before_rounding(device, precision):
     made = trainer(device, precision=precision)
     lr = batch()[0].to(device)
     with torch.no_grad():
@@ -192,7 +192,7 @@ def test_samples_are_lr_exact_in_training_before_any_rounding(device, precision)
     assert (downscale(free, 4) - lr.repeat(2, 1, 1, 1)).abs().max() > 1e-3
 
 
-def test_losses_and_gradients_on_every_device_are_those_of_float64(device):
+def test_losses_and_gradients_on_every_device_equal_float64(device):
     _, hr = batch()
     drawn = (hr.repeat(2, 1, 1, 1) + 0.05 * torch.randn(4, *hr.shape[1:], generator=make_generator(3))).clamp(
         0, 1
@@ -212,7 +212,7 @@ def test_losses_and_gradients_on_every_device_are_those_of_float64(device):
     assert (gradients[0] - gradients[1]).norm() < 1e-3 * gradients[0].norm()
 
 
-def test_auto_is_bfloat16_where_the_device_computes_it_in_hardware(monkeypatch):
+def test_auto_precision_is_bfloat16_on_hardware_that_computes_it(monkeypatch):
     for gpu, processor, precision in (
         (True, False, "bfloat16"),
         (False, True, "bfloat16"),
@@ -223,7 +223,7 @@ def test_auto_is_bfloat16_where_the_device_computes_it_in_hardware(monkeypatch):
         assert trainer(precision="auto").settings.precision == precision
 
 
-def test_the_loss_is_the_weighted_sum_of_its_terms():
+def test_loss_is_the_weighted_sum_of_its_terms():
     weights = {
         "pixel": 0.7,
         "window": 1.3,
@@ -237,7 +237,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms():
     assert losses["loss"] == pytest.approx(sum(weights[name] * losses[name] for name in weights), rel=1e-5)
 
 
-def test_the_adversarial_gradient_is_the_set_share_of_the_rest():
+def test_adversarial_gradient_has_the_set_share():
     made = trainer(adversarial=0.2)
     lr, hr = batch()
     samples = drawn_by(made, lr).detach().requires_grad_()
@@ -248,7 +248,7 @@ def test_the_adversarial_gradient_is_the_set_share_of_the_rest():
     assert 0 < found["adversarial_weight"] < 1
 
 
-def test_the_discriminator_may_learn_before_its_gradient_counts():
+def test_discriminator_can_learn_before_the_adversarial_start():
     made = trainer(warm_up=0.0, adversarial_from=0.04, discriminator_ahead=0.02)
     weights = [made.gan.discriminator.tail.weight.clone()]
     counted = []
@@ -261,7 +261,7 @@ def test_the_discriminator_may_learn_before_its_gradient_counts():
     assert moved == [False, False, True, True, True]
 
 
-def test_warm_up_and_adversarial_part_begin_when_they_are_told_to():
+def test_warm_up_and_adversarial_loss_start_at_their_steps():
     made = trainer(warm_up=0.02, adversarial_from=0.04)
     kinds = []
     for step in range(6):
@@ -270,7 +270,7 @@ def test_warm_up_and_adversarial_part_begin_when_they_are_told_to():
     assert kinds == [(False, False)] * 2 + [(True, False)] * 2 + [(True, True)] * 2
 
 
-def test_samples_of_a_rewarded_training_differ_more_than_without_reward():
+def test_diversity_weight_makes_samples_differ_more():
     spread = {}
     for gamma in (0.0, 0.49):
         made = trainer(gamma=gamma, adversarial=0.0, best=0.0, learning_rate=2e-3)
@@ -280,7 +280,7 @@ def test_samples_of_a_rewarded_training_differ_more_than_without_reward():
     assert spread[0.49] > 1.5 * spread[0.0]
 
 
-def test_a_step_with_a_gradient_that_is_no_number_is_skipped_and_several_lead_back_to_the_average():
+def test_nan_gradients_are_skipped_and_several_restore_the_ema():
     made = trainer()
     lr, hr = batch()
     made.step(lr, hr, per_crop(0))
@@ -296,7 +296,7 @@ def test_a_step_with_a_gradient_that_is_no_number_is_skipped_and_several_lead_ba
     assert not made.gan.generator_optimiser.state
 
 
-def test_going_back_again_and_again_ends_a_training_but_not_over_a_long_time(monkeypatch):
+def test_frequent_rollbacks_end_training_and_rare_ones_do_not(monkeypatch):
     monkeypatch.setattr(gradient_guard, "SKIPS_BEFORE_ROLLBACK", 1)
     lr, hr = batch()
     made = trainer()
@@ -310,7 +310,7 @@ def test_going_back_again_and_again_ends_a_training_but_not_over_a_long_time(mon
         made.step(lr, hr * math.nan, per_crop(0))
 
 
-def test_a_gradient_far_above_the_usual_is_skipped_once_training_has_settled():
+def test_exploding_gradient_is_skipped_after_the_first_steps():
     made = trainer()
     made.gan.steps_done, made.guard.usual_gradient = 90, 1e-9
     before = made.gan.generator.tail.weight.clone()
@@ -319,7 +319,7 @@ def test_a_gradient_far_above_the_usual_is_skipped_once_training_has_settled():
     assert torch.equal(made.gan.generator.tail.weight, before)
 
 
-def test_a_training_that_goes_on_from_its_state_is_the_same_bit_for_bit():
+def test_resumed_training_gives_the_same_bits():
     straight, first = trainer(), trainer()
     lr, hr = batch()
     for step in range(4):
@@ -334,7 +334,7 @@ def test_a_training_that_goes_on_from_its_state_is_the_same_bit_for_bit():
         assert torch.equal(value, second.weights()[name])
 
 
-def test_squared_distances_at_a_half_and_other_impossible_settings_are_refused():
+def test_impossible_settings_are_refused():
     with pytest.raises(UsageError, match=r"gamma 0\.5 with a squared distance"):
         StochasticSettings(norms=False, gamma=0.5)
     with pytest.raises(UsageError, match="penalty on values out of range"):

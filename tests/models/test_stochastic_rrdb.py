@@ -1,4 +1,4 @@
-"""`stochastic` on a pretrained trunk: it begins as its parent, leaves the trunk alone, and its files are whole."""
+"""`stochastic` on a pretrained trunk: initialisation from the parent, frozen trunk, weights files, tiles."""
 
 import json
 
@@ -42,7 +42,7 @@ TINY = {
 
 @pytest.fixture(scope="module")
 def parent_file(tmp_path_factory):
-    """An RRDBNet of one block that averages: random, but near the identity, as trained ones are."""
+    """An RRDBNet of one block with small random weights."""
     generator = torch.Generator().manual_seed(3)
     tensors = {
         name: torch.randn(shape, generator=generator) * 0.03 if len(shape) > 1 else torch.zeros(shape)
@@ -69,7 +69,7 @@ def trainer(path, photograph, **changes) -> StochasticTrainer:
     return StochasticTrainer(config, settings, torch.device("cpu"), ProcessGroup())
 
 
-def test_with_latents_at_rest_what_stands_beside_the_parents_layers_changes_nothing(photograph):
+def test_with_zero_latents_only_the_parents_layers_have_an_effect(photograph):
     made = RrdbGenerator(4, StochasticSettings(**{**SIZES, "adapter": 1, "finer": 2}))
     lr = lr_images(photograph)
     latents = zero_latents(made.latents(lr, [make_generator(1)] * 3))
@@ -85,7 +85,7 @@ def test_with_latents_at_rest_what_stands_beside_the_parents_layers_changes_noth
     assert not torch.equal(other, before)
 
 
-def test_a_fitted_decoder_draws_nearly_what_the_published_parent_draws(photograph):
+def test_fitted_decoder_draws_nearly_the_image_of_its_parent(photograph):
     path = shared_path("weights/rrdb_x4_realsr_df2k.safetensors")
     tensors, blocks = read_rrdb(path)
     parent = Parent(tensors)
@@ -96,7 +96,7 @@ def test_a_fitted_decoder_draws_nearly_what_the_published_parent_draws(photograp
     with torch.no_grad():
         maps = trunk(lr)
         target = parent.draw(maps)
-        # bilinear doubling with the parent's own weights breaks them
+        # with bilinear upsampling the parent's weights do not fit
         for layer, name in zip(
             (*made.upsample_convs, made.full, made.tail), parent.decoder._modules, strict=True
         ):
@@ -108,7 +108,7 @@ def test_a_fitted_decoder_draws_nearly_what_the_published_parent_draws(photograp
     assert fitted * 255 < 5 and fitted < 0.75 * unfitted  # measured: 4.4 and 6.7 grey levels
 
 
-def test_a_warm_up_goes_on_to_learn_the_parents_image(parent_file, photograph):
+def test_warm_up_learns_the_image_of_the_parent(parent_file, photograph):
     made = trainer(parent_file, photograph, warm_up=1.0, learning_rate=1e-3)
     hr = torch.cat([to_unit(to_tensor(photograph[top : top + 64, :64].copy())) for top in (0, 32)])
     lr = to_unit(downscale_8bit((hr * 255).to(torch.uint8), 4))
@@ -118,7 +118,7 @@ def test_a_warm_up_goes_on_to_learn_the_parents_image(parent_file, photograph):
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_a_frozen_trunk_stays_as_it_is_and_another_one_learns(parent_file, photograph):
+def test_frozen_trunk_does_not_change_and_unfrozen_trunk_learns(parent_file, photograph):
     hr = to_unit(to_tensor(photograph[:64, :64].copy()))
     lr = to_unit(downscale_8bit(to_tensor(photograph[:64, :64].copy()), 4))
     published, _ = read_rrdb(parent_file)
@@ -135,7 +135,7 @@ def test_a_frozen_trunk_stays_as_it_is_and_another_one_learns(parent_file, photo
         assert found["upsample_convs.0.weight"].dtype == torch.float32
 
 
-def test_a_run_on_a_frozen_trunk_resumes_to_the_same_bits_and_its_weights_are_whole(parent_file, tmp_path):
+def test_run_on_a_frozen_trunk_resumes_and_its_weights_hold_the_trunk(parent_file, tmp_path):
     values = {**TINY, "trunk": str(parent_file), "steps": 3, "warm_up": 0.4, "checkpoint_every": 1}
     straight, parts = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "parts")
     train(make_run_config(values), straight)
@@ -146,7 +146,7 @@ def test_a_run_on_a_frozen_trunk_resumes_to_the_same_bits_and_its_weights_are_wh
     assert all(torch.equal(value, other[1][name]) for name, value in one[1].items())
     loaded = load_model(straight.weights, None, torch.device("cpu"))
     assert isinstance(loaded.generator, RrdbGenerator) and loaded.generator.trunk_receptive_field == 15 + 2 + 2
-    # another training begins with them, trunk and sizes included, though the trunk's file is not named
+    # another training starts from them with trunk and sizes, without the trunk's file
     begun = make_run_config({**TINY, "start_from": str(straight.weights), "steps": 1})
     assert begun.settings.rrdb and begun.settings.groups == 1
     train(begun, RunFolder(tmp_path / "begun"))
@@ -162,7 +162,7 @@ def test_trunks_that_do_not_fit_are_refused(parent_file, tmp_path):
         train(make_run_config({**TINY, "trunk": str(parent_file), "scale": 8}), RunFolder(tmp_path / "run"))
 
 
-def test_a_decoders_file_is_completed_by_the_trunk_of_the_package(parent_file, tmp_path, monkeypatch):
+def test_weights_without_trunk_get_the_trunk_of_the_package(parent_file, tmp_path, monkeypatch):
     monkeypatch.setattr(package_weights, "FOLDER", tmp_path)
     package_weights.trunk_tensors.cache_clear()
     settings = StochasticSettings(**SIZES)
@@ -184,8 +184,8 @@ def test_a_decoders_file_is_completed_by_the_trunk_of_the_package(parent_file, t
     package_weights.trunk_tensors.cache_clear()
 
 
-def test_tiles_of_the_packages_trunk_change_no_map_noticeably(photograph):
-    """Its convolutions reach 347 LR pixels; what lies beyond TRUNK_REACH must not show in 8 bits."""
+def test_tiles_of_the_package_trunk_change_no_visible_pixel(photograph):
+    """Its convolutions reach 347 LR pixels; what lies beyond TRUNK_RECEPTIVE_FIELD must not show in 8 bits."""
     path = shared_path("weights/rrdb_x4_realsr_df2k.safetensors")
     tensors, blocks = read_rrdb(path)
     made = RrdbGenerator(4, StochasticSettings(**{**SIZES, "groups": blocks})).eval()
@@ -202,7 +202,7 @@ def test_tiles_of_the_packages_trunk_change_no_map_noticeably(photograph):
     assert (drawn - again).abs().max() * 255 < 1
 
 
-def test_maps_of_trunk_and_adapter_in_tiles_with_the_stated_reach_are_the_whole_maps():
+def test_trunk_in_tiles_equals_whole_trunk_with_stated_receptive_field():
     made = RrdbGenerator(4, StochasticSettings(**{**SIZES, "adapter": 2})).double()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -217,11 +217,13 @@ def test_maps_of_trunk_and_adapter_in_tiles_with_the_stated_reach_are_the_whole_
 
 
 @pytest.mark.parametrize(("scale", "sizes"), [(4, {"blocks": 2, "finer": 2}), (8, {"blocks": 1, "finer": 1})])
-def test_a_sample_drawn_in_tiles_with_the_stated_reach_is_the_whole_sample(scale, sizes):
+def test_sample_in_tiles_equals_whole_sample_with_stated_receptive_field(scale, sizes):
     made = RrdbGenerator(scale, StochasticSettings(**{**SIZES, **sizes})).double()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for value in made.parameters():  # nothing at rest, so that everything reaches as far as it can
+        for (
+            value
+        ) in made.parameters():  # no layer is the identity, so the receptive field is as large as it can be
             value.copy_(0.05 * torch.randn(value.shape, generator=generator))
         lr = torch.rand(1, 3, 12, 22, dtype=torch.double, generator=generator)
         maps = torch.rand(1, 64, 12, 22, dtype=torch.double, generator=generator)
@@ -235,7 +237,7 @@ def test_a_sample_drawn_in_tiles_with_the_stated_reach_is_the_whole_sample(scale
             assert bool((tiled - whole).abs().max() < 1e-12) is same, reach
 
 
-def test_a_third_doubling_begins_as_the_identity_so_that_weights_of_scale_4_are_a_beginning():
+def test_third_upsampling_is_initialised_as_the_identity():
     made = RrdbGenerator(8, StochasticSettings(**SIZES))
     maps = torch.rand(1, 64, 5, 6)
     assert torch.equal(made.upsample_convs[2](maps), maps) and not torch.equal(
@@ -243,11 +245,11 @@ def test_a_third_doubling_begins_as_the_identity_so_that_weights_of_scale_4_are_
     )
 
 
-def test_a_level_in_tiles_is_the_whole_level(monkeypatch):
-    """On processors each doubling is computed in tiles that stay in the cache; never while gradients are wanted."""
+def test_level_in_tiles_equals_whole_level(monkeypatch):
+    """On processors each upsampling is computed in tiles that fit into the cache, except with gradients."""
     made = RrdbGenerator(8, StochasticSettings(**{**SIZES, "finer": 2}))
     generator = torch.Generator().manual_seed(0)
-    for value in made.parameters():  # nothing at rest, so that everything reaches as far as it can
+    for value in made.parameters():  # no layer is the identity, so the receptive field is as large as it can be
         value.data = 0.1 * torch.randn(value.shape, generator=generator)
     lr, maps = torch.rand(1, 3, 9, 14, generator=generator), torch.rand(1, 64, 9, 14, generator=generator)
     latents = made.latents(lr, [make_generator(5)])
@@ -270,7 +272,7 @@ def test_a_level_in_tiles_is_the_whole_level(monkeypatch):
             assert (made.sample(maps, lr, latents) - whole).abs().max() > 1e-4 * whole.abs().max()
 
 
-def test_settings_in_weights_say_what_the_network_is(parent_file, tmp_path):
+def test_settings_in_weights_describe_the_network(parent_file, tmp_path):
     run = RunFolder(tmp_path)
     train(make_run_config({**TINY, "trunk": str(parent_file), "steps": 1}), run)
     metadata, _ = read_weights(run.weights)

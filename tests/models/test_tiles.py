@@ -26,7 +26,7 @@ SETTINGS = {
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 3), (64, 64), (65, 20)])
 @pytest.mark.parametrize("side", [0, 1, 5, 64, 1000])
-def test_tiles_cover_every_pixel_once_and_are_no_longer_than_asked_for(size, side):
+def test_tiles_cover_every_pixel_once_and_keep_the_largest_side(size, side):
     seen = torch.zeros(size, dtype=torch.int64)
     for tile in tiles_of(*size, side):
         rows, columns = tile.slices(1)
@@ -35,7 +35,7 @@ def test_tiles_cover_every_pixel_once_and_are_no_longer_than_asked_for(size, sid
     assert (seen == 1).all()
 
 
-def test_a_tile_grows_as_far_as_the_image_goes_and_is_cut_from_maps_of_any_size():
+def test_tile_grows_up_to_the_border_and_cuts_maps_of_any_size():
     tile = Tile(2, 3, 4, 5)
     assert tile.grown(3, 7, 20) == Tile(0, 0, 7, 11)
     assert tile.grown(1, 100, 100) == Tile(1, 2, 6, 7)
@@ -45,7 +45,7 @@ def test_a_tile_grows_as_far_as_the_image_goes_and_is_cut_from_maps_of_any_size(
     assert torch.equal(one, small[:, :, 2:6, 3:8]) and torch.equal(other, large[:, :, 4:12, 6:16])
 
 
-def test_too_small_a_reach_shows():
+def test_too_small_a_receptive_field_changes_the_result():
     image, kernel = torch.rand(1, 1, 20, 20), torch.rand(1, 1, 5, 5)
 
     def blurred(part):
@@ -58,7 +58,7 @@ def test_too_small_a_reach_shows():
 @pytest.mark.parametrize("scale", [4, 8])
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("size", [(23, 37), (4, 61), (33, 5)])
-def test_a_sample_drawn_in_tiles_is_the_one_drawn_at_once_within_a_grey_level(name, scale, size):
+def test_sample_in_tiles_equals_whole_sample_within_a_grey_level(name, scale, size):
     torch.manual_seed(0)
     generator = MODELS[name].build(scale, SETTINGS[name]).eval()
     for module in generator.modules():  # an untrained tail draws next to nothing
@@ -85,7 +85,7 @@ def model_is_alive(sr: torch.Tensor, lr: torch.Tensor, scale: int) -> bool:
     return bool((sr - enlarged).abs().max() > 0.02)
 
 
-def test_latents_belong_to_the_whole_image():
+def test_latents_are_drawn_for_the_whole_image():
     generator = MODELS["stochastic"].build(4, SETTINGS["stochastic"])
     latents = generator.latents(torch.zeros(1, 3, 9, 13), [make_generator(3)])
     assert all(each.shape[2] % 9 == 0 and each.shape[3] % 13 == 0 for each in (*latents[:2], *latents.noise))

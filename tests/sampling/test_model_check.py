@@ -1,4 +1,4 @@
-"""Trying out a network from outside the package."""
+"""The checks of a network from outside the package."""
 
 import json
 
@@ -25,15 +25,15 @@ def build(scale, weights, device):
 
 
 def check(tmp_path, body: str, scale: int | None = 4) -> dict[tuple[int, str], tuple[bool | None, str]]:
-    found = check_model(f"{write_network(tmp_path, body)}:build", None, scale, CPU)
-    return {(each.scale, each.what): (each.holds, each.found) for each in found}
+    findings = check_model(f"{write_network(tmp_path, body)}:build", None, scale, CPU)
+    return {(finding.scale, finding.what): (finding.holds, finding.found) for finding in findings}
 
 
-def broken(found) -> list[str]:
-    return [what for (_, what), (holds, _) in found.items() if holds is False]
+def broken(results) -> list[str]:
+    return [what for (_, what), (holds, _) in results.items() if holds is False]
 
 
-def test_a_network_that_keeps_its_word_passes_at_both_scales(tmp_path):
+def test_correct_network_passes_at_both_scales(tmp_path):
     found = check(tmp_path, SMOOTH, None)
     assert broken(found) == [] and {scale for scale, _ in found} == {4, 8}
     assert found[4, "draws the same from any seed, as it states"] == (True, "the same bytes")
@@ -52,12 +52,12 @@ def test_a_network_that_keeps_its_word_passes_at_both_scales(tmp_path):
         ("True, 3, 7", "False, None, 7", "draws another image from another seed"),
     ],
 )  # fmt: skip
-def test_a_network_that_breaks_its_word_is_told_which(tmp_path, old, new, what):
+def test_wrong_network_fails_the_check_of_its_fault(tmp_path, old, new, what):
     assert old in SMOOTH
     assert what in broken(check(tmp_path, SMOOTH.replace(old, new)))
 
 
-def test_a_scale_that_a_network_does_not_claim_is_no_fault_and_one_that_it_claims_is(tmp_path):
+def test_only_a_stated_scale_that_cannot_be_built_fails(tmp_path):
     only_4 = SMOOTH.replace("return Smooth(scale)", "assert scale == 4, 'no'; return Smooth(scale)")
     found = check(tmp_path, only_4, None)
     assert broken(found) == [] and found[8, "is built"][0] is None
@@ -66,9 +66,7 @@ def test_a_scale_that_a_network_does_not_claim_is_no_fault_and_one_that_it_claim
     assert broken(found) == ["is built"] and "AssertionError" in found[8, "is built"][1]
 
 
-def test_the_command_prints_a_table_or_json_and_ends_with_1_where_something_does_not_hold(
-    tmp_path, ntire_sr_command
-):
+def test_command_prints_table_or_json_and_exits_with_1_on_failure(tmp_path, ntire_sr_command):
     path = write_network(tmp_path, SMOOTH)
     good = ntire_sr_command("models", "check", f"{path}:build", "--scale", 4)
     assert good.code == 0 and good.out.endswith("PASS\n"), good.err
