@@ -33,7 +33,9 @@ class ImageFigure:
 class ImageTable:
     """The table of images, with a column per figure and method."""
 
-    columns: list[dict[str, Any]]  # key, label, description, group, method, lower_is_better, digits, required
+    columns: list[
+        dict[str, Any]
+    ]  # key, label, figure, unit, description, group, method, lower_is_better, digits, required
     rows: list[
         dict[str, Any]
     ]  # name, values by key of the column, position of its pictures in the gallery or None
@@ -61,6 +63,8 @@ def image_table(
     values: list[dict[str, float]] = [{} for _ in images]
     for figure in figures:
         shared = {
+            "figure": figure.label,
+            "unit": figure.unit,
             "description": figure.description,
             "group": figure.label if several else "",
             "digits": figure.digits,

@@ -147,9 +147,9 @@ function startViewer() {
     element("count").textContent = `picture ${index + 1} of ${data.gallery.length}`;
     const row = data.images.find((image) => image.pictured === index);
     // the values of several methods are shown below their pictures
-    const texts = (row ? data.columns.filter(({ group }) => !group) : []).map(({ key, label, digits }) => {
+    const texts = (row ? data.columns.filter(({ group }) => !group) : []).map(({ key, figure, unit, digits }) => {
       const value = valueOf(row, key);
-      return `${label} ${value === undefined ? "–" : Number.isFinite(value) ? value.toFixed(digits) : "∞"}`;
+      return `${figure} ${value === undefined ? "–" : Number.isFinite(value) ? value.toFixed(digits) : "∞"} ${unit}`.trim();
     });
     element("measured").textContent = texts.join("  ·  ");
     element("picture-notes").hidden = !notes.length;

@@ -51,7 +51,7 @@ def table_of(names: list[str], lpips: list[float], db: list[float], pictured: Se
     """A table of images with LPIPS and the worst LR-PSNR."""
     figures = [
         ImageFigure("lpips", "LPIPS mean", "", True, 4, [lpips]),
-        ImageFigure("db", "LR-PSNR worst", "", False, 2, [db], required=45.0),
+        ImageFigure("db", "LR-PSNR worst", "dB", False, 2, [db], required=45.0),
     ]
     return image_table(figures, ["this score"], names, pictured)
 
@@ -127,7 +127,7 @@ def test_worst_image_is_first_and_undefined_last(show):
 def test_first_measured_column_sorts_without_lpips(show):
     page = show(images=table_of(NAMES, [UNDEFINED] * 4, DB))
     assert names(page) == ["0802.png", "0804.png", "0801.png", "0803.png"]
-    assert page.locator("th[aria-sort=ascending]").inner_text() == "LR-PSNR worst"
+    assert page.locator("th[aria-sort=ascending]").inner_text() == "LR-PSNR worst, dB"
 
 
 def test_click_on_heading_sorts_and_second_click_reverses(show):
@@ -150,7 +150,7 @@ def test_enter_on_a_heading_sorts(show):
         if page.evaluate("document.activeElement.dataset.key") == "db":
             break
     page.keyboard.press("Enter")
-    assert page.locator("th[aria-sort=ascending]").inner_text() == "LR-PSNR worst"
+    assert page.locator("th[aria-sort=ascending]").inner_text() == "LR-PSNR worst, dB"
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outline == "solid"
 
@@ -160,7 +160,7 @@ def test_link_and_address_show_the_image_in_the_viewer(show):
     assert page.locator("#table a").all_inner_texts() == ["0802.png", "0801.png"]
     page.get_by_role("link", name="0801.png").press("Enter")
     assert page.inner_text("#name") == "0801.png"
-    assert "LPIPS mean 0.3000" in page.inner_text("#measured")
+    assert page.inner_text("#measured") == "LPIPS mean 0.3000 · LR-PSNR worst 61.50 dB"
     assert page.evaluate("document.activeElement.id") == "stage"
     assert show(fragment="#picture-1").inner_text("#name") == "0801.png"
 
