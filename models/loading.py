@@ -92,7 +92,7 @@ def _not_found(source: str | Path) -> UsageError:
     likely = suggestion(str(source), [*MODELS, *installed_models()])
     return UsageError(
         f"there are no weights at {source}, and no model has this name",
-        f"{likely}; a weights file that `ntire-sr train` wrote; or a network of your own such as {EXAMPLE}",
+        f"{likely}; a weights file (run `ntire-sr train` first); or a network such as {EXAMPLE}",
     )
 
 

@@ -105,7 +105,7 @@ def test_wrong_arguments_of_load_are_named_with_a_remedy(weights, tmp_path):
         ({"name_or_file": "stochastik"}, "no weights at stochastik, and no model has this name", "stochastic"),
         ({"name_or_file": "srgan"}, "no weights of srgan for scale 4 come with the package", "a weights file"),
         ({"name_or_file": weights, "scale": 8}, "was trained for scale 4, not 8", "scale 4, or other weights"),
-        ({"name_or_file": "absent", "weights": weights}, "no weights at absent", "a network of your own"),
+        ({"name_or_file": "absent", "weights": weights}, "no weights at absent", "or a network such as"),
         ({"scale": 3}, "scale 3 is not supported", "4 or 8"),
     ):
         with pytest.raises(ValueError, match=message) as raised:

@@ -157,7 +157,7 @@ def test_two_networks_never_fill_one_folder(here, ntire_sr_command):
     refused = ntire_sr_command(
         "generate", "--model", f"{least}:build", "--lr", "LR", "--tile", 8, "--out", "least"
     )
-    assert refused.code == 2 and "states no reach, so it is never tiled" in refused.err
+    assert refused.code == 2 and "states no receptive field, so it is never tiled" in refused.err
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_two_networks_never_fill_one_folder(here, ntire_sr_command):
         ("def build(scale, weights, device):\n    return 5", "returned a int"),
         ("def build(scale, weights, device):\n    1 / 0", "ZeroDivisionError"),
         ("class Bad(Net):\n    def sample(self, lr, generator):\n        return lr / 0 * 0\nbuild = lambda *_: Bad(4)", "not a floating-point tensor of shape"),
-        ("class Bad(Net):\n    def sample(self, *both):\n        return super().sample(*both) / 0\nbuild = lambda *_: Bad(4)", "values that are no numbers"),
+        ("class Bad(Net):\n    def sample(self, *both):\n        return super().sample(*both) / 0\nbuild = lambda *_: Bad(4)", "values that are NaN or infinite"),
         ("class Bad(Net):\n    def sample(self, lr):\n        return lr\nbuild = lambda *_: Bad(4)", "TypeError in sample"),
         ("built = 1", "there is no function 'build'"),
         ("", "there is no function 'build'"),
