@@ -49,7 +49,7 @@ class Row:
 
 
 STOCHASTIC = {"model": "stochastic"}
-SRGAN = {"model": "srgan", "batch": 6, "patch": 96, "average": 0.999}
+SRGAN = {"model": "srgan", "batch": 6, "patch": 96, "ema_decay": 0.999}
 ROWS = (
     Row("bicubic", "bicubic + projection", None),
     Row("l1", "L1 + projection", STOCHASTIC | {"warm_up": 1.0}),
@@ -63,8 +63,8 @@ ROWS = (
     Row("gamma55", "gamma .55", STOCHASTIC | {"gamma": 0.55}),
     Row("adversarial03", "adversarial share .3", STOCHASTIC | {"adversarial": 0.3}),
     Row("no-adversarial", "without adversarial term", STOCHASTIC | {"adversarial": 0.0}),
-    Row("no-best", "without best-of-K", STOCHASTIC | {"best": 0.0}),
-    Row("sample-wide", "with a latent for the whole sample", STOCHASTIC | {"sample_wide": True}),
+    Row("no-best", "without best-of-K", STOCHASTIC | {"best_weight": 0.0}),
+    Row("sample-wide", "with a latent for the whole sample", STOCHASTIC | {"global_latent": True}),
     Row("projection-at-test", "projection when drawing only", STOCHASTIC | {"projection": False}),
 )
 

@@ -143,21 +143,21 @@ class Plain:
         for one in raw:
             loss = loss + s.consistency / s.samples * (downscale(one, self.config.scale) - lr).abs().mean()
         for weight, (to_hr, apart) in (
-            (s.pixel, energy_terms(stack, hr, location_norm)),
-            (s.window, energy_terms(stack, hr, patch_norm(s.window_px))),
-            (s.filters, layers_energy_terms(filtered, made.filters(hr), channel_norm)),
-            (s.feature, layers_energy_terms(layers, phi_hr, channel_norm)),
+            (s.pixel_weight, energy_terms(stack, hr, location_norm)),
+            (s.window_weight, energy_terms(stack, hr, patch_norm(s.window_px))),
+            (s.filters_weight, layers_energy_terms(filtered, made.filters(hr), channel_norm)),
+            (s.feature_weight, layers_energy_terms(layers, phi_hr, channel_norm)),
         ):
             loss = loss + weight * (to_hr - s.gamma * apart)
         for maps, target in zip(layers, phi_hr, strict=True):
-            loss = loss + s.best * best_of(maps, target, 3, 10.0) / len(phi_hr)
+            loss = loss + s.best_weight * best_of(maps, target, 3, 10.0) / len(phi_hr)
         for k, one in enumerate(drawn):
             loss = loss + ADVERSARIAL * adversarial_loss(self.judge(one, drawn[k - 1]), True) / s.samples
         gan.generator_optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(gan.generator.parameters(), 1.0)
         gan.generator_optimiser.step()
-        update_ema(gan.average, gan.generator, s.average, number + 1)
+        update_ema(gan.average, gan.generator, s.ema_decay, number + 1)
         loss.item()
 
 
@@ -233,7 +233,7 @@ def shares(ours: Ours, lr: Tensor, hr: Tensor, device: torch.device) -> dict[str
 
     def optimiser() -> None:
         made.gan.generator_optimiser.step()
-        update_ema(made.average, generator, made.settings.average, 1000)
+        update_ema(made.average, generator, made.settings.ema_decay, 1000)
 
     found = {name.__name__: seconds(name, device) for name in (trunk, decoder, features)}
     found_of_discriminator = []
@@ -275,7 +275,7 @@ def main() -> None:
     if device.type == "cpu":
         torch.set_num_threads(options.threads)
     run_config = make_run_config(
-        {"model": "stochastic", "preset": options.preset, "warm_up": 0.0, "adversarial_from": 0.0,
+        {"model": "stochastic", "preset": options.preset, "warm_up": 0.0, "adversarial_start": 0.0,
          "compile": options.compile, **({"hr": str(options.hr)} if options.hr else {})}
     )  # fmt: skip
     config = run_config.config

@@ -33,7 +33,7 @@ def local_latents(
     generators: Sequence[torch.Generator],
     channels: int,
     levels: Sequence[int],
-    sample_wide: bool = False,
+    global_latent: bool = False,
 ) -> Latents:
     """Draw Gaussian latents and noise of one sample per LR image, each with its own random generator.
 
@@ -42,11 +42,11 @@ def local_latents(
         generators: one random generator per image.
         channels: channels of the fine latents, and of the coarse ones.
         levels: for each map of noise the factor of its size: 2^level times (h, w).
-        sample_wide: use one latent vector per sample instead of local latents.
+        global_latent: use one latent vector per sample instead of local latents.
     """
     height, width = lr.shape[2:]
     draw = partial(normal, generators, device=lr.device)
-    if sample_wide:
+    if global_latent:
         fine = draw(channels, 1, 1).expand(-1, -1, height, width)
         coarse = draw(channels, 1, 1).expand(-1, -1, height, width)
     else:

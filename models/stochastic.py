@@ -40,9 +40,10 @@ class Architecture:
     rrdb: bool = False  # whether the trunk is a pretrained RRDBNet's, see trunk and start_from
     adapter: int = 0  # residual blocks between a pretrained trunk and the decoder, run once per LR image
     finer: int = 1  # decoder blocks after each upsampling except the last, on a pretrained trunk
-    sample_wide: bool = False  # use one latent vector per sample instead of local latents, for comparison
+    global_latent: bool = False  # use one latent vector per sample instead of local latents, for comparison
 
-    # what weights and configurations without a field meant, see core.settings
+    # see core.settings
+    RENAMED: ClassVar[Mapping[str, str]] = {"sample_wide": "global_latent"}
     EARLIER: ClassVar[Mapping[str, Any]] = {"rrdb": False, "adapter": 0, "finer": 1}
 
     def __post_init__(self) -> None:
@@ -140,7 +141,7 @@ class StochasticGenerator(nn.Module):
         """Gaussian latents and noise of one sample per LR image."""
         a = self.architecture
         levels = [0] * len(self.blocks) + list(range(1, len(self.upsample_convs) + 1))
-        return local_latents(lr, generators, a.latent_channels, levels, a.sample_wide)
+        return local_latents(lr, generators, a.latent_channels, levels, a.global_latent)
 
     def sample(self, trunk: Tensor, lr: Tensor, latents: Latents) -> Tensor:
         """SR images, (N, 3, scale * h, scale * w), about [0, 1], before projection."""

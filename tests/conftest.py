@@ -221,7 +221,7 @@ TINIEST = {
     "blocks": 1,
     "discriminator_channels": 4,
     "features": "filters",
-    "adversarial_from": 0.0,
+    "adversarial_start": 0.0,
     "validation": "none",
     "checkpoint_every": 1,
     "log_every": 1,

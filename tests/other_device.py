@@ -49,7 +49,7 @@ class Module(backends._DummyBackendModule):
 
 backends._setup_privateuseone_for_python_backend("other", Module())
 CPU, OTHER = torch.device("cpu"), torch.device("other", 0)
-SMALL = {"channels": 4, "discriminator_channels": 4, "features": "filters", "adversarial_from": 0.0}
+SMALL = {"channels": 4, "discriminator_channels": 4, "features": "filters", "adversarial_start": 0.0}
 SRGAN = SrganSettings(**SMALL, blocks=1)
 STOCHASTIC = StochasticSettings(
     **SMALL, growth=4, blocks=1, fine_channels=4, latent_channels=2, warm_up=0.0, precision="float32"

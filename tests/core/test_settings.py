@@ -5,12 +5,13 @@ import json
 import pytest
 
 from ntire_sr.core.errors import UsageError
-from ntire_sr.core.settings import convert, field_types, make, parse_words
+from ntire_sr.core.settings import convert, field_types, make, parse_words, renamed_fields
 from ntire_sr.models.package_weights import shipped_weights
 from ntire_sr.models.stochastic import Architecture
 from ntire_sr.models.weights_files import read_weights
 from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.run_config import flat, make_run_config
+from ntire_sr.training.trainers.registry import TRAINERS
 from ntire_sr.training.trainers.srgan import SrganSettings
 
 
@@ -75,7 +76,7 @@ def test_a_value_out_of_range_is_refused(name, value):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("channels", 0), ("gamma", -0.1), ("average", 1.0), ("learning_rate", 0.0), ("adversarial_from", 2)],
+    [("channels", 0), ("gamma", -0.1), ("ema_decay", 1.0), ("learning_rate", 0.0), ("adversarial_start", 2)],
 )
 def test_the_models_settings_are_checked_too(name, value):
     with pytest.raises(UsageError, match=f"{name}"):
@@ -144,3 +145,27 @@ def test_words_need_a_key_and_a_value_once():
 def test_the_model_without_weights_cannot_be_trained():
     with pytest.raises(UsageError, match="bicubic has nothing to train"):
         make_run_config({"model": "bicubic"})
+
+
+@pytest.mark.parametrize("model", TRAINERS)
+def test_renamed_setting_is_taken_under_its_earlier_name_with_a_warning(model):
+    renamed = renamed_fields(TrainConfig, TRAINERS[model].settings)
+    defaults = flat(make_run_config({"model": model, "preset": "tiny"}))
+    for old, new in renamed.items():
+        with pytest.warns(DeprecationWarning, match=f"the setting {old} is now {new}"):
+            run_config = make_run_config({"model": model, "preset": "tiny", old: defaults[new]})
+        assert flat(run_config) == defaults
+
+
+def test_setting_given_by_both_its_names_is_refused():
+    with (
+        pytest.warns(DeprecationWarning),
+        pytest.raises(UsageError, match="adversarial_start is given twice, once as adversarial_from"),
+    ):
+        make_run_config({"adversarial_from": "0.2", "adversarial_start": "0.3"})
+
+
+def test_train_notes_a_renamed_setting_on_stderr(ntire_sr_command):
+    result = ntire_sr_command("train", "--set", "adversarial_from=0.3", "--dry-run")
+    assert json.loads(result.out)["settings"]["adversarial_start"] == 0.3
+    assert result.err.strip() == "the setting adversarial_from is now adversarial_start"

@@ -97,7 +97,7 @@ def batch(scale: int = 4):
 
 def trainer(**changes) -> SrganTrainer:
     return SrganTrainer(
-        TrainConfig(steps=10, patch=32), replace(SMALL, adversarial_from=0.0, **changes), CPU, ProcessGroup()
+        TrainConfig(steps=10, patch=32), replace(SMALL, adversarial_start=0.0, **changes), CPU, ProcessGroup()
     )
 
 
@@ -131,7 +131,7 @@ def test_diversity_loss_makes_samples_differ_more():
 
 def test_adversarial_loss_starts_at_the_set_step():
     made = trainer()
-    made.settings = replace(made.settings, adversarial_from=0.2)
+    made.settings = replace(made.settings, adversarial_start=0.2)
     names = [made.step(*batch(), per_crop(step)).keys() for step in range(3)]
     assert ["adversarial" in found for found in names] == [False, False, True]
 
@@ -205,7 +205,7 @@ def test_ratio_diversity_is_latent_distance_over_sample_distance():
     assert made._diversity_loss(torch.tensor(0.5), pairs).item() == pytest.approx(3 / (0.5 + 1e-5))
     assert trainer()._diversity_loss(torch.tensor(0.5), pairs).item() == -0.5
     losses = made.step(*batch(), per_crop(0))
-    assert losses["diversity"] == pytest.approx(0.1 * 1.128 / losses["apart_features"], rel=0.1)
+    assert losses["diversity"] == pytest.approx(0.1 * 1.128 / losses["pair_distance_features"], rel=0.1)
     with pytest.raises(UsageError, match=r"diversity 'ration' is unknown(.|\n)*ratio"):
         trainer(diversity="ration")
 

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.numerical
 SMALL = Architecture(channels=6, growth=4, blocks=1, fine_channels=4, latent_channels=2)
 LEARNING = StochasticSettings(
     channels=6, growth=4, blocks=1, fine_channels=4, latent_channels=2, discriminator_channels=4,
-    features="filters", warm_up=0.0, adversarial_from=0.0,
+    features="filters", warm_up=0.0, adversarial_start=0.0,
 )  # fmt: skip
 CPU = torch.device("cpu")
 
@@ -88,8 +88,8 @@ def test_noise_enters_every_block_with_its_strength():
     assert all((block.strength == FIRST_NOISE).all() for block in (*generator.blocks, *generator.mid_blocks))
 
 
-def test_sample_wide_latents_are_the_same_at_every_place():
-    generator = StochasticGenerator(4, replace(SMALL, sample_wide=True))
+def test_global_latents_are_the_same_at_every_place():
+    generator = StochasticGenerator(4, replace(SMALL, global_latent=True))
     latents = generator.latents(torch.rand(2, 3, 9, 6), per_crop(0))
     assert torch.equal(latents.fine, latents.fine[:, :, :1, :1].expand_as(latents.fine))
     assert not torch.equal(latents.fine[0], latents.fine[1])
@@ -225,16 +225,17 @@ def test_auto_precision_is_bfloat16_on_hardware_that_computes_it(monkeypatch):
 
 def test_loss_is_the_weighted_sum_of_its_terms():
     weights = {
-        "pixel": 0.7,
-        "window": 1.3,
-        "filters": 0.6,
-        "feature": 2.0,
-        "best": 0.4,
+        "pixel_weight": 0.7,
+        "window_weight": 1.3,
+        "filters_weight": 0.6,
+        "feature_weight": 2.0,
+        "best_weight": 0.4,
         "out_of_range": 3.0,
         "consistency": 1.5,
     }
     losses = trainer(**weights).step(*batch(), per_crop(0))
-    assert losses["loss"] == pytest.approx(sum(weights[name] * losses[name] for name in weights), rel=1e-5)
+    expected = sum(value * losses[name.removesuffix("_weight")] for name, value in weights.items())
+    assert losses["loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_adversarial_gradient_has_the_set_share():
@@ -249,7 +250,7 @@ def test_adversarial_gradient_has_the_set_share():
 
 
 def test_discriminator_can_learn_before_the_adversarial_start():
-    made = trainer(warm_up=0.0, adversarial_from=0.04, discriminator_ahead=0.02)
+    made = trainer(warm_up=0.0, adversarial_start=0.04, discriminator_warmup=0.02)
     weights = [made.gan.discriminator.tail.weight.clone()]
     counted = []
     for step in range(5):
@@ -262,7 +263,7 @@ def test_discriminator_can_learn_before_the_adversarial_start():
 
 
 def test_warm_up_and_adversarial_loss_start_at_their_steps():
-    made = trainer(warm_up=0.02, adversarial_from=0.04)
+    made = trainer(warm_up=0.02, adversarial_start=0.04)
     kinds = []
     for step in range(6):
         losses = made.step(*batch(), per_crop(step))
@@ -273,7 +274,7 @@ def test_warm_up_and_adversarial_loss_start_at_their_steps():
 def test_diversity_weight_makes_samples_differ_more():
     spread = {}
     for gamma in (0.0, 0.49):
-        made = trainer(gamma=gamma, adversarial=0.0, best=0.0, learning_rate=2e-3)
+        made = trainer(gamma=gamma, adversarial=0.0, best_weight=0.0, learning_rate=2e-3)
         for step in range(40):
             losses = made.step(*batch(), per_crop(step))
         spread[gamma] = losses["r_features"]

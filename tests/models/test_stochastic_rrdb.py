@@ -123,7 +123,7 @@ def test_frozen_trunk_does_not_change_and_unfrozen_trunk_learns(parent_file, pho
     lr = to_unit(downscale_8bit(to_tensor(photograph[:64, :64].copy()), 4))
     published, _ = read_rrdb(parent_file)
     for frozen in (True, False):
-        made = trainer(parent_file, photograph, trunk_frozen=frozen, adversarial_from=0.0)
+        made = trainer(parent_file, photograph, trunk_frozen=frozen, adversarial_start=0.0)
         for step in range(2):
             made.step(lr, hr, [make_generator(step)])
         found = made.weights()

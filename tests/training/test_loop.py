@@ -179,7 +179,7 @@ def test_a_diverged_training_stops_with_its_step(tmp_path):
 def test_a_training_begins_with_what_fits_of_other_weights_also_of_another_scale(tmp_path):
     first, same_again, larger = (RunFolder(tmp_path / name) for name in ("first", "same", "larger"))
     train(make_run_config(TINIEST), first)
-    values = {**TINIEST, "learning_rate": 1e-12, "average": 0.0, "start_from": str(first.weights)}
+    values = {**TINIEST, "learning_rate": 1e-12, "ema_decay": 0.0, "start_from": str(first.weights)}
     progress = RecordedProgress()
     train(make_run_config(values), same_again, progress=progress)
     assert all(

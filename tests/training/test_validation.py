@@ -152,10 +152,10 @@ def test_ignored_noise_and_a_collapsed_discriminator_are_said_once_and_again_whe
     assert len([text for _ in range(800) for text in monitor.update({"r_features": 0.05})]) == 1
     for right, word in ((0.5, "guessing"), (1.0, "won")):
         monitor = LossMonitor()
-        said = [text for _ in range(SETTLED) for text in monitor.update({"discriminator_right": right})]
+        said = [text for _ in range(SETTLED) for text in monitor.update({"discriminator_accuracy": right})]
         assert len(said) == 1 and word in said[0]
     monitor = LossMonitor()
-    healthy = {"r_features": 0.8, "discriminator_right": 0.75, "loss": 1.0}
+    healthy = {"r_features": 0.8, "discriminator_accuracy": 0.75, "loss": 1.0}
     assert not [text for _ in range(2 * SETTLED) for text in monitor.update(healthy)]
     assert not [text for _ in range(SETTLED - 1) for text in LossMonitor().update({"r_features": 0.0})]
 

@@ -76,7 +76,7 @@ SQUEEZENET = Pretrained(
     file_name="squeezenet1_1-b8a52dc0.pth",
     purpose="the features that training compares",
     variable="NTIRE_SR_FEATURE_WEIGHTS",
-    option="--set feature_weights=FILE",
+    option="--set features_file=FILE",
     tensors_sha256="f837b33e14c2b355b28d21c43ab05d411c1e65aee36259572d50b2a2be8f08ef",
 )
 VGG19 = Pretrained(
@@ -84,7 +84,7 @@ VGG19 = Pretrained(
     file_name="vgg19-dcbb9e9d.pth",
     purpose="the features that training compares",
     variable="NTIRE_SR_FEATURE_WEIGHTS",
-    option="--set feature_weights=FILE",
+    option="--set features_file=FILE",
     tensors_sha256=None,
 )
 

@@ -3,8 +3,9 @@
 A settings record is a frozen dataclass whose fields are str, int, float or bool, or one of these or None.
 Its `__post_init__` checks the ranges of its values with calls of `require`.
 
-Records that are saved gain fields over time. What a file without a field meant, the record says in `EARLIER`: field
--> value. A default may change, or depend on the machine; that value must not.
+Records that are saved change over time. A record names its renamed fields in `RENAMED`, earlier name -> name, and
+what a file without a later field meant in `EARLIER`, field -> value. A default may change, or depend on the machine;
+a value in `EARLIER` must not.
 """
 
 import dataclasses
@@ -75,9 +76,28 @@ def make(record: type[Settings], values: Mapping[str, Any]) -> Settings:
     return record(**{name: convert(name, value, kinds[name]) for name, value in values.items()})
 
 
+def renamed_fields(*records: type) -> dict[str, str]:
+    """Earlier name -> current name of every renamed field of some records."""
+    return {old: new for record in records for old, new in getattr(record, "RENAMED", {}).items()}
+
+
+def with_current_names(renamed: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by name, with renamed fields under their current names.
+
+    Raises:
+        UsageError: a field is given by both names.
+
+    >>> with_current_names({"average": "ema_decay"}, {"average": 0.9, "batch": 4})
+    {'ema_decay': 0.9, 'batch': 4}
+    """
+    for old, new in renamed.items():
+        require(not {old, new} <= values.keys(), f"{new} is given twice, once as {old}", f"leave {old} out")
+    return {renamed.get(name, name): value for name, value in values.items()}
+
+
 def with_earlier_values(record: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values from a file, completed with `record.EARLIER` where the file is older than a field."""
-    return {**getattr(record, "EARLIER", {}), **values}
+    """Values from a file of any version, under the current names and completed with `record.EARLIER`."""
+    return {**getattr(record, "EARLIER", {}), **with_current_names(renamed_fields(record), values)}
 
 
 def make_from_file(record: type[Settings], values: Mapping[str, Any]) -> Settings:

@@ -35,10 +35,11 @@ class TrainConfig:
     checkpoint_every: int = 100  # steps between checkpoints
     log_every: int = 10  # steps between lines of the log
     tensorboard: bool = False  # also write log and previews for TensorBoard, with the extra [tensorboard]
-    feature_weights: str | None = None  # weights file of the pretrained network for feature losses; looked up if not given
+    features_file: str | None = None  # weights file of the pretrained network for feature losses; looked up if not given
     # fmt: on
 
-    # what a saved configuration without a field meant, see core.settings
+    # see core.settings
+    RENAMED: ClassVar[Mapping[str, str]] = {"feature_weights": "features_file"}
     EARLIER: ClassVar[Mapping[str, Any]] = {
         "downscale_min": 1.0,
         "cache": None,

@@ -50,7 +50,7 @@ class LossMonitor:
                 "photograph, where 1 is calibrated; a lower gamma rewards it less",
             ),
             _WatchedLoss(
-                "discriminator_right",
+                "discriminator_accuracy",
                 0.52,
                 0.98,
                 "the discriminator is guessing (right on {value:.0%}): it has collapsed and teaches nothing; "

@@ -1,6 +1,7 @@
 """The configuration of a training run: checked settings, from presets, words and a run that is resumed."""
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,7 +10,15 @@ from typing import Any
 from ntire_sr.core.errors import NtireSrError, UsageError, require, suggestion
 from ntire_sr.core.files import read_json
 from ntire_sr.core.run_folder import RunFolder
-from ntire_sr.core.settings import convert, field_types, make, make_from_file, with_earlier_values
+from ntire_sr.core.settings import (
+    convert,
+    field_types,
+    make,
+    make_from_file,
+    renamed_fields,
+    with_current_names,
+    with_earlier_values,
+)
 from ntire_sr.models.package_weights import shipped_weights
 from ntire_sr.models.registry import model_spec
 from ntire_sr.models.weights_files import read_weights
@@ -29,14 +38,14 @@ CHANGEABLE_ON_RESUME = frozenset(
         "validate_every",
         "tensorboard",
         "device",
-        "feature_weights",
+        "features_file",
         "cache",
         "keep_on_device",
     }
 )
 
 # settings that are paths of files or folders
-PATHS = ("hr", "validation", "cache", "feature_weights", "start_from", "trunk")
+PATHS = ("hr", "validation", "cache", "features_file", "start_from", "trunk")
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,7 @@ def make_run_config(values: Mapping[str, Any]) -> RunConfig:
         UsageError: an unknown name (with a suggestion), or a value out of range.
     """
     trainer = trainer_spec(str(values.get("model", TrainConfig.model)))
+    values = _with_current_names(trainer, values)
     preset, start_from = _beginning(trainer, values)
     merged = {**trainer.presets[preset], **values, "preset": preset, "start_from": start_from}
     for name in PATHS:  # absolute, so that a run can be resumed from any folder
@@ -90,6 +100,14 @@ def make_run_config(values: Mapping[str, Any]) -> RunConfig:
             merged = {name: found[name] for name in sizes if name in found} | merged
     settings = make(trainer.settings, {name: value for name, value in merged.items() if name in model_names})
     return RunConfig(config, settings)
+
+
+def _with_current_names(trainer: TrainerSpec, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by their current names, with a DeprecationWarning for each earlier name."""
+    renamed = renamed_fields(TrainConfig, trainer.settings)
+    for name in renamed.keys() & values.keys():
+        warnings.warn(f"the setting {name} is now {renamed[name]}", DeprecationWarning, stacklevel=3)
+    return with_current_names(renamed, values)
 
 
 def _beginning(trainer: TrainerSpec, values: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -176,6 +194,7 @@ def resume_run_config(run: RunFolder, values: Mapping[str, Any]) -> RunConfig:
         UsageError: `values` change a setting that is not in CHANGEABLE_ON_RESUME.
     """
     run_config = load_run_config(run)
+    values = _with_current_names(run_config.trainer, values)
     given = make_run_config({**flat(run_config), **values})
     for name in values:
         before, asked = flat(run_config)[name], flat(given)[name]

@@ -10,7 +10,7 @@ the LR projection, since the beta term would be zero after it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -43,11 +43,17 @@ class SrganSettings(SrganArchitecture):
     gamma: float = 0.4  # weight of the L1 between features of two samples, which is rewarded; above alpha / 2 diversity outweighs fidelity
     diversity: str = "difference"  # what gamma rewards: the difference, or MSGAN's ratio to that of the noise
     adversarial: float = 0.01  # weight of the adversarial loss inside L_SRGAN
-    adversarial_from: float = 0.25  # share of the steps after which the adversarial loss begins
+    adversarial_start: float = 0.25  # share of the steps after which the adversarial loss begins
     learning_rate: float = 4e-4  # initial learning rate of Adam, with cosine decay to 0
-    average: float = 0.99  # decay of the generator's EMA per step
+    ema_decay: float = 0.99  # decay of the generator's EMA per step
     features: str = "auto"  # network phi of the feature losses: filters, squeezenet1_1 or vgg19; auto is squeezenet1_1 if it can be had
     # fmt: on
+
+    # see core.settings
+    RENAMED: ClassVar[Mapping[str, str]] = {
+        "adversarial_from": "adversarial_start",
+        "average": "ema_decay",
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,10 +70,12 @@ class SrganSettings(SrganArchitecture):
             suggestion(self.diversity, ("difference", "ratio")),
         )
         require(
-            0 <= self.adversarial_from <= 1, f"adversarial_from {self.adversarial_from} is no share", "0 to 1"
+            0 <= self.adversarial_start <= 1,
+            f"adversarial_start {self.adversarial_start} is no share",
+            "0 to 1",
         )
         require(self.learning_rate > 0, f"learning_rate {self.learning_rate} is not positive", "0.0002")
-        require(0 <= self.average < 1, f"average {self.average} is out of range", "0 to 0.9999")
+        require(0 <= self.ema_decay < 1, f"ema_decay {self.ema_decay} is out of range", "0 to 0.9999")
 
 
 class SrganTrainer:
@@ -91,7 +99,7 @@ class SrganTrainer:
     ):
         self.processes = processes
         phi, self.features_name, self.features_reason = build_features(
-            settings.features, config.feature_weights, progress
+            settings.features, config.features_file, progress
         )
         processes.assert_same(features=self.features_name)
         self.settings = settings = replace(settings, features=self.features_name)
@@ -102,7 +110,7 @@ class SrganTrainer:
             lambda: SrganDiscriminator(settings.discriminator_channels),
             torch.optim.Adam,
             settings.learning_rate,
-            settings.average,
+            settings.ema_decay,
             config,
             device,
             processes,
@@ -120,7 +128,7 @@ class SrganTrainer:
         assert features is None
         settings, gan, n = self.settings, self.gan, len(lr)
         gan.set_learning_rates()
-        adversarial_on = settings.adversarial > 0 and gan.has_passed(settings.adversarial_from)
+        adversarial_on = settings.adversarial > 0 and gan.has_passed(settings.adversarial_start)
 
         latents = draw_latents(gan.generator, lr, random, 2)
         sr, lr_error = self.multi_sample(lr, latents)
@@ -153,10 +161,10 @@ class SrganTrainer:
         loss.backward()
         gan.generator_optimiser.step()
         gan.finish_step()
-        logged |= {**terms, "loss": loss, "to_hr_features": to_hr, "apart_features": pairwise}
+        logged |= {**terms, "loss": loss, "to_hr_features": to_hr, "pair_distance_features": pairwise}
         losses = self.processes.all_reduce_mean(logged)
         # 1 where samples differ from each other as much as from the truth
-        losses["r_features"] = spread_ratio(losses["to_hr_features"], losses["apart_features"])
+        losses["r_features"] = spread_ratio(losses["to_hr_features"], losses["pair_distance_features"])
         return losses
 
     def _diversity_loss(self, pairwise: Tensor, latents: list[Tensor]) -> Tensor:
@@ -203,7 +211,7 @@ TRAINER = TrainerSpec(
             "steps": 100_000,
             "max_minutes": 0.0,
             "learning_rate": 2e-4,
-            "average": 0.999,
+            "ema_decay": 0.999,
             "checkpoint_every": 1000,
             "log_every": 100,
         },

@@ -77,7 +77,7 @@ class StochasticTrainer:
     ):
         self.device, self.processes = device, processes
         phi, self.features_name, self.features_reason = build_features(
-            settings.features, config.feature_weights, progress
+            settings.features, config.features_file, progress
         )
         precision = settings.precision
         if precision == "auto":
@@ -100,7 +100,7 @@ class StochasticTrainer:
             lambda: UNetDiscriminator(settings.discriminator_channels, phi_widths),
             partial(torch.optim.AdamW, weight_decay=0.0),
             settings.learning_rate,
-            settings.average,
+            settings.ema_decay,
             config,
             device,
             processes,
@@ -151,10 +151,10 @@ class StochasticTrainer:
             terms["loss"] = functional.l1_loss(samples, hr.repeat(settings.samples, 1, 1, 1))
             (gradient,) = torch.autograd.grad(terms["loss"], samples)
         else:
-            adversarial_on = settings.adversarial > 0 and gan.has_passed(settings.adversarial_from)
+            adversarial_on = settings.adversarial > 0 and gan.has_passed(settings.adversarial_start)
             judged = adversarial_on or (
                 settings.adversarial > 0
-                and gan.has_passed(settings.adversarial_from - settings.discriminator_ahead)
+                and gan.has_passed(settings.adversarial_start - settings.discriminator_warmup)
             )
             with torch.no_grad():
                 phi_hr = self.phi(hr)
@@ -174,7 +174,7 @@ class StochasticTrainer:
         self._update_generator(losses["gradient"])
         for kind in ("pixels", "features"):
             if f"to_hr_{kind}" in losses:
-                losses[f"r_{kind}"] = spread_ratio(losses[f"to_hr_{kind}"], losses[f"apart_{kind}"])
+                losses[f"r_{kind}"] = spread_ratio(losses[f"to_hr_{kind}"], losses[f"pair_distance_{kind}"])
         losses |= {"skipped": self.guard.skipped, "rollbacks": len(self.guard.rolled_back)}
         gan.finish_step()
         return losses
@@ -228,9 +228,18 @@ class StochasticTrainer:
             "best": best,
             "out_of_range": range_penalty(samples),
         }
-        terms["loss"] = torch.stack([getattr(settings, name) * term for name, term in terms.items()]).sum()
+        terms["loss"] = torch.stack(
+            [
+                settings.pixel_weight * terms["pixel"],
+                settings.window_weight * terms["window"],
+                settings.filters_weight * terms["filters"],
+                settings.feature_weight * terms["feature"],
+                settings.best_weight * terms["best"],
+                settings.out_of_range * terms["out_of_range"],
+            ]
+        ).sum()
         for kind, (to_hr, pairwise) in (("pixels", pixel), ("features", feature)):
-            terms |= {f"to_hr_{kind}": to_hr, f"apart_{kind}": pairwise}
+            terms |= {f"to_hr_{kind}": to_hr, f"pair_distance_{kind}": pairwise}
         return terms
 
     def _step_discriminator(
@@ -268,7 +277,7 @@ class StochasticTrainer:
         terms |= {
             "discriminator": d_loss,
             # the discriminator's accuracy: .5 is guessing, and 1 for long means that it has won
-            "discriminator_right": ((real > 0).float().mean() + (fake < 0).float().mean()) / 2,
+            "discriminator_accuracy": ((real > 0).float().mean() + (fake < 0).float().mean()) / 2,
         }
 
     def _adversarial(

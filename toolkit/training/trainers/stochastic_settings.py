@@ -24,32 +24,44 @@ class StochasticSettings(Architecture):
     samples: int = 2  # number K of samples of each LR crop per step
     gamma: float = 0.5  # weight of the samples' distance from one another; 0.5 is the proper score
     norms: bool = True  # use Euclidean distances; false uses squared ones, which need a gamma under 0.5
-    pixel: float = 1.0  # weight of the energy score of single pixels
-    window: float = 1.0  # weight of the energy score of windows of pixels
+    pixel_weight: float = 1.0  # weight of the energy score of single pixels
+    window_weight: float = 1.0  # weight of the energy score of windows of pixels
     window_px: int = 7  # side of these windows, odd
-    filters: float = 1.0  # weight of the energy score of oriented filters
-    feature: float = 2.0  # weight of the energy score of features
-    best: float = 0.02  # weight of the local best-of-K on features
+    filters_weight: float = 1.0  # weight of the energy score of oriented filters
+    feature_weight: float = 2.0  # weight of the energy score of features
+    best_weight: float = 0.02  # weight of the local best-of-K on features
     adversarial: float = 1.0  # norm of the adversarial gradient at the samples, as a share of that of the other terms
     consistency: float = 0.2  # weight of the L1 to the LR image of what the network draws before projection
     out_of_range: float = 1.0  # weight of the mean distance of values to [0, 1]
     warm_up: float = 0.05  # share of the steps, at the start, with the L1 loss alone
-    adversarial_from: float = 0.25  # share of the steps after which the adversarial loss begins
-    discriminator_ahead: float = 0.0  # share of the steps, before that, in which the discriminator learns already
+    adversarial_start: float = 0.25  # share of the steps after which the adversarial loss begins
+    discriminator_warmup: float = 0.0  # share of the steps, before that, in which the discriminator learns already
     r1: float = 0.0  # weight of the R1 penalty on the discriminator, beside its spectral normalisation
     discriminator_channels: int = 16  # channels of the discriminator's layers
     projection: bool = True  # project onto the LR image during training too; false projects only when sampling
     learning_rate: float = 5e-4  # initial learning rate of AdamW, with cosine decay to 0
-    average: float = 0.999  # decay of the generator's EMA per step
+    ema_decay: float = 0.999  # decay of the generator's EMA per step
     trunk_frozen: bool = True  # keep the weights of a pretrained trunk as they are; false trains them, too
     precision: str = "auto"  # precision of the generator's convolutions: float32 or bfloat16; auto is bfloat16 where the device computes it in hardware
     compile: bool = False  # compile the generator with torch.compile; costs minutes at the start (a GPU's gain is untested)
     features: str = "auto"  # network of the feature losses: filters, squeezenet1_1 or vgg19; auto is squeezenet1_1 if it can be had
     # fmt: on
 
+    # see core.settings
+    RENAMED: ClassVar[Mapping[str, str]] = {
+        **Architecture.RENAMED,
+        "pixel": "pixel_weight",
+        "window": "window_weight",
+        "filters": "filters_weight",
+        "feature": "feature_weight",
+        "best": "best_weight",
+        "adversarial_from": "adversarial_start",
+        "discriminator_ahead": "discriminator_warmup",
+        "average": "ema_decay",
+    }
     EARLIER: ClassVar[Mapping[str, Any]] = {
         **Architecture.EARLIER,
-        "discriminator_ahead": 0.0,
+        "discriminator_warmup": 0.0,
         "trunk_frozen": True,
         "precision": "float32",  # not auto, which is bfloat16 on some of today's processors
     }
@@ -59,11 +71,11 @@ class StochasticSettings(Architecture):
         require(self.samples >= 2, f"samples {self.samples} is too small", "2 or more")
         check_gamma(self.gamma, squared=not self.norms)
         for name in (
-            "pixel",
-            "window",
-            "filters",
-            "feature",
-            "best",
+            "pixel_weight",
+            "window_weight",
+            "filters_weight",
+            "feature_weight",
+            "best_weight",
             "adversarial",
             "r1",
             "consistency",
@@ -75,7 +87,7 @@ class StochasticSettings(Architecture):
             f"window_px {self.window_px} is not an odd number",
             f"{self.window_px | 1}",
         )
-        for name in ("warm_up", "adversarial_from", "discriminator_ahead"):
+        for name in ("warm_up", "adversarial_start", "discriminator_warmup"):
             require(0 <= getattr(self, name) <= 1, f"{name} {getattr(self, name)} is no share", "0 to 1")
         require(self.discriminator_channels >= 1, "discriminator_channels is too small", "1 or more")
         require(
@@ -84,7 +96,7 @@ class StochasticSettings(Architecture):
             "auto, float32 or bfloat16",
         )
         require(self.learning_rate > 0, f"learning_rate {self.learning_rate} is not positive", "0.0002")
-        require(0 <= self.average < 1, f"average {self.average} is out of range", "0 to 0.9999")
+        require(0 <= self.ema_decay < 1, f"ema_decay {self.ema_decay} is out of range", "0 to 0.9999")
         require(
             self.gamma <= 0.5 or self.out_of_range > 0,
             f"gamma {self.gamma} above 0.5 needs the penalty on values out of range",
@@ -103,8 +115,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "learning_rate": 1e-4,
         "consistency": 2.0,
         "warm_up": 0.0,
-        "adversarial_from": 0.2,
-        "discriminator_ahead": 0.2,
+        "adversarial_start": 0.2,
+        "discriminator_warmup": 0.2,
         "discriminator_channels": 24,
     },
     # from the decoder of a pretrained network, see `trunk`
@@ -119,7 +131,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "learning_rate": 3e-4,
         "consistency": 2.0,
         "warm_up": 0.2,
-        "adversarial_from": 0.25,
+        "adversarial_start": 0.25,
         "discriminator_channels": 24,
         "start_from": "none",
     },
