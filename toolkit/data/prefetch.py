@@ -20,6 +20,11 @@ class Prefetch(Generic[Prepared, Ready]):
     that the loop changes; `finish` runs in the loop's thread. A batch depends on its step alone, so a run
     that starts at a later step gets the same batches.
 
+    `torch.utils.data.DataLoader` is not used because it prepares batches in advance only in worker processes, which
+    open the image caches again and send every crop through shared memory. With `num_workers=0` the loop would wait
+    for every batch. One thread is enough here: the log states the waiting time as `loader_share`. And a batch is a
+    function of its step, so that a resumed run needs no state of a sampler.
+
     Args:
         prepare: function from a step to the part of its batch that is made in advance.
         finish: function from that part to the batch.
@@ -35,7 +40,7 @@ class Prefetch(Generic[Prepared, Ready]):
     def __init__(
         self, prepare: Callable[[int], Prepared], finish: Callable[[Prepared], Ready], first: int, end: int
     ):
-        self.waited_seconds = 0.0  # time that the loop has spent in here, waiting and finishing
+        self.waited_seconds = 0.0  # time that the loop has waited for batches and finished them
         self._prepare, self._finish = prepare, finish
         self._steps = range(first, end)
         self._done: SimpleQueue[Prepared | BaseException] = SimpleQueue()
