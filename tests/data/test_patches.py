@@ -181,7 +181,7 @@ def test_sharp_crops_prefer_the_textured_half(tmp_path, photograph):
 def test_the_setting_sharp_is_a_share(tmp_path):
     from ntire_sr.training.run_config import make_run_config
 
-    with pytest.raises(UsageError, match=r"sharp 1\.5 is no share"):
+    with pytest.raises(UsageError, match=r"sharp 1\.5 is not a share"):
         make_run_config({"sharp": "1.5"})
 
 

@@ -10,19 +10,19 @@ from ntire_sr.core.errors import require
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """What one training run does, whatever the model; the model's own settings come beside it."""
+    """Settings of a training run that every model has; `TrainerSpec.settings` are those of one model."""
 
     # fmt: off
     model: str = "stochastic"  # name of the model: stochastic or srgan
-    preset: str = "auto"  # a named set of values for this record and the model's, applied before all others; auto is finetune where a run of stochastic begins with weights, pretrained with trunk, else tiny
+    preset: str = "auto"  # a named set of values for this record and the model's, applied before all others; auto is finetune if a run of stochastic starts from weights, pretrained with trunk, else tiny
     scale: int = 4  # HR pixels per LR pixel along an axis: 4 or 8
     hr: str | None = None  # folder of HR images, searched with its subfolders; without it, the embedded photographs
     cache: str | None = "auto"  # folder for decoded images; auto is the user's cache folder, none keeps them in memory
-    cached_orientations: str = "auto"  # 1, 2, 4 or 8 flips and rotations of each photograph whose features on a frozen trunk are computed once and kept beside the decoded images (8 bytes per HR pixel each); 0 computes those of every crop, without its surroundings; auto is 1 if the training sees at least as many pixels as the photographs have, else 0
+    cached_orientations: str = "auto"  # 1, 2, 4 or 8 flips and rotations of each photograph whose features on a frozen trunk are computed once and cached with the decoded images (8 bytes per HR pixel each); 0 computes them for every crop, without its surroundings; auto is 1 if the training uses at least as many pixels as the photographs have, else 0
     keep_on_device: bool = True  # whether a GPU holds all decoded images in its memory, if they fill at most half of it
     validation: str | None = "auto"  # folder of HR images to validate on; auto leaves some out of training, none skips validation
     validate_every: int = 250  # steps between validations
-    start_from: str | None = "auto"  # weights file of the same model to initialise from, package for those that come with ntire-sr, or none; sizes of the network that are not given are the file's, and tensors that do not fit are left out; auto is package where that has weights of this model and scale and neither a size of the network nor trunk is given
+    start_from: str | None = "auto"  # weights file of the same model to initialise from, package for the weights shipped with ntire-sr, or none; network sizes that are not given are taken from the file, and tensors that do not fit are left out; auto is package if it has weights of this model and scale and neither a network size nor trunk is given
     trunk: str | None = None  # file of a pretrained x4 RRDBNet (ESRGAN, BSRGAN, Real-ESRGAN) to build the network on, for models that can
     sharp: float = 0.0  # share of crops that are the sharpest of 4 candidates; 0 means all crops are uniformly random
     downscale_min: float = 1.0  # each crop is first downscaled by a random factor from this to 1; 1 means none. Less than 1 gives crops more fine detail, and needs cached_orientations=0 or a trunk that learns
@@ -59,7 +59,7 @@ class TrainConfig:
             "auto, 0, 1, 2, 4 or 8",
         )
         require(0 <= self.seed < 2**63, f"seed {self.seed} is out of range", "0 to 2**63 - 1")
-        require(0 <= self.sharp <= 1, f"sharp {self.sharp} is no share", "0 to 1")
+        require(0 <= self.sharp <= 1, f"sharp {self.sharp} is not a share", "0 to 1")
         require(
             0 < self.downscale_min <= 1,
             f"downscale_min {self.downscale_min} is out of range",

@@ -46,7 +46,7 @@ class LossMonitor:
                 2.0,
                 "the noise is being ignored: samples differ from each other {value:.2f} times as much as from "
                 "the photograph, where 1 is calibrated; a higher gamma rewards difference",
-                "samples run apart: they differ from each other {value:.1f} times as much as from the "
+                "samples diverge: they differ from each other {value:.1f} times as much as from the "
                 "photograph, where 1 is calibrated; a lower gamma rewards it less",
             ),
             _WatchedLoss(
@@ -54,7 +54,7 @@ class LossMonitor:
                 0.52,
                 0.98,
                 "the discriminator is guessing (right on {value:.0%}): it has collapsed and teaches nothing; "
-                "train longer before it begins, or with a lower learning_rate",
+                "train longer before it starts, or with a lower learning_rate",
                 "the discriminator is never fooled (right on {value:.0%}): it has won and teaches little; "
                 "a higher r1 holds it back",
             ),

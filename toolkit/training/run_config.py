@@ -76,15 +76,15 @@ def make_run_config(values: Mapping[str, Any]) -> RunConfig:
     """
     trainer = trainer_spec(str(values.get("model", TrainConfig.model)))
     values = _with_current_names(trainer, values)
-    preset, start_from = _beginning(trainer, values)
+    preset, start_from = _preset_and_weights(trainer, values)
     merged = {**trainer.presets[preset], **values, "preset": preset, "start_from": start_from}
     for name in PATHS:  # absolute, so that a run can be resumed from any folder
         if merged.get(name) not in (None, "none", "", "auto", "package"):
             merged[name] = str(Path(str(merged[name])).resolve())
     run_names, model_names = field_types(TrainConfig), field_types(trainer.settings)
+    names = (*run_names, *model_names)
     for name in merged:
-        known = (*run_names, *model_names)
-        require(name in known, f"unknown setting {name!r}", suggestion(name, known))
+        require(name in names, f"unknown setting {name!r}", suggestion(name, names))
     config = make(TrainConfig, {name: value for name, value in merged.items() if name in run_names})
     architecture = model_spec(trainer.model).architecture
     sizes = field_types(architecture)
@@ -96,8 +96,8 @@ def make_run_config(values: Mapping[str, Any]) -> RunConfig:
     if config.start_from and not sizes.keys() <= merged.keys():
         metadata, _ = read_weights(initial_weights(config.start_from, trainer.model, config.scale))
         if metadata["model"] == trainer.model:
-            found = with_earlier_values(architecture, json.loads(metadata["settings"]))
-            merged = {name: found[name] for name in sizes if name in found} | merged
+            saved = with_earlier_values(architecture, json.loads(metadata["settings"]))
+            merged = {name: saved[name] for name in sizes if name in saved} | merged
     settings = make(trainer.settings, {name: value for name, value in merged.items() if name in model_names})
     return RunConfig(config, settings)
 
@@ -110,18 +110,18 @@ def _with_current_names(trainer: TrainerSpec, values: Mapping[str, Any]) -> dict
     return with_current_names(renamed, values)
 
 
-def _beginning(trainer: TrainerSpec, values: Mapping[str, Any]) -> tuple[str, str | None]:
+def _preset_and_weights(trainer: TrainerSpec, values: Mapping[str, Any]) -> tuple[str, str | None]:
     """Preset and initial weights of a run, with `auto` replaced by what it means for these values."""
     preset = str(values.get("preset", "auto"))
     if preset != "auto":
-        known = trainer.presets
-        require(preset in known, f"unknown preset {preset!r} of {trainer.model}", suggestion(preset, known))
+        presets = trainer.presets
+        require(preset in presets, f"unknown preset {preset!r} of {trainer.model}", suggestion(preset, presets))
     chosen = {**trainer.presets.get(preset, {}), **values}
     start_from, trunk = chosen.get("start_from", "auto"), chosen.get("trunk") not in (None, "none", "")
     if start_from == "auto":
         sized = trunk or not field_types(model_spec(trainer.model).architecture).keys().isdisjoint(chosen)
-        comes = shipped_weights(trainer.model, convert("scale", chosen.get("scale", TrainConfig.scale), int))
-        start_from = "package" if comes and not sized else None
+        shipped = shipped_weights(trainer.model, convert("scale", chosen.get("scale", TrainConfig.scale), int))
+        start_from = "package" if shipped and not sized else None
     if preset == "auto":
         preset = "pretrained" if trunk else "finetune" if start_from not in (None, "none", "") else "tiny"
         preset = preset if preset in trainer.presets else "tiny"
@@ -201,7 +201,7 @@ def resume_run_config(run: RunFolder, values: Mapping[str, Any]) -> RunConfig:
         require(
             name in CHANGEABLE_ON_RESUME or asked == before,
             f"{run.path} was started with {name}={before}, not {asked}",
-            f"leave {name} out to go on, or start another run with --run",
+            f"leave {name} out to resume, or start another run with --run",
         )
     return given
 

@@ -14,8 +14,8 @@ def saved_steps(folder: Path) -> list[tuple[int, Path]]:
     """(step, path) of every checkpoint of a folder, newest first."""
     if not folder.is_dir():
         return []
-    found = [(int(match[1]), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
-    return sorted(found, reverse=True)
+    steps = [(int(match[1]), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
+    return sorted(steps, reverse=True)
 
 
 def run_state(run: RunFolder) -> str:
@@ -25,7 +25,7 @@ def run_state(run: RunFolder) -> str:
     steps = read_json(run.config, "configuration").get("steps")
     if not isinstance(steps, int):
         raise NtireSrError(
-            f"{run.config} is damaged (it names no steps)", "start again in a new folder with --run"
+            f"{run.config} is damaged (it has no setting steps)", "start again in a new folder with --run"
         )
     if is_finished(run, steps):
         return "finished"

@@ -45,4 +45,4 @@ class StopRule:
         here = self._caught or ("time" if time_is_up else "")
         if not self._processes.any(bool(here)):
             return None
-        return next(each for each in self._processes.all_gather(here) if each)
+        return next(reason for reason in self._processes.all_gather(here) if reason)

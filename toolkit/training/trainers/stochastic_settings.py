@@ -22,7 +22,7 @@ class StochasticSettings(Architecture):
 
     # fmt: off
     samples: int = 2  # number K of samples of each LR crop per step
-    gamma: float = 0.5  # weight of the samples' distance from one another; 0.5 is the proper score
+    gamma: float = 0.5  # weight of the distance between samples; 0.5 gives the proper score
     norms: bool = True  # use Euclidean distances; false uses squared ones, which need a gamma under 0.5
     pixel_weight: float = 1.0  # weight of the energy score of single pixels
     window_weight: float = 1.0  # weight of the energy score of windows of pixels
@@ -31,12 +31,12 @@ class StochasticSettings(Architecture):
     feature_weight: float = 2.0  # weight of the energy score of features
     best_weight: float = 0.02  # weight of the local best-of-K on features
     adversarial: float = 1.0  # norm of the adversarial gradient at the samples, as a share of that of the other terms
-    consistency: float = 0.2  # weight of the L1 to the LR image of what the network draws before projection
+    consistency: float = 0.2  # weight of the L1 distance between the LR image and the downscaled samples before projection
     out_of_range: float = 1.0  # weight of the mean distance of values to [0, 1]
-    warm_up: float = 0.05  # share of the steps, at the start, with the L1 loss alone
-    adversarial_start: float = 0.25  # share of the steps after which the adversarial loss begins
-    discriminator_warmup: float = 0.0  # share of the steps, before that, in which the discriminator learns already
-    r1: float = 0.0  # weight of the R1 penalty on the discriminator, beside its spectral normalisation
+    warm_up: float = 0.05  # share of the steps at the start with the L1 loss alone, or with a trunk the regression to its network
+    adversarial_start: float = 0.25  # share of the steps after which the adversarial loss starts
+    discriminator_warmup: float = 0.0  # share of the steps before adversarial_start in which the discriminator already learns
+    r1: float = 0.0  # weight of the R1 penalty on the discriminator, in addition to its spectral normalisation
     discriminator_channels: int = 16  # channels of the discriminator's layers
     projection: bool = True  # project onto the LR image during training too; false projects only when sampling
     learning_rate: float = 5e-4  # initial learning rate of AdamW, with cosine decay to 0
@@ -88,7 +88,7 @@ class StochasticSettings(Architecture):
             f"{self.window_px | 1}",
         )
         for name in ("warm_up", "adversarial_start", "discriminator_warmup"):
-            require(0 <= getattr(self, name) <= 1, f"{name} {getattr(self, name)} is no share", "0 to 1")
+            require(0 <= getattr(self, name) <= 1, f"{name} {getattr(self, name)} is not a share", "0 to 1")
         require(self.discriminator_channels >= 1, "discriminator_channels is too small", "1 or more")
         require(
             self.precision in ("auto", "float32", "bfloat16"),
@@ -106,7 +106,7 @@ class StochasticSettings(Architecture):
 
 # preset -> values for these settings and for TrainConfig
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    # goes on from weights that draw well already: the package's, or a file's
+    # fine-tunes weights that draw well already: those of the package or of a file
     "finetune": {
         "batch": 4,
         "patch": 96,
@@ -119,7 +119,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "discriminator_warmup": 0.2,
         "discriminator_channels": 24,
     },
-    # from the decoder of a pretrained network, see `trunk`
+    # starts from the decoder of a pretrained network, see `trunk`
     "pretrained": {
         "blocks": 4,
         "adapter": 8,
@@ -135,7 +135,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "discriminator_channels": 24,
         "start_from": "none",
     },
-    # from nothing, for processors
+    # trains from scratch, for processors
     "tiny": {"batch": 6, "patch": 96, "steps": 4800, "max_minutes": 120.0, "start_from": "none"},
     "small": {
         "channels": 64,
