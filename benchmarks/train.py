@@ -1,4 +1,4 @@
-"""How fast `stochastic` trains, what a step is made of, and beside a plain loop over the same networks.
+"""Measures how fast `stochastic` trains, in parts and against a plain loop over the same networks.
 
     python benchmarks/train.py [--hr FOLDER --preset tiny --device cpu --steps 8 --rounds 3 --threads 2]
 
@@ -34,6 +34,7 @@ from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, embedded_photographs
 from ntire_sr.data.prefetch import Prefetch
 from ntire_sr.samples.folders import list_images
 from ntire_sr.samples.image_files import read_image
+from ntire_sr.training.gan_state import update_ema
 from ntire_sr.training.losses.adversarial import adversarial_loss
 from ntire_sr.training.losses.energy import (
     best_of,
@@ -45,9 +46,9 @@ from ntire_sr.training.losses.energy import (
     range_penalty,
 )
 from ntire_sr.training.multi_sample import draw_latents
-from ntire_sr.training.optimisation import update_ema
 from ntire_sr.training.run_config import RunConfig, make_run_config
 from ntire_sr.training.trainers.stochastic import StochasticTrainer
+from ntire_sr.training.trainers.stochastic_losses import Crops, FeaturedImages
 
 ADVERSARIAL = 0.01  # weight in the plain loop
 
@@ -138,14 +139,15 @@ class Plain:
 
         phi_hr = made.phi(hr)
         layers = [torch.stack(maps) for maps in zip(*(made.phi(one) for one in drawn), strict=True)]
-        filtered = [torch.stack(maps) for maps in zip(*(made.filters(one) for one in drawn), strict=True)]
+        filters = made.energy.filters
+        filtered = [torch.stack(maps) for maps in zip(*(filters(one) for one in drawn), strict=True)]
         loss = s.out_of_range * range_penalty(stack)
         for one in raw:
             loss = loss + s.consistency / s.samples * (downscale(one, self.config.scale) - lr).abs().mean()
         for weight, (to_hr, apart) in (
             (s.pixel_weight, energy_terms(stack, hr, location_norm)),
             (s.window_weight, energy_terms(stack, hr, patch_norm(s.window_px))),
-            (s.filters_weight, layers_energy_terms(filtered, made.filters(hr), channel_norm)),
+            (s.filters_weight, layers_energy_terms(filtered, filters(hr), channel_norm)),
             (s.feature_weight, layers_energy_terms(layers, phi_hr, channel_norm)),
         ):
             loss = loss + weight * (to_hr - s.gamma * apart)
@@ -157,7 +159,7 @@ class Plain:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(gan.generator.parameters(), 1.0)
         gan.generator_optimiser.step()
-        update_ema(gan.average, gan.generator, s.ema_decay, number + 1)
+        update_ema(gan.ema, gan.generator, s.ema_decay, number + 1)
         loss.item()
 
 
@@ -210,8 +212,7 @@ def shares(ours: Ours, lr: Tensor, hr: Tensor, device: torch.device) -> dict[str
     half = torch.autocast(device.type, torch.bfloat16, enabled=made.multi_sample.half)
     with torch.no_grad(), half:
         known = generator.trunk(lr)
-    samples = made._draw(lr, random)[0].detach().requires_grad_()
-    phi_hr = made.phi(hr)
+    samples = made.multi_sample(lr, latents)[0].detach().requires_grad_()
 
     def trunk() -> None:
         with half:
@@ -223,22 +224,22 @@ def shares(ours: Ours, lr: Tensor, hr: Tensor, device: torch.device) -> dict[str
         (drawn.sum() + lr_error).backward()
 
     def features() -> None:
-        with torch.no_grad():
-            made.phi(hr)
-        terms = made._scores(samples, made.phi(samples), hr, phi_hr)
-        torch.autograd.grad(terms["loss"], samples)
+        crops = Crops(lr, FeaturedImages(hr, made.phi), None)
+        torch.autograd.grad(made.energy(FeaturedImages(samples, made.phi), crops).sum(), samples)
 
     def discriminator() -> None:
-        made._adversarial(samples, kept, hr, phi_hr, torch.ones_like(samples), {})
+        made._step_discriminator(featured, featured_hr)
+        made._adversarial_gradient(featured, torch.ones_like(samples))
 
     def optimiser() -> None:
         made.gan.generator_optimiser.step()
-        update_ema(made.average, generator, made.settings.ema_decay, 1000)
+        update_ema(made.gan.ema, generator, made.settings.ema_decay, 1000)
 
     found = {name.__name__: seconds(name, device) for name in (trunk, decoder, features)}
     found_of_discriminator = []
-    for _ in range(3):  # it follows features back once, which it does not make
-        kept = made.phi(samples)
+    for _ in range(3):  # the features are computed before; their backward pass is included
+        featured, featured_hr = FeaturedImages(samples, made.phi), FeaturedImages(hr, made.phi)
+        assert featured.features and featured_hr.features
         began = waited(device)
         discriminator()
         found_of_discriminator.append(waited(device) - began)

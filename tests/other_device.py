@@ -34,9 +34,10 @@ from ntire_sr.models.rrdb import expected_shapes
 from ntire_sr.sampling.sampler import Sampler
 from ntire_sr.sampling.write_samples import project_and_round
 from ntire_sr.training.config import TrainConfig
-from ntire_sr.training.rrdb_init import Parent
+from ntire_sr.training.rrdb_init import PretrainedDecoder
 from ntire_sr.training.trainers.srgan import SrganSettings, SrganTrainer
 from ntire_sr.training.trainers.stochastic import StochasticSettings, StochasticTrainer
+from ntire_sr.training.trainers.stochastic_losses import PretrainedRegression
 from ntire_sr.training.validation import Validator
 
 
@@ -96,8 +97,10 @@ def fit_to_parent() -> None:
     settings = replace(STOCHASTIC, rrdb=True, groups=1, channels=64)
     trainer = StochasticTrainer(TrainConfig(steps=4, patch=32), settings, OTHER, ProcessGroup())
     trainer.processes = TwoProcesses()
-    trainer.parent = Parent({name: torch.rand(shape) for name, shape in expected_shapes(1).items()}).to(OTHER)
-    trainer._fit_to_parent(torch.rand(2, 64, 8, 8, device=OTHER))
+    tensors = {name: torch.rand(shape) for name, shape in expected_shapes(1).items()}
+    decoder = PretrainedDecoder(tensors).to(OTHER)
+    trainer.regression = PretrainedRegression(decoder, trainer.phi, settings.samples, settings.projection)
+    trainer._fit_to_pretrained(torch.rand(2, 64, 8, 8, device=OTHER))
 
 
 def crops() -> None:

@@ -11,7 +11,7 @@ import torch
 from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.files import read_json, write_json
 from ntire_sr.core.run_folder import RunFolder
-from ntire_sr.core.settings import field_types, renamed_fields, with_current_names
+from ntire_sr.core.settings import field_types, renamed_fields, with_current_fields
 from ntire_sr.evaluation.scoring.records import parse_record, score_to_json
 from ntire_sr.models.loading import load_model
 from ntire_sr.models.weights_files import read_weights
@@ -107,7 +107,7 @@ def saved_fields() -> dict[type, set[str]]:
 def test_fields_added_since_0_1_0_state_what_a_file_without_them_meant(record):
     names = {field.name for field in fields(record)}
     earlier = getattr(record, "EARLIER", {})
-    saved = with_current_names(renamed_fields(record), dict.fromkeys(saved_fields()[record])).keys()
+    saved = with_current_fields(renamed_fields(record), dict.fromkeys(saved_fields()[record])).keys()
     assert names - saved <= earlier.keys() <= names
 
 

@@ -164,7 +164,7 @@ def test_generator_loaded_from_its_file_draws_the_same(tmp_path):
     )
     lr = torch.rand(1, 3, 8, 8)
     latents = loaded.generator.latents(lr, [make_generator(5)])
-    expected = made.average.sample(made.average.trunk(lr), lr, latents)
+    expected = made.gan.ema.sample(made.gan.ema.trunk(lr), lr, latents)
     assert torch.equal(loaded.generator.sample(loaded.generator.trunk(lr), lr, latents), expected)
 
 

@@ -25,6 +25,7 @@ from ntire_sr.training.multi_sample import draw_latents
 from ntire_sr.training.trainers import stochastic
 from ntire_sr.training.trainers.registry import TRAINERS
 from ntire_sr.training.trainers.stochastic import StochasticSettings, StochasticTrainer
+from ntire_sr.training.trainers.stochastic_losses import Crops, EnergyLoss, FeaturedImages
 
 pytestmark = pytest.mark.numerical
 
@@ -199,13 +200,12 @@ def test_losses_and_gradients_on_every_device_equal_float64(device):
     )
     terms, gradients = [], []
     for place, kind in ((CPU, torch.float64), (device, torch.float32)):
-        made = trainer(place, precision="float32")
-        phi, made.filters = made.phi.to(kind), made.filters.to(kind)
+        phi, loss = FilterBank().to(place, kind), EnergyLoss(LEARNING, FilterBank(colour=False).to(place, kind))
         samples, target = drawn.to(place, kind).requires_grad_(), hr.to(place, kind)
         with full_float32(place):
-            scores = made._scores(samples, phi(samples), target, phi(target))
-            (gradient,) = torch.autograd.grad(scores["loss"], samples)
-        terms.append({name: value.item() for name, value in scores.items()})
+            scores = loss(FeaturedImages(samples, phi), Crops(target, FeaturedImages(target, phi), None))
+            (gradient,) = torch.autograd.grad(scores.sum(), samples)
+        terms.append({name: value.item() for name, value in scores.values().items()})
         gradients.append(gradient.cpu().double())
     for name, value in terms[0].items():
         assert terms[1][name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
@@ -240,13 +240,12 @@ def test_loss_is_the_weighted_sum_of_its_terms():
 
 def test_adversarial_gradient_has_the_set_share():
     made = trainer(adversarial=0.2)
-    lr, hr = batch()
+    lr, _ = batch()
     samples = drawn_by(made, lr).detach().requires_grad_()
     gradient = torch.randn_like(samples) * 1e-6
-    found: dict[str, torch.Tensor] = {}
-    adv_grad = made._adversarial(samples, made.phi(samples), gradient, len(hr), found)
-    assert (adv_grad.norm() / gradient.norm()).item() == pytest.approx(0.2, rel=1e-4)
-    assert 0 < found["adversarial_weight"] < 1
+    adversarial_gradient, log = made._adversarial_gradient(FeaturedImages(samples, made.phi), gradient)
+    assert (adversarial_gradient.norm() / gradient.norm()).item() == pytest.approx(0.2, rel=1e-4)
+    assert 0 < log["adversarial_weight"] < 1
 
 
 def test_discriminator_can_learn_before_the_adversarial_start():
@@ -290,7 +289,7 @@ def test_nan_gradients_are_skipped_and_several_restore_the_ema():
         losses = made.step(lr, hr * math.nan, per_crop(step))
     assert losses["skipped"] == SKIPS_BEFORE_ROLLBACK - 1 and losses["rollbacks"] == 0
     assert all(torch.equal(value, before[name]) for name, value in made.gan.generator.state_dict().items())
-    average = {name: value.clone() for name, value in made.average.state_dict().items()}
+    average = {name: value.clone() for name, value in made.gan.ema.state_dict().items()}
     losses = made.step(lr, hr * math.nan, per_crop(9))
     assert losses["rollbacks"] == 1
     assert all(torch.equal(value, average[name]) for name, value in made.gan.generator.state_dict().items())

@@ -23,7 +23,7 @@ from ntire_sr.models.tiles import in_tiles
 from ntire_sr.models.weights_files import read_weights, save_weights
 from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.loop import train
-from ntire_sr.training.rrdb_init import Parent
+from ntire_sr.training.rrdb_init import PretrainedDecoder
 from ntire_sr.training.run_config import make_run_config, resume_run_config
 from ntire_sr.training.trainers.stochastic import StochasticTrainer
 from ntire_sr.training.trainers.stochastic_settings import RRDB_SIZES, StochasticSettings
@@ -88,14 +88,14 @@ def test_with_zero_latents_only_the_parents_layers_have_an_effect(photograph):
 def test_fitted_decoder_draws_nearly_the_image_of_its_parent(photograph):
     path = shared_path("weights/rrdb_x4_realsr_df2k.safetensors")
     tensors, blocks = read_rrdb(path)
-    parent = Parent(tensors)
+    parent = PretrainedDecoder(tensors)
     trunk = RrdbTrunk(blocks)
     trunk.load_state_dict({name: tensors[name].float() for name in trunk.state_dict()})
     made = RrdbGenerator(4, StochasticSettings(**SIZES))
     lr = lr_images(photograph, side=17)
     with torch.no_grad():
         maps = trunk(lr)
-        target = parent.draw(maps)
+        target = parent(maps)
         # with bilinear upsampling the parent's weights do not fit
         for layer, name in zip(
             (*made.upsample_convs, made.full, made.tail), parent.decoder._modules, strict=True
@@ -190,14 +190,14 @@ def test_tiles_of_the_package_trunk_change_no_visible_pixel(photograph):
     tensors, blocks = read_rrdb(path)
     made = RrdbGenerator(4, StochasticSettings(**{**SIZES, "groups": blocks})).eval()
     made.rrdb.load_state_dict({name: tensors[name].float() for name in made.rrdb.state_dict()})
-    parent = Parent(tensors)
+    parent = PretrainedDecoder(tensors)
     lr = to_unit(
         to_tensor(photograph[:16, :120].copy())
     )  # as if it were an LR image: long, so that tiles matter
     with torch.no_grad():
         whole = made.trunk(lr)
         tiled = in_tiles(made.trunk, made.trunk_receptive_field, 20, lr)
-        drawn, again = parent.draw(whole), parent.draw(tiled)
+        drawn, again = parent(whole), parent(tiled)
     assert made.trunk_receptive_field == 48
     assert (drawn - again).abs().max() * 255 < 1
 

@@ -149,7 +149,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_and_said(tmp_path):
     run.weights.unlink()
     progress = RecordedProgress()
     train(run_config, run, True, progress)
-    assert "passed over" in "\n".join(progress.messages)
+    assert "skipped" in "\n".join(progress.messages)
     assert same(weights(run), expected)
     for _, path in checkpoint.saved_steps(run.checkpoints):
         path.write_bytes(b"")
@@ -191,7 +191,7 @@ def test_a_training_begins_with_what_fits_of_other_weights_also_of_another_scale
         torch.allclose(value, weights(larger)[name], atol=1e-8) for name, value in weights(first).items()
     )
     count = len(weights(first))
-    assert "\n".join(progress.messages).count(f"begun with {count} of the {count} tensors") == 2
+    assert "\n".join(progress.messages).count(f"initialised with {count} of the {count} tensors") == 2
     first.weights.unlink()  # a run that goes on needs it no more
     assert train(resume_run_config(larger, {"steps": 2}), larger, resume=True).steps_done == 2
     assert larger.weights.read_bytes().count(b"start_from_sha256") == 1

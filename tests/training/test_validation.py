@@ -104,10 +104,10 @@ def test_what_is_looked_at_is_left_out_of_training(tmp_path, photograph):
     drawn = {place.image for step in range(40) for place in photographs.places(8, 0, step)}
     assert drawn == set(range(16)) - {4, 12}
     made = open_validator("auto", photographs, 4, CPU)
-    assert "2 photographs that are left out" in made.described and len(made.hr) == 2
+    assert "2 photographs that are left out" in made.description and len(made.hr) == 2
     few = PatchDataset(folder, 32, 4, leave_out=3)
     assert not few.left_out and len(few.paths) == 16
-    assert "embedded in scikit-image" in open_validator("auto", few, 4, CPU).described
+    assert "embedded in scikit-image" in open_validator("auto", few, 4, CPU).description
 
 
 def test_a_folder_of_ones_own_is_looked_at_and_a_wrong_one_refused(tmp_path, photograph):
@@ -172,7 +172,7 @@ def test_a_monitor_minds_no_nan_and_goes_on_as_if_it_had_never_stopped():
 
 def test_a_remark_is_in_the_log_of_the_run(tmp_path):
     run = RunFolder(tmp_path)
-    RunLogger(run, SILENT, tensorboard=False, step=0).log_remark(7, "something")
+    RunLogger(run, SILENT, tensorboard=False, step=0).log_warning(7, "something")
     assert lines(run) == [{"step": 7, "remark": "something"}]
 
 

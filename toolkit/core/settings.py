@@ -81,13 +81,13 @@ def renamed_fields(*records: type) -> dict[str, str]:
     return {old: new for record in records for old, new in getattr(record, "RENAMED", {}).items()}
 
 
-def with_current_names(renamed: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, Any]:
+def with_current_fields(renamed: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, Any]:
     """Values by name, with renamed fields under their current names.
 
     Raises:
         UsageError: a field is given by both names.
 
-    >>> with_current_names({"average": "ema_decay"}, {"average": 0.9, "batch": 4})
+    >>> with_current_fields({"average": "ema_decay"}, {"average": 0.9, "batch": 4})
     {'ema_decay': 0.9, 'batch': 4}
     """
     for old, new in renamed.items():
@@ -97,7 +97,7 @@ def with_current_names(renamed: Mapping[str, str], values: Mapping[str, Any]) ->
 
 def with_earlier_values(record: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Values from a file of any version, under the current names and completed with `record.EARLIER`."""
-    return {**getattr(record, "EARLIER", {}), **with_current_names(renamed_fields(record), values)}
+    return {**getattr(record, "EARLIER", {}), **with_current_fields(renamed_fields(record), values)}
 
 
 def make_from_file(record: type[Settings], values: Mapping[str, Any]) -> Settings:

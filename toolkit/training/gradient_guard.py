@@ -1,10 +1,10 @@
-"""Which steps of a training to skip, and when to go back to the EMA: decided by the gradient's norm."""
+"""Skipping steps whose gradient has exploded, and going back to the EMA after several of them."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
-from ntire_sr.training.trainers.interface import diverged
+from ntire_sr.core.errors import NtireSrError
 
 EXPLODED = 20.0  # a step whose gradient norm is this many times the usual one is skipped
 UNSETTLED = 50  # steps after the warm-up in which any finite gradient norm is accepted
@@ -49,9 +49,9 @@ class GradientGuard:
         self.skipped_in_a_row = 0
         self.usual_gradient = 0.0
         self.rolled_back.append(step)
-        recent = [each for each in self.rolled_back if each > step - RECENT]
+        recent = [earlier for earlier in self.rolled_back if earlier > step - RECENT]
         if len(recent) > MOST_ROLLBACKS:
-            raise diverged(step, f"{len(recent)} rollbacks within {RECENT} steps")
+            raise divergence_error(step, f"{len(recent)} rollbacks within {RECENT} steps")
 
     _NUMBERS = ("usual_gradient", "skipped", "skipped_in_a_row", "rolled_back")
 
@@ -63,3 +63,11 @@ class GradientGuard:
         """Continue from a `state_dict`; other keys in it are left alone."""
         for name in self._NUMBERS:
             setattr(self, name, state[name])
+
+
+def divergence_error(step: int, reason: str) -> NtireSrError:
+    """The error that ends a training which cannot recover."""
+    return NtireSrError(
+        f"{reason} at step {step}: training has diverged",
+        "lower learning_rate or gamma in a new run; the checkpoints before this step are untouched",
+    )

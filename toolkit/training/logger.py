@@ -13,11 +13,11 @@ from ntire_sr.training.validation import ValidationResult
 
 
 class RunLogger:
-    """Writes log lines, remarks and previews into a run folder.
+    """Writes log lines, warnings and previews into a run folder.
 
     Args:
         run: the run folder.
-        progress: receives the remarks as messages.
+        progress: receives the warnings as messages.
         tensorboard: whether to write TensorBoard's event files as well.
         step: the step that the run resumes from; entries of later steps are removed.
 
@@ -66,10 +66,10 @@ class RunLogger:
         if self._board:
             self._board.add_image("preview", validated.preview, step, dataformats="HWC")
 
-    def log_remark(self, step: int, text: str) -> None:
-        """Show a remark on the run as a message and write it to the log."""
+    def log_warning(self, step: int, text: str) -> None:
+        """Show a warning about the run as a message and write it to the log."""
         self.progress.message(f"step {step}: {text}")
-        self.log({"step": step, "remark": text})
+        self.log({"step": step, "remark": text})  # the key that every version has written
 
     def flush(self) -> None:
         """Flush TensorBoard's events. To be called before a checkpoint, whose steps are never logged again."""

@@ -10,11 +10,11 @@ from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.core.seeding import make_generator
 from ntire_sr.data.prefetch import Prefetch
+from ntire_sr.training.gradient_guard import divergence_error
 from ntire_sr.training.run_config import RunConfig
 from ntire_sr.training.setup import Setup, set_up
 from ntire_sr.training.state import TrainState, save
 from ntire_sr.training.stopping import StopRule
-from ntire_sr.training.trainers.interface import diverged
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def train(
         NtireSrError: the disk is full, images are broken, or the loss is NaN or infinite.
     """
     processes = ProcessGroup()
-    # in a function of its own, so that the networks, whose gradients hold on to the group, are gone before it is
+    # in a separate function, so that the networks, whose gradients refer to the group, are deleted before it closes
     result = _train(run_config, run, resume, processes, progress if processes.is_main else SILENT)
     processes.close()
     return result if processes.is_main else None
@@ -83,12 +83,12 @@ def _loop(setup: Setup, state: TrainState, stop: StopRule) -> str:
     with stop, setup.progress.task("train", config.steps, done=state.step) as advance, batches:
         first_step, first_time = state.step, time.monotonic()
         for lr, hr, features in batches:
-            random = [make_generator(config.seed, state.step, index, device=setup.device) for index in mine]
-            losses = setup.trainer.step(lr, hr, random, features)
+            generators = [make_generator(config.seed, state.step, index, device=setup.device) for index in mine]
+            losses = setup.trainer.step(lr, hr, generators, features)
             if (
                 not math.isfinite(losses["loss"]) and "skipped" not in losses
             ):  # a trainer that skips a step reports it
-                raise diverged(state.step, f"the loss is {losses['loss']}")
+                raise divergence_error(state.step, f"the loss is {losses['loss']}")
             state.step += 1
             seconds = time.monotonic() - first_time
             images_per_second = (state.step - first_step) * config.batch / seconds
@@ -108,12 +108,12 @@ def _loop(setup: Setup, state: TrainState, stop: StopRule) -> str:
 def _log(
     setup: Setup, state: TrainState, losses: dict[str, float], images_per_second: float, loader_share: float
 ) -> None:
-    """Write this step's remarks, log line and validation, if it has any, on the main process."""
+    """Write this step's warnings, log line and validation, if it has any, on the main process."""
     config, logger, step = setup.run_config.config, setup.logger, state.step
     if logger is None:
         return
     for text in state.monitor.update(losses):
-        logger.log_remark(step, text)
+        logger.log_warning(step, text)
     line: dict[str, float] = {}
     if step % config.log_every == 0 or step == config.steps:
         line = {
@@ -122,7 +122,7 @@ def _log(
             **losses,
         }
     if setup.validator and (step % config.validate_every == 0 or step == config.steps):
-        validated = setup.validator.run(setup.trainer.average)
+        validated = setup.validator.run(setup.trainer.gan.ema)
         state.metrics = {"step": step, **validated.figures}
         logger.log_preview(step, validated)
         line |= validated.figures

@@ -1,6 +1,5 @@
 """The differentiable forward pass from LR images to several samples of each, as every trainer needs it."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,9 +9,9 @@ from ntire_sr.challenge.downscale import downscale
 from ntire_sr.challenge.projection import project
 
 
-def draw_latents(generator: Any, lr: Tensor, random: Sequence[torch.Generator], samples: int) -> Any:
+def draw_latents(generator: Any, lr: Tensor, generators: list[torch.Generator], samples: int) -> Any:
     """Latents for `MultiSampleForward`: `samples` per LR image, all from that image's random generator."""
-    return generator.latents(lr.repeat(samples, 1, 1, 1), list(random) * samples)
+    return generator.latents(lr.repeat(samples, 1, 1, 1), generators * samples)
 
 
 class MultiSampleForward(nn.Module):

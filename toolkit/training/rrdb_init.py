@@ -1,12 +1,12 @@
-"""From a pretrained RRDBNet to a generator that draws what it draws, where a generator doubles in another way.
+"""Initialising a generator with the decoder of a pretrained RRDBNet, although it upsamples in another way.
 
-The parent repeats pixels before a convolution, `RrdbGenerator` interpolates them, so that the parent's weights do not
-fit. Each layer is therefore fitted first to what the parent's layer gives for the same image, by least squares in
-closed form, and then all together by gradient descent to the parent's image. The target is a function of the LR
-image, so that no distance to it blurs anything.
+The pretrained decoder repeats pixels before a convolution, `RrdbGenerator` interpolates them. So the pretrained
+weights do not fit. Each layer is first fitted to the output of the pretrained layer for the same image, by least
+squares in closed form. Then all layers are trained to give the image of the pretrained network (see
+`trainers.stochastic_losses.PretrainedRegression`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -15,18 +15,18 @@ from torch.nn import functional
 from ntire_sr.models.modulation import upsample
 from ntire_sr.models.rrdb import SLOPE, RrdbDecoder
 from ntire_sr.models.stochastic_rrdb import RrdbGenerator
-from ntire_sr.training.losses.energy import channel_norm
 
 RIDGE = 1e-4  # added to the normal equations' diagonal, as a share of its mean
-FEATURE_WEIGHT = 0.2  # of the distance in features beside that of pixels
 
 
-class Parent(nn.Module):
-    """The decoder of the RRDBNet whose trunk a generator has; frozen.
+class PretrainedDecoder(nn.Module):
+    """The frozen decoder of the RRDBNet whose trunk a generator has.
 
     Args:
         tensors: of the whole network, from `rrdb.read_rrdb`.
     """
+
+    scale = 4
 
     def __init__(self, tensors: Mapping[str, Tensor]):
         super().__init__()
@@ -34,56 +34,49 @@ class Parent(nn.Module):
         self.decoder.load_state_dict({name: tensors[name].float() for name in self.decoder.state_dict()})
         self.requires_grad_(False)
 
-    @torch.no_grad()
-    def fit(self, generator: RrdbGenerator, trunk: Tensor) -> None:
-        """Set the generator's convolutions to those that give most nearly what the parent's give for these images.
-
-        Args:
-            generator: of scale 4; at rest, see its docstring.
-            trunk: (N, 64, h, w), the trunk's maps of some images.
-        """
-        mine = theirs = trunk.float()
-        for layer, known in zip(
-            generator.upsample_convs, (self.decoder.conv_up1, self.decoder.conv_up2), strict=True
-        ):
-            mine, wanted = upsample(mine), known(functional.interpolate(theirs, scale_factor=2))
-            _least_squares(layer, mine, wanted)
-            mine, theirs = functional.leaky_relu(layer(mine), SLOPE), functional.leaky_relu(wanted, SLOPE)
-        wanted = self.decoder.conv_hr(theirs)
-        _least_squares(generator.full, mine, wanted)
-        mine, theirs = functional.leaky_relu(generator.full(mine), SLOPE), functional.leaky_relu(wanted, SLOPE)
-        _least_squares(generator.tail, mine, self.decoder.conv_last(theirs))
-
-    @torch.no_grad()
-    def draw(self, trunk: Tensor) -> Tensor:
-        """What the parent draws: (N, 64, h, w) to (N, 3, 4 h, 4 w)."""
+    def forward(self, trunk: Tensor) -> Tensor:
+        """The image of the pretrained network: (N, 64, h, w) to (N, 3, 4 h, 4 w)."""
         return self.decoder(trunk.float())
 
+    @torch.no_grad()
+    def fit(self, generator: RrdbGenerator, trunk: Tensor) -> None:
+        """Fit the generator's convolutions to the outputs of the pretrained ones for some images.
 
-def distance(
-    drawn: Tensor, target: Tensor, phi_drawn: Sequence[Tensor], phi_target: Sequence[Tensor]
-) -> Tensor:
-    """Mean absolute difference of images, with a share of that of their features; a scalar, lower is closer."""
-    features = [channel_norm(one, other).mean() for one, other in zip(phi_drawn, phi_target, strict=True)]
-    return functional.l1_loss(drawn, target) + FEATURE_WEIGHT * torch.stack(features).mean()
+        Args:
+            generator: of scale 4, in its initial state.
+            trunk: (N, 64, h, w), the trunk's maps of some images.
+        """
+        x = pretrained_x = trunk.float()
+        for layer, pretrained_layer in zip(
+            generator.upsample_convs, (self.decoder.conv_up1, self.decoder.conv_up2), strict=True
+        ):
+            x, target = upsample(x), pretrained_layer(functional.interpolate(pretrained_x, scale_factor=2))
+            _least_squares(layer, x, target)
+            x, pretrained_x = functional.leaky_relu(layer(x), SLOPE), functional.leaky_relu(target, SLOPE)
+        target = self.decoder.conv_hr(pretrained_x)
+        _least_squares(generator.full, x, target)
+        x = functional.leaky_relu(generator.full(x), SLOPE)
+        _least_squares(generator.tail, x, self.decoder.conv_last(functional.leaky_relu(target, SLOPE)))
 
 
-def _least_squares(layer: nn.Conv2d, x: Tensor, wanted: Tensor) -> None:
+def _least_squares(layer: nn.Conv2d, x: Tensor, target: Tensor) -> None:
     """Weights and bias of a 3 x 3 convolution by ridge regression, in float64.
 
     Args:
-        layer: that gets them.
+        layer: the convolution, changed in place.
         x: (N, C, h, w), its input.
-        wanted: (N, D, h, w), what it should give; places at the border are left out.
+        target: (N, D, h, w), the output to fit; locations at the border are left out.
     """
     count, side = layer.in_channels * 9, layer.in_channels * 9 + 1
     products = torch.zeros(side, side, dtype=torch.float64, device=x.device)
     targets = torch.zeros(side, layer.out_channels, dtype=torch.float64, device=x.device)
-    for maps, one in zip(x, wanted, strict=True):  # one image at a time: nine copies of its maps are in memory
+    for maps, output in zip(
+        x, target, strict=True
+    ):  # one image at a time: nine copies of its maps are in memory
         patches = functional.unfold(maps[None], 3)[0].T.double()
         patches = torch.cat((patches, patches.new_ones(len(patches), 1)), 1)
         products += patches.T @ patches
-        targets += patches.T @ one[:, 1:-1, 1:-1].flatten(1).T.double()
+        targets += patches.T @ output[:, 1:-1, 1:-1].flatten(1).T.double()
     ridge = RIDGE * products.diagonal().mean()
     solved = torch.linalg.solve(
         products + ridge * torch.eye(side, dtype=torch.float64, device=x.device), targets

@@ -16,7 +16,7 @@ from ntire_sr.core.settings import (
     make,
     make_from_file,
     renamed_fields,
-    with_current_names,
+    with_current_fields,
     with_earlier_values,
 )
 from ntire_sr.models.package_weights import shipped_weights
@@ -75,7 +75,7 @@ def make_run_config(values: Mapping[str, Any]) -> RunConfig:
         UsageError: an unknown name (with a suggestion), or a value out of range.
     """
     trainer = trainer_spec(str(values.get("model", TrainConfig.model)))
-    values = _with_current_names(trainer, values)
+    values = _with_current_fields(trainer, values)
     preset, start_from = _preset_and_weights(trainer, values)
     merged = {**trainer.presets[preset], **values, "preset": preset, "start_from": start_from}
     for name in PATHS:  # absolute, so that a run can be resumed from any folder
@@ -102,12 +102,12 @@ def make_run_config(values: Mapping[str, Any]) -> RunConfig:
     return RunConfig(config, settings)
 
 
-def _with_current_names(trainer: TrainerSpec, values: Mapping[str, Any]) -> dict[str, Any]:
+def _with_current_fields(trainer: TrainerSpec, values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by their current names, with a DeprecationWarning for each earlier name."""
     renamed = renamed_fields(TrainConfig, trainer.settings)
     for name in renamed.keys() & values.keys():
         warnings.warn(f"the setting {name} is now {renamed[name]}", DeprecationWarning, stacklevel=3)
-    return with_current_names(renamed, values)
+    return with_current_fields(renamed, values)
 
 
 def _preset_and_weights(trainer: TrainerSpec, values: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -194,7 +194,7 @@ def resume_run_config(run: RunFolder, values: Mapping[str, Any]) -> RunConfig:
         UsageError: `values` change a setting that is not in CHANGEABLE_ON_RESUME.
     """
     run_config = load_run_config(run)
-    values = _with_current_names(run_config.trainer, values)
+    values = _with_current_fields(run_config.trainer, values)
     given = make_run_config({**flat(run_config), **values})
     for name in values:
         before, asked = flat(run_config)[name], flat(given)[name]

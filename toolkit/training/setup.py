@@ -73,12 +73,12 @@ def set_up(
     # the choice for `auto` is saved, so that a resumed run cannot choose otherwise
     run_config = replace(run_config, settings=trainer.settings)
     # machines share the run folder, but a file that one has just written may not yet be visible to another
-    found = processes.broadcast_from_main(lambda: load_checkpoint(run.checkpoints) if resume else None)
+    checkpoint = processes.broadcast_from_main(lambda: load_checkpoint(run.checkpoints) if resume else None)
     state = TrainState()
-    if found:
-        step, content, passed_over = found
-        for text in passed_over:
-            progress.message(f"passed over: {text}")
+    if checkpoint:
+        step, content, damaged = checkpoint
+        for text in damaged:
+            progress.message(f"skipped: {text}")
         state = restore(step, content, trainer, run_config, run, patches.digest)
         progress.message(f"resuming after step {step}")
     elif config.start_from:
@@ -90,7 +90,7 @@ def set_up(
     validator = processes.on_main(lambda: open_validator(config.validation, patches, config.scale, device))
     logger = processes.on_main(lambda: RunLogger(run, progress, config.tensorboard, state.step))
     setup = Setup(run_config, run, device, processes, patches, trainer, validator, logger, progress)
-    if not found:
+    if not checkpoint:
         _describe(setup)
     progress.message(f"decoded images: {patches.images.where}" + (", and on the GPU" if on_device else ""))
     processes.broadcast_from_main(lambda: write_json(run.config, run_config.as_json()))
@@ -104,10 +104,10 @@ def _check_processes(config: TrainConfig, device: torch.device, processes: Proce
         f"batch={-(-config.batch // processes.world_size) * processes.world_size}",
     )
     if device.type == "cuda" and processes.world_size > 1:
-        beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         require(
-            beside <= torch.cuda.device_count(),
-            f"{beside} processes cannot share {plural(torch.cuda.device_count(), 'GPU')} in training",
+            local_processes <= torch.cuda.device_count(),
+            f"{local_processes} processes cannot share {plural(torch.cuda.device_count(), 'GPU')} in training",
             f"--nproc-per-node {torch.cuda.device_count()}",
         )
         torch.cuda.set_device(device)
@@ -116,13 +116,13 @@ def _check_processes(config: TrainConfig, device: torch.device, processes: Proce
 def _prepare_folder(run: RunFolder, resume: bool) -> None:
     if (run.config.exists() or saved_steps(run.checkpoints)) and not resume:
         raise UsageError(
-            f"{run.path} already holds a run", "add --resume to go on with it, or --run FOLDER for another"
+            f"{run.path} already holds a run", "add --resume to resume it, or --run FOLDER for another"
         )
     make_folder(run.path)
 
 
 def _initialise_from_weights(trainer: Trainer, config: TrainConfig, processes: ProcessGroup) -> dict[str, Any]:
-    """Initialise from the weights of another training; returns what the new ones say of their origin."""
+    """Initialise from the weights of another training; returns their digest and trunk for the new weights file."""
     path = initial_weights(str(config.start_from), config.model, config.scale)
     digest = sha256_file(path)
     processes.assert_same(start_from=digest)
@@ -132,10 +132,10 @@ def _initialise_from_weights(trainer: Trainer, config: TrainConfig, processes: P
             f"start_from: {path} holds weights of {metadata['model']}, not of {config.model}",
             f"--model {metadata['model']}",
         )
-    taken = trainer.load_matching(tensors)
-    if not taken:
+    loaded = trainer.gan.load_matching(tensors)
+    if not loaded:
         raise UsageError(f"start_from: no tensor of {path} fits this network", "leave start_from out")
-    trainer.remarks.append(f"begun with {taken} of the {len(tensors)} tensors of {path}")
+    trainer.messages.append(f"initialised with {loaded} of the {len(tensors)} tensors of {path}")
     trunk = json.loads(metadata["facts"]).get("trunk")
     return {"start_from_sha256": digest} | ({"trunk": trunk} if trunk else {})
 
@@ -147,8 +147,11 @@ def _attach_features(
     processes: ProcessGroup,
     progress: Progress,
 ) -> str:
-    """Compute what of the network does not learn once per photograph, shared by all processes; returns the setting
-    `cached_orientations` with `auto` replaced by what was chosen, so that a resumed run cannot choose otherwise."""
+    """Cache the LR features that do not change during training; the processes share the work.
+
+    Returns:
+        The setting `cached_orientations` with `auto` replaced by the choice, so that a resumed run keeps it.
+    """
     frozen = trainer.frozen_features()
     if frozen is None:
         return config.cached_orientations
@@ -172,7 +175,7 @@ def _attach_features(
 
 
 def _describe(setup: Setup) -> None:
-    """Show the model, device and images of a new run, the remarks of its trainer, and warnings."""
+    """Show the model, device and images of a new run, the messages of its trainer, and warnings."""
     config, trainer, patches = setup.run_config.config, setup.trainer, setup.patches
     count = setup.processes.world_size
     shared = f", each batch shared by {count} processes" if count > 1 else ""
@@ -183,16 +186,16 @@ def _describe(setup: Setup) -> None:
         f"feature losses compare: {trainer.features_name}",
     ]
     if setup.validator:
-        lines.append(f"validating every {config.validate_every} steps on {setup.validator.described}")
+        lines.append(f"validating every {config.validate_every} steps on {setup.validator.description}")
     if patches.too_small:
         lines.append(f"left out: {len(patches.too_small)} images smaller than {config.patch} pixels")
-    lines += trainer.remarks
+    lines += trainer.messages
     if named := [path.name for path in patches.paths if div2k_part(path.stem)]:
         lines.append(
             f"{plural(len(named), 'image')} named as DIV2K's validation or test ({named[0]}), which the challenge "
             "forbids to train on; `ntire-sr data check` lists them"
         )
     if trainer.features_reason:
-        lines.append(f"filters in place of a pretrained network: {trainer.features_reason}")
+        lines.append(f"filters instead of a pretrained network: {trainer.features_reason}")
     for line in lines:
         setup.progress.message(line)

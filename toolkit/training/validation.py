@@ -50,20 +50,20 @@ class Validator:
 
     Args:
         hr: HR crops (1, 3, H, W), uint8.
-        described: description of the photographs, for the user.
+        description: description of the photographs, for the user.
         scale: scale factor of the generator.
         device: the device to compute on.
     """
 
-    def __init__(self, hr: list[Tensor], described: str, scale: int, device: torch.device):
-        self.described, self.scale, self.device = described, scale, device
+    def __init__(self, hr: list[Tensor], description: str, scale: int, device: torch.device):
+        self.description, self.scale, self.device = description, scale, device
         self.hr = [crop.to(device) for crop in hr]
         self.lr = [downscale_8bit(crop, scale) for crop in self.hr]
         self.lpips: Lpips | None = None
         if locate(ALEXNET):  # else only pixel metrics are computed: validation does not download anything
             self.lpips = load_lpips(device=device)
         else:
-            self.described += f"; without LPIPS, since {ALEXNET.file_name} is not here"
+            self.description += f"; without LPIPS, since {ALEXNET.file_name} is not here"
 
     @torch.inference_mode()
     def run(self, generator: Generator) -> ValidationResult:
@@ -77,12 +77,12 @@ class Validator:
             crop, two samples, GAIN times the standard deviation of all samples, and the HR crop.
         """
         errors: dict[str, list[float]] = {"network": [], "unrounded": []}
-        found: dict[str, list[float]] = {}
+        by_image: dict[str, list[float]] = {}
         worst, rows = math.inf, []
 
         def note(**values: float) -> None:
             for name, value in values.items():
-                found.setdefault(name, []).append(value)
+                by_image.setdefault(name, []).append(value)
 
         with full_float32(self.device):
             for number, (hr, lr) in enumerate(zip(self.hr, self.lr, strict=True)):
@@ -118,12 +118,12 @@ class Validator:
                 if number < SHOWN:
                     rows.append(_row(lr, samples, hr, self.scale))
         figures: dict[str, float] = {}
-        if "lpips" in found:
-            figures["val_lpips"] = float(np.mean(found["lpips"]))
-            figures[f"val_s_{SAMPLES}"] = float(np.mean(found["s"]))
-            figures["val_r"] = calibration_ratio(found["pairs"], found["lpips"])
-        figures[f"val_s_{SAMPLES}_mse"] = float(np.mean(found["s_mse"]))
-        figures["val_r_pixels"] = calibration_ratio(found["pixel_pairs"], found["pixel_distance"])
+        if "lpips" in by_image:
+            figures["val_lpips"] = float(np.mean(by_image["lpips"]))
+            figures[f"val_s_{SAMPLES}"] = float(np.mean(by_image["s"]))
+            figures["val_r"] = calibration_ratio(by_image["pairs"], by_image["lpips"])
+        figures[f"val_s_{SAMPLES}_mse"] = float(np.mean(by_image["s_mse"]))
+        figures["val_r_pixels"] = calibration_ratio(by_image["pixel_pairs"], by_image["pixel_distance"])
         for name, squares in errors.items():
             figures[f"val_lr_psnr_{name}"] = -10 * math.log10(max(float(np.mean(squares)), 1e-20))
         figures["val_lr_psnr_worst"] = worst
@@ -160,19 +160,19 @@ def open_validator(
         return None
     if choice == "auto" and patches.left_out:
         images = [patches.images.read(number) for number in patches.left_out]
-        described = f"{len(images)} photographs that are left out of training"
+        description = f"{len(images)} photographs that are left out of training"
     elif choice == "auto":
         images = [read_image(path) for path in embedded_photographs(VALIDATION_PHOTOGRAPHS)]
-        described = f"{len(images)} photographs embedded in scikit-image"
+        description = f"{len(images)} photographs embedded in scikit-image"
     else:
         paths = list_images(Path(choice), "validation", recursive=True)
         every = max(1.0, len(paths) / IMAGES)
         images = [read_image(paths[int(index * every)]) for index in range(min(IMAGES, len(paths)))]
-        described = f"{len(images)} photographs of {choice}"
+        description = f"{len(images)} photographs of {choice}"
     hr = [_centre_crop(image) for image in images if min(image.shape[:2]) >= 8 * scale]
     if not hr:
         raise UsageError(f"no image in {choice} has {8 * scale} x {8 * scale} pixels", "validation=none")
-    return Validator(hr, described, scale, device)
+    return Validator(hr, description, scale, device)
 
 
 def _centre_crop(image: np.ndarray) -> Tensor:

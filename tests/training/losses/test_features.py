@@ -8,8 +8,14 @@ import torch
 from ntire_sr.core import pretrained
 from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.pretrained import NotFound
-from ntire_sr.training.losses.adversarial import feature_distance
-from ntire_sr.training.losses.features import NETWORKS, FilterBank, build_features, classifier, unit_normalised
+from ntire_sr.training.losses.features import (
+    NETWORKS,
+    FilterBank,
+    build_features,
+    classifier,
+    feature_distance,
+    unit_normalised,
+)
 
 pytestmark = pytest.mark.numerical
 
@@ -114,3 +120,16 @@ def test_vgg19_is_read_from_torchvisions_names(tmp_path, monkeypatch):
     found = classifier("vgg19", tmp_path / "vgg.pth")(torch.rand(1, 3, 32, 32))
     shapes = [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4), (512, 2, 2)]
     assert [tuple(maps.shape[1:]) for maps in found] == shapes
+
+
+def test_feature_distance_worked_out_by_hand():
+    # layer 1: 4 channels, each 1 apart: 4 / sqrt(4) = 2; layer 2: 1 channel, 3 apart at half the places: 1.5
+    first = [torch.zeros(1, 4, 2, 2), torch.zeros(1, 1, 1, 2)]
+    second = [torch.ones(1, 4, 2, 2), torch.tensor([[[[3.0, 0.0]]]])]
+    assert feature_distance(first, second).item() == pytest.approx((2 + 1.5) / 2)
+
+
+def test_feature_distance_is_symmetric_and_zero_for_equal_maps():
+    first, second = [torch.randn(2, 3, 4, 4)], [torch.randn(2, 3, 4, 4)]
+    assert feature_distance(first, second) == feature_distance(second, first)
+    assert feature_distance(first, first) == 0

@@ -5,7 +5,7 @@ The HR image has 2 x 2 pixels, and its LR image y is their mean:
     HR = [[y + a, y + b], [y - a, y - b]],    (a, b) | y ~ Normal(mean(y), spread(y)^2 [[1, C], [C, 1]])
 
 so that p(HR | LR) is known, and every sampler of (a, b) meets y exactly, as ours do by projection. The pixels
-are locations: `location_norm` sees only the laws of a and of b, `whole_norm` and a window of 3 their joint law.
+are locations: `location_norm` sees only the distributions of a and of b, a window of 3 covers the image and sees their joint one.
 
 What the samplers must reach: .5 the posterior; .49 a spread of .961 (Gaussian) or a little less; .45 would
 give .825, .55 at least 1.24. So the tolerances below are too tight for a wrong gamma or a wrong pair term.
@@ -27,7 +27,6 @@ from ntire_sr.training.losses.energy import (
     patch_norm,
     spread_ratio,
     squared,
-    whole_norm,
 )
 
 pytestmark = pytest.mark.numerical
@@ -141,7 +140,7 @@ def trained_network(loss: Loss, steps: int) -> Free:
 
 @pytest.mark.parametrize(("gamma", "lowest", "highest"), [(0.5, 0.95, 1.06), (0.49, 0.9, 1.0)])
 def test_the_energy_score_finds_the_posterior(gamma: float, lowest: float, highest: float):
-    sampler = trained_network(score(whole_norm, gamma), steps=900)
+    sampler = trained_network(score(patch_norm(3), gamma), steps=900)
     spreads = []
     for y in (-0.8, 0.0, 0.8):  # the true spread is .14, .3 and .46
         bias, spread_found, correlation = found(sampler, y)
@@ -150,23 +149,23 @@ def test_the_energy_score_finds_the_posterior(gamma: float, lowest: float, highe
         assert abs(correlation - C) < 0.04
         spreads.append(spread_found)
     assert lowest < torch.stack(spreads).mean() < highest
-    for distance in (location_norm, whole_norm):
+    for distance in (location_norm, patch_norm(3)):
         assert ratio(sampler, distance) == pytest.approx(2 * gamma, abs=0.03)
 
 
 def test_without_a_reward_for_difference_the_samples_collapse():
-    sampler = trained_network(score(whole_norm, 0.0), steps=400)
+    sampler = trained_network(score(patch_norm(3), 0.0), steps=400)
     for y in (-0.8, 0.0, 0.8):
         bias, spread_found, _ = found(sampler, y)
         assert spread_found.max() < 0.05
         assert bias.abs().max() < 0.15  # at the median, which here is the mean
-    assert ratio(sampler, whole_norm) < 0.05
+    assert ratio(sampler, patch_norm(3)) < 0.05
 
 
 def test_above_one_half_a_free_sampler_runs_away_even_with_a_norm():
-    sampler = trained_network(score(whole_norm, 0.6), steps=400)
+    sampler = trained_network(score(patch_norm(3), 0.6), steps=400)
     assert found(sampler, 0.0)[1].min() > 5
-    assert ratio(sampler, whole_norm) > 1.5
+    assert ratio(sampler, patch_norm(3)) > 1.5
 
 
 @pytest.mark.parametrize("gamma", [0.4, 0.49, 0.5, 0.6])
@@ -190,9 +189,8 @@ def test_squared_distances_collapse_just_below_one_half_and_run_away_just_above(
 @pytest.mark.parametrize(
     ("distance", "start", "wanted", "tolerance"),
     [
-        pytest.param(whole_norm, -0.5, C, 0.03, id="whole, from -.5"),
-        pytest.param(whole_norm, 0.5, C, 0.03, id="whole, from .5"),
         pytest.param(patch_norm(3), -0.5, C, 0.03, id="window, from -.5"),
+        pytest.param(patch_norm(3), 0.5, C, 0.03, id="window, from .5"),
         pytest.param(location_norm, -0.5, -0.5, 0.25, id="location, from -.5"),
         pytest.param(location_norm, 0.5, 0.5, 0.25, id="location, from .5"),
     ],
@@ -219,7 +217,6 @@ def test_the_score_of_independent_values_is_worse_only_for_a_joint_norm():
         return values[1] / values[0] - 1
 
     assert abs(price(location_norm)) < 0.01
-    assert price(whole_norm) > 0.03
     assert price(patch_norm(3)) > 0.03
 
 

@@ -1,5 +1,5 @@
-"""Losses that train a generator to sample the posterior: energy scores, best-of-K, a penalty on values out of
-range; and the R1 penalty and the balanced weight of an adversarial loss (see `losses.adversarial_loss`).
+"""Losses that train a generator to sample the posterior: energy scores, best-of-K, and a penalty on values out of
+range.
 
 With K >= 2 samples SR_k of one LR image and a distance d, the energy score (Gneiting and Raftery, "Strictly
 Proper Scoring Rules, Prediction, and Estimation", JASA 2007) is
@@ -14,7 +14,6 @@ posterior. It is *strictly* proper, so that no other distribution scores as well
 | `channel_norm`  | the marginal distribution of each number           | dependence of channels or locations   |
 | `location_norm` | the distribution of each location's channel vector | dependence of locations               |
 | `patch_norm(w)` | the joint distribution inside each w x w window    | dependence beyond w                   |
-| `whole_norm`    | the joint distribution of the whole image          | nothing; details weigh little         |
 | `squared`       | nothing: only the mean is determined               | spread: 0 under 1/2, no bound above   |
 
 Applied to features phi, these are distributions of phi(HR). Maps are (..., C, h, w) of any float type;
@@ -27,7 +26,7 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ntire_sr.core.errors import require
@@ -85,18 +84,13 @@ def patch_norm(window: int) -> Distance:
     norm in it; mean over locations. At the border only the part of the window inside the image counts.
 
     Args:
-        window: side in pixels of the maps, odd. 1 gives `location_norm`; a window over all, `whole_norm`.
+        window: side in pixels of the maps, odd. 1 gives `location_norm`.
     """
 
     def distance(a: Tensor, b: Tensor) -> Tensor:
         return _root(_window_mean(_squares(a, b), window)).mean((-2, -1))
 
     return distance
-
-
-def whole_norm(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean norm over the whole image, as the root of the mean squared norm over locations."""
-    return _root(_squares(a, b).mean((-2, -1)))
 
 
 def squared(a: Tensor, b: Tensor) -> Tensor:
@@ -121,7 +115,7 @@ def energy_terms(samples: Tensor, target: Tensor, distance: Distance) -> tuple[T
     """
     if len(samples) < 2 or samples.shape[1:] != target.shape:
         raise ValueError(f"samples {tuple(samples.shape)} are not 2 or more of {tuple(target.shape)}")
-    pairwise = [distance(one, other).mean() for one, other in combinations(samples, 2)]
+    pairwise = [distance(first, second).mean() for first, second in combinations(samples, 2)]
     return distance(samples, target[None]).mean(), torch.stack(pairwise).mean()
 
 
@@ -137,7 +131,9 @@ def layers_energy_terms(
         samples: list of (K, N, C, h, w).
         target: list of (N, C, h, w).
     """
-    pairs = [energy_terms(one, other, distance) for one, other in zip(samples, target, strict=True)]
+    pairs = [
+        energy_terms(maps, target_maps, distance) for maps, target_maps in zip(samples, target, strict=True)
+    ]
     to_target, pairwise = (torch.stack(terms).mean() for terms in zip(*pairs, strict=True))
     return to_target, pairwise
 
@@ -171,7 +167,7 @@ def check_gamma(gamma: float, squared: bool) -> str | None:
     require(0 <= gamma < math.inf, f"gamma {gamma} is out of range", "0.49; 0 for no reward")
     require(
         not squared or gamma < 0.5,
-        f"gamma {gamma} with a squared distance rewards samples without bound for running apart",
+        f"gamma {gamma} with a squared distance rewards the distance of samples without bound",
         "gamma 0.49 with a norm, or less than 0.5",
     )
     if gamma > 0.5:
@@ -227,41 +223,3 @@ def range_penalty(image: Tensor) -> Tensor:
     """
     values = image.float()
     return ((-values).relu() + (values - 1).relu()).mean()
-
-
-def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
-    """R1 penalty: squared norm of the discriminator's gradient at real images (Mescheder et al., "Which
-    Training Methods for GANs do actually Converge?", ICML 2018, eq. 9 without gamma / 2).
-
-    If a discriminator returns several logits per image, the gradient is that of their sum, and the penalty is
-    divided by their number, since each further logit adds the pixels that it depends on.
-
-    Args:
-        discriminator: (N, 3, H, W) to logits (N, ...).
-        real: (N, 3, H, W) in [0, 1].
-
-    Returns:
-        A scalar, 0 or more, to add to the discriminator's loss; its backward pass needs second derivatives.
-    """
-    real = real.detach().float().requires_grad_()
-    logits = discriminator(real)
-    (gradient,) = torch.autograd.grad(logits.float().sum(), real, create_graph=True)
-    return gradient.square().sum() / logits.numel()
-
-
-def balanced_weight(main: Tensor, extra: Tensor, share: float, limit: float) -> Tensor:
-    """The weight that scales the gradient `extra` to `share` of the norm of the gradient `main` (after Esser et
-    al., "Taming Transformers", CVPR 2021, eq. 7).
-
-    Args:
-        main, extra: norms of the gradients of two losses at the same tensor, scalars. Gradients at the
-            generator's images cost nothing more: each loss is followed back to the images once, and their
-            sum through the network.
-        share: .1 makes the weighted `extra` a tenth of `main`.
-        limit: upper bound of the weight, for an `extra` close to 0.
-
-    Returns:
-        A detached scalar in [0, limit].
-    """
-    tiny = torch.finfo(torch.float32).tiny
-    return (share * main.detach().float() / extra.detach().float().clamp_min(tiny)).clamp(0, limit)

@@ -5,6 +5,7 @@ channel vector of each location has about unit length, so that all layers have t
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -25,6 +26,22 @@ def unit_normalised(maps: Tensor, floor: float = 1e-6) -> Tensor:
     return maps / ((maps.square().sum(1, keepdim=True) + floor**2).sqrt() + floor)
 
 
+def feature_distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+    """L1 distance between two lists of feature maps, lower is closer: per layer, the sum over the C channels
+    divided by sqrt(C), averaged over locations; then the mean over layers.
+
+    The L1 distance of two vectors of unit length is at most sqrt(C) * 2, so that every layer lies in [0, 2].
+
+    Args:
+        first, second: two lists of (N, C, h, w), of equal shapes.
+
+    Returns:
+        A scalar, 0 or more.
+    """
+    distances = [(a - b).abs().sum(1).mean() / a.shape[1] ** 0.5 for a, b in zip(first, second, strict=True)]
+    return torch.stack(distances).mean()
+
+
 class _Classifier(nn.Module):
     """The convolutional part of a torchvision classifier, with the outputs of some of its layers."""
 
@@ -36,12 +53,13 @@ class _Classifier(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        maps, found = ((image - self.mean) / self.std).contiguous(memory_format=torch.channels_last), []
+        maps = ((image - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        features = []
         for index, layer in enumerate(self.features):
             maps = layer(maps)
             if index in self.taps:
-                found.append(unit_normalised(maps))
-        return found
+                features.append(unit_normalised(maps))
+        return features
 
 
 class _Fire(nn.Module):
@@ -129,28 +147,28 @@ class FilterBank(nn.Module):
         axis = torch.arange(size, dtype=torch.float32) - size // 2
         y, x = torch.meshgrid(axis, axis, indexing="ij")
         window = torch.exp(-(x**2 + y**2) / (2 * (size / 4) ** 2))
-        found = []
+        kernels = []
         for turn in range(4):
             along = x * math.cos(turn * math.pi / 4) + y * math.sin(turn * math.pi / 4)
             for wave in (torch.cos(along * math.pi / 2), torch.sin(along * math.pi / 2)):
                 kernel = window * wave
                 kernel = kernel - window * (kernel.sum() / window.sum())
-                found.append(kernel / kernel.norm())
-        return torch.stack(found)[:, None]
+                kernels.append(kernel / kernel.norm())
+        return torch.stack(kernels)[:, None]
 
     def forward(self, image: Tensor) -> list[Tensor]:
         maps = functional.conv2d(image, self.opponent)
-        found = [self._unit(self._filtered(maps, self.finest))]
+        features = [self._unit(self._filtered(maps, self.finest))]
         for _ in range(self.levels):
             if min(maps.shape[2:]) <= self.filters.shape[-1] // 2:
                 break
             responses = self._filtered(maps, self.filters)
             energy = (responses.unflatten(1, (-1, 2)).square().sum(2) + 1e-8).sqrt()
-            found.append(self._unit(torch.cat((responses, energy), 1)))
+            features.append(self._unit(torch.cat((responses, energy), 1)))
             if min(maps.shape[2:]) < 2:
                 break
             maps = functional.avg_pool2d(maps, 2)
-        return found
+        return features
 
     @staticmethod
     def _filtered(maps: Tensor, filters: Tensor) -> Tensor:
@@ -201,9 +219,9 @@ def build_features(
         return FilterBank(), "filters", None
     name = "squeezenet1_1" if choice == "auto" else choice
     try:
-        found = pretrained.find(NETWORKS[name][0], path, progress)
+        file = pretrained.find(NETWORKS[name][0], path, progress)
     except pretrained.NotFound as error:
         if choice != "auto":
             raise
         return FilterBank(), "filters", str(error)
-    return classifier(name, found), name, None
+    return classifier(name, file), name, None

@@ -1,6 +1,6 @@
 """The interface of trainers, and the record that describes how a model is trained."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 
 from ntire_sr.core.distributed import ProcessGroup
-from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.progress import Progress
 from ntire_sr.training.config import TrainConfig
+from ntire_sr.training.gan_state import GanState
 
 
 @dataclass(frozen=True)
 class FrozenFeatures:
-    """What a trainer computes of the LR images alone, the same at every step, so that it may be kept."""
+    """LR features that do not change during training and can be cached."""
 
     compute: Callable[[Tensor], Tensor]  # LR images (N, 3, h, w) in [0, 1] -> maps (N, C, h, w)
-    key: str  # digest of all that the maps depend on beside the image
+    key: str  # digest of all that the maps depend on besides the image
 
 
 class Trainer(Protocol):
@@ -28,32 +28,27 @@ class Trainer(Protocol):
     features_name: str  # the network of the feature losses
     features_reason: str | None  # why that network is the fallback; None if it is not
 
-    average: Any  # the generator's EMA, whose weights are saved
-    remarks: list[str]  # warnings about the settings, shown before the training starts
+    gan: GanState  # networks, EMA and optimisers
+    messages: list[str]  # shown before the training starts
 
     def frozen_features(self) -> FrozenFeatures | None:
-        """What may be computed once per photograph; None if all of the network learns. It is final when initial
-        weights or a checkpoint are loaded."""
+        """The features to cache; None if the whole network learns. To be called after initial weights or a
+        checkpoint are loaded."""
         ...
 
     def step(
-        self, lr: Tensor, hr: Tensor, random: Sequence[torch.Generator], features: Tensor | None = None
+        self, lr: Tensor, hr: Tensor, generators: list[torch.Generator], features: Tensor | None = None
     ) -> dict[str, float]:
         """One optimiser step on this process's share of a batch.
 
         Args:
             lr, hr: crops in [0, 1], (N, 3, h, w) and (N, 3, H, W), as many in every process.
-            random: one random generator per crop.
-            features: the crops' part of what `frozen_features` computes of their photographs, (N, C, h, w); None if
-                it is not kept.
+            generators: one random generator per crop.
+            features: the crops' part of the cached `frozen_features`, (N, C, h, w); None if they are not cached.
 
         Returns:
             The losses of the whole batch by name, the same in every process.
         """
-        ...
-
-    def load_matching(self, weights: Mapping[str, Tensor]) -> int:
-        """Initialise from the tensors of other weights that fit by name and shape; returns their number."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -67,14 +62,6 @@ class Trainer(Protocol):
     def weights(self) -> dict[str, Tensor]:
         """The weights to draw samples with: those of the EMA."""
         ...
-
-
-def diverged(step: int, found: str) -> NtireSrError:
-    """The error that ends a training which cannot recover."""
-    return NtireSrError(
-        f"{found} at step {step}: training has diverged",
-        "lower learning_rate or gamma in a new run; the checkpoints before this step are untouched",
-    )
 
 
 @dataclass(frozen=True)

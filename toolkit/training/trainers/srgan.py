@@ -8,7 +8,7 @@ challenge's bicubic downscale; phi are features of a pretrained classifier. The 
 the LR projection, since the beta term would be zero after it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -23,9 +23,9 @@ from ntire_sr.models.interfaces import MOST_CHANNELS
 from ntire_sr.models.srgan import SrganArchitecture, SrganDiscriminator, SrganGenerator
 from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.gan_state import GanState
-from ntire_sr.training.losses.adversarial import adversarial_loss, feature_distance
+from ntire_sr.training.losses.adversarial import adversarial_loss
 from ntire_sr.training.losses.energy import spread_ratio
-from ntire_sr.training.losses.features import build_features
+from ntire_sr.training.losses.features import build_features, feature_distance
 from ntire_sr.training.multi_sample import MultiSampleForward, draw_latents
 from ntire_sr.training.trainers.interface import TrainerSpec
 
@@ -43,7 +43,7 @@ class SrganSettings(SrganArchitecture):
     gamma: float = 0.4  # weight of the L1 between features of two samples, which is rewarded; above alpha / 2 diversity outweighs fidelity
     diversity: str = "difference"  # what gamma rewards: the difference, or MSGAN's ratio to that of the noise
     adversarial: float = 0.01  # weight of the adversarial loss inside L_SRGAN
-    adversarial_start: float = 0.25  # share of the steps after which the adversarial loss begins
+    adversarial_start: float = 0.25  # share of the steps after which the adversarial loss starts
     learning_rate: float = 4e-4  # initial learning rate of Adam, with cosine decay to 0
     ema_decay: float = 0.99  # decay of the generator's EMA per step
     features: str = "auto"  # network phi of the feature losses: filters, squeezenet1_1 or vgg19; auto is squeezenet1_1 if it can be had
@@ -71,7 +71,7 @@ class SrganSettings(SrganArchitecture):
         )
         require(
             0 <= self.adversarial_start <= 1,
-            f"adversarial_start {self.adversarial_start} is no share",
+            f"adversarial_start {self.adversarial_start} is not a share",
             "0 to 1",
         )
         require(self.learning_rate > 0, f"learning_rate {self.learning_rate} is not positive", "0.0002")
@@ -103,7 +103,7 @@ class SrganTrainer:
         )
         processes.assert_same(features=self.features_name)
         self.settings = settings = replace(settings, features=self.features_name)
-        self.remarks: list[str] = []
+        self.messages: list[str] = []
         self.phi = phi.to(device)
         self.gan = GanState(
             lambda: SrganGenerator(config.scale, settings),
@@ -115,14 +115,13 @@ class SrganTrainer:
             device,
             processes,
         )
-        self.average = self.gan.average
         self.multi_sample = processes.wrap_ddp(MultiSampleForward(self.gan.generator, 2, projection=False))
 
     def frozen_features(self) -> None:
         """All of this network learns."""
 
     def step(
-        self, lr: Tensor, hr: Tensor, random: Sequence[torch.Generator], features: Tensor | None = None
+        self, lr: Tensor, hr: Tensor, generators: list[torch.Generator], features: Tensor | None = None
     ) -> dict[str, float]:
         """One step of both networks on a batch; returns the generator's weighted terms by name."""
         assert features is None
@@ -130,7 +129,7 @@ class SrganTrainer:
         gan.set_learning_rates()
         adversarial_on = settings.adversarial > 0 and gan.has_passed(settings.adversarial_start)
 
-        latents = draw_latents(gan.generator, lr, random, 2)
+        latents = draw_latents(gan.generator, lr, generators, 2)
         sr, lr_error = self.multi_sample(lr, latents)
         logged: dict[str, Tensor] = {}
         if adversarial_on:
@@ -143,9 +142,9 @@ class SrganTrainer:
 
         with torch.no_grad():
             phi_hr = self.phi(hr)
-        phi_one, phi_other = self.phi(sr[:n]), self.phi(sr[n:])
-        to_hr = (feature_distance(phi_one, phi_hr) + feature_distance(phi_other, phi_hr)) / 2
-        pairwise = feature_distance(phi_one, phi_other)
+        phi_first, phi_second = self.phi(sr[:n]), self.phi(sr[n:])
+        to_hr = (feature_distance(phi_first, phi_hr) + feature_distance(phi_second, phi_hr)) / 2
+        pairwise = feature_distance(phi_first, phi_second)
         terms = {
             "content": settings.alpha * (functional.l1_loss(sr, torch.cat((hr, hr))) + to_hr),
             "consistency": settings.beta * lr_error,
@@ -183,9 +182,6 @@ class SrganTrainer:
         )
         ratio = means[0] / (means[1] + RATIO_FLOOR)
         return ratio - ratio / (means[1] + RATIO_FLOOR) * (pairwise - pairwise.detach())
-
-    def load_matching(self, weights: Mapping[str, Tensor]) -> int:
-        return self.gan.load_matching(weights)
 
     def weights(self) -> dict[str, Tensor]:
         return self.gan.weights()

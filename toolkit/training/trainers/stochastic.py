@@ -1,12 +1,10 @@
-"""The training of `stochastic`: energy scores of K samples, best-of-K, and an adversarial loss.
+"""The training of `stochastic`: energy scores of K samples, best-of-K, and a balanced adversarial loss.
 
-The loss is first of all a proper score (`energy`): of pixels, of windows of pixels, and channel by channel
-of oriented filters and of a pretrained classifier's features. The adversarial loss is balanced: its
-gradient at the samples is scaled to a set share of the other terms' norm, so that it never dominates.
+The losses are in `stochastic_losses`, the discriminator in `losses.discriminator`. The gradient of the adversarial loss
+at the samples is scaled to a set share of the other terms' norm, so that it never dominates.
 """
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,9 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from ntire_sr.challenge.projection import project
 from ntire_sr.core.device import computes_bfloat16, processor_computes_bfloat16
 from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.errors import require
@@ -29,42 +25,36 @@ from ntire_sr.models.stochastic_model import build_generator
 from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.gan_state import GanState
 from ntire_sr.training.gradient_guard import GradientGuard
-from ntire_sr.training.losses.adversarial import adversarial_loss
+from ntire_sr.training.losses.adversarial import adversarial_loss, balanced_weight, r1_penalty
 from ntire_sr.training.losses.discriminator import UNetDiscriminator
-from ntire_sr.training.losses.energy import (
-    balanced_weight,
-    best_of,
-    channel_norm,
-    check_gamma,
-    energy_score,
-    energy_terms,
-    layers_energy_terms,
-    location_norm,
-    patch_norm,
-    r1_penalty,
-    range_penalty,
-    spread_ratio,
-    squared,
-)
+from ntire_sr.training.losses.energy import check_gamma, spread_ratio
 from ntire_sr.training.losses.features import FilterBank, build_features
 from ntire_sr.training.multi_sample import MultiSampleForward, draw_latents
-from ntire_sr.training.rrdb_init import Parent, distance
+from ntire_sr.training.rrdb_init import PretrainedDecoder
 from ntire_sr.training.trainers.interface import FrozenFeatures, TrainerSpec
+from ntire_sr.training.trainers.stochastic_losses import (
+    Crops,
+    EnergyLoss,
+    FeaturedImages,
+    PretrainedRegression,
+    SampleLoss,
+    WarmUp,
+)
 from ntire_sr.training.trainers.stochastic_settings import PRESETS, RRDB_SIZES, StochasticSettings
 
 BALANCE_LIMIT = 1.0  # upper bound of the adversarial loss's weight
-CLIPPED = 1.0  # gradients are clipped to this norm
+MAX_GRADIENT_NORM = 1.0  # larger gradients are clipped to this norm
 
 
 class StochasticTrainer:
-    """The losses, and one optimiser step of both networks.
+    """The networks, losses and optimisers, see `interface.Trainer`.
 
     Args:
         config: of the run.
         settings: of the model.
         device: where to compute.
         processes: the processes that share each batch; gradients and losses are those of all of them.
-        progress: where a download says how far it is.
+        progress: receives the progress of a download.
     """
 
     def __init__(
@@ -85,16 +75,15 @@ class StochasticTrainer:
             precision = "bfloat16" if fast else "float32"
         processes.assert_same(features=self.features_name, precision=precision)
         settings = replace(settings, features=self.features_name, precision=precision)
-        parent, blocks = read_rrdb(Path(config.trunk)) if config.trunk else (None, 0)
-        if parent:
+        pretrained, groups = read_rrdb(Path(config.trunk)) if config.trunk else (None, 0)
+        if pretrained:
             require(config.scale == 4, f"trunk is of an x4 network, and scale is {config.scale}", "scale=4")
-            settings = replace(settings, rrdb=True, groups=blocks, **RRDB_SIZES)
+            settings = replace(settings, rrdb=True, groups=groups, **RRDB_SIZES)
         self.settings = settings
         warning = check_gamma(settings.gamma, squared=not settings.norms)
-        self.remarks = [warning] if warning else []
+        self.messages = [warning] if warning else []
         phi_widths = [maps.shape[1] for maps in phi(torch.zeros(1, 3, config.patch, config.patch))]
         self.phi = phi.to(device)
-        self.filters = FilterBank(colour=False).to(device)
         self.gan = GanState(
             lambda: build_generator(config.scale, settings),
             lambda: UNetDiscriminator(settings.discriminator_channels, phi_widths),
@@ -105,14 +94,17 @@ class StochasticTrainer:
             device,
             processes,
         )
-        self.average = self.gan.average
-        self.parent: Parent | None = None
-        if parent:
-            self.parent = Parent(parent).to(device)
-            self.gan.load_matching({f"{TRUNK}{name}": value for name, value in parent.items()})
-        if settings.rrdb and settings.trunk_frozen:
-            # one module for both: the EMA of weights that do not change is these weights
-            self.average.rrdb = self.gan.generator.rrdb.requires_grad_(False)
+        self.trunk_is_frozen = settings.rrdb and settings.trunk_frozen
+        if pretrained:
+            self.gan.load_matching({f"{TRUNK}{name}": value for name, value in pretrained.items()})
+        if self.trunk_is_frozen:
+            self.gan.generator.rrdb.requires_grad_(False)
+        self.regression: PretrainedRegression | None = None
+        if pretrained:
+            decoder = PretrainedDecoder(pretrained).to(device)
+            self.regression = PretrainedRegression(decoder, self.phi, settings.samples, settings.projection)
+        self.warm_up = WarmUp(settings.samples)
+        self.energy = EnergyLoss(settings, FilterBank(colour=False).to(device))
         multi_sample = MultiSampleForward(
             self.gan.generator, settings.samples, settings.projection, half=precision == "bfloat16"
         )
@@ -122,65 +114,78 @@ class StochasticTrainer:
         self.guard = GradientGuard()
 
     def step(
-        self, lr: Tensor, hr: Tensor, random: Sequence[torch.Generator], features: Tensor | None = None
+        self,
+        lr: Tensor,
+        hr: Tensor,
+        generators: list[torch.Generator],
+        features: Tensor | None = None,
     ) -> dict[str, float]:
-        """One step of both networks on a batch; returns the generator's terms by name, unweighted."""
+        """One step of both networks on a batch, see `interface.Trainer`; logs the terms without their weights."""
         settings, gan = self.settings, self.gan
         gan.set_learning_rates()
-        if features is None and settings.rrdb and settings.trunk_frozen:
+        loss = self._scheduled_loss()
+        with_discriminator = loss is self.energy and settings.adversarial > 0
+        adversarial = with_discriminator and gan.has_passed(settings.adversarial_start)
+        discriminator_learns = with_discriminator and gan.has_passed(
+            settings.adversarial_start - settings.discriminator_warmup
+        )
+
+        # Draw K samples of each crop. The trunk runs once per crop; the loop may have its features already.
+        fits = self.regression is not None and gan.steps_done == 0
+        if features is None and (self.trunk_is_frozen or fits or loss is self.regression):
             features = self._trunk_features(lr)
-        learning_parent = self.parent is not None and not gan.has_passed(settings.warm_up)
-        if self.parent and gan.steps_done == 0:
-            self._fit_to_parent(self._trunk_features(lr) if features is None else features)
-        latents = draw_latents(gan.generator, lr, random, settings.samples)
-        drawn, lr_error = self.multi_sample(lr, zero_latents(latents) if learning_parent else latents, features)
-        # the losses are followed back to the samples only; their sum then goes through the generator once
-        samples = drawn.detach().requires_grad_()
-        terms: dict[str, Tensor] = {}
-        if learning_parent:
-            assert self.parent
-            with torch.no_grad():
-                target = self.parent.draw(self._trunk_features(lr) if features is None else features)
-                if settings.projection:
-                    target = project(target, lr, gan.generator.scale)
-                target = target.repeat(settings.samples, 1, 1, 1)
-                phi_target = self.phi(target)
-            terms["loss"] = distance(samples, target, self.phi(samples), phi_target)
-            (gradient,) = torch.autograd.grad(terms["loss"], samples)
-        elif not gan.has_passed(settings.warm_up):
-            terms["loss"] = functional.l1_loss(samples, hr.repeat(settings.samples, 1, 1, 1))
-            (gradient,) = torch.autograd.grad(terms["loss"], samples)
-        else:
-            adversarial_on = settings.adversarial > 0 and gan.has_passed(settings.adversarial_start)
-            judged = adversarial_on or (
-                settings.adversarial > 0
-                and gan.has_passed(settings.adversarial_start - settings.discriminator_warmup)
-            )
-            with torch.no_grad():
-                phi_hr = self.phi(hr)
-            phi_samples = self.phi(samples)
-            terms = self._scores(samples, phi_samples, hr, phi_hr)
-            (gradient,) = torch.autograd.grad(terms["loss"], samples, retain_graph=adversarial_on)
-            if judged:
-                self._step_discriminator(samples, phi_samples, hr, phi_hr, terms)
-            if adversarial_on:
-                gradient = gradient + self._adversarial(samples, phi_samples, gradient, len(hr), terms)
+        if fits:
+            self._fit_to_pretrained(features)
+        latents = draw_latents(gan.generator, lr, generators, settings.samples)
+        latents = zero_latents(latents) if loss.zero_latents else latents
+        drawn, lr_error = self.multi_sample(lr, latents, features if self.trunk_is_frozen else None)
+
+        # The terms of the loss, and their gradient at the samples: not yet at the network's weights.
+        samples = FeaturedImages(drawn.detach().requires_grad_(), self.phi)
+        crops = Crops(lr, FeaturedImages(hr, self.phi), features)
+        terms = loss(samples, crops)
+        loss_at_samples = terms.sum()
+        (gradient,) = torch.autograd.grad(loss_at_samples, samples.images, retain_graph=adversarial)
+
+        # The discriminator's step, then the adversarial gradient in proportion to the other terms' gradient.
+        discriminator_log = self._step_discriminator(samples, crops.hr) if discriminator_learns else {}
+        adversarial_log: dict[str, Tensor] = {}
+        if adversarial:
+            adversarial_gradient, adversarial_log = self._adversarial_gradient(samples, gradient)
+            gradient = gradient + adversarial_gradient
+
+        # One backward pass through the network, for the gradient at the samples and the error before projection.
         gan.generator_optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward((drawn, settings.consistency * lr_error), (gradient, None))
-        terms["consistency"] = lr_error
-        terms["loss"] = terms["loss"] + settings.consistency * lr_error.detach()
-        terms["gradient"] = torch.nn.utils.clip_grad_norm_(gan.generator.parameters(), CLIPPED)
-        losses = self.processes.all_reduce_mean(terms)
+        grad_norm = torch.nn.utils.clip_grad_norm_(gan.generator.parameters(), MAX_GRADIENT_NORM)
+
+        # The optimiser's step, unless the gradient has exploded.
+        losses = self.processes.all_reduce_mean(
+            terms.values()
+            | discriminator_log
+            | adversarial_log
+            | {
+                "consistency": lr_error,
+                "loss": loss_at_samples + settings.consistency * lr_error.detach(),
+                "gradient": grad_norm,
+            }
+        )
         self._update_generator(losses["gradient"])
-        for kind in ("pixels", "features"):
-            if f"to_hr_{kind}" in losses:
-                losses[f"r_{kind}"] = spread_ratio(losses[f"to_hr_{kind}"], losses[f"pair_distance_{kind}"])
-        losses |= {"skipped": self.guard.skipped, "rollbacks": len(self.guard.rolled_back)}
         gan.finish_step()
-        return losses
+        ratios = {
+            f"r_{kind}": spread_ratio(losses[f"to_hr_{kind}"], losses[f"pair_distance_{kind}"])
+            for kind in terms.distances
+        }
+        return losses | ratios | {"skipped": self.guard.skipped, "rollbacks": len(self.guard.rolled_back)}
+
+    def _scheduled_loss(self) -> SampleLoss:
+        """The loss of the step that comes next."""
+        if self.gan.has_passed(self.settings.warm_up):
+            return self.energy
+        return self.regression or self.warm_up
 
     def frozen_features(self) -> FrozenFeatures | None:
-        if not (self.settings.rrdb and self.settings.trunk_frozen):
+        if not self.trunk_is_frozen:
             return None
         trunk = tensors_digest(self.gan.generator.rrdb.state_dict())
         return FrozenFeatures(self._trunk_features, f"{trunk} in {self.settings.precision}")
@@ -193,112 +198,62 @@ class StochasticTrainer:
             maps: Tensor = self.gan.generator.features(lr.to(self.device))
         return maps.float()
 
-    def _fit_to_parent(self, features: Tensor) -> None:
-        """Begin with a decoder that draws nearly what the parent draws; the same in all processes."""
-        assert self.parent
+    def _fit_to_pretrained(self, features: Tensor) -> None:
+        """Initialise the decoder to draw nearly what the pretrained one draws; the same in all processes."""
+        assert self.regression
         # through the CPU: a tensor that another process sent from its GPU would arrive on that GPU
         gathered = torch.cat(self.processes.all_gather(features.cpu()))
-        self.parent.fit(self.gan.generator, gathered.to(self.device))
-        self.average.load_state_dict(self.gan.generator.state_dict())
+        self.regression.decoder.fit(self.gan.generator, gathered.to(self.device))
+        self.gan.ema.load_state_dict(self.gan.generator.state_dict())
 
-    def _scores(
-        self, samples: Tensor, phi_samples: list[Tensor], hr: Tensor, phi_hr: list[Tensor]
-    ) -> dict[str, Tensor]:
-        """All terms but the adversarial one, unweighted; their weighted sum `loss`; and the distances that
-        `spread_ratio` compares."""
-        settings, count = self.settings, self.settings.samples
-        stack = samples.unflatten(0, (count, -1))
-        phi_samples = [maps.unflatten(0, (count, -1)) for maps in phi_samples]
-        by_location, by_window, by_channel = (
-            (location_norm, patch_norm(settings.window_px), channel_norm) if settings.norms else (squared,) * 3
-        )
-        filtered_samples = [maps.unflatten(0, (count, -1)) for maps in self.filters(samples)]
-        pixel = energy_terms(stack, hr, by_location)
-        window = energy_terms(stack, hr, by_window)
-        filtered = layers_energy_terms(filtered_samples, self.filters(hr), by_channel)
-        feature = layers_energy_terms(phi_samples, phi_hr, by_channel)
-        best = torch.stack(
-            [best_of(maps, target, 3, 10.0) for maps, target in zip(phi_samples, phi_hr, strict=True)]
-        ).mean()
-        terms = {
-            "pixel": energy_score(*pixel, settings.gamma),
-            "window": energy_score(*window, settings.gamma),
-            "filters": energy_score(*filtered, settings.gamma),
-            "feature": energy_score(*feature, settings.gamma),
-            "best": best,
-            "out_of_range": range_penalty(samples),
-        }
-        terms["loss"] = torch.stack(
-            [
-                settings.pixel_weight * terms["pixel"],
-                settings.window_weight * terms["window"],
-                settings.filters_weight * terms["filters"],
-                settings.feature_weight * terms["feature"],
-                settings.best_weight * terms["best"],
-                settings.out_of_range * terms["out_of_range"],
-            ]
-        ).sum()
-        for kind, (to_hr, pairwise) in (("pixels", pixel), ("features", feature)):
-            terms |= {f"to_hr_{kind}": to_hr, f"pair_distance_{kind}": pairwise}
-        return terms
-
-    def _step_discriminator(
-        self,
-        samples: Tensor,
-        phi_samples: list[Tensor],
-        hr: Tensor,
-        phi_hr: list[Tensor],
-        terms: dict[str, Tensor],
-    ) -> None:
-        """One step of the discriminator; adds the terms to log."""
-        gan, n = self.gan, len(hr)
-        # the partner of each sample is the one before it, and that of HR the last sample
-        partner, phi_partner = samples.detach().roll(n, 0), [maps.detach().roll(n, 0) for maps in phi_samples]
+    def _step_discriminator(self, samples: FeaturedImages, hr: FeaturedImages) -> dict[str, Tensor]:
+        """One step of the discriminator; returns its loss and its accuracy."""
+        gan, n = self.gan, len(hr.images)
+        partner, partner_features = _partners(samples, n)
         logits = gan.ddp_discriminator(
-            torch.cat((hr, samples.detach())),
-            [torch.cat((one, other.detach())) for one, other in zip(phi_hr, phi_samples, strict=True)],
+            torch.cat((hr.images, samples.images.detach())),
+            [
+                torch.cat((real, fake.detach()))
+                for real, fake in zip(hr.features, samples.features, strict=True)
+            ],
             torch.cat((partner[:n], partner)),
-            [torch.cat((maps[:n], maps)) for maps in phi_partner],
+            [torch.cat((maps[:n], maps)) for maps in partner_features],
         )
         real, fake = logits[:n], logits[n:]
         d_loss = adversarial_loss(real, True) + adversarial_loss(fake, False)
         if self.settings.r1:
             d_loss = d_loss + self.settings.r1 / 2 * r1_penalty(
                 lambda image: gan.discriminator(
-                    image, self.phi(image), partner[:n], [maps[:n] for maps in phi_partner]
+                    image, self.phi(image), partner[:n], [maps[:n] for maps in partner_features]
                 ),
-                hr,
+                hr.images,
             )
         gan.discriminator_optimiser.zero_grad(set_to_none=True)
         d_loss.backward()
-        d_norm = torch.nn.utils.clip_grad_norm_(gan.discriminator.parameters(), CLIPPED)
+        d_norm = torch.nn.utils.clip_grad_norm_(gan.discriminator.parameters(), MAX_GRADIENT_NORM)
         if math.isfinite(d_norm.item()):
             gan.discriminator_optimiser.step()
-        terms |= {
-            "discriminator": d_loss,
-            # the discriminator's accuracy: .5 is guessing, and 1 for long means that it has won
-            "discriminator_accuracy": ((real > 0).float().mean() + (fake < 0).float().mean()) / 2,
-        }
+        # an accuracy of .5 is guessing; 1 for a long time means that the discriminator has won
+        accuracy = ((real > 0).float().mean() + (fake < 0).float().mean()) / 2
+        return {"discriminator": d_loss, "discriminator_accuracy": accuracy}
 
-    def _adversarial(
-        self,
-        samples: Tensor,
-        phi_samples: list[Tensor],
-        gradient: Tensor,
-        n: int,
-        terms: dict[str, Tensor],
-    ) -> Tensor:
-        """The weighted adversarial gradient at the samples of `n` crops, beside the `gradient` of all other terms; adds
-        the terms to log."""
-        partner, phi_partner = samples.detach().roll(n, 0), [maps.detach().roll(n, 0) for maps in phi_samples]
-        g_adv_loss = adversarial_loss(self.gan.discriminator(samples, phi_samples, partner, phi_partner), True)
-        (adv_grad,) = torch.autograd.grad(g_adv_loss, samples)
-        squares = torch.stack([each.float().square().sum() for each in (gradient, adv_grad)])
-        weight = balanced_weight(
-            *self.processes.all_reduce_sum(squares).sqrt(), self.settings.adversarial, BALANCE_LIMIT
+    def _adversarial_gradient(
+        self, samples: FeaturedImages, gradient: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The gradient of the adversarial loss at the samples, scaled to a share of the norm of `gradient`.
+
+        Returns:
+            The scaled gradient, and the loss and its weight for the log.
+        """
+        n = len(samples.images) // self.settings.samples
+        g_loss = adversarial_loss(
+            self.gan.discriminator(samples.images, samples.features, *_partners(samples, n)), True
         )
-        terms |= {"adversarial": g_adv_loss, "adversarial_weight": weight}
-        return weight * adv_grad
+        (g_gradient,) = torch.autograd.grad(g_loss, samples.images)
+        squares = torch.stack([maps.float().square().sum() for maps in (gradient, g_gradient)])
+        norms = self.processes.all_reduce_sum(squares).sqrt()
+        weight = balanced_weight(*norms, self.settings.adversarial, BALANCE_LIMIT)
+        return weight * g_gradient, {"adversarial": g_loss, "adversarial_weight": weight}
 
     def _update_generator(self, grad_norm: float) -> None:
         """Step the generator's optimiser, unless the gradient exploded. After several such steps in a row
@@ -307,12 +262,9 @@ class StochasticTrainer:
         if self.guard.accepts(grad_norm, step, self.settings.warm_up * gan.steps):
             gan.generator_optimiser.step()
         elif self.guard.wants_rollback:
-            gan.generator.load_state_dict(gan.average.state_dict())
+            gan.generator.load_state_dict(gan.ema.state_dict())
             gan.generator_optimiser.state.clear()
             self.guard.count_rollback(step)
-
-    def load_matching(self, weights: Mapping[str, Tensor]) -> int:
-        return self.gan.load_matching(weights)
 
     def weights(self) -> dict[str, Tensor]:
         return {
@@ -326,6 +278,14 @@ class StochasticTrainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.gan.load_state_dict(state)
         self.guard.load_state_dict(state)
+
+
+def _partners(samples: FeaturedImages, n: int) -> tuple[Tensor, list[Tensor]]:
+    """For each of K * n samples another sample of its LR image: the one before it. Detached, with features.
+
+    The first n are partners of the HR images, too.
+    """
+    return samples.images.detach().roll(n, 0), [maps.detach().roll(n, 0) for maps in samples.features]
 
 
 def compact(value: Tensor) -> Tensor:
