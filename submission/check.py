@@ -142,7 +142,7 @@ class _Checker:
             if facts.pixels_sha256 != record.lr_sha256:
                 text = f"{path.name}: not the LR image that the samples were drawn from"
                 self.problems.append(Problem(Kind.OTHER_THAN_RECORDED, text, image=index))
-        return _LrImage(facts, facts.pixels, bool(record and record.unreachable))
+        return _LrImage(facts, facts.pixels, bool(record and record.infeasible))
 
     def check_sample(
         self, name: SampleName, facts: FileFacts, lr: _LrImage, first_files: dict[str, str]

@@ -4,99 +4,46 @@ It is filled in from the manifest, the weights and the score; what only the team
 """
 
 import json
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from ntire_sr.core.errors import NtireSrError, UsageError
-from ntire_sr.core.files import read_json
 from ntire_sr.samples.manifest import Manifest, SamplingSettings
+from ntire_sr.submission.facts import TEAM, Facts
 
 BLANK = "TO BE FILLED IN"
-# facts that only the team knows: key in --team FILE -> label
-TEAM = {
-    "team": "Team name",
-    "leader": "Team leader: name, address, phone, e-mail",
-    "members": "Other members",
-    "affiliation": "Affiliation",
-    "user": "User names and number of submissions on the platform",
-    "code": "Link to the code and the results",
-    "title": "Title of the contribution",
-    "description": "General description",
-    "diagram": "Diagram of the method",
-    "hardware": "Hardware and time of training",
-    "references": "References",
-}
 
 
-@dataclass(frozen=True)
-class Known:
-    """Known facts for a fact sheet; a fact that is None becomes a blank."""
-
-    manifest: Manifest | None
-    samples: int  # samples per image
-    parameters: int | None  # parameters of the network
-    operations: tuple[float, float] | None  # multiply-adds per SR pixel of the trunk and of a sample
-    facts: dict[str, Any]  # facts about the training, from the weights file
-    config: dict[str, Any]  # settings of the training, from config.json
-    score: dict[str, Any]  # the summary of score.json
-    seconds: float | None  # run time per sample
-    on_gpu: bool | None  # whether that was on a GPU
-    extra_data: bool  # whether the training used data beyond the challenge's training set
-    team: dict[str, str]  # facts from the team, by keys of `TEAM`
-
-
-def read_team(path: Path | None) -> dict[str, str]:
-    """Read the team's facts: a JSON object of texts with keys of `TEAM`.
-
-    Raises:
-        UsageError: the file does not exist.
-        NtireSrError: it is no such object.
-    """
-    if path is None:
-        return {}
-    if not path.is_file():
-        raise UsageError(f"--team {path} does not exist", f"a JSON file with some of: {', '.join(TEAM)}")
-    content = read_json(path, "team file")
-    if not isinstance(content, dict) or not all(isinstance(value, str) for value in content.values()):
-        raise NtireSrError(f"{path} is no JSON object of texts", f"some of: {', '.join(TEAM)}")
-    if unknown := sorted(content.keys() - TEAM.keys()):
-        raise NtireSrError(f"{path}: unknown key {unknown[0]!r}", f"some of: {', '.join(TEAM)}")
-    return content
-
-
-def sections(known: Known) -> list[tuple[str, list[tuple[str, str | None]]]]:
+def sections(facts: Facts) -> list[tuple[str, list[tuple[str, str | None]]]]:
     """Titles of sections, each with labels and values; a value of None is a blank."""
-    team, manifest, config = known.team, known.manifest, known.config
+    team, manifest, config = facts.team, facts.manifest, facts.config
 
     def of_team(*keys: str) -> list[tuple[str, str | None]]:
         return [(TEAM[key], team.get(key)) for key in keys]
 
     settings = manifest.settings if manifest else None
     own = settings if settings and not settings.external else None  # of another program only the team knows
-    device = {True: "a GPU", False: "a processor", None: "the machine that drew them"}[known.on_gpu]
-    per_image = f"{known.seconds:.2f} s per sample on {device}" if known.seconds else None
-    steps = known.facts.get("step")
+    device = {True: "a GPU", False: "a processor", None: "the machine that drew them"}[facts.on_gpu]
+    per_image = f"{facts.seconds:.2f} s per sample on {device}" if facts.seconds else None
+    steps = facts.training.get("step")
     trained = None
     if steps:
         trained = f"{steps} steps"
         if config:
             trained += f" of {config.get('batch')} crops of {config.get('patch')} px, seed {config.get('seed')}"
-    digest = known.facts.get("data_sha256")
+    digest = facts.training.get("data_sha256")
     data = f"photographs with the SHA-256 {digest} (pixels, in their order)" if digest else None
     complexity = None
-    if known.operations:
-        trunk, sample = known.operations
+    if facts.operations:
+        trunk, sample = facts.operations
         complexity = f"{trunk:,.0f} multiply-adds per SR pixel once per image and {sample:,.0f} for each sample, before projection"
     hyper = None
     if own:
         hyper = ", ".join(f"{name} {json.dumps(value)}" for name, value in sorted(own.hyper_parameters.items()))
     measured = ", ".join(
-        f"{label} {known.score[key]:.4g}"
+        f"{label} {facts.score[key]:.4g}"
         for label, key in (
             ("LPIPS", "LPIPS_mean"), ("S_n", "score"), ("calibration r", "r_LPIPS"), ("worst LR-PSNR", "LRPSNR_worst_sample"),
         )
-        if isinstance(known.score.get(key), (int, float))
+        if isinstance(facts.score.get(key), (int, float))
     )  # fmt: skip
     versions = ", ".join(
         f"{name} {version}" for name, version in (manifest.versions if manifest and own else {}).items()
@@ -114,7 +61,7 @@ def sections(known: Known) -> list[tuple[str, list[tuple[str, str | None]]]]:
                     if settings and settings.code_sha256
                     else []
                 ),
-                ("Samples per image", str(known.samples)),
+                ("Samples per image", str(facts.samples)),
                 ("Measured by ntire-sr score", measured or None),
             ],
         ),
@@ -122,10 +69,10 @@ def sections(known: Known) -> list[tuple[str, list[tuple[str, str | None]]]]:
             "Method",
             [
                 ("Total complexity", complexity),
-                ("Parameters", _parameters(known.parameters)),
+                ("Parameters", _parameters(facts.parameters)),
                 ("Hyper-parameters, the same for all samples", hyper),
                 ("LR consistency", _consistency(manifest)),
-                ("Pre-trained or external models", _external(known.facts)),
+                ("Pre-trained or external models", _external(facts.training)),
                 ("Run time", per_image),
             ],
         ),
@@ -133,7 +80,7 @@ def sections(known: Known) -> list[tuple[str, list[tuple[str, str | None]]]]:
             "Training",
             [
                 ("Data", data),
-                ("Data beyond the challenge's training set", "yes" if known.extra_data else "no"),
+                ("Data beyond the challenge's training set", "yes" if facts.extra_data else "no"),
                 ("Steps", trained),
                 *of_team("hardware"),
             ],
@@ -184,13 +131,11 @@ def _consistency(manifest: Manifest | None) -> str | None:
     if not manifest.settings.projection:
         return "samples as the network drew them"
     worst = min((record.lr_psnr_db for record in manifest.files.values()), default=float("inf"))
-    return (
-        f"every sample is projected onto the images that reduce to the LR image; worst LR-PSNR {worst:.2f} dB"
-    )
+    return f"every sample is projected onto the images that downscale to the LR image; worst LR-PSNR {worst:.2f} dB"
 
 
-def _external(facts: dict[str, Any]) -> str | None:
-    features = facts.get("features")
+def _external(training: dict[str, Any]) -> str | None:
+    features = training.get("features")
     if features is None:
         return None
     losses = {
@@ -198,18 +143,18 @@ def _external(facts: dict[str, Any]) -> str | None:
         "squeezenet1_1": "SqueezeNet 1.1 (ImageNet) in the losses of the training",
         "vgg19": "VGG-19 (ImageNet) in the losses of the training",
     }.get(str(features), str(features))
-    return f"trunk of {facts['trunk']}; {losses}" if facts.get("trunk") else losses
+    return f"trunk of {training['trunk']}; {losses}" if training.get("trunk") else losses
 
 
-def blanks(known: Known) -> list[str]:
+def blanks(facts: Facts) -> list[str]:
     """Labels of the facts that the team still has to fill in."""
-    return [label for _, rows in sections(known) for label, value in rows if value is None]
+    return [label for _, rows in sections(facts) for label, value in rows if value is None]
 
 
-def as_markdown(known: Known) -> str:
+def as_markdown(facts: Facts) -> str:
     """The fact sheet as Markdown."""
     lines = ["# NTIRE: Learning the Super-Resolution Space, fact sheet", ""]
-    for title, rows in sections(known):
+    for title, rows in sections(facts):
         lines += [f"## {title}", ""]
         lines += [f"* **{label}:** {' '.join((value or f'**[{BLANK}]**').split())}" for label, value in rows]
         lines.append("")
@@ -235,7 +180,7 @@ def _escaped(text: str) -> str:
     return " ".join(word(each) for each in text.split())
 
 
-def as_latex(known: Known) -> str:
+def as_latex(facts: Facts) -> str:
     """The fact sheet as a LaTeX document."""
     lines = [
         "% pdflatex will do for Latin letters; for names in others use lualatex with a font that has them",
@@ -244,7 +189,7 @@ def as_latex(known: Known) -> str:
         r"\title{NTIRE: Learning the Super-Resolution Space\\Fact sheet}", r"\date{}", r"\begin{document}", r"\maketitle",
         r"\sloppy",
     ]  # fmt: skip
-    for title, rows in sections(known):
+    for title, rows in sections(facts):
         lines += [rf"\section{{{title}}}", r"\begin{itemize}"]
         for label, value in rows:
             shown = _escaped(value) if value is not None else rf"\textbf{{[{BLANK}]}}"

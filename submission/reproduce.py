@@ -5,17 +5,17 @@ import shlex
 from ntire_sr.core.errors import plural
 from ntire_sr.samples.manifest import Manifest
 from ntire_sr.sampling.tolerance import tolerance_of
-from ntire_sr.submission.factsheet import Known
+from ntire_sr.submission.facts import Facts
 
 
-def reproduce(known: Known, weights_name: str) -> str:
+def reproduce(facts: Facts, weights_name: str) -> str:
     """The text of `REPRODUCE.md`.
 
     Args:
-        known: what is known of the samples.
-        weights_name: of the weights in the archive.
+        facts: facts about the samples.
+        weights_name: name of the weights in the archive.
     """
-    manifest = known.manifest
+    manifest = facts.manifest
     if manifest is None:
         return "# How these samples were drawn\n\nThe folder of samples has no manifest: only the team knows.\n"
     s = manifest.settings
@@ -30,7 +30,7 @@ def reproduce(known: Known, weights_name: str) -> str:
         words.append(f"--model {shlex.quote(f'network/{s.model}' if file else s.model)}")
         words += [f"--weights {shlex.quote(named)}"] if s.weights_sha256 else []
         words[0] = words[0] if file else f"PYTHONPATH=network {words[0]}"
-    words += [f"--samples {known.samples}", f"--seed {s.seed}"]
+    words += [f"--samples {facts.samples}", f"--seed {s.seed}"]
     words += [f"--scale {s.scale}", f"--tile {manifest.tile}", f"--precision {s.precision}", "--out samples"]
     words += [] if s.projection else ["--no-projection"]
     versions = "\n".join(f"* {name} {version}" for name, version in manifest.versions.items())

@@ -27,8 +27,8 @@ from ntire_sr.samples.sources import Source, Submission, open_submission
 from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.sampling.tolerance import same_sample
 from ntire_sr.submission.check import check_samples, lr_folder
+from ntire_sr.submission.origin import find_weights
 from ntire_sr.submission.readme import readme_problems
-from ntire_sr.submission.weights import find_weights
 
 
 @dataclass
@@ -204,7 +204,7 @@ def _draw_again(
             shutil.copy(path, alone / path.name)
             only = SampleName(0, name.sample)
             request = Request(
-                alone, out, None, s.seed or 0, s.projection, allow_unreachable=True, only=frozenset((only,)),
+                alone, out, None, s.seed or 0, s.projection, allow_infeasible=True, only=frozenset((only,)),
                 tile=manifest.files[str(name)].tile, precision=s.precision,
             )  # fmt: skip
             try:
