@@ -21,7 +21,7 @@ def hr(photograph) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def board() -> np.ndarray:
-    """An LR image that no 8-bit image reduces to."""
+    """An LR image that no 8-bit image downscales to."""
     return np.repeat((np.indices((12, 16)).sum(0) % 2 * 255)[..., None], 3, 2).astype(np.uint8)
 
 

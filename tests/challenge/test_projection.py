@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ntire_sr.challenge.downscale import downscale, downscale_8bit, lr_psnr_db
 from ntire_sr.challenge.pixels import to_8bit, to_unit
-from ntire_sr.challenge.projection import bicubic_upsample, is_reachable, project, project_uint8
+from ntire_sr.challenge.projection import bicubic_upsample, is_feasible, project, project_uint8
 from ntire_sr.core.errors import WrongType, WrongValue
 
 pytestmark = pytest.mark.numerical
@@ -135,7 +135,7 @@ def test_plain_alternation_stalls_where_the_clipped_and_accelerated_one_does_not
 def test_an_lr_that_no_image_reduces_to_is_found_out():
     pixels = (torch.arange(16)[:, None] + torch.arange(20)) % 2 * 255
     checkerboard = pixels.to(torch.uint8).expand(1, 3, 16, 20).contiguous()
-    reachable, best = is_reachable(checkerboard, 4)
+    reachable, best = is_feasible(checkerboard, 4)
     assert not reachable
     assert 5 < best < 20
 

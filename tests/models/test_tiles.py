@@ -65,7 +65,7 @@ def test_sample_in_tiles_equals_whole_sample_within_a_grey_level(name, scale, si
         if isinstance(module, torch.nn.Conv2d) and module.out_channels == 3:
             torch.nn.init.normal_(module.weight, std=0.1)
     loaded = SimpleNamespace(generator=generator, scale=scale)
-    # an LR image that some image reduces to, so that the projection has something to reach
+    # an LR image that some image downscales to, so that the projection has something to reach
     lr = to_8bit(functional.interpolate(torch.rand(1, 3, 6, 6), size, mode="bicubic").clamp(0.2, 0.8))
     unit = lr.float() / 255
     found = {}

@@ -1,10 +1,11 @@
 """Manifests that were damaged or edited by hand."""
 
 import json
-from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
+from msgspec.structs import asdict, replace
 
 from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.files import sha256_bytes, write_json
@@ -69,7 +70,7 @@ NAME = "000000_sample00000.png"
         (["lr"], 5),
         (["images"], {}),
         (["images", 0, "name"], 7),
-        (["images", 0, "unreachable"], True),
+        (["images", 0, "infeasible"], True),
         (["images", 0], []),
         (["files"], []),
         (["files", NAME], None),
@@ -94,7 +95,7 @@ NAME = "000000_sample00000.png"
         (["tile_asked"], 10**9),
         (["lr"], "a\0b"),
         (["lr"], "\ud800"),
-        (["images", 0, "reachable_db"], 10**400),
+        (["images", 0, "best_db"], 10**400),
         (["images"], []),
         (["settings"], None),
         (["settings", "model"], None),
@@ -103,15 +104,67 @@ NAME = "000000_sample00000.png"
         (["settings", "unknown"], 1),
     ],
 )
-def test_a_value_of_the_wrong_kind_or_size_is_one_clear_error(folder, path, value):
+def test_a_wrong_value_is_one_clear_error(folder, path, value):
+    change(folder, path, value)
+    with pytest.raises(NtireSrError, match=r"manifest\.json"):
+        load_manifest(folder)
+
+
+def change(folder: Path, path: list[str | int], value: object) -> None:
+    """Set one value of a manifest."""
     content = json.loads((folder / "manifest.json").read_text())
     place = content
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = value
     write_json(folder / "manifest.json", content)
-    with pytest.raises(NtireSrError, match=r"manifest\.json"):
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["settings", "seed"], "7", " is damaged: Expected `int | null`, got `str` - at `$.settings.seed`"),
+        (["settings", "sed"], 7, " is damaged: Object contains unknown field `sed` - at `$.settings`"),
+        (["settings", "scale"], 3, " is damaged: `scale` is 3, none of 4, 8 - at `$.settings`"),
+        (["images", 1, "height"], None, ": images[1] is damaged: Expected `int`, got `null` - at `$.height`"),
+        (["files", NAME, "tile"], -1, f": files[{NAME}] is damaged: Expected `int` >= 0 - at `$.tile`"),
+        (["files", NAME, "rounds"], True, f": files[{NAME}] is damaged: Expected `int`, got `bool` - at `$.rounds`"),
+        (["comment"], "mine", " is damaged: Object contains unknown field `comment`"),
+    ],
+)
+def test_an_error_gives_the_path_of_the_wrong_key(folder, path, value, message):
+    change(folder, path, value)
+    with pytest.raises(NtireSrError) as caught:
         load_manifest(folder)
+    assert caught.value.message == f"{folder / 'manifest.json'}{message}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [["lr"], ["tile"], ["files"], ["settings", "model"], ["images", 0, "width"], ["files", NAME, "rounds"]],
+)
+def test_a_missing_key_is_an_error_that_names_it(folder, path):
+    content = json.loads((folder / "manifest.json").read_text())
+    place = content
+    for key in path[:-1]:
+        place = place[key]
+    del place[path[-1]]
+    write_json(folder / "manifest.json", content)
+    with pytest.raises(NtireSrError, match=f"missing required field `{path[-1]}`"):
+        load_manifest(folder)
+
+
+def test_keys_of_earlier_versions_are_read_and_replaced(folder):
+    content = json.loads((folder / "manifest.json").read_text())
+    for image in content["images"]:
+        assert (image.pop("infeasible"), image.pop("best_db")) == (False, None)
+        image |= {"unreachable": True, "reachable_db": 17.5}
+    write_json(folder / "manifest.json", content)
+    manifest = load_manifest(folder)
+    assert [(image.infeasible, image.best_db) for image in manifest.images] == [(True, 17.5)] * 2
+    manifest.save(folder)
+    text = (folder / "manifest.json").read_text()
+    assert "reachable" not in text and load_manifest(folder) == manifest
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "3", "{}"])

@@ -174,7 +174,7 @@ def test_samples_without_a_manifest_are_not_taken_for_ones_own(lr_folder, srgan,
         draw(lr_folder, tmp_path / "SR", srgan)
 
 
-def unreachable() -> np.ndarray:
+def infeasible() -> np.ndarray:
     checkerboard = (np.indices((16, 16)).sum(0) % 2 * 255).astype(np.uint8)
     return np.repeat(checkerboard[:, :, None], 3, 2)
 
@@ -211,28 +211,30 @@ def test_an_lr_image_whose_samples_nobody_could_read_is_refused(lr_folder, srgan
 
 
 def test_an_lr_that_no_image_reduces_to_is_not_drawn_twice(lr_folder, srgan, tmp_path, monkeypatch):
-    write_png(lr_folder / "0800.png", unreachable())
+    write_png(lr_folder / "0800.png", infeasible())
     out = tmp_path / "SR"
     for _ in range(2):
-        with pytest.raises(ValidationErrors, match=r"1 problem\n  - 0800\.png: no 8-bit image reduces to it"):
+        with pytest.raises(
+            ValidationErrors, match=r"1 problem\n  - 0800\.png: no 8-bit image downscales to it"
+        ):
             draw(lr_folder, out, srgan, samples=1)
         monkeypatch.setattr(srgan.generator, "sample", None)
 
 
 def test_an_lr_that_no_image_reduces_to_is_named_and_the_others_are_drawn(lr_folder, srgan, tmp_path):
-    write_png(lr_folder / "0800.png", unreachable())
+    write_png(lr_folder / "0800.png", infeasible())
     out = tmp_path / "SR"
     with pytest.raises(
-        ValidationErrors, match=r"0800\.png: no 8-bit image reduces to it; the best reaches 1\d\.\d dB"
+        ValidationErrors, match=r"0800\.png: no 8-bit image downscales to it; the best reaches 1\d\.\d dB"
     ):
         draw(lr_folder, out, srgan, samples=1)
     assert list(digests(out)) == ["000001_sample00000.png", "000002_sample00000.png"]
-    drawn = draw(lr_folder, out, srgan, samples=1, allow_unreachable=True)
+    drawn = draw(lr_folder, out, srgan, samples=1, allow_infeasible=True)
     assert "000000_sample00000.png" in digests(out)
     record = load_manifest(out).images[0]
-    assert record.unreachable and 5 < record.reachable_db < 20
-    assert not load_manifest(out).images[1].unreachable
-    assert drawn.unreachable and "0800.png" in drawn.unreachable[0]
+    assert record.infeasible and 5 < record.best_db < 20
+    assert not load_manifest(out).images[1].infeasible
+    assert drawn.infeasible and "0800.png" in drawn.infeasible[0]
 
 
 def test_a_sample_under_45_dB_of_a_reachable_lr_is_an_error_that_names_it(

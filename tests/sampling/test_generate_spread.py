@@ -109,7 +109,7 @@ def test_an_unreachable_image_of_one_process_does_not_stop_the_other(
         be_process(number, monkeypatch)
         said.append(ntire_sr_command(*words(lr_folder, trained, out, 2)[1:]))
     assert said[0].code == 0, said[0].err
-    assert said[1].code == 1 and "0800.png: no 8-bit image reduces to it" in said[1].err
+    assert said[1].code == 1 and "0800.png: no 8-bit image downscales to it" in said[1].err
     assert len(list(out.glob("*.png"))) == 2 * 6
 
 

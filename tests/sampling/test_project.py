@@ -212,11 +212,13 @@ def test_an_lr_that_no_image_reduces_to_is_named_and_the_others_are_written(fore
     for k in (1, 2):
         write_png(foreign / f"0800_{k}.png", draw(lr_folder / "0800.png", k))
     for _ in range(2):
-        with pytest.raises(ValidationErrors, match=r"1 problem\n  - 0800\.png: no 8-bit image reduces to it"):
+        with pytest.raises(
+            ValidationErrors, match=r"1 problem\n  - 0800\.png: no 8-bit image downscales to it"
+        ):
             project(foreign, lr_folder, tmp_path / "SR")
     assert [name[:6] for name in digests(tmp_path / "SR")] == ["000001", "000001", "000002", "000002"]
-    filled = project(foreign, lr_folder, tmp_path / "SR", allow_unreachable=True)
-    assert (filled.written, filled.kept) == (2, 4) and "0800.png (best: " in filled.unreachable[0]
+    filled = project(foreign, lr_folder, tmp_path / "SR", allow_infeasible=True)
+    assert (filled.written, filled.kept) == (2, 4) and "0800.png (best: " in filled.infeasible[0]
 
 
 def test_a_source_that_changes_meanwhile_stops_the_work(foreign, lr_folder, tmp_path, monkeypatch):

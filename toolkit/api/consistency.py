@@ -108,7 +108,7 @@ def project(sr: Image, lr: AnyImage, scale: int) -> tuple[Image, Figures, Flags]
         result = projection.project_uint8(sr_image, lr_image, scale)
         results.append(result)
         size = (sr_image.shape[2], sr_image.shape[3])
-        reachable.append(result.lr_psnr_db >= REQUIRED_DB or projection.is_reachable(lr_image, scale, size)[0])
+        reachable.append(result.lr_psnr_db >= REQUIRED_DB or projection.is_feasible(lr_image, scale, size)[0])
     images = torch.cat([result.image for result in results])
     return (
         taken.as_given(images),

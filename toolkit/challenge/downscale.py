@@ -129,7 +129,7 @@ def lr_squared_error(sr: Tensor, lr: Tensor, scale: int) -> float:
 
 
 def lr_psnr_db(sr: Tensor, lr: Tensor, scale: int) -> float:
-    """LR-PSNR in dB of one 8-bit SR image against the LR image it must reduce to; higher is better.
+    """LR-PSNR in dB of one 8-bit SR image against the LR image it must downscale to; higher is better.
 
     The challenge requires 45 dB or more. Shapes as in `lr_squared_error`.
     """

@@ -62,7 +62,7 @@ def _check_axes(name: str, image: Tensor, single: bool) -> None:
 
 
 def check_sizes(sr: Tensor, lr: Tensor, scale: int) -> None:
-    """Raise an error unless `sr` reduces to the size of `lr`, image by image: sides are ceil(side / scale).
+    """Raise an error unless `sr` downscales to the size of `lr`, image by image: sides are ceil(side / scale).
 
     Raises:
         WrongValue: numbers of images or sides do not fit.

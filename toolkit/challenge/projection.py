@@ -132,7 +132,7 @@ def project_uint8(
     return best
 
 
-def is_reachable(lr: Tensor, scale: int, size: tuple[int, int] | None = None) -> tuple[bool, float]:
+def is_feasible(lr: Tensor, scale: int, size: tuple[int, int] | None = None) -> tuple[bool, float]:
     """Whether the projection finds an 8-bit image whose LR-PSNR is at least 45 dB, and its LR-PSNR in dB.
 
     Starts from the bicubic enlargement. For an LR image that was never the downscale of an image (binary

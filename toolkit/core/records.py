@@ -3,16 +3,17 @@
 A record is a `msgspec.Struct` with `frozen=True` and, for files that this package writes, `forbid_unknown_fields=True`.
 """
 
-from typing import Any, TypeVar
+import math
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
 from ntire_sr.core.errors import NtireSrError
 
-Record = TypeVar("Record")
+AnyRecord = TypeVar("AnyRecord")
 
 
-def to_record(value: Any, kind: type[Record], what: str, remedy: str) -> Record:
+def to_record(value: Any, kind: type[AnyRecord], what: str, remedy: str) -> AnyRecord:
     """A record of type `kind` from a value that JSON can hold.
 
     Args:
@@ -37,3 +38,33 @@ def to_record(value: Any, kind: type[Record], what: str, remedy: str) -> Record:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise NtireSrError(f"{what} is damaged: {error}", remedy) from error
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A frozen record whose texts can be paths and whose numbers are finite.
+
+    A default value of a field is what a file without that field meant: fields without a default are required.
+    """
+
+    MAY_BE_INFINITE: ClassVar[tuple[str, ...]] = ()  # fields of float that may be infinite
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if isinstance(value, str) and not _is_path_text(value):
+                raise ValueError(f"`{name}` is not a valid text")
+            if isinstance(value, float) and not _is_allowed(value, name in self.MAY_BE_INFINITE):
+                raise ValueError(f"`{name}` is {value}")
+
+
+def _is_path_text(text: str) -> bool:
+    """Whether a text can be a path; lone surrogates of undecodable file names (os.fsdecode) are allowed."""
+    try:
+        text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def _is_allowed(value: float, may_be_infinite: bool) -> bool:
+    return math.isfinite(value) or (may_be_infinite and not math.isnan(value))

@@ -8,30 +8,34 @@ one sample at most. Once all samples are there the records are merged into `mani
 import json
 import math
 import os
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path, PurePosixPath
 from statistics import mean
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+from msgspec.structs import replace
 
 from ntire_sr.challenge.downscale import SCALES
 from ntire_sr.challenge.names import MOST_SAMPLES, parse_sample_name
 from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.files import create_json, read_json, sha256_bytes, sha256_of_digests, write_json
-from ntire_sr.core.settings import field_types, with_earlier_values
+from ntire_sr.core.records import Record, to_record
 from ntire_sr.samples.folders import MANIFEST
 
 FORMAT = "ntire-sr manifest"
 VERSION = 3
-RECORDS = ".records"  # folder beside the samples; names that begin with a dot are no samples
+RECORDS = ".records"  # folder next to the samples; names that begin with a dot are no samples
 MOST_TILE_PX = 10**6
-Record = TypeVar("Record")
+REMEDY = "make the samples again with --overwrite, or move the manifest away to have them without one"
+# keys of earlier versions -> today's
+EARLIER_IMAGE_KEYS = {"unreachable": "infeasible", "reachable_db": "best_db"}
+
+TilePx = Annotated[int, msgspec.Meta(ge=0, le=MOST_TILE_PX)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
-@dataclass(frozen=True)
-class SamplingSettings:
+class SamplingSettings(Record, frozen=True):
     """All that a sample's pixels depend on besides its LR image and number; the same for a whole folder."""
 
     model: str
@@ -46,27 +50,33 @@ class SamplingSettings:
     code_sha256: str | None = None  # digest of the code of a network from outside; None: the package's own
     external: bool = False  # True: another program drew the images, which were only projected here
 
-    # what a manifest without a field meant, see core.settings
+    # fields that 0.1.0 did not have, and what a manifest without them meant
     EARLIER: ClassVar[Mapping[str, Any]] = {"code_sha256": None, "external": False}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.scale not in SCALES:
+            raise ValueError(f"`scale` is {self.scale}, none of {', '.join(map(str, SCALES))}")
 
     @property
     def digest(self) -> str:
         """SHA-256 of all settings. Every sample's record holds it, so that other settings are noticed.
 
-        Later fields count where they say something, so that earlier samples keep their digest."""
-        said = {
+        Fields of `EARLIER` count only where they differ from it, so that earlier samples keep their digest.
+        """
+        values = {
             name: value
-            for name, value in asdict(self).items()
+            for name, value in msgspec.structs.asdict(self).items()
             if name not in self.EARLIER or value != self.EARLIER[name]
         }
-        return sha256_bytes(json.dumps(said, sort_keys=True).encode())
+        return sha256_bytes(json.dumps(values, sort_keys=True).encode())
 
     def differences(self, other: "SamplingSettings") -> list[str]:
-        """The settings that differ between a folder's (`self`) and those asked for (`other`), in words.
+        """The settings that differ between a folder's (`self`) and the requested ones (`other`), for users.
 
-        Hyper-parameters are compared only where the model is the same: another model has others.
+        Hyper-parameters are compared only if the model is the same: another model has others.
         """
-        mine, theirs = asdict(self), asdict(other)
+        mine, theirs = msgspec.structs.asdict(self), msgspec.structs.asdict(other)
         hyper_parameters = [settings.pop("hyper_parameters") for settings in (mine, theirs)]
         if self.model == other.model:
             mine, theirs = mine | hyper_parameters[0], theirs | hyper_parameters[1]
@@ -77,15 +87,12 @@ class SamplingSettings:
         return [f"{name}: {mine.get(name)} there, {theirs.get(name)} asked for" for name in names]
 
 
-@dataclass(frozen=True)
-class ModelCode:
+class ModelCode(Record, frozen=True):
     """The code of a network from outside the package: a record, since nothing runs because a manifest names it."""
 
     folder: str  # folder of the files, relative to the manifest's where possible
     files: dict[str, str]  # path in that folder -> SHA-256 digest, of every Python file of the network
     parameters: int | None = None  # number of the network's parameters; None if they could not be counted
-
-    EARLIER: ClassVar[Mapping[str, Any]] = {"parameters": None}
 
     @property
     def sha256(self) -> str:
@@ -93,29 +100,33 @@ class ModelCode:
         return sha256_of_digests(self.files)
 
 
-@dataclass(frozen=True)
-class ImageRecord:
+class ImageRecord(Record, frozen=True):
     """One LR image of the run."""
 
     name: str  # name of the LR file
     lr_sha256: str  # digest of its decoded pixels
     height: int  # height of the LR image in pixels
     width: int  # width of the LR image in pixels
-    unreachable: bool = False  # True: no 8-bit HR image was found whose LR-PSNR reaches 45 dB
-    reachable_db: float | None = None  # best LR-PSNR reached for an unreachable LR image
+    infeasible: bool  # True: no 8-bit HR image was found whose LR-PSNR reaches 45 dB
+    best_db: float | None  # best LR-PSNR reached for an infeasible LR image, in dB
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.infeasible and self.best_db is None:
+            raise ValueError("`infeasible` is true, but `best_db` is null")
 
 
-@dataclass(frozen=True)
-class SourceRecord:
+class SourceRecord(Record, frozen=True):
     """The image of another program that a sample was made from."""
 
     file: str  # its file, relative to the folder of the sources
     sha256: str  # digest of that file
     lr_psnr_db: float  # LR-PSNR before the projection, in dB
 
+    MAY_BE_INFINITE: ClassVar[tuple[str, ...]] = ("lr_psnr_db",)
 
-@dataclass(frozen=True)
-class SampleRecord:
+
+class SampleRecord(Record, frozen=True, omit_defaults=True):
     """One sample, in one file."""
 
     seed: int | None  # the sample's own seed; None: not known, since another program drew the image
@@ -123,35 +134,35 @@ class SampleRecord:
     sha256: str  # digest of the PNG file
     lr_psnr_db: float  # LR-PSNR of the 8-bit image against the LR file, in dB
     rounds: int  # number of rounds of the projection
-    tile: int  # largest side of the tiles in LR pixels; 0: the whole image at once
-    seconds: float  # time to draw and project it; the trunk's time is divided among the image's samples
+    tile: TilePx  # largest side of the tiles in LR pixels; 0: the whole image at once
+    seconds: Seconds  # time to draw and project it; the trunk's time is divided among the image's samples
     source: SourceRecord | None = None  # what was projected; None if the sample was drawn here
 
-    EARLIER: ClassVar[Mapping[str, Any]] = {"source": None}
+    MAY_BE_INFINITE: ClassVar[tuple[str, ...]] = ("lr_psnr_db",)
 
 
-@dataclass
-class Manifest:
+class Manifest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """The record of a whole folder; `images[i]` belongs to the files with index i."""
 
     settings: SamplingSettings
-    samples: int  # samples per image
+    samples: Annotated[int, msgspec.Meta(ge=1, le=MOST_SAMPLES)]  # samples per image
     lr: str  # folder of the LR images, relative to the manifest's where possible
-    weights: str | None = None  # path of the weights file, relative to the manifest's folder where possible
-    features: str | None = None  # feature network of the losses that the weights were trained with
-    trained_steps: int | None = None  # training steps of the weights
-    tile: int = 0  # tile side for the samples that are still to be drawn, in LR pixels
-    tile_asked: int = 0  # the tile side before memory ran out
-    device: str = "cpu"  # that the samples were drawn on: cpu, cuda, or unknown if another program drew them
-    threads: int = 1  # number of torch's threads; another number may change the last bits of a float
-    versions: dict[str, str] = field(default_factory=dict)
-    code: ModelCode | None = None  # of a network from outside the package
-    images: list[ImageRecord] = field(default_factory=list)
-    files: dict[str, SampleRecord] = field(default_factory=dict)
+    weights: str | None  # path of the weights file, relative to the manifest's folder where possible
+    features: str | None  # feature network of the losses that the weights were trained with
+    trained_steps: int | None  # training steps of the weights
+    tile: TilePx  # tile side for the samples that are still to be drawn, in LR pixels
+    tile_asked: TilePx  # the tile side before memory ran out
+    device: str  # device that the samples were drawn on: cpu, cuda, or unknown if another program drew them
+    threads: int  # number of torch's threads; another number may change the last bits of a float
+    versions: dict[str, str]
+    code: ModelCode | None = None  # code of a network from outside the package
+    images: list[ImageRecord]
+    files: dict[str, SampleRecord]
     sources: str | None = None  # folder of another program's images, relative to the manifest's where possible
-    seconds: float | None = None  # run time per sample of that program, as its user states it
+    seconds: Seconds | None = None  # run time per sample of that program, as its user states it
 
-    EARLIER: ClassVar[Mapping[str, Any]] = {"code": None, "sources": None, "seconds": None}
+    __post_init__ = Record.__post_init__
+    MAY_BE_INFINITE: ClassVar[tuple[str, ...]] = ()
 
     @property
     def seconds_per_sample(self) -> float | None:
@@ -175,50 +186,54 @@ class Manifest:
         return create_json(folder / MANIFEST, self._as_json())
 
     def _as_json(self) -> dict[str, Any]:
-        content = {"format": FORMAT, "version": VERSION, **asdict(self)}
-        return content | {"files": {name: _record_as_json(self.files[name]) for name in sorted(self.files)}}
+        content = {"format": FORMAT, "version": VERSION, **msgspec.to_builtins(self)}
+        return content | {"files": dict(sorted(content["files"].items()))}
 
     def save_record(self, folder: Path, index: int) -> None:
         """Write the record of one image and its samples into the folder `.records`, atomically."""
-        files = {n: _record_as_json(r) for n, r in sorted(self.files.items()) if _image_index(n) == index}
-        record = {"image": asdict(self.images[index]), "files": files}
+        files = {
+            name: record
+            for name, record in sorted(self.files.items())
+            if _image_index(name, folder) == index
+        }
+        record = msgspec.to_builtins({"image": self.images[index], "files": files})
         write_json(folder / RECORDS / f"{index:06d}.json", record)
 
     def take_records(self, folder: Path) -> list[Path]:
-        """Merge the records in the folder `.records` into this manifest, and return their files. Damaged
-        records are skipped, since their samples can be drawn again."""
-        taken, digest = [], self.settings.digest
-        for path in sorted((folder / RECORDS).glob("*.json")):
+        """Merge the records in the folder `.records` into this manifest, and return their files.
+
+        Damaged records are skipped, since their samples can be drawn again.
+        """
+        paths = sorted((folder / RECORDS).glob("*.json"))
+        for path in paths:
             try:
-                content = read_json(path, "record")
-                image = _checked_record(ImageRecord, content["image"])
-                files = {name: _sample_record(record) for name, record in content["files"].items()}
                 index = int(path.stem)
-                same = replace(image, unreachable=False, reachable_db=None)
-                if replace(self.images[index], unreachable=False, reachable_db=None) != same:
-                    raise ValueError("it belongs to another image")
-                if any(_image_index(name) != index for name in files):
-                    raise ValueError("it names another image's samples")
-                if any(record.settings_sha256 != digest for record in files.values()):
-                    raise ValueError("it is of another run")
-                self.images[index] = image
-                self.files |= files
-            except (NtireSrError, KeyError, TypeError, AttributeError, ValueError, IndexError, OverflowError):
-                pass
-            taken.append(path)
-        return taken
+                image, files = self._load_image_file(path, index)
+            except (NtireSrError, ValueError):
+                continue
+            self.images[index] = image
+            self.files |= files
+        return paths
 
+    def _load_image_file(self, path: Path, index: int) -> tuple[ImageRecord, dict[str, SampleRecord]]:
+        """An image and its samples from a file in `.records`.
 
-def _record_as_json(record: SampleRecord) -> dict[str, Any]:
-    values = asdict(record)
-    return values if record.source else {name: value for name, value in values.items() if name != "source"}
-
-
-def _image_index(name: str) -> int:
-    parsed = parse_sample_name(name)
-    if parsed is None:
-        raise ValueError(f"{name} is no sample's name")
-    return parsed.index
+        Raises:
+            NtireSrError: it is damaged, or belongs to another run.
+        """
+        content = read_json(path, "record")
+        if not isinstance(content, dict):
+            raise NtireSrError(f"{path} is not an object")
+        image = _parse_image(content.get("image"), f"{path}: image")
+        files = _parse_files(content.get("files"), path)
+        if not 0 <= index < len(self.images):
+            raise NtireSrError(f"{path} belongs to no image")
+        if replace(self.images[index], infeasible=image.infeasible, best_db=image.best_db) != image:
+            raise NtireSrError(f"{path} belongs to another image")
+        for name, record in files.items():
+            if _image_index(name, path) != index or record.settings_sha256 != self.settings.digest:
+                raise NtireSrError(f"{path} names samples of another image or run")
+        return image, files
 
 
 def load_manifest(folder: Path) -> Manifest | None:
@@ -228,115 +243,79 @@ def load_manifest(folder: Path) -> Manifest | None:
         NtireSrError: there is one, but it is damaged or of another version.
     """
     path = folder / MANIFEST
-    remedy = "make the samples again with --overwrite, or move the manifest away to have them without one"
     if not path.is_file():
         if os.path.lexists(path):
-            raise NtireSrError(f"{path} is no regular file", "remove it, or choose another folder")
+            raise NtireSrError(f"{path} is not a regular file", "remove it, or choose another folder")
         return None
     content = read_json(path, "manifest")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise NtireSrError(f"{path} is not a manifest of ntire-sr", remedy)
+        raise NtireSrError(f"{path} is not a manifest of ntire-sr", REMEDY)
     if content.get("version") != VERSION:
         raise NtireSrError(
-            f"{path} has version {content.get('version')}; this program reads version {VERSION}", remedy
+            f"{path} has version {content.get('version')}; this program reads version {VERSION}", REMEDY
         )
-    try:
-        content = with_earlier_values(Manifest, content)
-        kept = {f.name: content[f.name] for f in fields(Manifest)}
-        kept["settings"] = _checked_record(SamplingSettings, kept["settings"])
-        kept["code"] = None if kept["code"] is None else _checked_record(ModelCode, kept["code"])
-        if not isinstance(kept["images"], list):
-            raise TypeError("images is no list")
-        kept["images"] = [_checked_record(ImageRecord, record) for record in kept["images"]]
-        kept["files"] = {name: _sample_record(record) for name, record in kept["files"].items()}
-        manifest = _checked_record(Manifest, kept)
-        _check_ranges(manifest)
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-        raise NtireSrError(f"{path} is damaged ({type(error).__name__}: {error})", remedy) from error
+    manifest = _parse_manifest(content, path)
     manifest.take_records(folder)
     return manifest
 
 
-def _sample_record(values: dict[str, Any]) -> SampleRecord:
-    source = values.get("source")
-    if source is not None:
-        source = _checked_record(SourceRecord, {**source, "lr_psnr_db": _decibels(source)})
-    record = _checked_record(SampleRecord, {**values, "lr_psnr_db": _decibels(values), "source": source})
-    if not 0 <= record.seconds < math.inf:
-        raise ValueError(f"seconds is {record.seconds}")
-    _check_tile(record.tile)
-    return record
+def _parse_manifest(content: dict[str, Any], path: Path) -> Manifest:
+    """The manifest in a JSON object.
 
-
-def _decibels(values: dict[str, Any]) -> float:
-    """The LR-PSNR in a record, whose infinity is a text."""
-    value = float(values["lr_psnr_db"])
-    if math.isnan(value):
-        raise ValueError("lr_psnr_db is no number")
-    return value
-
-
-def _checked_record(record: type[Record], values: dict[str, Any]) -> Record:
-    """A record from JSON values; a missing value, and one of another type than declared, raise an error."""
-    values, kinds = with_earlier_values(record, values), field_types(record)
-    if missing := kinds.keys() - values.keys():
-        raise KeyError(", ".join(sorted(missing)))
-    checked = {}
-    for name, value in values.items():
-        kind = kinds[name]
-        options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-        allowed = tuple(typing.get_origin(option) or option for option in options)
-        if isinstance(value, int) and not isinstance(value, bool) and float in allowed and int not in allowed:
-            value = float(value)
-        is_bool = isinstance(value, bool) and bool not in allowed  # to Python a bool is an int
-        if is_bool or not isinstance(value, allowed):
-            raise TypeError(f"{name} is {value!r}")
-        if isinstance(value, str) and ("\0" in value or not _is_text(value)):
-            raise ValueError(f"{name} is no text")
-        checked[name] = value
-    return record(**checked)
-
-
-def _is_text(value: str) -> bool:
-    """Whether UTF-8 can encode it; the lone surrogates of undecodable file names (os.fsdecode) are allowed."""
-    try:
-        value.encode(errors="surrogateescape")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _check_ranges(manifest: Manifest) -> None:
-    if not 1 <= manifest.samples <= MOST_SAMPLES:
-        raise ValueError(f"samples is {manifest.samples}")
-    if manifest.settings.scale not in SCALES:
-        raise ValueError(f"scale is {manifest.settings.scale}")
-    if not 0 <= (manifest.seconds or 0) < math.inf:
-        raise ValueError(f"seconds is {manifest.seconds}")
-    for tile in (manifest.tile, manifest.tile_asked):
-        _check_tile(tile)
-    _check_code(manifest.code, manifest.settings.code_sha256)
-    for image in manifest.images:
-        if image.unreachable and image.reachable_db is None:
-            raise ValueError(f"{image.name} is unreachable without a value")
-        if not math.isfinite(image.reachable_db or 0):
-            raise ValueError(f"reachable_db of {image.name} is {image.reachable_db}")
+    Raises:
+        NtireSrError: a key is missing or unknown, a value has a wrong type, or values contradict each other.
+    """
+    rest = {name: value for name, value in content.items() if name not in ("format", "version")}
+    if isinstance(content.get("images"), list):
+        images = enumerate(content["images"])
+        rest["images"] = [_parse_image(image, f"{path}: images[{index}]") for index, image in images]
+    if "files" in content:
+        rest["files"] = _parse_files(content["files"], path)
+    manifest = to_record(rest, Manifest, str(path), REMEDY)
     for name in manifest.files:
-        if _image_index(name) >= len(manifest.images):
-            raise ValueError(f"{name} belongs to none of {len(manifest.images)} images")
+        if _image_index(name, path) >= len(manifest.images):
+            raise NtireSrError(f"{path}: {name} belongs to none of {len(manifest.images)} images", REMEDY)
+    _check_code(manifest.code, manifest.settings.code_sha256, path)
+    return manifest
 
 
-def _check_tile(tile: int) -> None:
-    if not 0 <= tile <= MOST_TILE_PX:
-        raise ValueError(f"tile is {tile}")
+def _parse_image(content: Any, what: str) -> ImageRecord:
+    if isinstance(content, dict):
+        content = {EARLIER_IMAGE_KEYS.get(name, name): value for name, value in content.items()}
+    return to_record(content, ImageRecord, what, REMEDY)
 
 
-def _check_code(code: ModelCode | None, sha256: str | None) -> None:
-    for name, digest in code.files.items() if code else ():
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts or path.suffix != ".py" or "\\" in name or ":" in name:
-            raise ValueError(f"{name!r} is no Python file inside its folder")
-        if not isinstance(digest, str):
-            raise TypeError(f"the digest of {name!r} is {digest!r}")
+def _parse_files(content: Any, path: Path) -> dict[str, SampleRecord]:
+    if not isinstance(content, dict):
+        raise NtireSrError(f"{path}: files is not an object", REMEDY)
+    return {
+        name: to_record(_with_infinities(record), SampleRecord, f"{path}: files[{name}]", REMEDY)
+        for name, record in content.items()
+    }
+
+
+def _with_infinities(content: Any) -> Any:
+    """A sample's content with its infinite LR-PSNR, which JSON holds as the text "inf", as numbers."""
+    if not isinstance(content, dict):
+        return content
+    content = content | ({"lr_psnr_db": math.inf} if content.get("lr_psnr_db") == "inf" else {})
+    if "source" in content:
+        content["source"] = _with_infinities(content["source"])
+    return content
+
+
+def _image_index(name: str, path: Path) -> int:
+    sample = parse_sample_name(name)
+    if sample is None:
+        raise NtireSrError(f"{path}: files: {name!r} is not the name of a sample", REMEDY)
+    return sample.index
+
+
+def _check_code(code: ModelCode | None, sha256: str | None, path: Path) -> None:
+    """Raise an error unless all code files are Python files inside their folder and have the given digest."""
+    for name in code.files if code else ():
+        file = PurePosixPath(name)
+        if file.is_absolute() or ".." in file.parts or file.suffix != ".py" or "\\" in name or ":" in name:
+            raise NtireSrError(f"{path}: code.files: {name!r} is no Python file inside its folder", REMEDY)
     if (code.sha256 if code else None) != sha256:
-        raise ValueError("code_sha256 is not that of the code")
+        raise NtireSrError(f"{path}: settings.code_sha256 is not the digest of the code", REMEDY)

@@ -4,12 +4,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from ntire_sr.challenge.names import SampleName, parse_sample_name
 from ntire_sr.core.errors import NtireSrError, UsageError, plural
@@ -56,18 +56,18 @@ class SampleFolder:
         self.manifest.save_record(self.path, name.index)
 
     def mark(self, index: int, image: ImageRecord) -> None:
-        """Save the record of an LR image, after it was found to be unreachable."""
+        """Save the record of an LR image, after it was found to be infeasible."""
         self.manifest.images[index] = image
         self.manifest.save_record(self.path, index)
 
-    def fold(self, unreachable: bool) -> bool:
+    def fold(self, infeasible: bool) -> bool:
         """Merge all records into the manifest if every sample is recorded, by whichever process.
 
         Two processes may do this at once: both write the same, and a record that the other has merged and
         removed meanwhile is not lost, since the other's manifest is then complete.
 
         Args:
-            unreachable: whether LR images that no 8-bit HR image reduces to get samples, too.
+            infeasible: whether LR images that no 8-bit HR image downscales to get samples, too.
 
         Returns:
             Whether every sample is recorded.
@@ -76,7 +76,7 @@ class SampleFolder:
         if current is None:
             return False
         self.manifest = current
-        images = [i for i, image in enumerate(current.images) if unreachable or not image.unreachable]
+        images = [i for i, image in enumerate(current.images) if infeasible or not image.infeasible]
         wanted = {str(SampleName(i, k)) for i in images for k in range(current.samples)}
         if complete := wanted <= current.files.keys():
             self._write_manifest()

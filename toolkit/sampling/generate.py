@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from ntire_sr.challenge.names import DEFAULT_SAMPLES, SampleName, parse_sample_name
@@ -44,7 +45,7 @@ class Request:
     )
     seed: int = 0
     projection: bool = True  # False: write the network's output, whatever its LR-PSNR
-    allow_unreachable: bool = False  # True: also write samples of LR images that no 8-bit HR image reduces to
+    allow_infeasible: bool = False  # True: also write samples of LR images that no 8-bit HR image downscales to
     overwrite: bool = False  # True: replace samples of other settings instead of refusing
     only: frozenset[SampleName] = frozenset()  # draw only these, again; empty means all that are missing
     tile: int | None = None  # side of a tile in LR pixels; 0: no tiles; None: the folder's, or by the device
@@ -94,8 +95,8 @@ def generate(
         keep=lambda name: not request.only and folder.is_whole(name),
         make=partial(_draw_image, sampler, folder, request.seed),
         device=device,
-        allow_unreachable=request.allow_unreachable,
-        remedy="an LR image that no 8-bit image reduces to is written with --allow-unreachable, "
+        allow_infeasible=request.allow_infeasible,
+        remedy="an LR image that no 8-bit image downscales to is written with --allow-infeasible, "
         "samples without any check with --no-projection",
         task="generate",
         progress=progress,
@@ -184,6 +185,7 @@ def _fresh_manifest(
         versions=software_versions(),
         code=code,
         images=images,
+        files={},
     )
 
 

@@ -46,7 +46,7 @@ class ProjectRequest:
     model_name: str = DEFAULT_NAME
     seconds: float | None = None  # run time of that program per sample
     on_gpu: bool | None = None  # whether it ran on a GPU
-    allow_unreachable: bool = False  # True: also write samples of LR images that no 8-bit HR image reduces to
+    allow_infeasible: bool = False  # True: also write samples of LR images that no 8-bit HR image downscales to
     overwrite: bool = False  # True: replace samples of other settings or sources instead of refusing
 
 
@@ -66,7 +66,7 @@ def project_folder(
     Raises:
         UsageError: a path or an option is wrong, or the folder holds samples of other settings or sources.
         ValidationErrors: all that is wrong with the images (nothing is written); or, at the end, samples are under 45 dB
-            or no 8-bit HR image reduces to an LR image (these samples were not written, the others were).
+            or no 8-bit HR image downscales to an LR image (these samples were not written, the others were).
     """
     check_folders(request.lr, request.out, request.overwrite)
     _check_request(request)
@@ -85,8 +85,8 @@ def project_folder(
         keep=lambda name: folder.is_made_of(name, found.files[name]),
         make=partial(_read_image, found, folder),
         device=device,
-        allow_unreachable=request.allow_unreachable,
-        remedy="an LR image that no 8-bit image reduces to is written with --allow-unreachable",
+        allow_infeasible=request.allow_infeasible,
+        remedy="an LR image that no 8-bit image downscales to is written with --allow-infeasible",
         task="project",
         progress=progress,
     )
@@ -156,10 +156,16 @@ def _fresh_manifest(request: ProjectRequest, found: ExternalFolder) -> Manifest:
         settings=settings,
         samples=found.per_image,
         lr=relative_to(request.lr, request.out),
+        weights=None,
+        features=None,
+        trained_steps=None,
+        tile=0,
+        tile_asked=0,
         device=_device_name(request.on_gpu) or "unknown",
         threads=torch.get_num_threads(),
         versions=software_versions(),
         images=[record for _, record in found.lr],
+        files={},
         sources=relative_to(request.sr, request.out),
         seconds=request.seconds,
     )

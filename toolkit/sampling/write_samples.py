@@ -6,20 +6,21 @@
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from msgspec.structs import replace
 from torch import Tensor
 
 from ntire_sr._version import __version__
 from ntire_sr.challenge.downscale import REQUIRED_DB, lr_psnr_db
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.challenge.pixels import to_8bit, to_array, to_tensor
-from ntire_sr.challenge.projection import MAX_ROUNDS, TARGET_DB, ProjectionResult, is_reachable, project_uint8
+from ntire_sr.challenge.projection import MAX_ROUNDS, TARGET_DB, ProjectionResult, is_feasible, project_uint8
 from ntire_sr.core.device import is_out_of_memory, keep_freed_memory, too_large
 from ntire_sr.core.distributed import rank_and_world_size
 from ntire_sr.core.errors import NtireSrError, ValidationErrors, require
@@ -60,12 +61,10 @@ class SamplingResult:
     complete: bool = False  # whether every sample of the folder is there, whichever process made it
 
     @property
-    def unreachable(self) -> list[str]:
-        """The LR images of the folder that no 8-bit HR image reduces to, with the best LR-PSNR, in words."""
+    def infeasible(self) -> list[str]:
+        """The LR images of the folder that no 8-bit HR image downscales to, with the best LR-PSNR, in words."""
         return [
-            f"{image.name} (best: {image.reachable_db:.1f} dB)"
-            for image in self.manifest.images
-            if image.unreachable
+            f"{image.name} (best: {image.best_db:.1f} dB)" for image in self.manifest.images if image.infeasible
         ]
 
     @property
@@ -82,7 +81,7 @@ class SamplingResult:
             "kept": self.kept,
             "complete": self.complete,
             "worst_db": self.worst_db,
-            "unreachable": self.unreachable,
+            "infeasible": self.infeasible,
         }
 
 
@@ -122,7 +121,7 @@ def read_lr(path: Path, scale: int) -> ImageRecord:
             f"{path} has {width} x {height} pixels: its SR images would have more than the "
             f"{MOST_PIXELS / 1e6:.0f} megapixels that are read"
         )
-    return ImageRecord(path.name, sha256_bytes(image.tobytes()), height, width)
+    return ImageRecord(path.name, sha256_bytes(image.tobytes()), height, width, infeasible=False, best_db=None)
 
 
 def check_folders(lr: Path, out: Path, overwrite: bool) -> None:
@@ -148,7 +147,7 @@ def software_versions() -> dict[str, str]:
     return {
         "ntire-sr": __version__,
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "numpy": np.__version__,
         "opencv": cv2.__version__,  # its encoder determines the bytes of the PNGs
     }
@@ -161,7 +160,7 @@ def write_samples(
     keep: Callable[[SampleName], bool],
     make: SampleSource,
     device: torch.device,
-    allow_unreachable: bool,
+    allow_infeasible: bool,
     remedy: str,
     task: str,
     progress: Progress = SILENT,
@@ -178,13 +177,13 @@ def write_samples(
         keep: whether a sample that is there already stays as it is.
         make: makes samples of one image.
         device: the device to project on.
-        allow_unreachable: whether LR images that no 8-bit HR image reduces to get samples, too.
+        allow_infeasible: whether LR images that no 8-bit HR image downscales to get samples, too.
         remedy: what to do about samples that could not be written.
         task: name of the task for `progress`.
         progress: receives the progress of this process's images.
 
     Raises:
-        ValidationErrors: at the end, if samples are under 45 dB or no 8-bit HR image reduces to an LR image (these
+        ValidationErrors: at the end, if samples are under 45 dB or no 8-bit HR image downscales to an LR image (these
             samples were not written, the others were).
     """
     number, count = rank_and_world_size()
@@ -198,28 +197,28 @@ def write_samples(
             missing = [name for name in names if not keep(name)]
             filled.kept += len(names) - len(missing)
             advance(len(names) - len(missing))
-            known = folder.manifest.images[index].unreachable and not allow_unreachable
+            known = folder.manifest.images[index].infeasible and not allow_infeasible
             if known or not missing:
                 advance(len(missing))
                 continue
             lr = to_tensor(read_image(lr_paths[index])).to(device)
             left = len(missing)
-            for problem in _fill_image(folder, writer, lr, index, missing, make, allow_unreachable):
+            for problem in _fill_image(folder, writer, lr, index, missing, make, allow_infeasible):
                 if problem:
                     problems.append(problem)
                 else:
                     filled.written += 1
                 advance()
                 left -= 1
-            advance(left)  # the LR image turned out to be unreachable, and its other samples are not made
-    filled.complete = folder.fold(allow_unreachable)
+            advance(left)  # the LR image turned out to be infeasible, and its other samples are not made
+    filled.complete = folder.fold(allow_infeasible)
     filled.manifest = folder.manifest
     # of several processes only the one that completes the folder fails for these: a failure stops the others
-    if not allow_unreachable and (count == 1 or filled.complete):
+    if not allow_infeasible and (count == 1 or filled.complete):
         problems += [
-            f"{image.name}: no 8-bit image reduces to it; the best reaches {image.reachable_db:.1f} dB of {REQUIRED_DB:.0f}"
+            f"{image.name}: no 8-bit image downscales to it; the best reaches {image.best_db:.1f} dB of {REQUIRED_DB:.0f}"
             for index, image in enumerate(filled.manifest.images)
-            if image.unreachable and index in wanted
+            if image.infeasible and index in wanted
         ]
     if problems:
         raise ValidationErrors(f"samples in {folder.path}", problems, remedy)
@@ -233,27 +232,27 @@ def _fill_image(
     index: int,
     names: list[SampleName],
     make: SampleSource,
-    allow_unreachable: bool,
+    allow_infeasible: bool,
 ) -> Iterator[str | None]:
     """Make samples of one image and pass them to the writer; yields for each None, or why it was not written.
 
-    Ends early if no 8-bit HR image reduces to the LR image, which is then marked as unreachable."""
+    Ends early if no 8-bit HR image downscales to the LR image, which is then marked as infeasible."""
     record, settings = folder.manifest.images[index], folder.manifest.settings
     for name, made in zip(names, make(index, lr, names), strict=True):
         start = time.monotonic()
         result = project_and_round(made.image, lr, settings.scale, settings.projection)
         if settings.projection and result.lr_psnr_db < REQUIRED_DB:
-            if not record.unreachable:
-                reachable, best = is_reachable(lr, settings.scale)
+            if not record.infeasible:
+                reachable, best = is_feasible(lr, settings.scale)
                 if reachable:
                     yield (
                         f"{name} reaches {result.lr_psnr_db:.1f} dB of {REQUIRED_DB:.0f} after {result.rounds} rounds"
                     )
                     continue
                 best = round(max(best, result.lr_psnr_db), 3)
-                record = replace(record, unreachable=True, reachable_db=best)
+                record = replace(record, infeasible=True, best_db=best)
                 writer.mark(index, record)
-            if not allow_unreachable:
+            if not allow_infeasible:
                 return
         sample = SampleRecord(
             seed=made.seed,
