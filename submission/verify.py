@@ -261,7 +261,7 @@ def _generator(
     known = find_weights(manifest, folder)
     require(
         bool(weights or known or s.weights_sha256 is None),
-        f"the weights that drew the samples (SHA-256 {s.weights_sha256}) are not to be had",
+        f"the weights that drew the samples (SHA-256 {s.weights_sha256}) were not found",
         "--weights FILE",
     )
     own_model = s.model if model is None else None

@@ -1,5 +1,6 @@
 """Samples from Python: the bytes that `ntire-sr generate` writes."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,19 @@ def test_infeasible_lr_image_is_an_error_unless_allowed(tmp_path, ntire_sr_comma
     words = ("--lr", tmp_path / "LR", "--weights", "bicubic", "--samples", 1, "--device", "cpu")
     assert ntire_sr_command("generate", *words, "--allow-unreachable", "--out", tmp_path / "SR").code == 0
     assert np.array_equal(generator.sample(board, k=1, allow_unreachable=True), written(tmp_path / "SR", 0, 1))
+
+
+def test_allow_unreachable_is_the_deprecated_spelling_of_allow_infeasible(tmp_path, ntire_sr_command):
+    board = np.repeat((np.indices((8, 8)).sum(0) % 2 * 255)[..., None], 3, 2).astype(np.uint8)
+    generator = load("bicubic", device="cpu")
+    with pytest.warns(DeprecationWarning, match="use allow_infeasible"):
+        samples = generator.sample(board, k=1, allow_unreachable=True)
+    assert np.array_equal(samples, generator.sample(board, k=1, allow_infeasible=True))
+    write_png(tmp_path / "LR" / "1.png", board)
+    words = ("--lr", tmp_path / "LR", "--weights", "bicubic", "--samples", 1, "--device", "cpu")
+    result = ntire_sr_command("generate", *words, "--allow-unreachable", "--out", tmp_path / "SR", "--json")
+    images = json.loads(result.out)
+    assert result.code == 0 and images["infeasible"] == images["unreachable"] and len(images["infeasible"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -137,8 +137,9 @@ def test_the_fact_sheet_is_filled_from_the_run_and_what_only_the_team_knows_is_a
     assert digest in markdown and r"\allowbreak{}".join(digest) in latex  # else it runs off the page
     assert f"gamma {settings.hyper_parameters['gamma']}, " in markdown
     for content, said in (
-        ("[1]", "no JSON object"),
+        ("[1]", "is not a JSON object"),
         ('{"tema": "x"}', "unknown key 'tema'"),
+        ('{"team": 5}', "team is 5, not a text"),
         ("{", "not valid JSON"),
     ):
         team.write_text(content)
@@ -171,7 +172,7 @@ def test_samples_of_other_weights_or_changed_by_hand_do_not_come_out_again(
     assert len(found.drawn_again) == 5
     manifest.weights = "absent.safetensors"
     manifest.save(samples)
-    with pytest.raises(UsageError, match="not to be had"):
+    with pytest.raises(UsageError, match="were not found"):
         verify([samples], regenerate=1)
     with pytest.raises(UsageError, match="did not draw these samples"):
         verify([samples], regenerate=1, weights="bicubic")

@@ -202,7 +202,7 @@ def test_the_fact_sheet_takes_the_score_of_these_samples(samples, trained, tmp_p
 
 
 def test_the_archive_goes_neither_among_the_samples_nor_over_a_device(samples, tmp_path):
-    with pytest.raises(UsageError, match="lies among the samples"):
+    with pytest.raises(UsageError, match="is in the folder of the samples"):
         pack(PackageRequest(samples, samples / "out.zip"))
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UsageError, match="pipe is no regular file"):

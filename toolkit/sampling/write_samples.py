@@ -82,6 +82,7 @@ class SamplingResult:
             "complete": self.complete,
             "worst_db": self.worst_db,
             "infeasible": self.infeasible,
+            "unreachable": self.infeasible,  # deprecated spelling
         }
 
 
