@@ -128,7 +128,11 @@ def change(folder: Path, path: list[str | int], value: object) -> None:
         (["settings", "scale"], 3, " is damaged: `scale` is 3, none of 4, 8 - at `$.settings`"),
         (["images", 1, "height"], None, ": images[1] is damaged: Expected `int`, got `null` - at `$.height`"),
         (["files", NAME, "tile"], -1, f": files[{NAME}] is damaged: Expected `int` >= 0 - at `$.tile`"),
-        (["files", NAME, "rounds"], True, f": files[{NAME}] is damaged: Expected `int`, got `bool` - at `$.rounds`"),
+        (
+            ["files", NAME, "rounds"],
+            True,
+            f": files[{NAME}] is damaged: Expected `int`, got `bool` - at `$.rounds`",
+        ),
         (["comment"], "mine", " is damaged: Object contains unknown field `comment`"),
     ],
 )

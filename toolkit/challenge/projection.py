@@ -135,7 +135,7 @@ def project_uint8(
 def is_feasible(lr: Tensor, scale: int, size: tuple[int, int] | None = None) -> tuple[bool, float]:
     """Whether the projection finds an 8-bit image whose LR-PSNR is at least 45 dB, and its LR-PSNR in dB.
 
-    Starts from the bicubic enlargement. For an LR image that was never the downscale of an image (binary
+    Starts from the bicubically upsampled LR image. For an LR image that was never the downscale of an image (binary
     text, a checkerboard of single pixels) the LR-PSNR stays far under 45 dB.
 
     Args:
@@ -151,5 +151,5 @@ def is_feasible(lr: Tensor, scale: int, size: tuple[int, int] | None = None) -> 
 
 
 def bicubic_upsample(lr: Tensor, scale: int) -> Tensor:
-    """Bicubic enlargement: (N, 3, h, w) to (N, 3, scale * h, scale * w), same range, not clipped."""
+    """Bicubic upsampling: (N, 3, h, w) to (N, 3, scale * h, scale * w), same range, not clipped."""
     return torch.nn.functional.interpolate(lr, scale_factor=scale, mode="bicubic", align_corners=False)

@@ -192,9 +192,7 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     def save_record(self, folder: Path, index: int) -> None:
         """Write the record of one image and its samples into the folder `.records`, atomically."""
         files = {
-            name: record
-            for name, record in sorted(self.files.items())
-            if _image_index(name, folder) == index
+            name: record for name, record in sorted(self.files.items()) if _image_index(name, folder) == index
         }
         record = msgspec.to_builtins({"image": self.images[index], "files": files})
         write_json(folder / RECORDS / f"{index:06d}.json", record)

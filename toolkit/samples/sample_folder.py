@@ -12,7 +12,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from ntire_sr.challenge.names import SampleName, parse_sample_name
-from ntire_sr.core.errors import NtireSrError, UsageError, plural
+from ntire_sr.core.errors import NtireSrError, UsageError, plural, shorten
 from ntire_sr.core.files import error_from_os_error, make_folder, remove_stale_temp_files, sha256_file
 from ntire_sr.samples.folders import MANIFEST
 from ntire_sr.samples.image_files import write_png
@@ -45,7 +45,7 @@ class SampleFolder:
         return record is not None and path.is_file() and sha256_file(path) == record.sha256
 
     def is_made_of(self, name: SampleName, source: SourceFile) -> bool:
-        """Whether the sample is whole and was made from this very image."""
+        """Whether the sample is whole and was made from exactly this image."""
         record = self.manifest.files.get(str(name))
         made_of = record.source if record else None
         return made_of is not None and made_of.sha256 == source.sha256 and self.is_whole(name)
@@ -96,7 +96,7 @@ class SampleFolder:
         self._update(tile=tile)
 
     def state_run_time(self, seconds: float | None, device: str | None) -> None:
-        """Record what is stated about the program that drew the images; None leaves what the folder has."""
+        """Record the stated run time and device of the program that drew the images; None keeps the recorded one."""
         stated = {"seconds": seconds, "device": device}
         new = {
             name: value
@@ -118,7 +118,7 @@ class SampleFolder:
 
 
 class Writer:
-    """A context that encodes and writes samples in the background while the next ones are drawn.
+    """Encodes and writes samples in the background while the next ones are drawn; a context manager.
 
     Leaving it waits for all pending writes, or after an error drops those that have not begun. Errors of the
     disk are raised at the next call. A single thread writes, so files and records are written in order.
@@ -188,31 +188,33 @@ def open_samples(
             made again.
         NtireSrError: its manifest is damaged or is no file, and `overwrite` is false.
     """
-    found = _load_if_readable(path) if overwrite else load_manifest(path)
-    differences = _differences(path, found, fresh, tile, sources)
-    changed = _changed_sources(found, sources)
+    present = _load_if_readable(path) if overwrite else load_manifest(path)
+    differences = _differences(path, present, fresh, tile, sources)
+    changed = _changed_sources(present, sources)
     if (differences or changed) and not overwrite:
         raise _another_run_error(path, differences + changed)
-    if found is None or differences:
+    if present is None or differences:
         if overwrite:
             _clear(path)
         make_folder(path)
         # from now on the folder holds the settings of its samples, even if this call is killed
         if fresh.create(path):
             return SampleFolder(path, fresh)
-        found = load_manifest(path)  # another process was first
-        if found is None:
+        present = load_manifest(path)  # another process was first
+        if present is None:
             raise NtireSrError(
                 f"{path / MANIFEST} vanished while it was being read", "run the same command again"
             )
-        if differences := _differences(path, found, fresh, tile, sources) + _changed_sources(found, sources):
+        if differences := _differences(path, present, fresh, tile, sources) + _changed_sources(
+            present, sources
+        ):
             raise _another_run_error(path, differences)
-    if more and found.samples < fresh.samples:
-        found.samples = fresh.samples
-        found.save(path)
+    if more and present.samples < fresh.samples:
+        present.samples = fresh.samples
+        present.save(path)
     remove_stale_temp_files(path)
     remove_stale_temp_files(path / RECORDS)
-    return SampleFolder(path, found)
+    return SampleFolder(path, present)
 
 
 def _another_run_error(path: Path, differences: list[str]) -> UsageError:
@@ -224,55 +226,53 @@ def _another_run_error(path: Path, differences: list[str]) -> UsageError:
 
 def _differences(
     path: Path,
-    found: Manifest | None,
+    present: Manifest | None,
     fresh: Manifest,
     tile: int | None,
     sources: Mapping[str, SourceFile] | None,
 ) -> list[str]:
-    if found is None:
+    if present is None:
         count = sum(1 for _ in _sample_files(path))
-        return [f"{plural(count, 'sample')} without a manifest that says what drew them"] if count else []
-    differences = found.settings.differences(fresh.settings)
-    if tile not in (None, found.tile, found.tile_asked):
-        differences.append(f"tile: {found.tile} there, {tile} asked for")
-    if len(found.images) != len(fresh.images):
-        differences.append(f"lr: {plural(len(found.images), 'image')} there, {len(fresh.images)} asked for")
-    others = [
-        new.name for old, new in zip(found.images, fresh.images, strict=False) if old.lr_sha256 != new.lr_sha256
+        return [f"{plural(count, 'sample')} without a manifest that names their model"] if count else []
+    differences = present.settings.differences(fresh.settings)
+    if tile not in (None, present.tile, present.tile_asked):
+        differences.append(f"tile: {present.tile} there, {tile} asked for")
+    if len(present.images) != len(fresh.images):
+        differences.append(f"lr: {plural(len(present.images), 'image')} there, {len(fresh.images)} asked for")
+    changed = [
+        new.name
+        for old, new in zip(present.images, fresh.images, strict=False)
+        if old.lr_sha256 != new.lr_sha256
     ]
-    if others:
-        differences.append(f"lr: {_some(others)} is another image")
-    if sources is not None and found.samples > fresh.samples:  # nothing is there to make the others from
-        differences.append(f"samples: {found.samples} per image there, {fresh.samples} asked for")
+    if changed:
+        differences.append(f"lr: {shorten(changed)} is another image")
+    if sources is not None and present.samples > fresh.samples:  # the last ones have no source
+        differences.append(f"samples: {present.samples} per image there, {fresh.samples} asked for")
     return differences
 
 
-def _changed_sources(found: Manifest | None, sources: Mapping[str, SourceFile] | None) -> list[str]:
-    """The sources that are other images than those that samples of the folder were made from, in words."""
-    if found is None or sources is None:
+def _changed_sources(present: Manifest | None, sources: Mapping[str, SourceFile] | None) -> list[str]:
+    """Describe the sources that have changed since samples of the folder were made from them."""
+    if present is None or sources is None:
         return []
     changed = [
-        each.file
-        for name, each in sources.items()
-        if (record := found.files.get(name)) and record.source and record.source.sha256 != each.sha256
+        source.file
+        for name, source in sources.items()
+        if (record := present.files.get(name)) and record.source and record.source.sha256 != source.sha256
     ]
-    return [f"sr: {_some(changed)} is another image"] if changed else []
-
-
-def _some(names: list[str]) -> str:
-    return f"{', '.join(names[:3])}{' and more' if len(names) > 3 else ''}"
+    return [f"sr: {shorten(changed)} is another image"] if changed else []
 
 
 def _sample_files(path: Path) -> Iterable[Path]:
-    return (each for each in path.glob("*.png") if parse_sample_name(each.name)) if path.is_dir() else ()
+    return (file for file in path.glob("*.png") if parse_sample_name(file.name)) if path.is_dir() else ()
 
 
 def _clear(path: Path) -> None:
-    for each in (*_sample_files(path), *(path / RECORDS).glob("*.json"), path / MANIFEST):
+    for file in (*_sample_files(path), *(path / RECORDS).glob("*.json"), path / MANIFEST):
         try:
-            each.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
         except OSError as error:
-            raise error_from_os_error(error, f"cannot remove {each}") from error
+            raise error_from_os_error(error, f"cannot remove {file}") from error
     remove_stale_temp_files(path)
 
 

@@ -1,6 +1,6 @@
-"""Filling a folder of samples: each is projected onto its LR image, checked as 8 bits, written and recorded.
+"""Writing samples into a folder: each is projected onto its LR image, checked as 8 bits, written and recorded.
 
-`generate` fills it with what a network draws, and `project` with the images of another program.
+`generate` writes the samples of a network, and `project` the images of another program.
 """
 
 import platform
@@ -38,10 +38,10 @@ PROJECTION_LIMITS = {"projection_target_db": TARGET_DB, "projection_max_rounds":
 
 @dataclass(frozen=True)
 class RawSample:
-    """A sample before its projection, with what its record will say of how it was made."""
+    """A sample before its projection, and the facts about it for its record."""
 
     image: Tensor  # (1, 3, scale * h, scale * w), float, about in [0, 1]
-    seconds: float  # that it took to make
+    seconds: float  # time that it took to draw or read
     seed: int | None = None
     tile: int = 0
     source: SourceRecord | None = None
@@ -53,16 +53,16 @@ SampleSource = Callable[[int, Tensor, list[SampleName]], Iterator[RawSample]]
 
 @dataclass
 class SamplingResult:
-    """The result of filling a folder."""
+    """The result of writing samples into a folder."""
 
     manifest: Manifest
-    written: int = 0  # samples that were made and written
+    written: int = 0  # samples that were written
     kept: int = 0  # samples that were there already
     complete: bool = False  # whether every sample of the folder is there, whichever process made it
 
     @property
     def infeasible(self) -> list[str]:
-        """The LR images of the folder that no 8-bit HR image downscales to, with the best LR-PSNR, in words."""
+        """Names of the LR images that no 8-bit HR image downscales to, with the best LR-PSNR."""
         return [
             f"{image.name} (best: {image.best_db:.1f} dB)" for image in self.manifest.images if image.infeasible
         ]
@@ -92,17 +92,17 @@ def read_lr_folder(folder: Path, scale: int) -> list[tuple[Path, ImageRecord]]:
     Raises:
         ValidationErrors: images are broken, or too small, or their SR images would be too large to be read again.
     """
-    found, problems = [], []
+    records, problems = [], []
     for path in list_images(folder, "LR"):
         try:
-            found.append((path, read_lr(path, scale)))
-        except NtireSrError as failure:
-            problems.append(failure.message)
+            records.append((path, read_lr(path, scale)))
+        except NtireSrError as error:
+            problems.append(error.message)
     if problems:
         raise ValidationErrors(
             f"LR images in {folder}", problems, "replace or remove these files; nothing was written"
         )
-    return found
+    return records
 
 
 def read_lr(path: Path, scale: int) -> ImageRecord:
@@ -138,13 +138,13 @@ def check_folders(lr: Path, out: Path, overwrite: bool) -> None:
     )
     require(
         not (overwrite and rank_and_world_size()[1] > 1),
-        "--overwrite by several processes: one would remove what another has just drawn",
+        "--overwrite by several processes: one would remove what another process has just drawn",
         "remove the folder first, or choose another --out",
     )
 
 
 def software_versions() -> dict[str, str]:
-    """Versions of all that the bytes of a sample may depend on."""
+    """Versions of all software that the bytes of a sample may depend on."""
     return {
         "ntire-sr": __version__,
         "python": platform.python_version(),
@@ -190,43 +190,43 @@ def write_samples(
     number, count = rank_and_world_size()
     if device.type == "cpu":
         keep_freed_memory()
-    filled = SamplingResult(folder.manifest)
+    result = SamplingResult(folder.manifest)
     mine = {index: names for index, names in wanted.items() if index % count == number}
     problems: list[str] = []
     with Writer(folder) as writer, progress.task(task, sum(map(len, mine.values()))) as advance:
         for index, names in mine.items():
             missing = [name for name in names if not keep(name)]
-            filled.kept += len(names) - len(missing)
+            result.kept += len(names) - len(missing)
             advance(len(names) - len(missing))
-            known = folder.manifest.images[index].infeasible and not allow_infeasible
-            if known or not missing:
+            skip = folder.manifest.images[index].infeasible and not allow_infeasible
+            if skip or not missing:
                 advance(len(missing))
                 continue
             lr = to_tensor(read_image(lr_paths[index])).to(device)
             left = len(missing)
-            for problem in _fill_image(folder, writer, lr, index, missing, make, allow_infeasible):
+            for problem in _write_image(folder, writer, lr, index, missing, make, allow_infeasible):
                 if problem:
                     problems.append(problem)
                 else:
-                    filled.written += 1
+                    result.written += 1
                 advance()
                 left -= 1
             advance(left)  # the LR image turned out to be infeasible, and its other samples are not made
-    filled.complete = folder.fold(allow_infeasible)
-    filled.manifest = folder.manifest
+    result.complete = folder.fold(allow_infeasible)
+    result.manifest = folder.manifest
     # of several processes only the one that completes the folder fails for these: a failure stops the others
-    if not allow_infeasible and (count == 1 or filled.complete):
+    if not allow_infeasible and (count == 1 or result.complete):
         problems += [
             f"{image.name}: no 8-bit image downscales to it; the best reaches {image.best_db:.1f} dB of {REQUIRED_DB:.0f}"
-            for index, image in enumerate(filled.manifest.images)
+            for index, image in enumerate(result.manifest.images)
             if image.infeasible and index in wanted
         ]
     if problems:
         raise ValidationErrors(f"samples in {folder.path}", problems, remedy)
-    return filled
+    return result
 
 
-def _fill_image(
+def _write_image(
     folder: SampleFolder,
     writer: Writer,
     lr: Tensor,
@@ -239,13 +239,13 @@ def _fill_image(
 
     Ends early if no 8-bit HR image downscales to the LR image, which is then marked as infeasible."""
     record, settings = folder.manifest.images[index], folder.manifest.settings
-    for name, made in zip(names, make(index, lr, names), strict=True):
+    for name, raw in zip(names, make(index, lr, names), strict=True):
         start = time.monotonic()
-        result = project_and_round(made.image, lr, settings.scale, settings.projection)
+        result = project_and_round(raw.image, lr, settings.scale, settings.projection)
         if settings.projection and result.lr_psnr_db < REQUIRED_DB:
             if not record.infeasible:
-                reachable, best = is_feasible(lr, settings.scale)
-                if reachable:
+                feasible, best = is_feasible(lr, settings.scale)
+                if feasible:
                     yield (
                         f"{name} reaches {result.lr_psnr_db:.1f} dB of {REQUIRED_DB:.0f} after {result.rounds} rounds"
                     )
@@ -256,14 +256,14 @@ def _fill_image(
             if not allow_infeasible:
                 return
         sample = SampleRecord(
-            seed=made.seed,
+            seed=raw.seed,
             settings_sha256=settings.digest,
             sha256="",  # set when the file is written
             lr_psnr_db=round(result.lr_psnr_db, 4),
             rounds=result.rounds,
-            tile=made.tile,
-            seconds=round(time.monotonic() - start + made.seconds, 4),
-            source=made.source,
+            tile=raw.tile,
+            seconds=round(time.monotonic() - start + raw.seconds, 4),
+            source=raw.source,
         )
         writer.write(name, to_array(result.image), sample)
         yield None
