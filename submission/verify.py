@@ -66,7 +66,7 @@ def verify(
     device: torch.device | None = None,
     progress: Progress = SILENT,
 ) -> VerifyResult:
-    """Check a folder of samples, an archive, or several archives that hold parts, whoever made them.
+    """Check a folder of samples, an archive, or several archives that hold parts, drawn by any program.
 
     Archives are read without extracting them.
 
@@ -92,25 +92,25 @@ def verify(
         UsageError: a path or an option is wrong, for example `regenerate` without a manifest.
     """
     folder = _manifest_folder(manifest) or (paths[0] if len(paths) == 1 and paths[0].is_dir() else None)
-    known = load_manifest(folder) if folder else None
+    record = load_manifest(folder) if folder else None
     require(
-        known is not None or not manifest,
+        record is not None or not manifest,
         f"{manifest} holds no manifest.json",
         "the manifest.json in the folder that generate or project filled",
     )
     require(
-        known is not None or not regenerate,
+        record is not None or not regenerate,
         f"--regenerate needs a manifest, and {paths[0]} has none",
         "--manifest FILE, in the folder that the archive was packed from",
     )
     loaded = None
-    if regenerate and known and folder:
-        loaded = _generator(known, folder, weights, model, device or torch.device("cpu"))
-    with open_submission(*paths) as handed:
-        count = samples or (known.samples if known else _usual_count(handed))
-        lr = lr_folder(folder or paths[0], lr, known)
-        checked = check_samples(handed, lr, count, known, progress, scale)
-        found = VerifyResult(
+    if regenerate and record and folder:
+        loaded = _generator(record, folder, weights, model, device or torch.device("cpu"))
+    with open_submission(*paths) as submission:
+        count = samples or (record.samples if record else _usual_count(submission))
+        lr = lr_folder(folder or paths[0], lr, record)
+        checked = check_samples(submission, lr, count, record, progress, scale)
+        result = VerifyResult(
             len(checked.digests),
             checked.images,
             checked.scale,
@@ -118,13 +118,13 @@ def verify(
             checked.messages(allow_duplicates=checked.is_deterministic),
         )
         if checked.is_deterministic:
-            found.notes.append("all samples of each image are equal: a deterministic entry, without diversity")
-        if found.worst_db is not None and found.worst_db < REQUIRED_DB and known is None:
-            found.notes.append("`ntire-sr project` makes images of another program LR-exact")
-        _check_form(found, paths, handed, edition, count)
-        if loaded and known:
-            _draw_again(found, handed, known, lr, regenerate, seed, loaded, device or torch.device("cpu"))
-    return found
+            result.notes.append("all samples of each image are equal: a deterministic entry, without diversity")
+        if result.worst_db is not None and result.worst_db < REQUIRED_DB and record is None:
+            result.notes.append("`ntire-sr project` makes images of another program LR-exact")
+        _check_form(result, paths, submission, edition, count)
+        if loaded and record:
+            _draw_again(result, submission, record, lr, regenerate, seed, loaded, device or torch.device("cpu"))
+    return result
 
 
 def _manifest_folder(given: Path | None) -> Path | None:
@@ -141,40 +141,42 @@ def _manifest_folder(given: Path | None) -> Path | None:
     return given.parent
 
 
-def _usual_count(handed: Submission) -> int:
+def _usual_count(submission: Submission) -> int:
     """The number of samples that most images have, judged by their highest number; 1 without samples."""
     highest: dict[int, int] = {}
-    for name in handed.samples:
+    for name in submission.samples:
         highest[name.index] = max(highest.get(name.index, 0), name.sample + 1)
     return max(multimode(highest.values()), default=1)
 
 
 def _check_form(
-    found: VerifyResult, paths: Sequence[Path], handed: Submission, edition: str | None, samples: int
+    result: VerifyResult, paths: Sequence[Path], submission: Submission, edition: str | None, samples: int
 ) -> None:
     """Check readme.txt, the numbers of images and samples, and the sizes of archives."""
-    for readme in handed.readmes:
+    for readme in submission.readmes:
         try:
-            found.problems += readme_problems(readme.read())
-        except NtireSrError as failure:
-            found.problems.append(failure.message)
+            result.problems += readme_problems(readme.read())
+        except NtireSrError as error:
+            result.problems.append(error.message)
     asked = edition_named(edition or "ntire")
-    if len(handed.readmes) < len(paths) and paths[0].is_file() and asked.readme:
-        found.notes.append("there is no readme.txt, which NTIRE's servers parse (the form of 2021 had none)")
+    if len(submission.readmes) < len(paths) and paths[0].is_file() and asked.readme:
+        result.notes.append("there is no readme.txt, which NTIRE's servers parse (the form of 2021 had none)")
     if edition:
-        found.problems += edition_problems(asked, found.images, samples)
+        result.problems += edition_problems(asked, result.images, samples)
     elif samples != DEFAULT_SAMPLES:
-        found.notes.append(
+        result.notes.append(
             f"{plural(samples, 'sample')} per image, where the challenge asks for {DEFAULT_SAMPLES}"
         )
     for path in paths:
         if asked.large and path.is_file() and path.stat().st_size > asked.large:
-            found.notes.append(f"{path.name}: uploads of more than {asked.large / 1e9:g} GB are known to hang")
+            result.notes.append(
+                f"{path.name}: uploads of more than {asked.large / 1e9:g} GB are record to hang"
+            )
 
 
 def _draw_again(
-    found: VerifyResult,
-    handed: Submission,
+    result: VerifyResult,
+    submission: Submission,
     manifest: Manifest,
     lr: Path,
     count: int,
@@ -183,17 +185,17 @@ def _draw_again(
     device: torch.device,
 ) -> None:
     """Draw some of the samples whose LR images exist again, and compare them; each failure is a problem."""
-    found.seed = random.SystemRandom().randrange(2**32) if seed is None else seed
+    result.seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     lr_paths = [
         path if _is_of(path, record.lr_sha256) else None
         for path, record in zip(list_images(lr, "LR"), manifest.images, strict=False)
     ]
     names = sorted(
         name
-        for name in handed.samples
+        for name in submission.samples
         if str(name) in manifest.files and name.index < len(lr_paths) and lr_paths[name.index]
     )
-    chosen = sorted(random.Random(found.seed).sample(names, min(count, len(names))))
+    chosen = sorted(random.Random(result.seed).sample(names, min(count, len(names))))
     s = manifest.settings
     with tempfile.TemporaryDirectory() as folder:
         for number, name in enumerate(chosen):
@@ -210,9 +212,9 @@ def _draw_again(
             try:
                 generate(request, loaded, device)
                 again = (out / str(only)).read_bytes()
-                _compare(found, name, handed.samples[name], again, s.precision)
-            except NtireSrError as failure:
-                found.problems.append(f"{name}: cannot be drawn again: {failure.message}")
+                _compare(result, name, submission.samples[name], again, s.precision)
+            except NtireSrError as error:
+                result.problems.append(f"{name}: cannot be drawn again: {error.message}")
 
 
 def _is_of(path: Path, lr_sha256: str) -> bool:
@@ -222,24 +224,25 @@ def _is_of(path: Path, lr_sha256: str) -> bool:
         return False
 
 
-def _compare(found: VerifyResult, name: SampleName, source: Source, again: bytes, precision: str) -> None:
+def _compare(result: VerifyResult, name: SampleName, source: Source, again: bytes, precision: str) -> None:
     try:
         content = source.read()
         if sha256_bytes(content) == sha256_bytes(again):
-            found.drawn_again.append(str(name))
+            result.drawn_again.append(str(name))
             return
-        one, other = decode_png(str(name), content), decode_png(str(name), again)
-    except NtireSrError as failure:
-        found.problems.append(failure.message)
+        image, redrawn = decode_png(str(name), content), decode_png(str(name), again)
+    except NtireSrError as error:
+        result.problems.append(error.message)
         return
-    apart = int(np.abs(one.astype(np.int16) - other).max()) if one.shape == other.shape else 255
-    if same_sample(one, other, precision):
-        found.drawn_again.append(str(name))
-        by = f"differs by {plural(apart, 'grey level')} at most, as on another processor"
-        found.notes.append(f"{name}: drawn again it {by if apart else 'has the same pixels in another file'}")
+    difference = int(np.abs(image.astype(np.int16) - redrawn).max()) if image.shape == redrawn.shape else 255
+    if same_sample(image, redrawn, precision):
+        result.drawn_again.append(str(name))
+        differs = f"differs by {plural(difference, 'grey level')} at most, as on another processor"
+        same = "has the same pixels in another file"
+        result.notes.append(f"{name}: drawn again it {differs if difference else same}")
     else:
-        found.problems.append(
-            f"{name}: drawn again from the weights it is another image (by up to {apart} grey levels)"
+        result.problems.append(
+            f"{name}: drawn again from the weights it is another image (by up to {difference} grey levels)"
         )
 
 
@@ -258,22 +261,21 @@ def _generator(
         f"the samples were drawn by {s.model}, which is no model of ntire-sr",
         "--model FILE.py:FUNCTION, if you have its code and trust it",
     )
-    known = find_weights(manifest, folder)
+    recorded = find_weights(manifest, folder)
     require(
-        bool(weights or known or s.weights_sha256 is None),
+        bool(weights or recorded or s.weights_sha256 is None),
         f"the weights that drew the samples (SHA-256 {s.weights_sha256}) were not found",
         "--weights FILE",
     )
     own_model = s.model if model is None else None
-    loaded = load_model(model, s.scale, device, weights=weights or known or own_model)
-    found = (loaded.name, loaded.weights_sha256, loaded.code.sha256 if loaded.code else None)
-    for what, one, other in zip(
-        ("model", "weights", "code"), found, (s.model, s.weights_sha256, s.code_sha256), strict=True
-    ):
+    loaded = load_model(model, s.scale, device, weights=weights or recorded or own_model)
+    actual = (loaded.name, loaded.weights_sha256, loaded.code.sha256 if loaded.code else None)
+    expected = (s.model, s.weights_sha256, s.code_sha256)
+    for what, value, wanted in zip(("model", "weights", "code"), actual, expected, strict=True):
         require(
-            one == other,
+            value == wanted,
             f"{loaded.weights if what == 'weights' and loaded.weights else loaded.name} did not draw these samples: "
-            f"its {what if what == 'model' else f'{what} with the SHA-256'} is {one}, the manifest's {other}",
+            f"its {what if what == 'model' else f'{what} with the SHA-256'} is {value}, the manifest's {wanted}",
             "--weights FILE" if what == "weights" else "--model with what drew them",
         )
     return loaded

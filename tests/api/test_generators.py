@@ -76,14 +76,14 @@ def test_infeasible_lr_image_is_an_error_unless_allowed(tmp_path, ntire_sr_comma
     generator = load("bicubic", device="cpu")
     with pytest.raises(NtireSrError, match="no 8-bit image downscales to lr; the closest reaches") as raised:
         generator.sample(board, k=1)
-    assert "allow_unreachable=True" in raised.value.remedy
+    assert "allow_infeasible=True" in raised.value.remedy
     write_png(tmp_path / "LR" / "1.png", board)
     words = ("--lr", tmp_path / "LR", "--weights", "bicubic", "--samples", 1, "--device", "cpu")
-    assert ntire_sr_command("generate", *words, "--allow-unreachable", "--out", tmp_path / "SR").code == 0
-    assert np.array_equal(generator.sample(board, k=1, allow_unreachable=True), written(tmp_path / "SR", 0, 1))
+    assert ntire_sr_command("generate", *words, "--allow-infeasible", "--out", tmp_path / "SR").code == 0
+    assert np.array_equal(generator.sample(board, k=1, allow_infeasible=True), written(tmp_path / "SR", 0, 1))
 
 
-def test_allow_unreachable_is_the_deprecated_spelling_of_allow_infeasible(tmp_path, ntire_sr_command):
+def test_allow_unreachable_is_a_deprecated_spelling_that_warns(tmp_path, ntire_sr_command):
     board = np.repeat((np.indices((8, 8)).sum(0) % 2 * 255)[..., None], 3, 2).astype(np.uint8)
     generator = load("bicubic", device="cpu")
     with pytest.warns(DeprecationWarning, match="use allow_infeasible"):
@@ -93,7 +93,8 @@ def test_allow_unreachable_is_the_deprecated_spelling_of_allow_infeasible(tmp_pa
     words = ("--lr", tmp_path / "LR", "--weights", "bicubic", "--samples", 1, "--device", "cpu")
     result = ntire_sr_command("generate", *words, "--allow-unreachable", "--out", tmp_path / "SR", "--json")
     images = json.loads(result.out)
-    assert result.code == 0 and images["infeasible"] == images["unreachable"] and len(images["infeasible"]) == 1
+    assert result.code == 0 and "--allow-unreachable is deprecated; use --allow-infeasible" in result.err
+    assert images["infeasible"] == images["unreachable"] and len(images["infeasible"]) == 1
 
 
 @pytest.mark.parametrize(

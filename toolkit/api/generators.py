@@ -1,5 +1,6 @@
 """Loads generators by name or file, and draws samples with them."""
 
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from ntire_sr.api.inputs import Image, take, whole_number
 from ntire_sr.challenge.downscale import REQUIRED_DB
 from ntire_sr.challenge.image_checks import described
 from ntire_sr.challenge.pixels import to_array, to_tensor, to_unit
-from ntire_sr.challenge.projection import ProjectionResult, is_reachable
+from ntire_sr.challenge.projection import ProjectionResult, is_feasible
 from ntire_sr.core.device import choose_device
 from ntire_sr.core.errors import NtireSrError, UsageError, WrongType, WrongValue
 from ntire_sr.core.files import sha256_bytes
@@ -45,7 +46,8 @@ class GeneratorHandle:
         *,
         first: int = 0,
         precision: str = "auto",
-        allow_unreachable: bool = False,
+        allow_infeasible: bool = False,
+        allow_unreachable: bool | None = None,
     ) -> Image:
         """Draw samples of one LR image: the pixels that `ntire-sr generate` writes with these settings.
 
@@ -70,7 +72,8 @@ class GeneratorHandle:
             project: whether to project every sample onto the LR image; False gives the network's output.
             first: number of the first sample.
             precision: of the network: float32, bfloat16, or auto for bfloat16 on GPUs that support it.
-            allow_unreachable: whether to return the closest image found if no 8-bit image downscales to `lr`.
+            allow_infeasible: whether to return the closest image found if no 8-bit image downscales to `lr`.
+            allow_unreachable: deprecated spelling of `allow_infeasible`.
 
         Returns:
             (k, scale * h, scale * w, 3) uint8; a numpy array if `lr` is one, else a tensor on the CPU.
@@ -79,6 +82,9 @@ class GeneratorHandle:
             ValueError, TypeError: `lr` or a setting is not as described.
             NtireSrError: no 8-bit image downscales to `lr`, or memory ran out.
         """
+        if allow_unreachable is not None:
+            warnings.warn("allow_unreachable is deprecated; use allow_infeasible", DeprecationWarning, 2)
+            allow_infeasible = allow_unreachable
         image = take("lr", lr)
         if len(image.pixels) != 1 or min(image.pixels.shape[2:]) < SMALLEST_LR_PX:
             raise WrongValue(
@@ -103,28 +109,28 @@ class GeneratorHandle:
             sr = sampler.sample(unit, trunk, sample_seed(seed, digest, first + row))
             result = project_and_round(sr, pixels, self.scale, project)
             if project:
-                _check_reached(result, pixels, self.scale, first + row, allow_unreachable)
+                _check_reached(result, pixels, self.scale, first + row, allow_infeasible)
             samples[row] = result.image[0].permute(1, 2, 0)
         drawn: Image = image.plain(samples)
         return drawn
 
 
 def _check_reached(
-    result: ProjectionResult, lr: torch.Tensor, scale: int, number: int, allow_unreachable: bool
+    result: ProjectionResult, lr: torch.Tensor, scale: int, number: int, allow_infeasible: bool
 ) -> None:
     """Raise an error if a sample has less than 45 dB, as `generate` does."""
     if result.lr_psnr_db >= REQUIRED_DB:
         return
-    reachable, best = is_reachable(lr, scale)
-    if reachable:
+    feasible, best = is_feasible(lr, scale)
+    if feasible:
         raise NtireSrError(
             f"sample {number} reaches {result.lr_psnr_db:.1f} dB of {REQUIRED_DB:.0f} after {result.rounds} rounds",
             "project=False for the network's output",
         )
-    if not allow_unreachable:
+    if not allow_infeasible:
         raise NtireSrError(
             f"no 8-bit image downscales to lr; the closest reaches {max(best, result.lr_psnr_db):.1f} dB of {REQUIRED_DB:.0f}",
-            "allow_unreachable=True for the closest image found, or project=False for the network's output",
+            "allow_infeasible=True for the closest image found, or project=False for the network's output",
         )
 
 

@@ -38,7 +38,7 @@ from ntire_sr.core.run_folder import RunFolder
 @option_group(
     "Projection",
     option("--projection/--no-projection", default=True, help="Project every sample onto its LR image, or write the network's output as it is."),
-    option("--allow-unreachable", is_flag=True, help="Also write samples of LR images that no 8-bit HR image downscales to."),
+    option("--allow-infeasible", is_flag=True, former="--allow-unreachable", help="Also write samples of LR images that no 8-bit HR image downscales to."),
 )
 @option_group(
     "Computing",
@@ -49,7 +49,7 @@ from ntire_sr.core.run_folder import RunFolder
 @output_options
 def generate(
     lr: Path | None, out: Path | None, run: Path, samples: int | None, only: tuple[str, ...], overwrite: bool,
-    weights: str | None, model: str | None, scale: int | None, seed: int, projection: bool, allow_unreachable: bool,
+    weights: str | None, model: str | None, scale: int | None, seed: int, projection: bool, allow_infeasible: bool,
     device: str, tile: str, precision: str, output: Output,
 ) -> None:
     """Draw samples of every LR image.
@@ -81,7 +81,7 @@ def generate(
         samples=samples,
         seed=seed,
         projection=projection,
-        allow_unreachable=allow_unreachable,
+        allow_infeasible=allow_infeasible,
         overwrite=overwrite,
         only=parse_only(only),
         tile=parse_tile(tile),
@@ -100,5 +100,5 @@ def generate(
         output.say(f"the folder was started with {drawn.manifest.samples} samples per image, and has all of them")
     output.say(f"drawn by {loaded.description}")
     output.say(f"worst LR-PSNR: {drawn.worst_db:.2f} dB" + ("" if request.projection else " (without projection)"))
-    for text in drawn.unreachable:
+    for text in drawn.infeasible:
         output.note(f"no 8-bit image downscales to {text}; its samples are marked in the manifest")

@@ -21,7 +21,7 @@ from ntire_sr.commands.output import Output, output_options
     option("--names", metavar="PATTERN", show_default="the LR images' names, or the challenge's", help="How the SR images are named: {stem} stands for the LR image's name without its suffix, {sample} for the number of the sample; such as {stem}_{sample}, or {stem}/{sample} for a folder per LR image."),
     option("--scale", type=SCALE, show_default="that of the images", help="HR pixels per LR pixel along an axis."),
     option("--overwrite", is_flag=True, help="Replace samples that were made from other images or with other settings; the others are kept."),
-    option("--allow-unreachable", is_flag=True, help="Also write samples of LR images that no 8-bit HR image downscales to."),
+    option("--allow-infeasible", is_flag=True, former="--allow-unreachable", help="Also write samples of LR images that no 8-bit HR image downscales to."),
 )
 @option_group(
     "The program that drew the images",
@@ -35,7 +35,7 @@ from ntire_sr.commands.output import Output, output_options
 )
 @output_options
 def project(
-    sr: Path, lr: Path, out: Path, names: str | None, scale: int | None, overwrite: bool, allow_unreachable: bool,
+    sr: Path, lr: Path, out: Path, names: str | None, scale: int | None, overwrite: bool, allow_infeasible: bool,
     model_name: str, seconds: float | None, on_gpu: bool | None, device: str, output: Output,
 ) -> None:
     """Make another program's SR images LR-exact.
@@ -59,7 +59,7 @@ def project(
         model_name=model_name,
         seconds=seconds,
         on_gpu=on_gpu,
-        allow_unreachable=allow_unreachable,
+        allow_infeasible=allow_infeasible,
         overwrite=overwrite,
     )
     result = projecting.project_folder(request, choose_device(device), output.progress())
@@ -79,5 +79,5 @@ def project(
             table.add_row(label, *(f"{getattr(side, key):.2f}" for side in both))
         table.add_row(f"samples under {REQUIRED_DB:.0f} dB", *(f"{side.under_required}" for side in both))
         output.console().print(table)
-    for text in result.unreachable:
+    for text in result.infeasible:
         output.note(f"no 8-bit image downscales to {text}; its samples are marked in the manifest")
