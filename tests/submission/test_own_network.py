@@ -100,7 +100,7 @@ def test_the_archive_holds_the_code_and_what_draws_the_samples_again(here, ntire
     (here / "my_net.py").unlink()
     (here / "helper.py").write_text("changed = 1")
     again = ntire_sr_command("package", "--sr", "samples", "--out", "again.zip")
-    assert again.code == 0 and "the code of my_net.py:build is gone or was changed" in again.err
+    assert again.code == 0 and "the code of my_net.py:build is missing or was changed" in again.err
     with pytest.MonkeyPatch.context() as inside:
         inside.chdir("extracted")
         assert ntire_sr_command(*shlex.split(line)[1:]).code == 0
