@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from measuring import SAMPLES, draw, score
 
-from ntire_sr.challenge.downscale import CROP_MULTIPLE
+from ntire_sr.challenge.downscale import crop_size
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.core.files import atomic_write, make_folder
 from ntire_sr.data.lr_images import make_lr
@@ -82,7 +82,7 @@ def pictures(weights: str, scale: int, out: Path, threads: int) -> np.ndarray:
     ]
     for number, path in enumerate(embedded_photographs(tuple(names))):
         image = read_image(path)
-        height, width = (side // CROP_MULTIPLE * CROP_MULTIPLE for side in image.shape[:2])
+        height, width = crop_size(*image.shape[:2])
         write_png(whole / f"{number:04d}.png", np.ascontiguousarray(image[:height, :width]))
     lr = lr_of(whole, out, scale)
     draw(weights, scale, lr, out / "embedded_drawn", threads)

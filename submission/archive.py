@@ -10,7 +10,7 @@ from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.files import atomic_file, error_from_os_error, sha256_bytes, sha256_file
 from ntire_sr.samples.sources import Source
 
-ENTRY_BYTES = 200  # upper estimate of an archive's overhead per file, beside its content
+ENTRY_BYTES = 200  # upper estimate of an archive's overhead per file, in addition to its content
 END_BYTES = 1000  # the same for the end of an archive
 
 

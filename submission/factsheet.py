@@ -172,12 +172,12 @@ def _escaped(text: str) -> str:
     '50\\\\% of a\\\\_b'
     """
 
-    def word(characters: str) -> str:
+    def escape(characters: str) -> str:
         characters = "".join(c for c in characters if c.isprintable())
         shown = [_LATEX.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in characters]
         return (r"\allowbreak{}" if len(characters) > _UNBROKEN else "").join(shown)
 
-    return " ".join(word(each) for each in text.split())
+    return " ".join(escape(word) for word in text.split())
 
 
 def as_latex(facts: Facts) -> str:

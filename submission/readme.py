@@ -37,14 +37,14 @@ LINES = ("runtime per image [s]", "CPU[1] / GPU[0]", "Extra Data [1] / No Extra 
 def readme_problems(content: bytes) -> list[str]:
     """Problems that would keep a server from parsing this content of a readme.txt."""
     text = content.decode("utf-8-sig", errors="replace")
-    found = {}
+    values = {}
     for line in text.splitlines():
         label, colon, value = line.partition(":")
         if colon:
-            found[re.sub(r"\s+", "", label).lower()] = value.strip()
+            values[re.sub(r"\s+", "", label).lower()] = value.strip()
     problems = []
     for label in LINES:
-        value = found.get(re.sub(r"\s+", "", label).lower())
+        value = values.get(re.sub(r"\s+", "", label).lower())
         if value is None:
             problems.append(f"readme.txt: the line {label!r} is missing")
         elif label == LINES[0] and not _is_seconds(value):

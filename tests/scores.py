@@ -17,7 +17,7 @@ from ntire_sr.evaluation.metrics.pixels import PixelValues
 from ntire_sr.evaluation.metrics.quality import QualityValues
 from ntire_sr.evaluation.scoring.records import ImageResult, Records, key_of
 from ntire_sr.evaluation.scoring.summary import Origin, ScoreSummary
-from ntire_sr.samples.image_files import png_header
+from ntire_sr.samples.image_files import check_png
 
 ALEXNET = "a" * 64
 
@@ -112,5 +112,5 @@ def edit_score(out: Path, **changes: Any) -> Path:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    header = png_header(path)
+    header = check_png(path, path.read_bytes())
     return header.height, header.width

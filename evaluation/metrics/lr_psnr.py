@@ -13,8 +13,8 @@ from typing import Any
 from torch import Tensor
 
 from ntire_sr.challenge.downscale import (
-    CROP_MULTIPLE,
     REQUIRED_DB,
+    crop_size,
     downscale_8bit,
     lr_size,
     lr_squared_error,
@@ -26,8 +26,8 @@ from ntire_sr.evaluation.metrics.declarations import Figure, NonNegative, Output
 
 def official_crop(hr: Tensor) -> Tensor:
     """The top-left crop with sides that are multiples of 8: (1, 3, H, W) -> (1, 3, H // 8 * 8, W // 8 * 8)."""
-    height, width = hr.shape[2:]
-    return hr[:, :, : height // CROP_MULTIPLE * CROP_MULTIPLE, : width // CROP_MULTIPLE * CROP_MULTIPLE]
+    height, width = crop_size(*hr.shape[2:])
+    return hr[:, :, :height, :width]
 
 
 @dataclass

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ntire_sr.challenge.downscale import CROP_MULTIPLE, downscale_8bit
+from ntire_sr.challenge.downscale import crop_size, downscale_8bit
 from ntire_sr.challenge.pixels import to_array, to_tensor
 from ntire_sr.samples.image_files import read_image
 
@@ -76,10 +76,7 @@ class Target:
 
     def __init__(self, hr: Path, scale: int):
         image = read_image(hr)
-        self.height, self.width = self.crop = (
-            image.shape[0] // CROP_MULTIPLE * CROP_MULTIPLE,
-            image.shape[1] // CROP_MULTIPLE * CROP_MULTIPLE,
-        )
+        self.height, self.width = self.crop = crop_size(*image.shape[:2])
         self.image = self.crop_image(image)
         self.scale = scale
         self.size = f"{self.width} x {self.height} pixels"

@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ntire_sr.challenge.downscale import CROP_MULTIPLE
+from ntire_sr.challenge.downscale import crop_size
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.core.errors import ValidationErrors
 from ntire_sr.core.progress import SILENT, Progress
@@ -137,7 +137,7 @@ def _file_problems(
     else:
         name = Path(hr.name).name
         allowed = size_for_hr(name, hr.height, hr.width, scale)
-        if min(side // CROP_MULTIPLE * CROP_MULTIPLE for side in (hr.height, hr.width)) < smallest_px:
+        if min(crop_size(hr.height, hr.width)) < smallest_px:
             text = (
                 f"{name} has {hr.width} x {hr.height} pixels; "
                 f"{smallest_px} are needed after the crop to multiples of 8"

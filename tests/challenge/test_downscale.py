@@ -89,7 +89,7 @@ def test_a_single_bright_pixel_spreads_by_the_kernel_worked_out_by_hand():
 
 
 @pytest.mark.parametrize("scale", [4, 8])
-def test_the_linear_downscale_is_torchs_antialiased_bicubic_behind_mirrored_borders(scale):
+def test_linear_downscale_equals_torch_bicubic_with_mirrored_borders(scale):
     image = torch.rand(2, 3, 48, 56, dtype=torch.float64)
     margin = 4 * scale
     rows, columns = (mirrored(side, margin, margin) for side in (48, 56))
@@ -101,13 +101,13 @@ def test_the_linear_downscale_is_torchs_antialiased_bicubic_behind_mirrored_bord
 
 
 @pytest.mark.parametrize(("scale", "power"), [(4, 12), (8, 16)])
-def test_the_weights_are_whole_multiples_of_a_power_of_two_so_that_float32_sums_are_exact(scale, power):
+def test_downscale_weights_are_exact_in_float32(scale, power):
     whole = downscale_matrix(64, scale) * 2**power
     assert torch.equal(whole, whole.round())
     assert 128 * whole.abs().sum(1).max() < 2**24
 
 
-def test_the_8bit_downscale_is_exact_inside_autocast_and_at_any_matmul_precision():
+def test_8bit_downscale_is_exact_in_autocast_and_any_matmul_precision():
     image = torch.randint(0, 256, (2, 3, 40, 48), dtype=torch.uint8)
     expected = downscale_8bit(image, 4)
     before = torch.get_float32_matmul_precision()
@@ -120,7 +120,7 @@ def test_the_8bit_downscale_is_exact_inside_autocast_and_at_any_matmul_precision
         torch.set_float32_matmul_precision(before)
 
 
-def test_a_batch_is_reduced_as_its_images_one_by_one():
+def test_downscaled_batch_equals_its_images_one_by_one():
     batch = torch.randint(0, 256, (3, 3, 37, 70), dtype=torch.uint8)
     assert torch.equal(downscale_8bit(batch, 4), torch.cat([downscale_8bit(image[None], 4) for image in batch]))
 
@@ -143,14 +143,14 @@ def test_psnr_of_one_grey_level_is_48_13_dB_and_of_equal_images_infinite():
     assert lr_psnr_db(image, off_by_one, 4) == pytest.approx(48.1308, abs=1e-4)
 
 
-def test_the_8bit_downscale_refuses_a_float_image_of_which_it_made_values_near_0():
+def test_8bit_downscale_refuses_float_images():
     with pytest.raises(WrongType, match=r"a tensor \(1, 3, 16, 16\) of float32, not of uint8"):
         downscale_8bit(torch.rand(1, 3, 16, 16), 4)
     with pytest.raises(WrongValue, match=r"a tensor \(16, 16, 3\) of uint8, not \(N, 3, H, W\)"):
         downscale_8bit(torch.zeros(16, 16, 3, dtype=torch.uint8), 4)
 
 
-def test_a_batch_has_no_pooled_lr_psnr_and_a_float_lr_image_has_none():
+def test_lr_psnr_refuses_batches_and_float_images():
     hr = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
     lr = downscale_8bit(hr, 4)
     assert lr_psnr_db(hr[:1], lr[:1], 4) == math.inf

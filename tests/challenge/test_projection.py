@@ -48,13 +48,13 @@ HARD = {
 
 @pytest.mark.parametrize("scale", [4, 8])
 @pytest.mark.parametrize("size", [(8, 8), (5, 9), (16, 11)])
-def test_a_projected_image_reduces_exactly_before_rounding(scale, size):
+def test_projected_image_downscales_exactly_before_rounding(scale, size):
     sr, lr = torch.rand(2, 3, size[0] * scale, size[1] * scale), torch.rand(2, 3, *size)
     error = (downscale(project(sr, lr, scale), scale) - lr).square().mean()
     assert -10 * torch.log10(error) > 130
 
 
-def test_projecting_twice_is_projecting_once():
+def test_projection_is_idempotent():
     sr, lr = torch.rand(1, 3, 48, 64), torch.rand(1, 3, 12, 16)
     once = project(sr, lr, 4)
     assert torch.allclose(project(once, lr, 4), once, atol=1e-5)
@@ -88,7 +88,7 @@ def test_gradients_pass_through_the_projection_without_its_range():
 @pytest.mark.parametrize("start", ["bicubic", "bicubic and noise", "uniform noise", "binary noise"])
 @pytest.mark.parametrize("scale", [4, 8])
 @pytest.mark.parametrize("name", HARD)
-def test_every_start_reaches_50_dB_on_every_lr_that_is_the_reduction_of_an_8bit_image(name, scale, start):
+def test_every_start_reaches_50_dB_for_feasible_lr_images(name, scale, start):
     torch.manual_seed(1)
     hr = HARD[name]()
     lr = downscale_8bit(hr, scale)
@@ -121,7 +121,7 @@ def test_a_consistent_photograph_becomes_its_nearest_solution_to_within_a_level(
     assert (result.image.float() - hr.float()).abs().mean() < 0.5
 
 
-def test_plain_alternation_stalls_where_the_clipped_and_accelerated_one_does_not():
+def test_projection_reaches_50_dB_where_plain_alternation_stalls():
     torch.manual_seed(2)
     lr = downscale_8bit(blocks(4), 4)
     start = torch.rand(1, 3, 96, 128)
@@ -132,7 +132,7 @@ def test_plain_alternation_stalls_where_the_clipped_and_accelerated_one_does_not
     assert project_uint8(start, lr, 4, max_rounds=256).lr_psnr_db >= 50
 
 
-def test_an_lr_that_no_image_reduces_to_is_found_out():
+def test_infeasible_lr_image_is_detected():
     pixels = (torch.arange(16)[:, None] + torch.arange(20)) % 2 * 255
     checkerboard = pixels.to(torch.uint8).expand(1, 3, 16, 20).contiguous()
     reachable, best = is_feasible(checkerboard, 4)
@@ -140,14 +140,14 @@ def test_an_lr_that_no_image_reduces_to_is_found_out():
     assert 5 < best < 20
 
 
-def test_without_success_the_best_image_seen_is_returned():
+def test_projection_returns_the_best_image_if_it_misses_the_target():
     lr = (torch.rand(1, 3, 8, 8) > 0.5).to(torch.uint8) * 255
     few, many = (project_uint8(torch.rand(1, 3, 32, 32), lr, 4, max_rounds=n) for n in (2, 64))
     assert few.lr_psnr_db <= many.lr_psnr_db < 50
     assert many.lr_psnr_db == lr_psnr_db(many.image, lr, 4)
 
 
-def test_what_inference_computed_first_serves_training_afterwards():
+def test_matrices_cached_in_inference_mode_work_in_training():
     size = 4 * 13  # a size that no other test uses, so that the matrices are made here
     with torch.inference_mode():
         project_uint8(
@@ -158,7 +158,7 @@ def test_what_inference_computed_first_serves_training_afterwards():
     assert sr.grad is not None
 
 
-def test_matrix_products_of_the_projection_run_at_the_highest_precision_whatever_the_caller_has_set(
+def test_projection_uses_full_float32_at_any_caller_setting(
     monkeypatch,
 ):
     seen = []
@@ -180,7 +180,7 @@ def test_matrix_products_of_the_projection_run_at_the_highest_precision_whatever
     assert len(seen) == 9 and set(seen) == {"highest"}
 
 
-def test_the_projection_refuses_a_float_lr_image_against_which_it_reported_56_dB_in_place_of_5():
+def test_projection_refuses_float_lr_images():
     hr = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
     lr = downscale_8bit(hr, 4)
     assert project_uint8(to_unit(hr), lr, 4).lr_psnr_db >= 50
@@ -192,7 +192,7 @@ def test_the_projection_refuses_a_float_lr_image_against_which_it_reported_56_dB
         project(to_unit(hr), lr, 4)
 
 
-def test_the_projection_refuses_a_batch_for_whose_images_it_reported_one_pooled_figure():
+def test_project_uint8_refuses_batches():
     hr = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     with pytest.raises(WrongValue, match=r"sr is a tensor \(2, 3, 32, 32\) of float32, not a single image"):
         project_uint8(to_unit(hr), downscale_8bit(hr, 4), 4)
@@ -200,7 +200,7 @@ def test_the_projection_refuses_a_batch_for_whose_images_it_reported_one_pooled_
         project(to_unit(hr), to_unit(downscale_8bit(hr, 4)), 8)
 
 
-def test_a_projection_in_float64_stays_in_it():
+def test_projection_of_float64_returns_float64():
     sr = torch.rand(1, 3, 32, 32, dtype=torch.float64)
     lr = torch.rand(1, 3, 8, 8, dtype=torch.float64)
     projected = project(sr, lr, 4)

@@ -7,7 +7,7 @@ import pytest
 from ntire_sr.challenge.published import RESULTS_2021, standing
 
 
-def test_a_score_between_two_published_ones_stands_between_them():
+def test_score_is_ranked_between_published_entries():
     place = standing(4, lpips=0.13, lr_psnr_db=60.0, diversity=24.5)
     teams = [row.entry.team for row in place.rows]
     assert teams[2:5] == ["SRFlow (baseline)", "this score", "BeWater"]
@@ -26,7 +26,7 @@ def test_equal_figures_share_a_rank_and_the_table_is_ordered_by_diversity():
 
 
 @pytest.mark.parametrize(("scale", "under"), [(4, 5), (8, 6)])
-def test_what_stays_under_45_dB_is_marked(scale, under):
+def test_entries_under_45_dB_are_marked(scale, under):
     assert sum(entry.under for entry in RESULTS_2021[scale]) == under
     assert not standing(scale, 0.3, 45.0, 5.0).ours.entry.under
     assert standing(scale, 0.3, 44.99, 5.0).ours.entry.under

@@ -11,7 +11,7 @@ from PIL import Image
 from ntire_sr.challenge.pixels import to_8bit, to_array, to_tensor, to_unit
 from ntire_sr.core.errors import NtireSrError, WrongType, WrongValue
 from ntire_sr.core.files import sha256_file
-from ntire_sr.samples.image_files import png_header, read_image, read_png, write_png
+from ntire_sr.samples.image_files import check_png, read_image, read_png, write_png
 
 
 def saved(path, image: Image.Image, **options):
@@ -19,32 +19,32 @@ def saved(path, image: Image.Image, **options):
     return path
 
 
-def test_a_png_comes_back_as_it_was_written(tmp_path, photograph):
+def test_png_round_trip_keeps_pixels(tmp_path, photograph):
     digest = write_png(tmp_path / "a.png", photograph)
     assert np.array_equal(read_image(tmp_path / "a.png"), photograph)
     assert digest == sha256_file(tmp_path / "a.png")
-    header = png_header(tmp_path / "a.png")
+    header = check_png("a.png", (tmp_path / "a.png").read_bytes())
     assert (header.height, header.width, header.is_8bit_rgb) == (96, 128, True)
 
 
-def test_read_png_needs_no_constant_newer_than_opencv_4_8(tmp_path, photograph, monkeypatch):
+def test_read_png_works_with_opencv_4_8(tmp_path, photograph, monkeypatch):
     monkeypatch.delattr(cv2, "IMREAD_COLOR_RGB", raising=False)  # new in 4.11
     write_png(tmp_path / "a.png", photograph)
     assert np.array_equal(read_png(tmp_path / "a.png"), photograph)
 
 
-def test_values_are_clipped_and_rounded_not_truncated():
+def test_to_8bit_clips_and_rounds():
     values = torch.tensor([-1.0, 0.0, 0.4 / 255, 0.6 / 255, 254.4 / 255, 254.6 / 255, 2.0]).view(1, 1, 1, -1)
     assert to_8bit(values).flatten().tolist() == [0, 0, 0, 1, 254, 255, 255]
 
 
-def test_every_level_survives_the_way_through_floats():
+def test_every_grey_level_survives_conversion_to_float():
     levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, 16, 16)
     assert torch.equal(to_8bit(to_unit(levels)), levels)
     assert np.array_equal(to_tensor(to_array(levels)), levels)
 
 
-def test_grey_and_1_bit_images_get_three_equal_channels(tmp_path):
+def test_grey_and_1_bit_images_become_rgb(tmp_path):
     grey = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
     image = read_image(saved(tmp_path / "grey.png", grey))
     assert image.shape == (8, 8, 3)
@@ -52,14 +52,14 @@ def test_grey_and_1_bit_images_get_three_equal_channels(tmp_path):
     assert set(np.unique(read_image(saved(tmp_path / "bit.png", grey.convert("1"))))) <= {0, 255}
 
 
-def test_a_palette_is_replaced_by_its_colours(tmp_path):
+def test_palette_is_replaced_by_its_colours(tmp_path):
     colours = np.zeros((8, 8, 3), np.uint8)
     colours[:, 4:] = (200, 10, 30)
     palette = Image.fromarray(colours).convert("P", palette=Image.Palette.ADAPTIVE, colors=2)
     assert np.array_equal(read_image(saved(tmp_path / "palette.png", palette)), colours)
 
 
-def test_opaque_alpha_is_dropped_and_transparency_is_refused(tmp_path, photograph):
+def test_opaque_alpha_is_dropped_and_transparency_refused(tmp_path, photograph):
     alpha = np.dstack([photograph, np.full(photograph.shape[:2], 255, np.uint8)])
     assert np.array_equal(read_image(saved(tmp_path / "opaque.png", Image.fromarray(alpha))), photograph)
     alpha[0, 0, 3] = 254
@@ -96,7 +96,7 @@ def test_jpeg_and_webp_are_read_and_turned_upright(tmp_path, photograph):
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.98])
-def test_a_truncated_file_is_named(tmp_path, photograph, kind, share):
+def test_truncated_file_is_an_error_that_names_it(tmp_path, photograph, kind, share):
     content = io.BytesIO()
     Image.fromarray(photograph).save(content, kind)
     path = tmp_path / f"cut.{kind.lower()}"
@@ -105,7 +105,7 @@ def test_a_truncated_file_is_named(tmp_path, photograph, kind, share):
         read_image(path)
 
 
-def test_a_damaged_png_is_named(tmp_path, photograph):
+def test_damaged_png_is_an_error_that_names_it(tmp_path, photograph):
     write_png(tmp_path / "a.png", photograph)
     content = bytearray((tmp_path / "a.png").read_bytes())
     content[len(content) // 2] ^= 0x55
@@ -114,7 +114,7 @@ def test_a_damaged_png_is_named(tmp_path, photograph):
         read_image(tmp_path / "a.png")
 
 
-def test_a_png_that_claims_to_be_enormous_is_refused_before_memory_is_taken(tmp_path, photograph):
+def test_png_with_huge_size_is_refused_without_using_memory(tmp_path, photograph):
     import struct
     import zlib
 
@@ -127,22 +127,22 @@ def test_a_png_that_claims_to_be_enormous_is_refused_before_memory_is_taken(tmp_
         read_image(tmp_path / "bomb.png")
 
 
-def test_what_is_no_image_is_named(tmp_path):
+def test_file_that_is_not_an_image_is_an_error_that_names_it(tmp_path):
     (tmp_path / "text.png").write_text("no image")
-    for read in (read_image, png_header):
+    for read in (read_image, read_png):
         with pytest.raises(NtireSrError, match=r"text\.png is not"):
             read(tmp_path / "text.png")
     with pytest.raises(NtireSrError, match=r"absent\.png"):
         read_image(tmp_path / "absent.png")
 
 
-def test_the_first_picture_of_a_telephones_multi_picture_jpeg_is_read(tmp_path, photograph):
+def test_multi_picture_jpeg_gives_its_first_picture(tmp_path, photograph):
     image = Image.fromarray(photograph)
     image.save(tmp_path / "phone.jpg", "MPO", save_all=True, append_images=[image.resize((8, 8))], quality=95)
     assert read_image(tmp_path / "phone.jpg").shape == photograph.shape
 
 
-def test_whatever_a_decoder_stumbles_over_the_file_is_named(tmp_path, photograph, monkeypatch):
+def test_any_decoder_error_names_the_file(tmp_path, photograph, monkeypatch):
     def stumble(image):
         raise TypeError("bad operand")
 
@@ -152,7 +152,7 @@ def test_whatever_a_decoder_stumbles_over_the_file_is_named(tmp_path, photograph
         read_image(tmp_path / "odd.png")
 
 
-def test_no_conversion_takes_an_image_that_is_converted_already():
+def test_conversions_refuse_already_converted_images():
     levels = torch.tensor([[[[0, 128, 255]]]], dtype=torch.uint8).expand(1, 3, 1, 3)
     with pytest.raises(WrongType, match="of float32, not of uint8"):
         to_unit(to_unit(levels))  # it was divided by 255 twice

@@ -58,14 +58,14 @@ def test_shifted_numbers_are_one_problem_and_missing_first_ones_are_none():
     assert not of_kind(name_problems(last, [], IMAGES, 2), Kind.WRONGLY_NUMBERED)
 
 
-def test_an_image_in_the_place_of_another_is_named_with_both():
+def test_image_out_of_order_is_reported_with_both_names():
     images = [SimpleNamespace(name="0802x4.png"), SimpleNamespace(name="0802x4.png")]
     (problem,) = order_problems(IMAGES, SimpleNamespace(images=images))
     assert (problem.kind, problem.image) == (Kind.OUT_OF_ORDER, 0)
     assert problem.text == "0801.png has index 0, but the samples of this index were drawn from 0802x4.png"
 
 
-def test_every_file_is_read_once_and_its_facts_come_in_order(photograph):
+def test_inspection_reads_every_file_once_and_in_order(photograph):
     content, reads = encode_png(photograph), Counter()
 
     def source(name: str, content: bytes = content) -> Source:
@@ -121,7 +121,7 @@ def test_without_a_scale_a_sample_may_have_4_or_8_times_the_size_of_lr(height, w
     assert size_for_lr("a.png", 24, 32).allows(height, width) is allowed
 
 
-def test_a_file_that_is_larger_than_it_may_be_or_absent_is_named(tmp_path):
+def test_too_large_and_missing_files_are_errors_that_name_them(tmp_path):
     (tmp_path / "a.png").write_bytes(bytes(11))
     assert file_source(tmp_path / "a.png", most_bytes=11).read() == bytes(11)
     with pytest.raises(NtireSrError, match=r"a\.png has 11 bytes, more than"):

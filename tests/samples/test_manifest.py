@@ -21,7 +21,7 @@ def folder(lr_folder, tmp_path):
     return tmp_path / "SR"
 
 
-def test_a_manifest_comes_back_as_it_was_saved(folder):
+def test_manifest_round_trip_keeps_its_bytes(folder):
     manifest = load_manifest(folder)
     before = (folder / "manifest.json").read_text()
     manifest.save(folder)
@@ -47,7 +47,7 @@ def test_hyper_parameters_are_compared_only_where_the_model_is_the_same():
     ]
 
 
-def test_fields_that_came_later_leave_the_digest_of_earlier_settings_as_it_was():
+def test_later_fields_keep_the_digest_of_earlier_settings():
     ours = SamplingSettings("srgan", False, "a1", 4, 0, True, "float32", {})
     earlier = {name: value for name, value in asdict(ours).items() if name not in ("external", "code_sha256")}
     assert ours.digest == sha256_bytes(json.dumps(earlier, sort_keys=True).encode())
@@ -172,7 +172,7 @@ def test_keys_of_earlier_versions_are_read_and_replaced(folder):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "3", "{}"])
-def test_what_is_no_manifest_at_all_is_named(tmp_path, content):
+def test_file_that_is_not_a_manifest_is_an_error_that_names_it(tmp_path, content):
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(NtireSrError, match=r"manifest\.json"):
         load_manifest(tmp_path)

@@ -21,7 +21,7 @@ def texts(found: NameMatch) -> list[str]:
     return [problem.text for problem in found.problems]
 
 
-def test_names_of_the_lr_images_match_whatever_their_suffix_and_scale():
+def test_names_of_lr_images_match_with_any_suffix_and_scale():
     found = {"0801.jpg": SampleName(0, 0), "0802x4.png": SampleName(1, 0)}
     assert matched(list(found)) == found
     assert matched(list(found), lr=[Path("0801x4.png"), Path("0802x4.png")]) == found
@@ -36,13 +36,13 @@ def test_the_challenges_names_match_by_index(first):
     assert matched(["000000.png", "000001.webp"])["000001.webp"] == SampleName(1, 0)
 
 
-def test_an_lr_images_own_name_goes_before_an_index():
+def test_name_of_an_lr_image_has_priority_over_an_index():
     lr = [Path("000001.png"), Path("000002.png")]
     assert matched(["000001.png", "000002.png"], lr=lr)["000001.png"] == SampleName(0, 0)
     assert matched(["000000.png", "000001.png"], lr=lr)["000001.png"] == SampleName(1, 0)
 
 
-def test_a_pattern_names_stem_and_number_which_may_begin_anywhere():
+def test_pattern_matches_stem_and_sample_from_any_first_number():
     files = [f"{stem}x4_try{k}_out.png" for stem in ("0801", "0802") for k in (7, 8)]
     found = matched(files, "{stem}_try{sample}_out")
     assert list(found.values()) == [SampleName(i, k) for i in (0, 1) for k in (0, 1)]
@@ -88,13 +88,13 @@ def test_all_problems_of_names_are_found_at_once():
         ("/tmp/{stem}", "leaves the folder"),
     ],
 )
-def test_a_pattern_that_is_none_says_why(pattern, says):
+def test_invalid_pattern_is_an_error_with_the_reason(pattern, says):
     with pytest.raises(UsageError) as caught:
         parse_pattern(pattern)
     assert says in str(caught.value) and "--names '{stem}_{sample}'" in str(caught.value)
 
 
-def test_a_pattern_is_suggested_where_one_fits_all():
+def test_pattern_is_suggested_if_it_fits_all_files():
     assert suggested_pattern(["0801x4_SwinIR.png", "0802x4_SwinIR.png"], LR) == "{stem}_SwinIR"
     files = [f"sr_{stem}_{k}.png" for stem in ("0801", "0802") for k in (1, 2)]
     assert suggested_pattern(files, LR) == "sr_{stem}_{sample}"

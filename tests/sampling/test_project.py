@@ -54,7 +54,7 @@ def digests(folder: Path) -> dict[str, str]:
     return {path.name: sha256_file(path) for path in sorted(folder.glob("*.png"))}
 
 
-def test_every_image_becomes_a_sample_of_50_dB_that_names_its_source(foreign, lr_folder, tmp_path):
+def test_every_image_becomes_a_sample_of_50_dB_with_its_source(foreign, lr_folder, tmp_path):
     filled = project(foreign, lr_folder, tmp_path / "SR", model_name="Theirs", seconds=1.5, on_gpu=True)
     assert (filled.written, filled.kept, filled.complete) == (4, 0, True)
     manifest = load_manifest(tmp_path / "SR")
@@ -82,7 +82,7 @@ def test_every_image_becomes_a_sample_of_50_dB_that_names_its_source(foreign, lr
     assert both[0].under_required == 4 and both[1].under_required == 0 and both[1].worst_db >= 50
 
 
-def test_scale_8_and_other_files_than_png_are_taken(tmp_path, photograph):
+def test_scale_8_and_jpeg_are_accepted(tmp_path, photograph):
     from PIL import Image
 
     from ntire_sr.data.lr_images import make_lr
@@ -124,7 +124,7 @@ def test_all_problems_are_listed_at_once_and_nothing_is_written(foreign, lr_fold
     assert not (tmp_path / "SR").exists()
 
 
-def test_the_pattern_that_fits_is_suggested(foreign, lr_folder, tmp_path):
+def test_error_suggests_a_fitting_pattern(foreign, lr_folder, tmp_path):
     with pytest.raises(ValidationErrors, match=r"--names '\{stem\}_\{sample\}' fits all of them"):
         project(foreign, lr_folder, tmp_path / "SR", names=None)
     for path in foreign.iterdir():
@@ -138,7 +138,7 @@ def test_the_pattern_that_fits_is_suggested(foreign, lr_folder, tmp_path):
         project(tmp_path / "nested", lr_folder, tmp_path / "nested" / "SR", names="{stem}/{sample}")
 
 
-def test_folders_and_statements_that_make_no_sense_are_refused(foreign, lr_folder, tmp_path):
+def test_invalid_folders_names_and_run_times_are_refused(foreign, lr_folder, tmp_path):
     for out, says in ((foreign, "folder of the SR images"), (lr_folder, "folder of the LR images")):
         with pytest.raises(UsageError, match=says):
             project(foreign, lr_folder, out)
@@ -155,7 +155,7 @@ def test_folders_and_statements_that_make_no_sense_are_refused(foreign, lr_folde
     assert not (tmp_path / "SR").exists()
 
 
-def test_whole_samples_of_the_same_sources_are_kept_and_others_made_again(foreign, lr_folder, tmp_path):
+def test_samples_of_unchanged_sources_are_kept_and_others_written(foreign, lr_folder, tmp_path):
     out = tmp_path / "SR"
     project(foreign, lr_folder, out)
     before = digests(out)
@@ -185,7 +185,7 @@ def test_whole_samples_of_the_same_sources_are_kept_and_others_made_again(foreig
     assert digests(out) == {name: digest for name, digest in changed.items() if "00002" not in name}
 
 
-def test_samples_of_two_programs_never_share_a_folder(foreign, lr_folder, tmp_path):
+def test_samples_of_two_programs_are_refused_in_one_folder(foreign, lr_folder, tmp_path):
     theirs, ours, bicubic = tmp_path / "SR", tmp_path / "ours", load_model("bicubic", 4, CPU)
     project(foreign, lr_folder, theirs, model_name="bicubic")
     generate(Request(lr_folder, ours, samples=2), bicubic, CPU)
@@ -197,7 +197,7 @@ def test_samples_of_two_programs_never_share_a_folder(foreign, lr_folder, tmp_pa
         project(foreign, lr_folder, theirs, model_name="SwinIR")
 
 
-def test_a_run_time_that_is_stated_later_is_added_and_stays(foreign, lr_folder, tmp_path):
+def test_run_time_can_be_added_later(foreign, lr_folder, tmp_path):
     out = tmp_path / "SR"
     project(foreign, lr_folder, out)
     assert (load_manifest(out).seconds_per_sample, load_manifest(out).on_gpu) == (None, None)
@@ -206,7 +206,7 @@ def test_a_run_time_that_is_stated_later_is_added_and_stays(foreign, lr_folder, 
     assert (load_manifest(out).seconds_per_sample, load_manifest(out).on_gpu) == (2.5, False)
 
 
-def test_an_lr_that_no_image_reduces_to_is_named_and_the_others_are_written(foreign, lr_folder, tmp_path):
+def test_infeasible_lr_image_is_listed_and_other_images_are_written(foreign, lr_folder, tmp_path):
     checkerboard = np.repeat((np.indices((16, 16)).sum(0) % 2 * 255)[:, :, None], 3, 2).astype(np.uint8)
     write_png(lr_folder / "0800.png", checkerboard)
     for k in (1, 2):
@@ -221,7 +221,7 @@ def test_an_lr_that_no_image_reduces_to_is_named_and_the_others_are_written(fore
     assert (filled.written, filled.kept) == (2, 4) and "0800.png (best: " in filled.infeasible[0]
 
 
-def test_a_source_that_changes_meanwhile_stops_the_work(foreign, lr_folder, tmp_path, monkeypatch):
+def test_source_changed_during_projection_is_an_error(foreign, lr_folder, tmp_path, monkeypatch):
     real = module.open_samples
 
     def changing(*words, **options):
@@ -234,9 +234,7 @@ def test_a_source_that_changes_meanwhile_stops_the_work(foreign, lr_folder, tmp_
     assert "000001_sample00001.png" not in digests(tmp_path / "SR")
 
 
-def test_processes_of_torchrun_divide_the_images_and_one_that_died_is_made_up_for(
-    foreign, lr_folder, tmp_path, monkeypatch
-):
+def test_torchrun_divides_images_and_a_later_call_completes_them(foreign, lr_folder, tmp_path, monkeypatch):
     project(foreign, lr_folder, tmp_path / "alone")
     monkeypatch.setenv("MASTER_ADDR", "here")
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -254,7 +252,7 @@ def test_processes_of_torchrun_divide_the_images_and_one_that_died_is_made_up_fo
     assert (filled.written, filled.kept, filled.complete) == (2, 2, True)
 
 
-def test_a_killed_call_goes_on_to_the_same_files(foreign, lr_folder, tmp_path):
+def test_project_after_kill_gives_the_same_files(foreign, lr_folder, tmp_path):
     for path in sorted(foreign.iterdir()):
         for k in range(3, 31):
             shutil.copy(path, foreign / f"{path.stem[:4]}_{k}.png")
@@ -273,7 +271,7 @@ def test_a_killed_call_goes_on_to_the_same_files(foreign, lr_folder, tmp_path):
     assert sorted(path.name for path in killed.iterdir() if path.suffix != ".png") == ["manifest.json"]
 
 
-def test_the_command_reports_lr_psnr_before_and_after(foreign, lr_folder, tmp_path, ntire_sr_command):
+def test_project_prints_lr_psnr_before_and_after(foreign, lr_folder, tmp_path, ntire_sr_command):
     words = ("project", "--sr", foreign, "--lr", lr_folder, "--out", tmp_path / "SR", "--names", NAMES)
     result = ntire_sr_command(*words)
     assert result.code == 0, result.err

@@ -52,7 +52,7 @@ def test_the_archive_holds_pngs_and_readme_at_its_root(samples, tmp_path):
     assert packed.worst_db >= 50
 
 
-def test_the_same_samples_give_the_same_bytes_wherever_and_whenever_they_are_packed(samples, tmp_path):
+def test_archive_bytes_do_not_depend_on_place_and_time(samples, tmp_path):
     import os
 
     one = pack(samples, tmp_path / "a" / "one.zip")
@@ -88,14 +88,14 @@ def test_all_problems_are_listed_at_once_and_nothing_is_written(samples, tmp_pat
     assert not list(tmp_path.glob("*.zip*")) and not list(tmp_path.glob(".*"))
 
 
-def test_an_lr_image_that_cannot_be_read_is_named_once_not_for_every_sample(samples, lr_folder, tmp_path):
+def test_unreadable_lr_image_is_reported_once(samples, lr_folder, tmp_path):
     (lr_folder / "0801.png").write_bytes((lr_folder / "0801.png").read_bytes()[:100])
     with pytest.raises(ValidationErrors) as caught:
         pack(samples, tmp_path / "out.zip")
     assert len(caught.value.problems) == 1 and "0801.png is truncated" in caught.value.problems[0]
 
 
-def test_more_samples_than_there_are_is_a_problem_and_of_too_many_the_first_are_taken(samples, tmp_path):
+def test_samples_option_reports_missing_and_leaves_out_surplus(samples, tmp_path):
     with pytest.raises(ValidationErrors, match=r"0801\.png \(index 0\): 1 of 4 samples are missing: 3"):
         pack(samples, tmp_path / "out.zip", samples=4)
     packed = pack(samples, tmp_path / "out.zip", samples=2)
@@ -107,9 +107,7 @@ def test_more_samples_than_there_are_is_a_problem_and_of_too_many_the_first_are_
         assert "--samples 2 " in archive.read("REPRODUCE.md").decode()
 
 
-def test_equal_samples_of_one_image_are_a_problem_unless_the_model_is_deterministic(
-    samples, lr_folder, tmp_path
-):
+def test_duplicates_are_a_problem_unless_the_model_is_deterministic(samples, lr_folder, tmp_path):
     (samples / "000000_sample00001.png").write_bytes((samples / "000000_sample00000.png").read_bytes())
     with pytest.raises(
         ValidationErrors, match=r"000000_sample00001\.png: the same image as 000000_sample00000\.png"
@@ -120,7 +118,7 @@ def test_equal_samples_of_one_image_are_a_problem_unless_the_model_is_determinis
     assert pack(tmp_path / "bicubic", tmp_path / "out.zip").files == 4
 
 
-def test_a_folder_without_manifest_can_be_packed_with_its_lr_folder(samples, lr_folder, tmp_path):
+def test_folder_without_manifest_is_packed_with_lr_and_run_time(samples, lr_folder, tmp_path):
     (samples / "manifest.json").unlink()
     with pytest.raises(UsageError, match="give --lr FOLDER"):
         pack(samples, tmp_path / "out.zip", seconds=1.5, on_gpu=True)
@@ -139,9 +137,7 @@ def test_a_folder_without_manifest_can_be_packed_with_its_lr_folder(samples, lr_
         )
 
 
-def test_with_one_sample_per_image_names_have_no_number_as_the_official_script_wants(
-    lr_folder, trained, tmp_path
-):
+def test_single_samples_are_packed_without_sample_number(lr_folder, trained, tmp_path):
     loaded = load_model(trained / "weights.safetensors", None, torch.device("cpu"))
     generate(Request(lr_folder, tmp_path / "SR", samples=1), loaded, torch.device("cpu"))
     pack(tmp_path / "SR", tmp_path / "out.zip")
@@ -163,7 +159,7 @@ def test_an_interrupted_packing_leaves_the_earlier_archive(samples, tmp_path, mo
     assert sorted(path.name for path in tmp_path.glob("*.zip*")) == ["out-code.zip", "out.zip"]
 
 
-def test_the_readme_keeps_its_four_lines_whatever_the_description():
+def test_readme_has_four_lines_for_any_description():
     text = Readme(0.5, True, True, "two\nlines : and\ta colon").text()
     assert text.splitlines()[3] == "Other description : two lines : and a colon"
     assert len(text.splitlines()) == 4

@@ -51,11 +51,11 @@ def campaign(lr: Path, folder: Path, kills: int, seed: int) -> int:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="on Windows a killed process holds its files for a while")
-def test_kills_at_random_moments_leave_the_archives_of_an_undisturbed_call(lr_folder, tmp_path):
+def test_package_after_kills_gives_the_same_archives(lr_folder, tmp_path):
     assert campaign(lr_folder, tmp_path, 3, 1) >= 1
 
 
 @pytest.mark.torture
 @pytest.mark.parametrize("seed", range(2))
-def test_many_kills_at_random_moments_leave_the_archives_of_an_undisturbed_call(lr_folder, tmp_path, seed):
+def test_package_after_many_kills_gives_the_same_archives(lr_folder, tmp_path, seed):
     assert campaign(lr_folder, tmp_path, 10, 100 + seed) >= 4

@@ -62,7 +62,7 @@ def test_a_projected_folder_goes_through_score_package_and_verify(
     assert result.code == 2 and "only it can draw them again" in result.err
 
 
-def test_what_is_not_stated_is_asked_for_by_package(theirs, lr_folder, tmp_path, ntire_sr_command):
+def test_package_requires_the_run_time_of_external_samples(theirs, lr_folder, tmp_path, ntire_sr_command):
     out = project(theirs, lr_folder, ntire_sr_command, "--cpu")
     result = ntire_sr_command("package", "--sr", out, "--out", tmp_path / "a.zip")
     assert result.code == 2 and "--seconds NUMBER with --gpu or --cpu" in result.err
@@ -73,7 +73,7 @@ def test_what_is_not_stated_is_asked_for_by_package(theirs, lr_folder, tmp_path,
         )
 
 
-def test_errors_about_foreign_samples_do_not_advise_generate(theirs, lr_folder, tmp_path, ntire_sr_command):
+def test_errors_about_external_samples_do_not_suggest_generate(theirs, lr_folder, tmp_path, ntire_sr_command):
     out = project(theirs, lr_folder, ntire_sr_command, "--seconds", 1, "--cpu")
     (out / "000000_sample00001.png").unlink()
     result = ntire_sr_command("package", "--sr", out, "--out", tmp_path / "a.zip")
@@ -93,9 +93,7 @@ def test_errors_about_foreign_samples_do_not_advise_generate(theirs, lr_folder, 
         assert result.code == 2 and "run `ntire-sr generate` first" in result.err
 
 
-def test_equal_samples_of_a_deterministic_program_can_be_handed_in(
-    theirs, lr_folder, tmp_path, ntire_sr_command
-):
+def test_equal_samples_of_a_deterministic_program_are_packed(theirs, lr_folder, tmp_path, ntire_sr_command):
     for path in theirs.glob("*_0.png"):
         path.with_name(path.name.replace("_0", "_1")).write_bytes(path.read_bytes())
     out = project(theirs, lr_folder, ntire_sr_command, "--seconds", 1, "--cpu")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ntire_sr.api.inputs import AnyImage, Figures, Images, repeat_to_match, take, whole_number
-from ntire_sr.challenge.downscale import CROP_MULTIPLE, lr_size
+from ntire_sr.challenge.downscale import CROP_MULTIPLE, crop_size, lr_size
 from ntire_sr.core.device import full_float32
 from ntire_sr.core.errors import UsageError, WrongValue, plural
 from ntire_sr.core.pretrained import ALEXNET, find
@@ -228,7 +228,7 @@ def _check_sizes(samples: Images, hr: Images, wanted: _Wanted) -> None:
     if len(hr.pixels) != 1:
         raise WrongValue(f"hr is a batch of {len(hr.pixels)}; expected one image", "one call per HR image")
     sides = hr.pixels.shape[2:]
-    least = [side // CROP_MULTIPLE * CROP_MULTIPLE for side in sides]
+    least = list(crop_size(*sides))
     most = [lr_size(side, wanted.scale) * wanted.scale for side in sides]
     smallest = SMALLEST_PX if wanted.lpips else CROP_MULTIPLE
     if min(least) < smallest:

@@ -26,6 +26,15 @@ def lr_size(hr_px: int, scale: int) -> int:
     return math.ceil(hr_px / scale)
 
 
+def crop_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width of the top-left crop of an HR image that the official script measures.
+
+    >>> crop_size(70, 83)
+    (64, 80)
+    """
+    return height // CROP_MULTIPLE * CROP_MULTIPLE, width // CROP_MULTIPLE * CROP_MULTIPLE
+
+
 def mirrored(size: int, before: int, after: int) -> Tensor:
     """Indices that extend an axis by mirroring with the edge repeated (MATLAB's 'symmetric').
 
@@ -41,7 +50,7 @@ def downscale(image: Tensor, scale: int) -> Tensor:
 
     Args:
         image: (N, C, H, W), floating, any range.
-        scale: reduction factor, 1 or more.
+        scale: HR pixels per LR pixel along an axis, 1 or more.
 
     Returns:
         (N, C, ceil(H / scale), ceil(W / scale)), the same range, float64 for float64 and else float32.
@@ -60,7 +69,7 @@ def downscale_8bit(image: Tensor, scale: int) -> Tensor:
 
     Args:
         image: (N, C, H, W), uint8.
-        scale: reduction factor.
+        scale: HR pixels per LR pixel along an axis.
 
     Returns:
         (N, C, ceil(H / scale), ceil(W / scale)), uint8, equal to the official script's bit for bit.

@@ -39,7 +39,7 @@ def parse_sample_name(name: str) -> SampleName | None:
 
 
 def image_key(path: Path) -> str:
-    """The name that an HR image and its LR image share: the stem without DIV2K's `x4` behind a number.
+    """The name that an HR image and its LR image share: the stem without DIV2K's `x4` after a number.
 
     >>> image_key(Path("LR/0801x4.png")), image_key(Path("HR/matrix4.png"))
     ('0801', 'matrix4')
@@ -47,16 +47,15 @@ def image_key(path: Path) -> str:
     return _SCALE_SUFFIX.sub("", path.stem)
 
 
-def same_image(one: Path, other: Path) -> bool:
-    """Whether two names stand for the same image; an `x4` at the end of either is ignored.
+def same_image(first: Path, second: Path) -> bool:
+    """Whether two file names belong to the same image; an `x4` at the end of either is ignored.
 
     >>> same_image(Path("HR/baboon.png"), Path("LR/baboonx4.png"))
     True
     """
-    shorter, longer = sorted((one.stem, other.stem), key=len)
-    return (
-        image_key(one) == image_key(other) or re.fullmatch(re.escape(shorter) + "x[2348]", longer) is not None
-    )
+    shorter, longer = sorted((first.stem, second.stem), key=len)
+    is_scaled = re.fullmatch(re.escape(shorter) + "x[2348]", longer) is not None
+    return image_key(first) == image_key(second) or is_scaled
 
 
 def number_samples(names: Collection[str]) -> tuple[dict[SampleName, str], list[str]]:

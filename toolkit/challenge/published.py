@@ -126,14 +126,14 @@ def standing(scale: int, lpips: float, lr_psnr_db: float, diversity: float) -> S
 def ranked(scale: int, ours: Sequence[Entry]) -> list[Row]:
     """The published entries and some of ours with their ranks, highest S_10 first; those without ranks last."""
     entries = [*RESULTS_2021[scale], *ours]
-    known = [(entry, entry.diversity) for entry in entries if entry.diversity is not None]
+    with_samples = [(entry, entry.diversity) for entry in entries if entry.diversity is not None]
     rows = [
         Row(
             entry,
-            1 + sum(other > own for _, other in known),
-            1 + sum(other.lpips < entry.lpips for other, _ in known),
+            1 + sum(higher > diversity for _, higher in with_samples),
+            1 + sum(lower.lpips < entry.lpips for lower, _ in with_samples),
         )
-        for entry, own in known
+        for entry, diversity in with_samples
     ]
     rows.sort(key=lambda row: (row.by_diversity or 0, row.by_lpips or 0))
     return rows + [Row(entry, None, None) for entry in entries if entry.diversity is None]

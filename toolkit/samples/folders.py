@@ -23,24 +23,24 @@ def list_images(folder: Path, what: str, recursive: bool = False) -> list[Path]:
         ValidationErrors: two files would be the same image (`0801.png` and `0801.jpg`).
     """
     if not folder.is_dir():
-        problem = "is no folder" if folder.exists() else "does not exist"
+        problem = "is not a folder" if folder.exists() else "does not exist"
         raise UsageError(f"the {what} folder {folder} {problem}", "check the path")
-    found = [
+    paths = [
         path
         for path in (folder.rglob("*") if recursive else folder.iterdir())
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
     ]
-    if not found:
+    if not paths:
         raise UsageError(
             f"the {what} folder {folder} holds no image ({', '.join(IMAGE_SUFFIXES)})",
             "give the folder that directly holds the images" if not recursive else "check the path",
         )
-    found.sort(key=lambda path: (path.parent, image_key(path), path.name))
+    paths.sort(key=lambda path: (path.parent, image_key(path), path.name))
     if not recursive:
-        duplicates = [f"{a.name} and {b.name}" for a, b in pairwise(found) if image_key(a) == image_key(b)]
+        duplicates = [f"{a.name} and {b.name}" for a, b in pairwise(paths) if image_key(a) == image_key(b)]
         if duplicates:
             raise ValidationErrors(f"{folder}: the same image twice", duplicates, "keep one file per image")
-    return found
+    return paths
 
 
 def list_samples(folder: Path) -> tuple[dict[SampleName, Path], list[str]]:

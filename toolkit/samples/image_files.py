@@ -40,20 +40,6 @@ class PngHeader:
         return (self.bit_depth, self.colour_type) == (8, 2)
 
 
-def png_header(path: Path) -> PngHeader:
-    """Size and mode of a PNG file without decoding it.
-
-    Raises:
-        NtireSrError: the file cannot be read or is no PNG.
-    """
-    try:
-        with open(path, "rb") as file:
-            head = file.read(26)
-    except OSError as error:
-        raise error_from_os_error(error, f"cannot read {path}") from error
-    return _header(path, head)
-
-
 def _header(path: Path | str, content: bytes) -> PngHeader:
     if len(content) < 26 or content[:8] != PNG_SIGNATURE or content[12:16] != b"IHDR":
         raise NtireSrError(f"{path} is not a PNG file", "make it again")
@@ -169,7 +155,7 @@ def decode_image(path: Path | str, content: bytes) -> np.ndarray:
 
 def _to_rgb(path: Path | str, content: bytes, image: Image.Image) -> np.ndarray:
     refusal = None
-    # phones store depth and gain maps behind the photograph, as MPO: its first frame is the photograph
+    # phones store depth and gain maps after the photograph, as MPO: its first frame is the photograph
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         refusal = "is animated", "save the frame you mean"
     elif image.format == "PNG" and _header(path, content).bit_depth == 16:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ntire_sr.challenge.downscale import CROP_MULTIPLE, SCALES, lr_size
+from ntire_sr.challenge.downscale import SCALES, crop_size, lr_size
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.files import sha256_bytes
@@ -70,7 +70,7 @@ def size_for_hr(name: str, height: int, width: int, scale: int) -> AllowedSize:
     >>> size_for_hr("0802.png", 70, 83, 4).text
     '80 x 64 to 84 x 72 for the 83 x 70 of 0802.png'
     """
-    least = (height // CROP_MULTIPLE * CROP_MULTIPLE, width // CROP_MULTIPLE * CROP_MULTIPLE)
+    least = crop_size(height, width)
     most = (lr_size(height, scale) * scale, lr_size(width, scale) * scale)
     smallest, largest = f"{least[1]} x {least[0]}", f"{most[1]} x {most[0]}"
     sizes = smallest if smallest == largest else f"{smallest} to {largest}"

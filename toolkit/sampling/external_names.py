@@ -1,4 +1,4 @@
-"""Which sample each image of another program is, by its file's name."""
+"""Matching the file names of another program's images with LR images and sample numbers."""
 
 import re
 from collections import defaultdict
@@ -50,8 +50,8 @@ class Pattern:
         ('a', 7)
         """
         text = file if self.with_suffix else str(PurePosixPath(file).with_suffix(""))
-        found = self.regex.fullmatch(text)
-        return (found["stem"], int(found.groupdict().get("sample") or 0)) if found else None
+        match = self.regex.fullmatch(text)
+        return (match["stem"], int(match.groupdict().get("sample") or 0)) if match else None
 
 
 def parse_pattern(text: str) -> Pattern:
@@ -63,10 +63,11 @@ def parse_pattern(text: str) -> Pattern:
     parts = _FIELD.split(text)
     fields = [part for part in parts if _FIELD.fullmatch(part)]
     example = "for example --names '{stem}_{sample}', or '{stem}/{sample}' for a folder per image"
-    for each in fields:
-        require(each in ("{stem}", "{sample}"), f"--names {text}: unknown field {each}", example)
-    for each, wanted in (("{stem}", (1,)), ("{sample}", (0, 1))):
-        require(fields.count(each) in wanted, f"--names {text} has {each} {fields.count(each)} times", example)
+    for field in fields:
+        require(field in ("{stem}", "{sample}"), f"--names {text}: unknown field {field}", example)
+    for field, allowed in (("{stem}", (1,)), ("{sample}", (0, 1))):
+        count = fields.count(field)
+        require(count in allowed, f"--names {text} has {field} {count} times", example)
     require(
         not text.startswith("/") and ".." not in text.split("/"),
         f"--names {text} leaves the folder of the images",
@@ -76,7 +77,7 @@ def parse_pattern(text: str) -> Pattern:
         between = parts[parts.index(fields[0]) + 1]
         require(
             re.search(r"\D", between) is not None,
-            f"--names {text} does not tell where the number begins: something else than digits must part "
+            f"--names {text} does not tell where the number begins: a text that is not only digits must separate "
             "{stem} and {sample}",
             example,
         )
@@ -91,8 +92,8 @@ def match_names(files: Sequence[str], lr: Sequence[Path], pattern: Pattern | Non
     Without a pattern the names are either the LR images' own, for one sample per image, or the challenge's with
     the index of the LR image. Samples are numbered from 0 in the order of their numbers, wherever these begin.
 
-    >>> found = match_names(["a_1.png", "a_2.png"], [Path("a.png")], parse_pattern("{stem}_{sample}"))
-    >>> found.files, found.problems
+    >>> matched = match_names(["a_1.png", "a_2.png"], [Path("a.png")], parse_pattern("{stem}_{sample}"))
+    >>> matched.files, matched.problems
     ({SampleName(index=0, sample=0): 'a_1.png', SampleName(index=0, sample=1): 'a_2.png'}, [])
 
     Args:
@@ -165,12 +166,12 @@ def _by_pattern(files: Iterable[str], lr: Sequence[Path], pattern: Pattern) -> t
     groups: _Groups = defaultdict(list)
     unmatched = []
     for file in files:
-        found = pattern.match(file)
-        place_of = indices.get(found[0]) if found else None
-        if found is None or place_of is None:
+        match = pattern.match(file)
+        index = indices.get(match[0]) if match else None
+        if match is None or index is None:
             unmatched.append(file)
         else:
-            groups[place_of, found[1]].append(file)
+            groups[index, match[1]].append(file)
     return groups, unmatched
 
 

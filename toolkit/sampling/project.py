@@ -70,20 +70,20 @@ def project_folder(
     """
     check_folders(request.lr, request.out, request.overwrite)
     _check_request(request)
-    found = read_external(request.sr, request.lr, request.names, request.scale, progress)
-    fresh = _fresh_manifest(request, found)
-    sources = {str(name): source for name, source in found.files.items()}
+    external = read_external(request.sr, request.lr, request.names, request.scale, progress)
+    fresh = _fresh_manifest(request, external)
+    sources = {str(name): source for name, source in external.files.items()}
     folder = open_samples(request.out, fresh, request.overwrite, sources=sources)
     folder.state_run_time(request.seconds, _device_name(request.on_gpu))
     wanted: dict[int, list[SampleName]] = {}
-    for name in sorted(found.files):
+    for name in sorted(external.files):
         wanted.setdefault(name.index, []).append(name)
     return write_samples(
         folder,
-        [path for path, _ in found.lr],
+        [path for path, _ in external.lr],
         wanted,
-        keep=lambda name: folder.is_made_of(name, found.files[name]),
-        make=partial(_read_image, found, folder),
+        keep=lambda name: folder.is_made_of(name, external.files[name]),
+        make=partial(_read_image, external, folder),
         device=device,
         allow_infeasible=request.allow_infeasible,
         remedy="an LR image that no 8-bit image downscales to is written with --allow-infeasible",
@@ -118,13 +118,13 @@ def _check_request(request: ProjectRequest) -> None:
 
 
 def _read_image(
-    found: ExternalFolder, folder: SampleFolder, index: int, lr: Tensor, names: list[SampleName]
+    external: ExternalFolder, folder: SampleFolder, index: int, lr: Tensor, names: list[SampleName]
 ) -> Iterator[RawSample]:
-    """Read the sources of some samples of one image, one when it is asked for."""
+    """Read the sources of samples of one image, each when it is needed."""
     for name in names:
         start = time.monotonic()
-        source = found.files[name]
-        path = found.path / source.file
+        source = external.files[name]
+        path = external.path / source.file
         content = file_source(path).read()
         if sha256_bytes(content) != source.sha256:
             raise NtireSrError(f"{path} was changed while it was being projected", "run the same command again")
@@ -139,13 +139,13 @@ def _device_name(on_gpu: bool | None) -> str | None:
     return None if on_gpu is None else "cuda" if on_gpu else "cpu"
 
 
-def _fresh_manifest(request: ProjectRequest, found: ExternalFolder) -> Manifest:
+def _fresh_manifest(request: ProjectRequest, external: ExternalFolder) -> Manifest:
     """The manifest for a request, without files."""
     settings = SamplingSettings(
         model=request.model_name,
-        deterministic=found.deterministic,
+        deterministic=external.deterministic,
         weights_sha256=None,
-        scale=found.scale,
+        scale=external.scale,
         seed=None,
         projection=True,
         precision="unknown",
@@ -154,7 +154,7 @@ def _fresh_manifest(request: ProjectRequest, found: ExternalFolder) -> Manifest:
     )
     return Manifest(
         settings=settings,
-        samples=found.per_image,
+        samples=external.per_image,
         lr=relative_to(request.lr, request.out),
         weights=None,
         features=None,
@@ -164,7 +164,7 @@ def _fresh_manifest(request: ProjectRequest, found: ExternalFolder) -> Manifest:
         device=_device_name(request.on_gpu) or "unknown",
         threads=torch.get_num_threads(),
         versions=software_versions(),
-        images=[record for _, record in found.lr],
+        images=[record for _, record in external.lr],
         files={},
         sources=relative_to(request.sr, request.out),
         seconds=request.seconds,
@@ -194,16 +194,16 @@ def before_and_after(manifest: Manifest) -> tuple[LrPsnr, LrPsnr] | None:
     return before, after
 
 
-def as_json(filled: SamplingResult, out: Path) -> dict[str, Any]:
+def as_json(result: SamplingResult, out: Path) -> dict[str, Any]:
     """The result for scripts: counts, LR-PSNR before and after, and every sample with its source."""
-    manifest, both = filled.manifest, before_and_after(filled.manifest)
+    manifest, before_after = result.manifest, before_and_after(result.manifest)
     return {
         "out": str(out),
         "model": manifest.settings.model,
         "scale": manifest.settings.scale,
-        **filled.as_json(),
-        "before": vars(both[0]) if both else None,
-        "after": vars(both[1]) if both else None,
+        **result.as_json(),
+        "before": vars(before_after[0]) if before_after else None,
+        "after": vars(before_after[1]) if before_after else None,
         "files": {
             name: {
                 "source": record.source.file,

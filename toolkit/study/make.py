@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ntire_sr.challenge.downscale import CROP_MULTIPLE, downscale_8bit
+from ntire_sr.challenge.downscale import CROP_MULTIPLE, crop_size, downscale_8bit
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.challenge.pixels import to_8bit, to_array, to_tensor, to_unit
 from ntire_sr.challenge.projection import bicubic_upsample
@@ -222,7 +222,7 @@ def _match_all(
 
 
 def _cropped(image: np.ndarray) -> np.ndarray:
-    height, width = (side // CROP_MULTIPLE * CROP_MULTIPLE for side in image.shape[:2])
+    height, width = crop_size(*image.shape[:2])
     return image[:height, :width]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ntire_sr.challenge.downscale import CROP_MULTIPLE, downscale, downscale_8bit
+from ntire_sr.challenge.downscale import crop_size, downscale, downscale_8bit
 from ntire_sr.challenge.pixels import to_8bit, to_array, to_tensor, to_unit
 from ntire_sr.challenge.projection import project, project_uint8
 from ntire_sr.core.device import full_float32
@@ -177,6 +177,6 @@ def open_validator(
 
 def _centre_crop(image: np.ndarray) -> Tensor:
     """The centre crop of an image: (1, 3, H, W) uint8, sides multiples of CROP_MULTIPLE and at most SIDE."""
-    height, width = (min(SIDE, side // CROP_MULTIPLE * CROP_MULTIPLE) for side in image.shape[:2])
+    height, width = (min(SIDE, side) for side in crop_size(*image.shape[:2]))
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
     return to_tensor(image[top : top + height, left : left + width].copy())

@@ -33,7 +33,7 @@ def zipped(folder: Path, out: Path, **others: bytes) -> Path:
     return out
 
 
-def test_parts_are_verified_together(samples, lr_folder, tmp_path):
+def test_archive_parts_are_verified_together(samples, lr_folder, tmp_path):
     most = sum(path.stat().st_size for path in samples.glob("000000*.png")) + 5000
     parts = [
         path
@@ -50,7 +50,7 @@ def test_parts_are_verified_together(samples, lr_folder, tmp_path):
         verify([parts[0], samples], lr_folder)
 
 
-def test_most_images_say_how_many_samples_there_should_be(samples, lr_folder, tmp_path):
+def test_number_of_samples_is_that_of_most_images(samples, lr_folder, tmp_path):
     for path in samples.glob("000000_*1.png"):
         path.unlink()
     found = verify([zipped(samples, tmp_path / "a.zip")], lr_folder)
@@ -73,7 +73,7 @@ def test_a_deterministic_entry_is_a_note_and_single_copies_are_problems(samples,
         pack(PackageRequest(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, seconds=1, on_gpu=False))
 
 
-def test_an_edition_and_a_scale_can_be_asked_for(samples, lr_folder, tmp_path):
+def test_edition_and_scale_options_are_checked(samples, lr_folder, tmp_path):
     archive = zipped(samples, tmp_path / "a.zip")
     found = verify([archive], lr_folder, edition="2022")
     assert found.problems == [
@@ -85,7 +85,7 @@ def test_an_edition_and_a_scale_can_be_asked_for(samples, lr_folder, tmp_path):
     assert len(found.problems) == 6 and wrong in found.problems
 
 
-def test_hostile_members_cost_neither_time_nor_memory(lr_folder, tmp_path):
+def test_hostile_archives_cost_neither_time_nor_memory(lr_folder, tmp_path):
     with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
         for number in range(20_000):
             archive.writestr(f"{number % 1000:06d}_sample{number // 1000:05d}.png", b"")
@@ -101,7 +101,7 @@ def test_hostile_members_cost_neither_time_nor_memory(lr_folder, tmp_path):
     assert any(line.startswith("readme.txt: claims") for line in found.problems)
 
 
-def test_what_a_manifest_promises_is_not_counted_out_one_by_one(samples, lr_folder):
+def test_missing_samples_are_listed_as_runs(samples, lr_folder):
     content = json.loads((samples / "manifest.json").read_text())
     write_json(samples / "manifest.json", content | {"samples": 100_000})
     found = verify([samples], lr_folder)
@@ -109,7 +109,7 @@ def test_what_a_manifest_promises_is_not_counted_out_one_by_one(samples, lr_fold
     assert len(found.problems) == 2
 
 
-def test_drawing_again_adds_to_the_report_and_never_takes_its_place(samples, lr_folder, tmp_path):
+def test_regenerate_keeps_the_other_problems_of_the_report(samples, lr_folder, tmp_path):
     fewer = tmp_path / "fewer"
     fewer.mkdir()
     shutil.copy(lr_folder / "0801.png", fewer)
@@ -120,7 +120,9 @@ def test_drawing_again_adds_to_the_report_and_never_takes_its_place(samples, lr_
     assert len(found.drawn_again) == 3 and any("0802.png is truncated" in line for line in found.problems)
 
 
-def test_weights_are_found_from_any_folder_and_missed_aloud(samples, trained, lr_folder, tmp_path, monkeypatch):
+def test_weights_resolve_from_any_folder_and_missing_ones_warn(
+    samples, trained, lr_folder, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path.parent)
     assert verify([samples], regenerate=1).passes
     packed = pack(PackageRequest(samples, tmp_path / "out.zip"))
@@ -133,7 +135,7 @@ def test_weights_are_found_from_any_folder_and_missed_aloud(samples, trained, lr
     assert {"Parameters", "Total complexity"} <= set(packed.blanks)
 
 
-def test_weights_of_the_package_are_found_wherever_the_samples_were_drawn(lr_folder, tmp_path):
+def test_package_weights_resolve_on_any_machine(lr_folder, tmp_path):
     generate(Request(lr_folder, tmp_path / "SR", samples=2), load_model("stochastic", 4, CPU), CPU)
     manifest = load_manifest(tmp_path / "SR")
     manifest.weights = "/another/machine/stochastic_x4.safetensors"
@@ -166,7 +168,7 @@ def test_weights_of_the_package_are_found_wherever_the_samples_were_drawn(lr_fol
         assert path.read_bytes() == (tmp_path / "handed in" / "again" / path.name).read_bytes()
 
 
-def test_the_fact_sheet_takes_no_figures_of_other_samples(samples, trained, tmp_path):
+def test_fact_sheet_ignores_scores_of_other_samples(samples, trained, tmp_path):
     score = {"samples_sha256": "0" * 64, "summary": {"LPIPS_mean": 0.0123}}
     write_json(trained / "score" / "score.json", score)
     other = tmp_path / "other"
@@ -180,7 +182,7 @@ def test_the_fact_sheet_takes_no_figures_of_other_samples(samples, trained, tmp_
             assert "score.json" not in archive.namelist()
 
 
-def test_the_fact_sheet_takes_the_score_of_these_samples(samples, trained, tmp_path, ntire_sr_command):
+def test_fact_sheet_contains_the_score_of_these_samples(samples, trained, tmp_path, ntire_sr_command):
     words = (
         "score",
         "--sr",
@@ -201,7 +203,7 @@ def test_the_fact_sheet_takes_the_score_of_these_samples(samples, trained, tmp_p
         assert "multiply-adds per SR pixel once per image" in archive.read("factsheet.md").decode()
 
 
-def test_the_archive_goes_neither_among_the_samples_nor_over_a_device(samples, tmp_path):
+def test_archive_in_the_sample_folder_or_over_a_device_is_refused(samples, tmp_path):
     with pytest.raises(UsageError, match="is in the folder of the samples"):
         pack(PackageRequest(samples, samples / "out.zip"))
     os.mkfifo(tmp_path / "pipe")
@@ -209,7 +211,7 @@ def test_the_archive_goes_neither_among_the_samples_nor_over_a_device(samples, t
         pack(PackageRequest(samples, tmp_path / "pipe"))
 
 
-def test_what_steers_a_terminal_is_shown_as_an_escape(samples, ntire_sr_command):
+def test_control_characters_are_printed_as_escapes(samples, ntire_sr_command):
     content = json.loads((samples / "manifest.json").read_text())
     content["images"][0]["name"] = "\x1b]0;x\x07\x1b[2J.png"
     write_json(samples / "manifest.json", content)

@@ -117,7 +117,7 @@ def test_parameters_are_counted_and_never_said_to_be_none_of_a_network(here, nti
             assert f"**Parameters:** {said}\n" in archive.read("factsheet.md").decode()
 
 
-def test_two_networks_never_fill_one_folder(here, ntire_sr_command):
+def test_samples_of_two_networks_are_refused_in_one_folder(here, ntire_sr_command):
     words = [
         "generate",
         "--model",
@@ -172,7 +172,7 @@ def test_two_networks_never_fill_one_folder(here, ntire_sr_command):
         ("", "there is no function 'build'"),
     ],
 )  # fmt: skip
-def test_a_bad_network_is_one_error_and_touches_no_folder(here, ntire_sr_command, body, part):
+def test_bad_network_is_one_error_and_leaves_no_folder(here, ntire_sr_command, body, part):
     words = ("generate", "--lr", "LR", "--samples", 1, "--out", "SR")
     path = write_network(here, body)
     result = ntire_sr_command(*words, "--model", f"{path}:build")
@@ -185,7 +185,7 @@ def test_a_bad_network_is_one_error_and_touches_no_folder(here, ntire_sr_command
     assert files(here / "SR") == before and (here / "SR" / "manifest.json").is_file()
 
 
-def test_what_a_network_prints_does_not_mix_with_the_results(here, ntire_sr_command):
+def test_prints_of_a_network_go_to_stderr(here, ntire_sr_command):
     path = write_network(here, "print('imported')\n" + LEAST.replace("return", "print('built'); return"))
     result = ntire_sr_command(
         "generate", "--model", f"{path}:build", "--lr", "LR", "--samples", 1, "--out", "SR"
@@ -197,7 +197,7 @@ def test_what_a_network_prints_does_not_mix_with_the_results(here, ntire_sr_comm
 # ---- manifests that want code to be run
 
 
-def test_a_hostile_manifest_runs_no_code(here, ntire_sr_command):
+def test_hostile_manifest_runs_no_code(here, ntire_sr_command):
     assert (
         ntire_sr_command("generate", "--weights", "bicubic", "--lr", "LR", "--samples", 1, "--out", "SR").code
         == 0
@@ -254,7 +254,7 @@ def test_a_manifest_that_names_files_elsewhere_as_code_is_damaged(here, ntire_sr
         load_manifest(here / "SR")
 
 
-def test_a_model_that_is_not_known_stops_package_before_it_writes(here, ntire_sr_command):
+def test_unknown_model_stops_package_before_it_writes(here, ntire_sr_command):
     assert (
         ntire_sr_command("generate", "--weights", "bicubic", "--lr", "LR", "--samples", 1, "--out", "SR").code
         == 0

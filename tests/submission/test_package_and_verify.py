@@ -34,7 +34,7 @@ def packed(samples, tmp_path) -> Path:
 # ---- package
 
 
-def test_images_are_kept_together_in_parts_that_are_no_larger_than_asked_for():
+def test_split_keeps_images_together_and_parts_below_the_limit():
     sizes = {SampleName(i, k): 1000 for i in range(5) for k in range(3)}
     image = 3 * (1000 + ENTRY_BYTES)
     for most, expected in ((2 * image, [2, 2, 1]), (image, [1] * 5), (5 * image, [5])):
@@ -45,7 +45,7 @@ def test_images_are_kept_together_in_parts_that_are_no_larger_than_asked_for():
         split_images(sizes, 0, image)
 
 
-def test_an_archive_that_is_too_large_is_warned_of_or_split(samples, tmp_path):
+def test_too_large_archive_is_split_or_warns(samples, tmp_path):
     size = sum(path.stat().st_size for path in samples.glob("*.png"))
     whole = pack(PackageRequest(samples, tmp_path / "out.zip", max_size=size // 2))
     assert len(whole.warnings) == 1 and "--split" in whole.warnings[0]
@@ -69,7 +69,7 @@ def test_sizes_are_texts_with_units():
             parse_size(word)
 
 
-def test_an_edition_asks_for_its_number_of_images_and_the_web_form_for_no_readme(samples, tmp_path):
+def test_edition_requires_its_numbers_of_images_and_samples(samples, tmp_path):
     with pytest.raises(ValidationErrors) as caught:
         pack(PackageRequest(samples, tmp_path / "out.zip", edition="2021"))
     assert "asks for 100 images; there are 2" in str(caught.value)
@@ -96,7 +96,7 @@ def test_samples_of_mixed_settings_seeds_or_lr_images_are_refused(samples, lr_fo
         assert text in str(caught.value)
 
 
-def test_the_same_image_in_another_file_is_a_copy_all_the_same(samples, tmp_path, lr_folder):
+def test_equal_pixels_in_different_files_are_duplicates(samples, tmp_path, lr_folder):
     import cv2
 
     (samples / "manifest.json").unlink()
@@ -108,9 +108,7 @@ def test_the_same_image_in_another_file_is_a_copy_all_the_same(samples, tmp_path
         pack(PackageRequest(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, seconds=1, on_gpu=False))
 
 
-def test_the_fact_sheet_is_filled_from_the_run_and_what_only_the_team_knows_is_a_listed_blank(
-    samples, trained, tmp_path
-):
+def test_fact_sheet_is_filled_from_the_run_and_lists_blanks(samples, trained, tmp_path):
     team = tmp_path / "team.json"
     team.write_text(json.dumps({"team": "50% of_us & \\others", "leader": "A. Person"}))
     found = pack(PackageRequest(samples, tmp_path / "out.zip", team=team, run=trained))
@@ -150,7 +148,7 @@ def test_the_fact_sheet_is_filled_from_the_run_and_what_only_the_team_knows_is_a
 # ---- verify
 
 
-def test_ones_own_archive_and_folder_pass_and_samples_come_out_the_same_again(packed, samples, lr_folder):
+def test_own_archive_and_folder_pass_and_samples_are_reproduced(packed, samples, lr_folder):
     found = verify([packed], lr_folder, manifest=samples, regenerate=4, seed=1)
     assert found.passes and found.notes == ["3 samples per image, where the challenge asks for 10"]
     assert (found.samples, found.images, found.scale, len(found.drawn_again)) == (6, 2, 4, 4)
@@ -159,9 +157,7 @@ def test_ones_own_archive_and_folder_pass_and_samples_come_out_the_same_again(pa
     assert verify([packed], lr_folder).samples == 6
 
 
-def test_samples_of_other_weights_or_changed_by_hand_do_not_come_out_again(
-    packed, samples, lr_folder, tmp_path
-):
+def test_regenerate_detects_changed_samples_and_other_weights(packed, samples, lr_folder, tmp_path):
     manifest = load_manifest(samples)
     path = samples / "000000_sample00000.png"
     write_png(path, 255 - read_image(path))
@@ -180,7 +176,7 @@ def test_samples_of_other_weights_or_changed_by_hand_do_not_come_out_again(
         verify([packed], lr_folder, regenerate=1)
 
 
-def test_a_sample_that_differs_by_a_level_is_taken_for_another_machines(samples):
+def test_difference_of_one_grey_level_passes_with_a_note(samples):
     path = samples / "000000_sample00000.png"
     image = read_image(path).copy()
     image[0, 0, 0] ^= 1
@@ -210,7 +206,7 @@ def bomb(name: str) -> zipfile.ZipInfo:
     return entry
 
 
-def test_members_that_are_unsafe_to_extract_are_named_and_nothing_is_extracted(packed, lr_folder, tmp_path):
+def test_unsafe_members_are_listed_and_nothing_is_extracted(packed, lr_folder, tmp_path):
     hostile = {
         "/etc/passwd.png": "an absolute path", "C:\\a.png": "an absolute path", "../000009_sample00000.png": "leaves the folder",
         "a\\..\\b.png": "leaves the folder", "SR/000009_sample00000.png": "inside a folder", "folder/": "a folder;",
@@ -234,7 +230,7 @@ def test_members_that_are_unsafe_to_extract_are_named_and_nothing_is_extracted(p
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_what_goes_wrong_in_practice_is_named(packed, lr_folder, tmp_path):
+def test_common_mistakes_in_archives_are_listed(packed, lr_folder, tmp_path):
     def inside_a_folder(name, content):
         return [(f"SR/{name}", content)]
 
@@ -268,7 +264,7 @@ def test_what_goes_wrong_in_practice_is_named(packed, lr_folder, tmp_path):
     assert len(found.problems) == 6 and all("pixels, not 4 or 8 times the" in line for line in found.problems)
 
 
-def test_a_damaged_archive_is_one_clear_error_and_a_damaged_member_a_problem(packed, lr_folder, tmp_path):
+def test_damaged_archive_is_an_error_and_damaged_member_a_problem(packed, lr_folder, tmp_path):
     content = packed.read_bytes()
     for number, damaged in enumerate((content[:-50], b"no zip", b"")):
         path = tmp_path / f"{number}.zip"
@@ -309,14 +305,12 @@ def test_a_png_that_claims_to_be_huge_costs_no_memory(lr_folder, tmp_path):
         ("\xff\x00" * 50, "is missing"),
     ],
 )  # fmt: skip
-def test_a_readme_is_read_as_a_server_does(text, said):
+def test_readme_is_parsed_as_servers_do(text, said):
     problems = readme_problems(text.encode("latin-1"))
     assert (not problems) if said is None else any(said in line for line in problems)
 
 
-def test_the_command_says_what_it_found_and_ends_with_1_where_something_is_wrong(
-    packed, samples, lr_folder, ntire_sr_command
-):
+def test_verify_prints_problems_and_exits_with_1(packed, samples, lr_folder, ntire_sr_command):
     result = ntire_sr_command("verify", packed, "--lr", lr_folder, "--manifest", samples, "--regenerate", 2)
     assert result.code == 0 and result.out.endswith("PASS\n"), result.err
     assert "2 drawn again and found the same (chosen with --seed" in result.out
@@ -327,7 +321,7 @@ def test_the_command_says_what_it_found_and_ends_with_1_where_something_is_wrong
     ]
 
 
-def test_bytes_beyond_what_a_member_claims_are_not_read(packed, lr_folder, tmp_path):
+def test_member_is_not_read_beyond_its_claimed_size(packed, lr_folder, tmp_path):
     content = bytearray(packed.read_bytes())
     with zipfile.ZipFile(packed) as archive:
         entry = archive.getinfo("000000_sample00000.png")
