@@ -21,7 +21,7 @@ from ntire_sr.samples.image_files import read_image, read_png
 from ntire_sr.samples.manifest import load_manifest
 from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.sampling.write_samples import read_lr_folder
-from ntire_sr.submission.factsheet import read_team
+from ntire_sr.submission.facts import read_team
 from ntire_sr.submission.package import PackageRequest, pack
 from ntire_sr.submission.verify import verify
 from ntire_sr.training.run_config import make_run_config
