@@ -69,7 +69,7 @@ def score_folder(
         realism: names of quality metrics, see `ntire_sr.evaluation.metrics.registry`.
         niqe_model: pristine model for NIQE; None for the one in the package.
         skip_missing: accept missing samples and go on with those that exist.
-        workers: number of worker processes on this machine.
+        workers: number of worker processes on this machine, of each process under torchrun.
         with_report: whether to write the HTML page.
         study: results of a study with people, for MOR and the final rank; see `opinion.load_opinions`.
         study_method: name of the samples' method there; None to find it by the digest of the samples.

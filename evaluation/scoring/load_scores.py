@@ -11,6 +11,7 @@ from ntire_sr.challenge.downscale import SCALES
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.core.errors import NtireSrError, ValidationErrors, plural, shorten
 from ntire_sr.core.files import read_json, sha256_of_digests
+from ntire_sr.core.records import to_record
 from ntire_sr.evaluation.metrics.declarations import ImageScore
 from ntire_sr.evaluation.scoring.records import AGAIN, VERSION, ImageResult, Records
 
@@ -167,12 +168,11 @@ class _Score(msgspec.Struct, forbid_unknown_fields=True):
 
 def _parse(name: str, folder: Path, content: dict[str, Any]) -> Method:
     path = folder / SCORE_FILE
-    try:
-        score = msgspec.convert(content, _Score)
-        if score.summary.scale not in SCALES:
-            raise ValueError(f"Unknown scale {score.summary.scale} - at `$.summary.scale`")
-    except ValueError as error:  # msgspec.ValidationError is one
-        raise NtireSrError(f"{path} is damaged ({error})", AGAIN) from error
+    score = to_record(content, _Score, str(path), AGAIN)
+    if score.summary.scale not in SCALES:
+        raise NtireSrError(
+            f"{path} is damaged: unknown scale {score.summary.scale} - at `$.summary.scale`", AGAIN
+        )
     records = Records(folder / "records")
     images, lost = [], []
     for image in score.images:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.files import atomic_write, read_json, sha256_bytes, write_json
+from ntire_sr.core.records import to_record
 from ntire_sr.evaluation.metrics import registry
 from ntire_sr.evaluation.metrics.declarations import ImageScore
 
@@ -117,7 +118,7 @@ def parse_record(content: Any, what: str) -> tuple[_Head, ImageScore]:
         NtireSrError: a key is missing or unknown, or a value has a wrong type or range; the error has the key's path.
     """
     if not isinstance(content, dict):
-        raise NtireSrError(f"{what} is damaged (not an object)", AGAIN)
+        raise NtireSrError(f"{what} is damaged: not an object", AGAIN)
     rest = dict(content)
 
     def take(kind: type[Any]) -> Any:
@@ -125,18 +126,18 @@ def parse_record(content: Any, what: str) -> tuple[_Head, ImageScore]:
         names = kind.__struct_fields__
         for name in names:
             if name not in content:
-                raise msgspec.ValidationError(f"Object missing required field `{name}`")
-        return msgspec.convert({name: rest.pop(name) for name in names}, kind)
+                raise NtireSrError(f"{what} is damaged: missing field `{name}`", AGAIN)
+        return to_record({name: rest.pop(name) for name in names}, kind, what, AGAIN)
 
-    try:
-        head = take(_Head)
-        values = {kind: take(kind) for kind in registry.value_classes()}
-        if rest:
-            raise msgspec.ValidationError(f"Object contains unknown field `{next(iter(rest))}`")
-        for part in values.values():
+    head = take(_Head)
+    values = {kind: take(kind) for kind in registry.value_classes()}
+    if rest:
+        raise NtireSrError(f"{what} is damaged: unknown field `{next(iter(rest))}`", AGAIN)
+    for part in values.values():
+        try:
             part.check(len(head.numbers))
-    except ValueError as error:  # msgspec.ValidationError is one
-        raise NtireSrError(f"{what} is damaged ({error})", AGAIN) from error
+        except ValueError as error:
+            raise NtireSrError(f"{what} is damaged: {error}", AGAIN) from error
     return head, ImageScore(head.index, head.name, head.numbers, values)
 
 

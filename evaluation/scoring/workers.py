@@ -1,4 +1,8 @@
-"""Measuring images in several worker processes (`--workers`); each process of `torchrun` has its own workers."""
+"""Measuring images in several worker processes of one machine (`--workers`).
+
+Workers are for one machine: `score` starts and ends them. torchrun is for several GPUs or machines; there each process
+measures its share of the images, and `--workers` is the number of workers of each process.
+"""
 
 import os
 import signal

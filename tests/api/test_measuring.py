@@ -133,7 +133,7 @@ def test_lpips_weights_are_needed_only_for_lpips(images):
             {"hr": np.zeros((104, 128, 3), np.uint8)},
             "samples have 128 x 96 pixels; hr .* asks for 128 x 104 to",
         ),
-        ({"realism": ["niqq"]}, "unknown proxy 'niqq'"),
+        ({"realism": ["niqq"]}, "unknown quality metric 'niqq'"),
         ({"realism": ["patch-frechet"]}, "patch-frechet is a figure of a data set"),
         ({"scale": 0}, "scale is 0"),
     ],

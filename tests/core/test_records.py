@@ -33,3 +33,8 @@ def test_wrong_field_is_refused_with_its_path(item, message):
 def test_missing_field_has_its_default_and_integers_are_numbers():
     made = to_record({"items": [{"name": "a"}, {"name": "b", "size": 2}]}, Listing, "list.json", "")
     assert made == Listing((Item("a", 1.0), Item("b", 2.0)))
+
+
+def test_lone_surrogate_in_a_key_is_refused():
+    with pytest.raises(NtireSrError, match="is damaged"):
+        to_record({"\ud800": 1, "name": "a"}, Item, "item.json", "make it again")

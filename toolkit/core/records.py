@@ -36,7 +36,7 @@ def to_record(value: Any, kind: type[AnyRecord], what: str, remedy: str) -> AnyR
     """
     try:
         return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
+    except ValueError as error:  # ValidationError, or UnicodeEncodeError of a lone surrogate in a key
         raise NtireSrError(f"{what} is damaged: {error}", remedy) from error
 
 

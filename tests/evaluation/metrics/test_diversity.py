@@ -37,7 +37,7 @@ def test_the_streamed_score_equals_the_definition_in_any_order():
     assert seen(maps.flip(0)).scores[-1] == pytest.approx(seen(maps).scores[-1], rel=1e-6)
 
 
-def test_equal_samples_have_no_diversity_and_a_further_sample_never_spoils_the_mosaic():
+def test_equal_samples_have_no_diversity_and_more_samples_keep_the_best_mosaic():
     one = torch.rand(5, 5)
     assert seen([one, one, one]).scores[-1] == pytest.approx(0, abs=1e-5)
     assert seen([one]).scores[-1] == pytest.approx(0, abs=1e-5)
@@ -45,7 +45,7 @@ def test_equal_samples_have_no_diversity_and_a_further_sample_never_spoils_the_m
     assert seen([one, worse]).scores[-1] == pytest.approx(0, abs=1e-5)
 
 
-def test_a_sample_that_equals_the_truth_leaves_the_score_undefined_as_officially():
+def test_s_n_is_undefined_if_a_sample_equals_the_hr_image():
     assert math.isnan(seen([torch.zeros(3, 3), torch.ones(3, 3)]).scores[-1])
 
 
@@ -57,7 +57,7 @@ def test_the_running_minimum_does_not_change_the_callers_map():
     assert running.mosaics == [1, 0]
 
 
-def test_the_score_of_every_number_of_samples_is_that_of_the_first_ones_alone():
+def test_s_n_of_first_samples_equals_s_n_of_these_alone():
     maps = torch.rand(6, 9, 7)
     assert seen(maps).scores == pytest.approx([official(maps[:n]) for n in range(1, 7)], rel=1e-4, abs=1e-5)
     assert diversity_scores([], []) == []

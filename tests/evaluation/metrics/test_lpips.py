@@ -62,7 +62,7 @@ def test_lpips_is_zero_for_equal_images_symmetric_and_grows_with_noise(lpips, ph
     assert distances == sorted(distances)
 
 
-def test_the_way_of_processors_and_the_direct_convolutions_give_the_same_features(lpips, photograph):
+def test_winograd_and_direct_convolutions_give_close_features(lpips, photograph):
     image = to_tensor(photograph)
     maps = network_input(image).double()
     convolutions = copy.deepcopy(lpips.convolutions).double()
@@ -87,7 +87,7 @@ def test_known_features_are_left_as_they_are_and_differences_are_summed(lpips, p
         assert torch.allclose(total, one + two - 2 * known, atol=1e-6)
 
 
-def test_the_deepest_maps_are_those_of_the_fifth_convolution_before_normalisation(lpips, photograph):
+def test_deepest_maps_are_the_unnormalised_fifth_convolution(lpips, photograph):
     image = to_tensor(photograph)
     expected = list(lpips.layers(image))[-1]
     features = lpips.features(image)
@@ -130,7 +130,7 @@ def test_the_map_does_not_depend_on_memory_layout(lpips, photograph):
     assert torch.equal(lpips(image.contiguous(), other), expected)
 
 
-def test_lpips_refuses_float_images_of_which_one_had_a_distance_of_833_to_itself(lpips, photograph):
+def test_lpips_refuses_float_images(lpips, photograph):
     unit = to_unit(to_tensor(photograph))
     with pytest.raises(WrongType, match=r"a tensor \(1, 3, 96, 128\) of float32, not of uint8"):
         lpips(unit, unit)
@@ -142,7 +142,7 @@ def test_lpips_refuses_a_batch_of_which_it_measured_the_first_image_only(lpips, 
         lpips(batch, batch)
 
 
-def test_lpips_refuses_images_of_two_sizes_even_with_features_of_one_number(lpips, photograph):
+def test_lpips_refuses_images_of_two_sizes(lpips, photograph):
     image = to_tensor(photograph)
     with pytest.raises(WrongValue, match=r"the HR image has \(96, 128\)"):
         lpips(image, image.transpose(2, 3))

@@ -198,7 +198,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_model_fitted_to_photographs_survives_saving_and_counts_as_it_reads(folder):
+def test_fitted_niqe_model_is_saved_and_loaded_without_loss(folder):
     progress = RecordedProgress()
     paths = sorted(folder.glob("*.png"))
     pristine = fit(paths, "four photographs", sharp_share=0.2, progress=progress)

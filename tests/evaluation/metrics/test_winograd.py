@@ -8,7 +8,7 @@ from ntire_sr.evaluation.metrics.winograd import WinogradConvolution, transforms
 pytestmark = pytest.mark.numerical
 
 
-def test_the_matrices_of_two_outputs_of_three_taps_work_on_an_example_done_by_hand():
+def test_winograd_matrices_of_2_outputs_and_3_taps_equal_values_by_hand():
     # 1 2 3 4 with 1 10 100: 1 + 20 + 300 = 321 and 2 + 30 + 400 = 432
     a, g, b = transforms(2, 3)
     signal, kernel = torch.tensor([1.0, 2, 3, 4]).double(), torch.tensor([1.0, 10, 100]).double()

@@ -64,7 +64,7 @@ def refusal(named) -> str:
     return str(refused.value)
 
 
-def test_figures_and_differences_are_those_worked_out_by_hand(two):
+def test_figures_and_differences_equal_values_by_hand(two):
     found = compare(read_methods(two))
     assert (found.scale, found.samples, found.names) == (4, 2, NAMES)
     values = {key: [round(each.value, 6) for each in line] for key, line in found.values.items()}
@@ -104,7 +104,7 @@ def test_json_holds_methods_pairs_curves_and_images(two):
     }
 
 
-def test_only_images_that_all_have_are_compared_and_what_is_left_out_is_said(tmp_path, hr, two):
+def test_only_common_images_are_compared_with_a_note_on_others(tmp_path, hr, two):
     (tmp_path / "others").mkdir()
     shutil.copy(hr / "0803.png", tmp_path / "others" / "renamed.png")  # the same image by another name
     shutil.copy(hr / "0801.png", tmp_path / "others" / "0801.png")
@@ -116,7 +116,7 @@ def test_only_images_that_all_have_are_compared_and_what_is_left_out_is_said(tmp
     assert len(found.pairs["score"]) == 3
 
 
-def test_s_n_is_compared_at_the_samples_that_all_have_and_one_sample_does_not_lower_it(tmp_path, hr):
+def test_s_n_is_compared_at_the_common_number_of_samples(tmp_path, hr):
     three = write_method(tmp_path / "x", hr, {"0801.png": [0.4, 0.4, 0.4]}, {"0801.png": [0.4, 0.3, 0.1]})
     two = write_method(tmp_path / "y", hr, {"0801.png": [0.4, 0.2]}, {"0801.png": [0.4, 0.1]})
     one = write_method(tmp_path / "z", hr, {"0801.png": [0.3]})
@@ -128,7 +128,7 @@ def test_s_n_is_compared_at_the_samples_that_all_have_and_one_sample_does_not_lo
     assert "x 3, y 2, z 1. Means are over all samples of each; S_2 is of the first 2." in found.notes[0]
 
 
-def test_without_lpips_in_one_score_squared_errors_are_compared_and_it_is_said(tmp_path, hr, two):
+def test_squared_errors_are_compared_if_a_score_lacks_lpips(tmp_path, hr, two):
     c = write_method(tmp_path / "c", hr, {name: [0.3, 0.2] for name in NAMES}, with_lpips=None)
     found = compare(read_methods([*two, ("c", c)]))
     assert [figure.name for figure in found.figures[:6]] == [
@@ -153,7 +153,7 @@ def test_without_lpips_in_one_score_squared_errors_are_compared_and_it_is_said(t
     assert only.figures[0].name == "MSE_mean" and not only.with_lpips
 
 
-def test_proxies_that_are_not_the_same_for_all_are_left_out_and_named(tmp_path, hr):
+def test_quality_metrics_of_other_versions_are_left_out_with_a_note(tmp_path, hr):
     lpips = {"0801.png": [0.3, 0.2], "0802.png": [0.3, 0.2]}
     a = write_method(tmp_path / "a", hr, lpips, realism={"niqe": ("1", 3.0), "log-spectral": ("1", 2.0)})
     b = write_method(tmp_path / "b", hr, lpips, realism={"niqe": ("2", 4.0), "log-spectral": ("1", 1.0)})
@@ -169,7 +169,7 @@ def test_proxies_that_are_not_the_same_for_all_are_left_out_and_named(tmp_path, 
     )
 
 
-def test_another_version_that_measures_alike_is_said(two):
+def test_note_names_versions_that_measure_alike(two):
     edit_score(two[1][1], version="0.0.7")
     notes = compare(read_methods(two)).notes
     assert any(
@@ -177,7 +177,7 @@ def test_another_version_that_measures_alike_is_said(two):
     )
 
 
-def test_samples_under_45_dB_and_few_images_are_said(tmp_path, hr, two):
+def test_notes_name_samples_under_45_db_and_few_images(tmp_path, hr, two):
     c = write_method(tmp_path / "c", hr, {name: [0.3, 0.2] for name in NAMES}, lr_error=100.0)
     notes = compare(read_methods([*two, ("c", c)])).notes
     assert "Samples under the 45 dB that the challenge asks for: c 6." in notes
@@ -188,7 +188,7 @@ def opinions_of(*methods) -> Opinions:
     return Opinions(tuple(methods), candidates=3, raters=5, answers=100)
 
 
-def test_what_people_said_stands_beside_the_scores_found_by_samples_or_by_name(two, ntire_sr_command, tmp_path):
+def test_opinions_are_found_by_samples_or_by_name(two, ntire_sr_command, tmp_path):
     methods = read_methods(two)
     said = [
         MethodOpinion("first", methods[0].samples_sha256, mor=2.5, low=2.25, high=2.75),
@@ -212,7 +212,7 @@ def test_what_people_said_stands_beside_the_scores_found_by_samples_or_by_name(t
     assert result.code == 2 and "does not exist" in result.err
 
 
-def test_columns_from_elsewhere_stand_in_table_and_json(two):
+def test_added_columns_are_in_table_and_json(two):
     mor = Figure(name="MOR", label="MOR", direction="lower", digits=2, values=Values)
     column = MethodColumn(mor, {"b": 1.5}, {"b": (1.2, 1.8)})
     found = compare(read_methods(two)).with_columns([column])
@@ -224,7 +224,7 @@ def test_columns_from_elsewhere_stand_in_table_and_json(two):
 # ---- what is refused
 
 
-def test_other_hr_images_scales_and_networks_are_refused_all_at_once(tmp_path, hr, two):
+def test_other_hr_images_scales_and_networks_are_refused_together(tmp_path, hr, two):
     other = write_images(tmp_path / "other", NAMES)
     for at, name in enumerate(NAMES[1:]):
         write_png(other / name, np.full((48, 64, 3), 7 + at, np.uint8))
@@ -242,7 +242,7 @@ def test_no_image_in_common_is_refused(tmp_path, hr, two):
     assert "no HR image is in all of them" in refusal([*two, ("c", c)])
 
 
-def test_folders_that_are_no_scores_are_listed_all_at_once_each_with_its_remedy(tmp_path, two):
+def test_folders_without_a_score_are_listed_together_with_remedies(tmp_path, two):
     (tmp_path / "run").mkdir()
     shutil.copytree(two[0][1], tmp_path / "run" / "score")
     (tmp_path / "official").mkdir()
@@ -269,13 +269,13 @@ def test_folders_that_are_no_scores_are_listed_all_at_once_each_with_its_remedy(
         assert words in line
 
 
-def test_names_given_twice_the_same_folder_twice_and_one_alone_are_refused(two):
+def test_repeated_names_or_folders_and_a_single_score_are_refused(two):
     said = refusal([two[0], ("a", two[1][1]), ("again", two[0][1])])
     assert "the name a is given to 2 scores" in said and "a and again are the same folder" in said
     assert "takes two scores or more" in refusal(two[:1])
 
 
-def test_a_score_of_an_earlier_version_says_how_to_bring_it_up_to_date(two):
+def test_score_of_earlier_version_is_refused_with_a_remedy(two):
     path = two[1][1] / "score.json"
     content = json.loads(path.read_text())
     del content["records_version"]
@@ -284,13 +284,13 @@ def test_a_score_of_an_earlier_version_says_how_to_bring_it_up_to_date(two):
     assert "b: " in said and "of an earlier version" in said and "what was measured is kept" in said
 
 
-def test_a_score_that_another_version_measured_in_another_way_is_not_mixed_in(two):
+def test_score_of_version_that_measures_differently_is_refused(two):
     edit_score(two[1][1], version="9.0", records_version=2)
     said = refusal(two)
     assert "written by ntire-sr 9.0, which measures differently (records of version 2, here 1)" in said
 
 
-def test_records_that_are_gone_changed_or_no_numbers_are_named(two):
+def test_missing_or_damaged_records_are_named(two):
     folder = two[0][1]
     (folder / "records" / "000001.safetensors").unlink()
     assert f"a: the records of 0802.png in {folder / 'records'} are gone or damaged" in refusal(two)
@@ -306,7 +306,7 @@ def test_records_that_are_gone_changed_or_no_numbers_are_named(two):
     "wrong",
     [{"images": []}, {"images": 3}, {"images": [{}]}, {"summary": []}, {"measured_with": {}}, {"hr": 5}, {"version": None, "summary": {"scale": 3, "samples": 2}}],
 )  # fmt: skip
-def test_a_damaged_score_is_one_clear_error(two, wrong):
+def test_damaged_score_is_one_error(two, wrong):
     edit_score(two[1][1], **wrong)
     assert "is damaged" in refusal(two)
 
@@ -314,7 +314,7 @@ def test_a_damaged_score_is_one_clear_error(two, wrong):
 # ---- pictures
 
 
-def test_pictures_show_what_was_scored_for_the_images_that_differ_most(two):
+def test_pictures_show_the_images_that_differ_most(two):
     found = compare(read_methods(two))
     assert most_different(found) == [0, 1, 2]  # .2, .1, 0 apart
     gallery = picture_comparison(found, 2)
@@ -335,7 +335,7 @@ def test_equal_samples_are_shown_once(tmp_path, hr):
     assert [len(picture["samples"]) for picture in entry["pictures"][1:3]] == [1, 4]
 
 
-def test_samples_that_changed_or_moved_are_left_out_with_a_note_and_can_be_given(tmp_path, two):
+def test_changed_or_moved_samples_are_left_out_with_a_note(tmp_path, two):
     found = compare(read_methods(two))
     (tmp_path / "b_samples").rename(tmp_path / "moved")
     gallery = picture_comparison(found)
@@ -351,7 +351,7 @@ def test_samples_that_changed_or_moved_are_left_out_with_a_note_and_can_be_given
     )
 
 
-def test_given_folders_that_are_not_what_was_scored_are_refused_all_at_once(tmp_path, two):
+def test_given_folders_with_other_files_are_refused_together(tmp_path, two):
     found = compare(read_methods(two))
     with pytest.raises(ValidationErrors) as refused:
         picture_comparison(found, sr={"a": tmp_path / "b_samples", "b": tmp_path / "no"}, hr=tmp_path / "no")
@@ -362,7 +362,7 @@ def test_given_folders_that_are_not_what_was_scored_are_refused_all_at_once(tmp_
         picture_comparison(found, sr={"x": tmp_path})
 
 
-def test_without_the_hr_images_there_are_no_pictures_and_a_note(tmp_path, two):
+def test_missing_hr_images_give_a_note_and_no_pictures(tmp_path, two):
     found = compare(read_methods(two))
     (tmp_path / "HR").rename(tmp_path / "HR_moved")
     gallery = picture_comparison(found)
@@ -370,7 +370,7 @@ def test_without_the_hr_images_there_are_no_pictures_and_a_note(tmp_path, two):
     assert len(picture_comparison(found, hr=tmp_path / "HR_moved").entries) == 3
 
 
-def test_a_damaged_picture_is_named(tmp_path, two):
+def test_damaged_picture_is_named(tmp_path, two):
     path = tmp_path / "a_samples" / "000000_sample00000.png"
     path.write_bytes(b"no image")
     # the digest is made to agree, so that only decoding can notice
@@ -381,7 +381,7 @@ def test_a_damaged_picture_is_named(tmp_path, two):
         picture_comparison(compare(read_methods(two)))
 
 
-def test_a_score_or_a_record_that_says_something_odd_is_one_clear_error_or_is_compared(two):
+def test_odd_values_in_scores_and_records_cause_no_crash(two):
     refused = 0
     for path in (two[0][1] / "score.json", two[0][1] / "records" / "000001.json"):
         content = path.read_text()

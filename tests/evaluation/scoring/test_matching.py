@@ -41,7 +41,7 @@ def test_all_problems_of_a_folder_are_listed_at_once_with_their_counts(folders, 
         assert part in text
 
 
-def test_a_single_flipped_bit_of_a_sample_is_found_before_anything_is_measured(folders):
+def test_flipped_bit_of_a_sample_is_found_before_measuring(folders):
     path = folders.sr / "000000_sample00001.png"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 4
@@ -68,7 +68,7 @@ def test_samples_numbered_from_1_are_recognised_as_wrongly_numbered(folders):
     assert "the lowest index is 1; the challenge counts from 0 (or from the HR images' 801 or 901)" in text
 
 
-def test_sample_numbers_from_1_are_recognised_too_and_missing_first_ones_are_not_mistaken_for_them(folders):
+def test_sample_numbers_from_1_are_told_from_missing_first_samples(folders):
     for path in sorted(folders.sr.iterdir(), reverse=True):
         path.rename(path.with_name(f"{path.name[:13]}{int(path.name[13:18]) + 1:05d}.png"))
     assert "the lowest sample number is 1; the challenge counts from 0" in str(problems_of(folders))
@@ -119,7 +119,7 @@ def test_what_is_missing_can_be_left_out_and_every_output_says_so(folders, tmp_p
     assert '"complete": false' in as_json.out and "0802.png (index 1): 1 of 3 samples" in as_json.out
 
 
-def test_leaving_out_changes_nothing_of_the_other_images_and_counts_what_is_there(folders, tmp_path):
+def test_skip_missing_keeps_figures_of_other_images_and_counts_samples(folders, tmp_path):
     options = {"samples": 3, "device": "cpu", "without_lpips": "away"}
     whole = score_folder(folders.hr, folders.sr, tmp_path / "whole", **options).score
     (folders.sr / "000001_sample00001.png").unlink()
@@ -143,7 +143,7 @@ def test_leaving_out_changes_nothing_of_the_other_images_and_counts_what_is_ther
     assert list(pd.read_csv(tmp_path / "second" / "measure.csv", index_col=0).index) == [1]
 
 
-def test_nothing_at_all_to_score_is_an_error_even_when_missing_samples_may_be_left_out(folders):
+def test_no_samples_at_all_is_an_error_with_skip_missing_too(folders):
     for path in folders.sr.iterdir():
         path.unlink()
     assert "6 missing" in str(problems_of(folders, skip_missing=True))

@@ -67,7 +67,7 @@ def test_the_final_rank_takes_s_10_of_this_score_and_of_the_other_methods(tmp_pa
     assert opinions.final_rank("mine", {}) is None
 
 
-def test_samples_that_the_study_does_not_show_and_unknown_names_are_refused(folders, tmp_path):
+def test_samples_outside_the_study_and_unknown_names_are_refused(folders, tmp_path):
     file = results_of("another digest", tmp_path)
     with pytest.raises(
         UsageError, match=r"shows none of these samples, but those of mine, other[\s\S]*--study-method"

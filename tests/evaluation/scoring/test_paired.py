@@ -21,7 +21,7 @@ def test_a_difference_its_counts_and_its_direction_by_hand():
     assert (turned.difference, turned.a_favoured) == (pytest.approx(0.075), 1)
 
 
-def test_the_interval_decides_for_the_better_method_and_for_none_where_it_holds_0():
+def test_interval_favours_the_better_method_unless_it_holds_0():
     lower = [0.10, 0.11, 0.09, 0.10]
     higher = [value + 0.05 + 0.001 * at for at, value in enumerate(lower)]
     clear = paired_difference(lower, higher, lower_is_better=True)
@@ -64,7 +64,7 @@ def test_about_95_of_100_intervals_hold_the_true_mean():
     assert 460 <= held <= 490
 
 
-def test_undefined_figures_are_left_out_and_infinite_ones_are_counted_but_not_averaged():
+def test_undefined_values_are_left_out_and_infinite_ones_not_averaged():
     found = paired_difference([1.0, math.nan, 2.0], [2.0, 1.0, 4.0], lower_is_better=True)
     assert (found.images, found.difference, found.a_favoured) == (2, -1.5, 2)
     found = paired_difference([60.0, math.inf, math.inf], [50.0, 50.0, math.inf], lower_is_better=False)

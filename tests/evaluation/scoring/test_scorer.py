@@ -26,7 +26,7 @@ AWAY = {"device": "cpu", "without_lpips": "the trunk is away"}
 
 
 @pytest.mark.parametrize("scale", [4, 8])
-def test_the_tables_equal_those_of_the_official_scripts(device, golden, alexnet, tmp_path, scale):
+def test_tables_equal_those_of_the_official_scripts(device, golden, alexnet, tmp_path, scale):
     folder = golden / f"x{scale}"
     score_folder(
         folder.joinpath("HR"), folder / "SR", tmp_path, scale=scale, device=device.type, lpips_weights=alexnet
@@ -60,13 +60,13 @@ def figures_of_cpu(golden, alexnet, tmp_path_factory) -> dict[str, float]:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
-def test_a_gpu_gives_the_figures_of_a_cpu(golden, alexnet, tmp_path, figures_of_cpu):
+def test_figures_of_gpu_equal_figures_of_cpu(golden, alexnet, tmp_path, figures_of_cpu):
     found = figures(golden / "x4", tmp_path, "cuda", alexnet)
     for name, value in figures_of_cpu.items():
         assert found[name] == pytest.approx(value, rel=1e-3 if name in ("niqe", "niqe_of_HR") else 1e-4), name
 
 
-def test_the_convolutions_of_gpus_give_the_figures_of_a_cpu(
+def test_figures_with_direct_convolutions_equal_figures_of_cpu(
     golden, alexnet, tmp_path, figures_of_cpu, monkeypatch
 ):
     # what LPIPS does on a GPU, done on the CPU: direct convolutions, and all vectors of a layer at once
@@ -83,7 +83,7 @@ def test_the_convolutions_of_gpus_give_the_figures_of_a_cpu(
         assert found[name] == pytest.approx(value, rel=1e-5), name
 
 
-def test_figures_beside_the_official_ones_stay_finite_where_a_sample_is_exact():
+def test_lr_psnr_of_mean_error_is_finite_if_a_sample_is_exact():
     errors = LrErrors([0.0, 1.0, 3.0])
     assert errors.mean_db == math.inf
     assert errors.worst_db == pytest.approx(10 * math.log10(255**2 / 3))
@@ -91,12 +91,12 @@ def test_figures_beside_the_official_ones_stay_finite_where_a_sample_is_exact():
     assert errors.under_required == 1  # 3 squared grey levels are 43.4 dB
 
 
-def test_the_official_crop_takes_multiples_of_8_from_the_top_left():
+def test_official_crop_keeps_multiples_of_8_from_the_top_left():
     image = torch.arange(19 * 33).view(1, 1, 19, 33).expand(1, 3, 19, 33)
     assert torch.equal(official_crop(image), image[:, :, :16, :32])
 
 
-def test_where_the_crop_takes_pixels_away_both_figures_are_reported(folders, tmp_path):
+def test_uncropped_lr_psnr_is_reported_if_the_crop_removes_pixels(folders, tmp_path):
     score = score_folder(folders.hr, folders.sr, tmp_path / "out", samples=3, **AWAY).score
     whole, cropped = (image.of(LrValues) for image in score.images)
     assert whole.lr_errors_uncropped == []
@@ -105,7 +105,7 @@ def test_where_the_crop_takes_pixels_away_both_figures_are_reported(folders, tmp
     assert score.summary()["images_scored_uncropped"] == 1
 
 
-def test_without_lpips_its_columns_are_empty_and_the_rest_is_measured(folders, tmp_path):
+def test_without_lpips_only_its_columns_are_empty(folders, tmp_path):
     score_folder(folders.hr, folders.sr, tmp_path / "out", samples=3, **AWAY)
     table = pd.read_csv(tmp_path / "out" / "measure.csv", index_col=0)
     assert table.LPIPS_mean.isna().all() and table.score.isna().all()
@@ -118,7 +118,7 @@ def test_without_lpips_its_columns_are_empty_and_the_rest_is_measured(folders, t
     assert written["standing_2021"] is None
 
 
-def test_the_summary_holds_mean_best_and_worst_lpips_worked_out_from_the_samples(golden, alexnet, tmp_path):
+def test_summary_has_mean_best_and_worst_lpips_of_the_samples(golden, alexnet, tmp_path):
     folder = golden / "x4"
     score = score_folder(folder / "HR", folder / "SR", tmp_path, lpips_weights=alexnet, device="cpu").score
     summary, lpips = score.summary(), [image.of(LpipsValues).lpips for image in score.images]
@@ -133,13 +133,13 @@ def test_the_summary_holds_mean_best_and_worst_lpips_worked_out_from_the_samples
     assert curve[-1] == pytest.approx(summary["score"])
 
 
-def test_a_missing_trunk_is_an_error_that_names_the_way_out(folders, tmp_path):
+def test_missing_alexnet_weights_are_an_error_with_a_remedy(folders, tmp_path):
     with pytest.raises(NtireSrError, match="score --without-lpips"):
         score_folder(folders.hr, folders.sr, tmp_path / "out", samples=3)
     assert not (tmp_path / "out").exists()
 
 
-def test_samples_numbered_as_the_hr_images_score_the_same(folders, tmp_path):
+def test_samples_numbered_from_801_or_901_score_the_same(folders, tmp_path):
     plain = score_folder(folders.hr, folders.sr, tmp_path / "plain", samples=3, **AWAY).score.summary()
     for first in (801, 901):
         moved = tmp_path / f"moved{first}"
@@ -152,7 +152,7 @@ def test_samples_numbered_as_the_hr_images_score_the_same(folders, tmp_path):
         assert found == plain
 
 
-def test_a_single_sample_per_image_is_named_without_its_number(folders, tmp_path):
+def test_single_samples_named_without_number_are_scored(folders, tmp_path):
     single = tmp_path / "single"
     single.mkdir()
     for index in range(2):
@@ -163,9 +163,7 @@ def test_a_single_sample_per_image_is_named_without_its_number(folders, tmp_path
     assert (tmp_path / "out" / "report.html").exists()
 
 
-def test_proxies_are_measured_for_every_sample_and_the_hr_image_where_that_means_something(
-    golden, alexnet, tmp_path
-):
+def test_quality_metrics_measure_samples_and_hr_images(golden, alexnet, tmp_path):
     folder = golden / "x4"
     names = ("niqe", "log-spectral", "patch-frechet")
     score = score_folder(
@@ -179,7 +177,7 @@ def test_proxies_are_measured_for_every_sample_and_the_hr_image_where_that_means
     assert "NIQE" in page and "a proxy" in page
 
 
-def test_an_unknown_proxy_and_one_without_its_network_are_refused_before_anything_is_read(folders, tmp_path):
+def test_unusable_quality_metrics_are_refused_before_reading_files(folders, tmp_path):
     with pytest.raises(UsageError, match=r"unknown quality metric 'niqq'(.|\n)*try: niqe"):
         score_folder(folders.hr, folders.sr, tmp_path / "out", realism=("niqq",), **AWAY)
     with pytest.raises(UsageError, match="measured on the features of LPIPS"):
@@ -198,7 +196,7 @@ def test_hundreds_of_samples_are_scored_and_pictured(tmp_path, photograph):
     assert len(score.curves()["MSE_score"]) == 260
 
 
-def test_an_image_whose_score_is_undefined_is_said_to_be_left_out(folders, tmp_path):
+def test_note_counts_images_with_undefined_s_n(folders, tmp_path):
     shutil.copy(folders.hr / "0801.png", folders.sr / str(SampleName(0, 1)))
     measured = score_folder(folders.hr, folders.sr, tmp_path / "out", samples=3, **AWAY)
     assert math.isfinite(measured.score.summary()["MSE_score"])
@@ -206,7 +204,7 @@ def test_an_image_whose_score_is_undefined_is_said_to_be_left_out(folders, tmp_p
     assert "A sample equals its HR image in 1 image: S_n is undefined there" in page
 
 
-def test_the_small_maps_are_means_over_areas_of_at_most_640_pixels():
+def test_small_maps_are_area_means_of_at_most_640_pixels():
     whole = torch.rand(1, 1, 1280, 320)
     small = shrink_map(whole)
     assert small.shape == (1, 1, MAP_PX, 160)
@@ -214,7 +212,7 @@ def test_the_small_maps_are_means_over_areas_of_at_most_640_pixels():
     assert torch.equal(shrink_map(small), small)
 
 
-def test_the_report_is_one_page_with_pictures_that_needs_no_other_file(folders, tmp_path):
+def test_report_is_one_page_with_pictures(folders, tmp_path):
     measured = score_folder(folders.hr, folders.sr, tmp_path / "out", samples=3, **AWAY)
     page = measured.report.read_text(encoding="utf-8")
     assert "LPIPS was not measured: the trunk is away" in page
@@ -225,7 +223,7 @@ def test_the_report_is_one_page_with_pictures_that_needs_no_other_file(folders, 
     assert page.count('"data:image/') == 2 * 2 * 6
 
 
-def test_the_terminal_shows_our_row_among_the_published_ones(golden, alexnet, ntire_sr_command, tmp_path):
+def test_terminal_shows_the_score_among_published_rows(golden, alexnet, ntire_sr_command, tmp_path):
     folder = golden / "x4"
     result = ntire_sr_command(
         "score", "--hr", folder / "HR", "--sr", folder / "SR", "--out", tmp_path, "--lpips-weights", alexnet,

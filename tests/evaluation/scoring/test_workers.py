@@ -40,7 +40,7 @@ def watched(monkeypatch) -> list[int]:
     return seen
 
 
-def test_a_second_call_measures_nothing_again_and_gives_the_same_tables(folders, tmp_path, monkeypatch):
+def test_second_call_measures_nothing_and_gives_the_same_tables(folders, tmp_path, monkeypatch):
     seen = watched(monkeypatch)
     score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
     before = tables(tmp_path / "out")
@@ -49,7 +49,7 @@ def test_a_second_call_measures_nothing_again_and_gives_the_same_tables(folders,
     assert tables(tmp_path / "out") == before
 
 
-def test_only_what_has_changed_is_measured_again(folders, tmp_path, monkeypatch, photograph):
+def test_only_changed_images_are_measured_again(folders, tmp_path, monkeypatch, photograph):
     score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
     changed = photograph.copy()
     changed[:8] ^= 7
@@ -75,9 +75,7 @@ def test_damaged_records_are_measured_again(folders, tmp_path, monkeypatch):
     assert seen == [0, 1] and tables(tmp_path / "out") == before
 
 
-def test_a_file_that_cannot_be_decompressed_is_named_and_the_others_figures_are_kept(
-    folders, tmp_path, monkeypatch
-):
+def test_undecodable_file_is_named_and_other_images_are_kept(folders, tmp_path, monkeypatch):
     import struct
     import zlib
 
@@ -105,7 +103,7 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def test_several_processes_give_the_same_tables(folders, tmp_path, alexnet, two_threads):
+def test_several_workers_give_the_same_tables(folders, tmp_path, alexnet, two_threads):
     score_folder(folders.hr, folders.sr, tmp_path / "one", **AWAY)
     score_folder(folders.hr, folders.sr, tmp_path / "two", workers=2, **AWAY)
     assert tables(tmp_path / "one") == tables(tmp_path / "two")
@@ -131,7 +129,7 @@ def command(folders, out, *more: str) -> list[str]:
 
 
 @pytest.mark.filterwarnings("default")
-def test_torchrun_spreads_the_images_and_the_first_process_writes_the_same_tables(folders, tmp_path):
+def test_torchrun_gives_the_same_tables(folders, tmp_path):
     score_folder(folders.hr, folders.sr, tmp_path / "one", **AWAY)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     words = command(folders, tmp_path / "two")
@@ -146,7 +144,7 @@ def test_torchrun_spreads_the_images_and_the_first_process_writes_the_same_table
     assert 'Traceback (most recent call last):\n  File "' not in failed.stderr.split("error:")[0]
 
 
-def test_a_scoring_that_is_killed_goes_on_where_it_stopped_and_counts_nothing_twice(folders, tmp_path):
+def test_killed_scoring_is_resumed_with_the_same_tables(folders, tmp_path):
     score_folder(folders.hr, folders.sr, tmp_path / "whole", **AWAY)
     out = tmp_path / "killed"
     process = subprocess.Popen(
@@ -161,7 +159,7 @@ def test_a_scoring_that_is_killed_goes_on_where_it_stopped_and_counts_nothing_tw
     assert tables(out) == tables(tmp_path / "whole")
 
 
-def test_a_record_depends_on_scale_numbers_files_and_whether_lpips_is_measured(folders, alexnet):
+def test_record_key_depends_on_scale_samples_files_and_metrics(folders, alexnet):
     from dataclasses import replace
 
     from ntire_sr.evaluation.scoring.matching import match_samples
@@ -183,7 +181,7 @@ def test_a_record_depends_on_scale_numbers_files_and_whether_lpips_is_measured(f
     assert Scorer(both[0]).key(pair) == Scorer(both[1]).key(pair)
 
 
-def test_other_files_beside_the_records_are_left_alone(folders, tmp_path):
+def test_other_files_in_the_records_folder_are_kept(folders, tmp_path):
     records = tmp_path / "out" / "records"
     records.mkdir(parents=True)
     for name in ("0801.json", "000009.json", "000009.safetensors", "notes.json"):
@@ -194,14 +192,14 @@ def test_other_files_beside_the_records_are_left_alone(folders, tmp_path):
     }
 
 
-def test_a_report_of_other_figures_does_not_stay(folders, tmp_path):
+def test_outdated_report_is_removed(folders, tmp_path):
     score_folder(folders.hr, folders.sr, tmp_path / "out", **{**AWAY, "with_report": True})
     assert (tmp_path / "out" / "report.html").exists()
     score_folder(folders.hr, folders.sr, tmp_path / "out", **{**AWAY, "samples": 2})
     assert not (tmp_path / "out" / "report.html").exists()
 
 
-def test_the_results_may_not_go_where_the_samples_are(folders):
+def test_out_inside_the_samples_folder_is_refused(folders):
     with pytest.raises(UsageError, match="lies in the folder of samples"):
         score_folder(folders.hr, folders.sr, folders.sr / "score", **AWAY)
 
@@ -219,7 +217,7 @@ def children_of(process: subprocess.Popen) -> list[int]:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
-def test_workers_end_with_the_command_and_only_it_speaks(folders, tmp_path, ending):
+def test_workers_end_with_the_command(folders, tmp_path, ending):
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as under nohup: the command would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
@@ -240,7 +238,7 @@ def test_workers_end_with_the_command_and_only_it_speaks(folders, tmp_path, endi
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers_begun))
 
 
-def test_records_of_images_that_are_gone_are_removed_and_not_counted(folders, tmp_path):
+def test_records_of_removed_images_are_deleted(folders, tmp_path):
     score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
     (folders.hr / "0802.png").unlink()
     for k in range(3):
