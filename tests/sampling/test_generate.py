@@ -190,7 +190,7 @@ def test_a_manifest_that_is_none_is_an_error_and_can_be_overwritten(lr_folder, s
         other = tmp_path / f"other{len(list(tmp_path.iterdir()))}"
         other.mkdir()
         make(other / "manifest.json")
-        with pytest.raises(NtireSrError, match=r"manifest\.json is no regular file"):
+        with pytest.raises(NtireSrError, match=r"manifest\.json is not a regular file"):
             draw(lr_folder, other, srgan, samples=1)
 
 
