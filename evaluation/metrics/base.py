@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ntire_sr.challenge.image_checks import check_8bit, described
 from ntire_sr.challenge.pixels import in_planes
-from ntire_sr.core.errors import WrongValue
+from ntire_sr.core.errors import ArgumentValueError
 from ntire_sr.evaluation.metrics.declarations import Figure, V
 from ntire_sr.evaluation.metrics.lpips_network import Comparison, Lpips, LpipsReference
 
@@ -37,7 +37,7 @@ class Reference:
         quality: the quality metrics of single images to measure.
 
     Raises:
-        WrongType, WrongValue: an image, here or in `sample`, is no such tensor: all metrics read 8-bit images,
+        ArgumentTypeError, ArgumentValueError: an image, here or in `sample`, is no such tensor: all metrics read 8-bit images,
             one at a time.
     """
 
@@ -67,7 +67,7 @@ class Sample:
     def __init__(self, reference: Reference, whole: Tensor):
         check_8bit("sr", whole, single=True)
         if any(side < least for side, least in zip(whole.shape, reference.hr.shape, strict=True)):
-            raise WrongValue(f"sr is {described(whole)}, smaller than hr", "a sample of this HR image")
+            raise ArgumentValueError(f"sr is {described(whole)}, smaller than hr", "a sample of this HR image")
         self.reference, self.whole = reference, in_planes(whole)
         height, width = reference.hr.shape[2:]
         self.sr = in_planes(whole[:, :, :height, :width])  # cropped to the size of `hr`

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from ntire_sr.challenge.image_checks import check_8bit, described
 from ntire_sr.core import pretrained
-from ntire_sr.core.errors import NtireSrError, WrongValue
+from ntire_sr.core.errors import ArgumentValueError, NtireSrError
 from ntire_sr.evaluation.metrics.winograd import WinogradConvolution
 
 # Mean and standard deviation of ImageNet for inputs in [-1, 1], as the lpips package rounds them.
@@ -169,10 +169,12 @@ class LpipsReference:
         """Compare a sample, (1, 3, H, W) uint8, with the HR image; once per sample, as it adds to `sums`.
 
         Raises:
-            WrongType, WrongValue: it is no such tensor, or of another size than the HR image.
+            ArgumentTypeError, ArgumentValueError: it is no such tensor, or of another size than the HR image.
         """
         if sr.shape[2:] != self.size:
-            raise WrongValue(f"sr is {described(sr)}, the HR image has {self.size}", "images of one size")
+            raise ArgumentValueError(
+                f"sr is {described(sr)}, the HR image has {self.size}", "images of one size"
+            )
         return self.lpips.compare(sr, self.features.vectors, self.sums)
 
     def map_of(self, comparison: Comparison) -> Tensor:
@@ -184,12 +186,12 @@ def network_input(image: Tensor) -> Tensor:
     """The normalised input of AlexNet: (1, 3, H, W) uint8 to float32, channels_last.
 
     Raises:
-        WrongType, WrongValue: the image is no such tensor; one of float in [0, 1] would be taken for a black
+        ArgumentTypeError, ArgumentValueError: the image is no such tensor; one of float in [0, 1] would be taken for a black
             one, and of a batch only the first image would count.
     """
     check_8bit("image", image, single=True)
     if image.shape[1] != 3 or min(image.shape[2:]) < SMALLEST_PX:
-        raise WrongValue(
+        raise ArgumentValueError(
             f"image is {described(image)}; LPIPS needs 3 channels and sides of {SMALLEST_PX} pixels",
             "a larger RGB image",
         )

@@ -7,7 +7,7 @@ from PIL import Image
 
 import ntire_sr
 from ntire_sr.api.inputs import WANTED, repeat_to_match, take, whole_number
-from ntire_sr.core.errors import UsageError, WrongType, WrongValue
+from ntire_sr.core.errors import ArgumentTypeError, ArgumentValueError, UsageError
 
 ARRAY = np.arange(6 * 5 * 3, dtype=np.uint8).reshape(6, 5, 3)
 BATCH = np.stack([ARRAY, ARRAY + 100])
@@ -82,14 +82,14 @@ def test_reference_has_as_many_images_or_one_for_all():
     assert torch.equal(
         repeat_to_match(take("sr", BATCH), take("lr", ARRAY)).levels, TENSOR[:1].expand(2, 3, 6, 5)
     )
-    with pytest.raises(WrongValue, match="sr has 1 images, lr 2"):
+    with pytest.raises(ArgumentValueError, match="sr has 1 images, lr 2"):
         repeat_to_match(take("sr", ARRAY), take("lr", BATCH))
 
 
 def test_integers_of_python_and_numpy_are_taken_but_not_bool_or_text():
     assert whole_number("k", np.int64(3), 1) == 3
     for value in ("4", 4.0, True, None):
-        with pytest.raises(WrongType, match=r"^scale is .*, no integer"):
+        with pytest.raises(ArgumentTypeError, match=r"^scale is .*, no integer"):
             whole_number("scale", value, 1)
-    with pytest.raises(WrongValue, match=r"^k is 0"):
+    with pytest.raises(ArgumentValueError, match=r"^k is 0"):
         whole_number("k", 0, 1)

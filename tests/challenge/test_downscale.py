@@ -18,7 +18,7 @@ from ntire_sr.challenge.downscale import (
     mirrored,
     psnr_db,
 )
-from ntire_sr.core.errors import WrongType, WrongValue
+from ntire_sr.core.errors import ArgumentTypeError, ArgumentValueError
 
 pytestmark = pytest.mark.numerical
 
@@ -144,9 +144,9 @@ def test_psnr_of_one_grey_level_is_48_13_dB_and_of_equal_images_infinite():
 
 
 def test_8bit_downscale_refuses_float_images():
-    with pytest.raises(WrongType, match=r"a tensor \(1, 3, 16, 16\) of float32, not of uint8"):
+    with pytest.raises(ArgumentTypeError, match=r"a tensor \(1, 3, 16, 16\) of float32, not of uint8"):
         downscale_8bit(torch.rand(1, 3, 16, 16), 4)
-    with pytest.raises(WrongValue, match=r"a tensor \(16, 16, 3\) of uint8, not \(N, 3, H, W\)"):
+    with pytest.raises(ArgumentValueError, match=r"a tensor \(16, 16, 3\) of uint8, not \(N, 3, H, W\)"):
         downscale_8bit(torch.zeros(16, 16, 3, dtype=torch.uint8), 4)
 
 
@@ -154,9 +154,9 @@ def test_lr_psnr_refuses_batches_and_float_images():
     hr = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
     lr = downscale_8bit(hr, 4)
     assert lr_psnr_db(hr[:1], lr[:1], 4) == math.inf
-    with pytest.raises(WrongValue, match="not a single image"):
+    with pytest.raises(ArgumentValueError, match="not a single image"):
         lr_squared_error(hr, lr, 4)
-    with pytest.raises(WrongType, match="lr is a tensor"):
+    with pytest.raises(ArgumentTypeError, match="lr is a tensor"):
         lr_psnr_db(hr[:1], lr[:1] / 255, 4)
-    with pytest.raises(WrongValue, match=r"belongs to an lr of \(1, 3, 4, 4\)"):  # it was broadcast
+    with pytest.raises(ArgumentValueError, match=r"belongs to an lr of \(1, 3, 4, 4\)"):  # it was broadcast
         lr_psnr_db(hr[:1], lr[:1, :, :1, :1], 4)

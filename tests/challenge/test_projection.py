@@ -9,7 +9,7 @@ from torch import Tensor
 from ntire_sr.challenge.downscale import downscale, downscale_8bit, lr_psnr_db
 from ntire_sr.challenge.pixels import to_8bit, to_unit
 from ntire_sr.challenge.projection import bicubic_upsample, is_feasible, project, project_uint8
-from ntire_sr.core.errors import WrongType, WrongValue
+from ntire_sr.core.errors import ArgumentTypeError, ArgumentValueError
 
 pytestmark = pytest.mark.numerical
 
@@ -184,19 +184,21 @@ def test_projection_refuses_float_lr_images():
     hr = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
     lr = downscale_8bit(hr, 4)
     assert project_uint8(to_unit(hr), lr, 4).lr_psnr_db >= 50
-    with pytest.raises(WrongType, match=r"lr is a tensor \(1, 3, 8, 8\) of float32, not of uint8"):
+    with pytest.raises(ArgumentTypeError, match=r"lr is a tensor \(1, 3, 8, 8\) of float32, not of uint8"):
         project_uint8(to_unit(hr), to_unit(lr), 4)
-    with pytest.raises(WrongType, match=r"sr is a tensor \(1, 3, 32, 32\) of uint8, not floating"):
+    with pytest.raises(ArgumentTypeError, match=r"sr is a tensor \(1, 3, 32, 32\) of uint8, not floating"):
         project_uint8(hr, lr, 4)
-    with pytest.raises(WrongType, match="lr is a tensor"):
+    with pytest.raises(ArgumentTypeError, match="lr is a tensor"):
         project(to_unit(hr), lr, 4)
 
 
 def test_project_uint8_refuses_batches():
     hr = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
-    with pytest.raises(WrongValue, match=r"sr is a tensor \(2, 3, 32, 32\) of float32, not a single image"):
+    with pytest.raises(
+        ArgumentValueError, match=r"sr is a tensor \(2, 3, 32, 32\) of float32, not a single image"
+    ):
         project_uint8(to_unit(hr), downscale_8bit(hr, 4), 4)
-    with pytest.raises(WrongValue, match=r"at scale 8 such an sr belongs to an lr of \(2, 3, 4, 4\)"):
+    with pytest.raises(ArgumentValueError, match=r"at scale 8 such an sr belongs to an lr of \(2, 3, 4, 4\)"):
         project(to_unit(hr), to_unit(downscale_8bit(hr, 4)), 8)
 
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from ntire_sr.challenge.pixels import to_8bit, to_array, to_tensor, to_unit
-from ntire_sr.core.errors import NtireSrError, WrongType, WrongValue
+from ntire_sr.core.errors import ArgumentTypeError, ArgumentValueError, NtireSrError
 from ntire_sr.core.files import sha256_file
 from ntire_sr.samples.image_files import check_png, read_image, read_png, write_png
 
@@ -154,9 +154,9 @@ def test_any_decoder_error_names_the_file(tmp_path, photograph, monkeypatch):
 
 def test_conversions_refuse_already_converted_images():
     levels = torch.tensor([[[[0, 128, 255]]]], dtype=torch.uint8).expand(1, 3, 1, 3)
-    with pytest.raises(WrongType, match="of float32, not of uint8"):
+    with pytest.raises(ArgumentTypeError, match="of float32, not of uint8"):
         to_unit(to_unit(levels))  # it was divided by 255 twice
-    with pytest.raises(WrongType, match="of uint8, not floating"):
+    with pytest.raises(ArgumentTypeError, match="of uint8, not floating"):
         to_8bit(levels)  # its levels wrapped around
-    with pytest.raises(WrongValue, match="not a single image"):
+    with pytest.raises(ArgumentValueError, match="not a single image"):
         to_array(torch.cat([levels, levels]))  # the first was returned for all

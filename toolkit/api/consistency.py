@@ -12,7 +12,7 @@ from ntire_sr.api.inputs import AnyImage, Figures, Flags, Image, take, take_lr, 
 from ntire_sr.challenge import downscale as challenge_downscale
 from ntire_sr.challenge import projection
 from ntire_sr.challenge.downscale import REQUIRED_DB, lr_psnr_db
-from ntire_sr.core.errors import WrongType
+from ntire_sr.core.errors import ArgumentTypeError
 
 
 def downscale(hr: Image, scale: int) -> Image:
@@ -146,7 +146,7 @@ def project_float(sr: Tensor, lr: AnyImage, scale: int) -> Tensor:
     """
     taken, scale = take("sr", sr, in_unit=False), whole_number("scale", scale, 1)
     if not taken.pixels.is_floating_point():
-        raise WrongType(
+        raise ArgumentTypeError(
             "sr is of uint8; expected a tensor (N, 3, H, W) of float, about [0, 1]",
             "ntire_sr.project for 8-bit images",
         )

@@ -12,7 +12,7 @@ from ntire_sr.challenge.image_checks import described
 from ntire_sr.challenge.pixels import to_array, to_tensor, to_unit
 from ntire_sr.challenge.projection import ProjectionResult, is_feasible
 from ntire_sr.core.device import choose_device
-from ntire_sr.core.errors import NtireSrError, UsageError, WrongType, WrongValue
+from ntire_sr.core.errors import ArgumentTypeError, ArgumentValueError, NtireSrError, UsageError
 from ntire_sr.core.files import sha256_bytes
 from ntire_sr.core.seeding import sample_seed
 from ntire_sr.models.loading import LoadedModel, load_model
@@ -87,7 +87,7 @@ class GeneratorHandle:
             allow_infeasible = allow_unreachable
         image = take("lr", lr)
         if len(image.pixels) != 1 or min(image.pixels.shape[2:]) < SMALLEST_LR_PX:
-            raise WrongValue(
+            raise ArgumentValueError(
                 f"lr is {len(image.pixels)} of {image.size}; expected one image with sides of {SMALLEST_LR_PX} or more",
                 "one call per image: its samples do not depend on other images",
             )
@@ -95,7 +95,7 @@ class GeneratorHandle:
         seed = whole_number("seed", seed, 0)
         tile = None if tile is None else whole_number("tile", tile, 0)
         if precision not in PRECISIONS:
-            raise WrongValue(f"precision is {precision!r}", f"one of {', '.join(PRECISIONS)}")
+            raise ArgumentValueError(f"precision is {precision!r}", f"one of {', '.join(PRECISIONS)}")
         half = resolve_precision(precision, self.loaded, self.device) == "bfloat16"
         sampler = Sampler(self.loaded, self.device, half, resolve_tile(tile, self.loaded, self.device))
         # the memory layout of an image that `generate` reads; the last bits of convolutions depend on it
@@ -161,18 +161,18 @@ def load(
         NtireSrError: the file is damaged.
     """
     if not isinstance(name_or_file, (str, Path)):
-        raise WrongType(
+        raise ArgumentTypeError(
             f"name_or_file is {described(name_or_file)}", "a model's name, or the path of a weights file"
         )
     scale = None if scale is None else whole_number("scale", scale, 1)
     try:
         chosen_device = choose_device(str(device))
     except UsageError as error:
-        raise WrongValue(error.message.removeprefix("--"), "auto, cpu, cuda or cuda:N") from error
+        raise ArgumentValueError(error.message.removeprefix("--"), "auto, cpu, cuda or cuda:N") from error
     try:
         loaded = load_model(name_or_file, scale, chosen_device, weights=weights)
     except UsageError as error:
-        raise WrongValue(error.message, error.remedy) from error
+        raise ArgumentValueError(error.message, error.remedy) from error
     return GeneratorHandle(
         name=loaded.name,
         scale=loaded.scale,

@@ -16,7 +16,7 @@ from torch import Tensor
 from ntire_sr.challenge.downscale import lr_size
 from ntire_sr.challenge.image_checks import described
 from ntire_sr.challenge.pixels import in_planes, to_8bit, to_unit
-from ntire_sr.core.errors import WrongType, WrongValue
+from ntire_sr.core.errors import ArgumentTypeError, ArgumentValueError
 
 # an image or a batch; the result has the form of the input
 Image = TypeVar("Image", NDArray[np.uint8], Tensor)
@@ -91,8 +91,8 @@ def take(name: str, image: Any, in_unit: bool = True) -> Images:
         in_unit: whether values of a floating type are checked to be in [0, 1].
 
     Raises:
-        WrongType: it is neither array nor tensor, or has an unsupported dtype.
-        WrongValue: it has other axes, no pixels, or values outside of [0, 1].
+        ArgumentTypeError: it is neither array nor tensor, or has an unsupported dtype.
+        ArgumentValueError: it has other axes, no pixels, or values outside of [0, 1].
     """
     if isinstance(image, np.ndarray):
         return _taken(name, image, _tensor_of(name, image), array=True)
@@ -101,22 +101,22 @@ def take(name: str, image: Any, in_unit: bool = True) -> Images:
             return _taken(name, image, image, array=False)
         if image.is_floating_point():
             if image.ndim != 4 or image.shape[1] != 3:
-                raise _refused(name, image, WrongValue, "image.permute(2, 0, 1)[None] of (H, W, 3)")
+                raise _refused(name, image, ArgumentValueError, "image.permute(2, 0, 1)[None] of (H, W, 3)")
             _check_pixels(name, image)
             if in_unit:
                 _check_range(name, image)
             # 16 bits would be rounded once more before they are rounded to levels
             image = image if image.dtype == torch.float64 else image.float()
             return Images(name, image, single=False, channels_last=False, array=False)
-        raise _refused(name, image, WrongType, "image.to(torch.uint8) for grey levels from 0 to 255")
-    raise _refused(name, image, WrongType, "numpy.asarray(image), or numpy.stack(images) for a list")
+        raise _refused(name, image, ArgumentTypeError, "image.to(torch.uint8) for grey levels from 0 to 255")
+    raise _refused(name, image, ArgumentTypeError, "numpy.asarray(image), or numpy.stack(images) for a list")
 
 
 def take_pair(sr: Any, lr: Any, scale: int) -> tuple[Images, Images]:
     """Read SR images and their LR images, on one device; a single LR image is repeated for all SR images.
 
     Raises:
-        WrongType, WrongValue: one is no image, or they do not belong together.
+        ArgumentTypeError, ArgumentValueError: one is no image, or they do not belong together.
     """
     taken = take("sr", sr)
     return taken, take_lr(lr, taken, scale)
@@ -127,7 +127,7 @@ def take_lr(lr: Any, sr: Images, scale: int) -> Images:
     paired = repeat_to_match(sr, take("lr", lr))
     height, width = (lr_size(side, scale) for side in sr.pixels.shape[2:])
     if paired.pixels.shape[2:] != (height, width):
-        raise WrongValue(
+        raise ArgumentValueError(
             f"sr has {sr.size} and lr {paired.size}; at scale {scale} the lr of such an sr has {width} x {height}",
             "the lr that belongs to it, or its own scale",
         )
@@ -138,11 +138,11 @@ def repeat_to_match(images: Images, reference: Images) -> Images:
     """Move a reference to the device of the images, and repeat a single one for all of them.
 
     Raises:
-        WrongValue: there are several references, but not as many as images.
+        ArgumentValueError: there are several references, but not as many as images.
     """
     count, given = len(images.pixels), len(reference.pixels)
     if given not in (1, count):
-        raise WrongValue(
+        raise ArgumentValueError(
             f"{images.name} has {count} images, {reference.name} {given}",
             f"as many of both, or a single {reference.name} for all",
         )
@@ -153,17 +153,17 @@ def whole_number(name: str, value: Any, least: int) -> int:
     """Check an integer argument of Python or numpy that is `least` or more.
 
     Raises:
-        WrongType: it is no integer.
-        WrongValue: it is less.
+        ArgumentTypeError: it is no integer.
+        ArgumentValueError: it is less.
     """
     try:
         if isinstance(value, bool):
             raise TypeError
         number = operator.index(value)
     except TypeError:
-        raise WrongType(f"{name} is {value!r}, no integer", f"an integer, {least} or more") from None
+        raise ArgumentTypeError(f"{name} is {value!r}, no integer", f"an integer, {least} or more") from None
     if number < least:
-        raise WrongValue(f"{name} is {number}", f"an integer, {least} or more")
+        raise ArgumentValueError(f"{name} is {number}", f"an integer, {least} or more")
     return number
 
 
@@ -175,7 +175,7 @@ def _tensor_of(name: str, image: NDArray[Any]) -> Tensor:
             if floating
             else "image.astype(numpy.uint8) for grey levels from 0 to 255"
         )
-        raise _refused(name, image, WrongType, remedy)
+        raise _refused(name, image, ArgumentTypeError, remedy)
     image = np.ascontiguousarray(image)
     # a tensor must not share memory that may not be written, such as that of a PIL image
     return torch.from_numpy(image if image.flags.writeable else image.copy())
@@ -187,7 +187,9 @@ def _taken(name: str, given: Any, image: Tensor, array: bool) -> Images:
     last = len(shape) in (3, 4) and shape[-1] == 3
     first = len(shape) == 4 and shape[1] == 3 and not array
     if first and last:
-        raise _refused(name, given, WrongValue, "axes that are not both of length 3, to tell the channels by")
+        raise _refused(
+            name, given, ArgumentValueError, "axes that are not both of length 3, to tell the channels by"
+        )
     if not (first or last):
         remedy = (
             "image[None] of (3, H, W)"
@@ -198,7 +200,7 @@ def _taken(name: str, given: Any, image: Tensor, array: bool) -> Images:
             if len(shape) == 4 and shape[1] == 3
             else "an RGB image: repeat a grey channel three times, drop an alpha channel"
         )
-        raise _refused(name, given, WrongValue, remedy)
+        raise _refused(name, given, ArgumentValueError, remedy)
     _check_pixels(name, given)
     single = len(shape) == 3
     if single:
@@ -208,19 +210,19 @@ def _taken(name: str, given: Any, image: Tensor, array: bool) -> Images:
 
 def _check_pixels(name: str, image: Any) -> None:
     if 0 in image.shape:
-        raise _refused(name, image, WrongValue, "at least one image, of at least one pixel")
+        raise _refused(name, image, ArgumentValueError, "at least one image, of at least one pixel")
 
 
 def _check_range(name: str, image: Tensor) -> None:
     low, high = (value.item() for value in image.detach().aminmax())
     if not (low >= 0 and high <= 1):  # also refuses nan
-        raise WrongValue(
+        raise ArgumentValueError(
             f"{name} is {described(image)} with values from {low:.4g} to {high:.4g}; expected float in [0, 1]",
             f"{name} / 255 for grey levels, ({name} + 1) / 2 for [-1, 1], {name}.clamp(0, 1) for values slightly outside",
         )
 
 
 def _refused(
-    name: str, image: Any, kind: "type[WrongType] | type[WrongValue]", remedy: str
-) -> "WrongType | WrongValue":
+    name: str, image: Any, kind: "type[ArgumentTypeError] | type[ArgumentValueError]", remedy: str
+) -> "ArgumentTypeError | ArgumentValueError":
     return kind(f"{name} is {described(image)}; expected {WANTED}", remedy)

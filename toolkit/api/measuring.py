@@ -14,7 +14,7 @@ from torch import Tensor
 from ntire_sr.api.inputs import AnyImage, Figures, Images, repeat_to_match, take, whole_number
 from ntire_sr.challenge.downscale import CROP_MULTIPLE, crop_size, lr_size
 from ntire_sr.core.device import full_float32
-from ntire_sr.core.errors import UsageError, WrongValue, plural
+from ntire_sr.core.errors import ArgumentValueError, UsageError, plural
 from ntire_sr.core.pretrained import ALEXNET, find
 from ntire_sr.evaluation.metrics.base import DataSetMetric
 from ntire_sr.evaluation.metrics.declarations import ImageScore
@@ -61,7 +61,7 @@ def lpips(sr: AnyImage, hr: AnyImage, spatial: bool = False) -> Any:
     """
     taken, reference = take("sr", sr), take("hr", hr)
     if taken.pixels.shape[2:] != reference.pixels.shape[2:] or min(taken.pixels.shape[2:]) < SMALLEST_PX:
-        raise WrongValue(
+        raise ArgumentValueError(
             f"sr has {taken.size} and hr {reference.size}; expected one size, {SMALLEST_PX} x {SMALLEST_PX} or more",
             "images of one size; score_samples cuts them as the challenge does",
         )
@@ -112,7 +112,9 @@ def score_samples(
     wanted = _Wanted.checked(scale, lpips, realism)
     whole = [name for name in wanted.realism if quality_metric(name).data_set]
     if whole:
-        raise WrongValue(f"{whole[0]} is a figure of a data set, not of an image", "ntire_sr.SampleSetMetric")
+        raise ArgumentValueError(
+            f"{whole[0]} is a figure of a data set, not of an image", "ntire_sr.SampleSetMetric"
+        )
     figures = image_json(_measured(samples, hr, wanted, 0).score)
     return {name: value for name, value in figures.items() if name not in ("name", "index", "samples")}
 
@@ -162,7 +164,7 @@ class SampleSetMetric:
         measured = _measured(samples, hr, self._wanted, len(self._images))
         count = len(measured.score.numbers)
         if self._images and count != len(self._images[0].numbers):
-            raise WrongValue(
+            raise ArgumentValueError(
                 f"samples has {plural(count, 'sample')}, the images before have {len(self._images[0].numbers)}",
                 "as many samples of every image; reset() begins again",
             )
@@ -182,7 +184,7 @@ class SampleSetMetric:
             ValueError: there is no image yet.
         """
         if not self._images:
-            raise WrongValue("no image has been measured", "update(samples, hr) first")
+            raise ArgumentValueError("no image has been measured", "update(samples, hr) first")
         return ScoreSummary(
             images=list(self._images),
             samples=len(self._images[0].numbers),
@@ -207,9 +209,11 @@ class _Wanted:
             try:
                 data_set = quality_metric(name).data_set
             except UsageError as error:
-                raise WrongValue(error.message, error.remedy) from error
+                raise ArgumentValueError(error.message, error.remedy) from error
             if data_set and data_set.needs_lpips and not lpips:
-                raise WrongValue(f"{name} is measured on the features of LPIPS", "lpips=True, or leave it out")
+                raise ArgumentValueError(
+                    f"{name} is measured on the features of LPIPS", "lpips=True, or leave it out"
+                )
         return cls(whole_number("scale", scale, 1), lpips, names)
 
 
@@ -226,19 +230,21 @@ def _measured(samples: AnyImage, hr: AnyImage, wanted: _Wanted, index: int) -> I
 def _check_sizes(samples: Images, hr: Images, wanted: _Wanted) -> None:
     """Raise an error unless there is one HR image, and samples of a size that `ntire-sr score` takes."""
     if len(hr.pixels) != 1:
-        raise WrongValue(f"hr is a batch of {len(hr.pixels)}; expected one image", "one call per HR image")
+        raise ArgumentValueError(
+            f"hr is a batch of {len(hr.pixels)}; expected one image", "one call per HR image"
+        )
     sides = hr.pixels.shape[2:]
     least = list(crop_size(*sides))
     most = [lr_size(side, wanted.scale) * wanted.scale for side in sides]
     smallest = SMALLEST_PX if wanted.lpips else CROP_MULTIPLE
     if min(least) < smallest:
-        raise WrongValue(
+        raise ArgumentValueError(
             f"hr has {hr.size}; {smallest} are needed after the cut to multiples of {CROP_MULTIPLE}",
             "larger images",
         )
     found = samples.pixels.shape[2:]
     if not all(low <= side <= high for low, side, high in zip(least, found, most, strict=True)):
-        raise WrongValue(
+        raise ArgumentValueError(
             f"samples have {samples.size}; hr with its {hr.size} asks for {least[1]} x {least[0]} to {most[1]} x {most[0]}",
             "the samples of this HR image",
         )

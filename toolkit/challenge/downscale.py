@@ -75,7 +75,7 @@ def downscale_8bit(image: Tensor, scale: int) -> Tensor:
         (N, C, ceil(H / scale), ceil(W / scale)), uint8, equal to the official script's bit for bit.
 
     Raises:
-        WrongType, WrongValue: the image is no such tensor; one of float in [0, 1] would become black.
+        ArgumentTypeError, ArgumentValueError: the image is no such tensor; one of float in [0, 1] would become black.
     """
     check_8bit("image", image)
     with full_float32(image.device):
@@ -129,7 +129,7 @@ def lr_squared_error(sr: Tensor, lr: Tensor, scale: int) -> float:
         lr: (1, 3, ceil(H / scale), ceil(W / scale)), uint8.
 
     Raises:
-        WrongType, WrongValue: these are no such tensors; a batch would get one figure for all its images.
+        ArgumentTypeError, ArgumentValueError: these are no such tensors; a batch would get one figure for all its images.
     """
     check_8bit("sr", sr, single=True)
     check_8bit("lr", lr, single=True)

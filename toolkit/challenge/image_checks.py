@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ntire_sr.core.errors import WrongType, WrongValue
+from ntire_sr.core.errors import ArgumentTypeError, ArgumentValueError
 
 
 def described(image: Any) -> str:
@@ -35,11 +35,11 @@ def check_8bit(name: str, image: Tensor, single: bool = False) -> None:
         single: whether N must be 1.
 
     Raises:
-        WrongType: it is of another type, such as float in [0, 1].
-        WrongValue: it has other axes, or is a batch where a single image is wanted.
+        ArgumentTypeError: it is of another type, such as float in [0, 1].
+        ArgumentValueError: it has other axes, or is a batch where a single image is wanted.
     """
     if image.dtype != torch.uint8:
-        raise WrongType(
+        raise ArgumentTypeError(
             f"{name} is {described(image)}, not of uint8", "samples.image_files.to_8bit for float in [0, 1]"
         )
     _check_axes(name, image, single)
@@ -48,15 +48,19 @@ def check_8bit(name: str, image: Tensor, single: bool = False) -> None:
 def check_float(name: str, image: Tensor, single: bool = False) -> None:
     """Raise an error unless an image is (N, C, H, W) of a floating type; see `check_8bit`."""
     if not image.is_floating_point():
-        raise WrongType(f"{name} is {described(image)}, not floating", "samples.image_files.to_unit for uint8")
+        raise ArgumentTypeError(
+            f"{name} is {described(image)}, not floating", "samples.image_files.to_unit for uint8"
+        )
     _check_axes(name, image, single)
 
 
 def _check_axes(name: str, image: Tensor, single: bool) -> None:
     if image.ndim != 4:
-        raise WrongValue(f"{name} is {described(image)}, not (N, 3, H, W)", "image[None] for a single one")
+        raise ArgumentValueError(
+            f"{name} is {described(image)}, not (N, 3, H, W)", "image[None] for a single one"
+        )
     if single and len(image) != 1:
-        raise WrongValue(
+        raise ArgumentValueError(
             f"{name} is {described(image)}, not a single image", "one image at a time, image[n : n + 1]"
         )
 
@@ -65,11 +69,11 @@ def check_sizes(sr: Tensor, lr: Tensor, scale: int) -> None:
     """Raise an error unless `sr` downscales to the size of `lr`, image by image: sides are ceil(side / scale).
 
     Raises:
-        WrongValue: numbers of images or sides do not fit.
+        ArgumentValueError: numbers of images or sides do not fit.
     """
     height, width = (-(-side // scale) for side in sr.shape[2:])
     if (*sr.shape[:2], height, width) != tuple(lr.shape):
-        raise WrongValue(
+        raise ArgumentValueError(
             f"sr is {described(sr)} and lr {described(lr)}: at scale {scale} such an sr belongs to an lr of "
             f"{(*sr.shape[:2], height, width)}",
             "the LR image that belongs to it, or its own scale",

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from ntire_sr.challenge.image_checks import check_8bit, described
-from ntire_sr.core.errors import WrongType
+from ntire_sr.core.errors import ArgumentTypeError
 
 
 def to_tensor(image: np.ndarray) -> Tensor:
@@ -17,7 +17,7 @@ def to_array(image: Tensor) -> np.ndarray:
     """(1, 3, H, W) uint8 on any device to (H, W, 3) uint8.
 
     Raises:
-        WrongType, WrongValue: it is no single 8-bit image.
+        ArgumentTypeError, ArgumentValueError: it is no single 8-bit image.
     """
     check_8bit("image", image, single=True)
     return np.ascontiguousarray(image[0].permute(1, 2, 0).cpu().numpy())
@@ -38,10 +38,12 @@ def to_unit(image: Tensor) -> Tensor:
     """uint8 to float32 in [0, 1].
 
     Raises:
-        WrongType: the image is of another type, such as float that may be in [0, 1] already.
+        ArgumentTypeError: the image is of another type, such as float that may be in [0, 1] already.
     """
     if image.dtype != torch.uint8:
-        raise WrongType(f"image is {described(image)}, not of uint8", "the 8-bit image, or this one as it is")
+        raise ArgumentTypeError(
+            f"image is {described(image)}, not of uint8", "the 8-bit image, or this one as it is"
+        )
     return image.float() / 255
 
 
@@ -49,8 +51,10 @@ def to_8bit(image: Tensor) -> Tensor:
     """Any range around [0, 1] to uint8: clipped, then rounded to the nearest level, never truncated.
 
     Raises:
-        WrongType: the image is not floating, so that it cannot be in [0, 1].
+        ArgumentTypeError: the image is not floating, so that it cannot be in [0, 1].
     """
     if not image.is_floating_point():
-        raise WrongType(f"image is {described(image)}, not floating", "this image as it is, if it is of uint8")
+        raise ArgumentTypeError(
+            f"image is {described(image)}, not floating", "this image as it is, if it is of uint8"
+        )
     return (image * 255).clamp(0, 255).round().to(torch.uint8)

@@ -49,7 +49,7 @@ def project(sr: Tensor, lr: Tensor, scale: int) -> Tensor:
         Like `sr`, float64 for float64 and else float32, not clipped.
 
     Raises:
-        WrongType, WrongValue: these are no such tensors, or do not belong together.
+        ArgumentTypeError, ArgumentValueError: these are no such tensors, or do not belong together.
     """
     check_float("sr", sr)
     check_float("lr", lr)
@@ -101,7 +101,7 @@ def project_uint8(
         the number of rounds.
 
     Raises:
-        WrongType, WrongValue: these are no such tensors; an LR image of float would be taken for a black one,
+        ArgumentTypeError, ArgumentValueError: these are no such tensors; an LR image of float would be taken for a black one,
             and a batch would get one figure for all its images.
     """
     check_float("sr", sr, single=True)

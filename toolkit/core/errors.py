@@ -1,14 +1,15 @@
-"""The errors that a user can see. Each says what was found, where, and what to do about it.
+"""Errors for the user: each names the problem, its place and the remedy.
 
-Anything else that escapes a command is a defect of this package and shows its traceback.
+Any other exception of a command is a defect of this package and shows its traceback.
 """
 
 import difflib
+import warnings
 from collections.abc import Collection, Sequence
 
 
 class NtireSrError(Exception):
-    """Something outside the program stopped the work: a broken file, a full disk, a failed check.
+    """The work was stopped by something outside the program: a broken file, a full disk, a failed check.
 
     Args:
         message: what was found and where, without a final full stop.
@@ -32,12 +33,12 @@ class UsageError(NtireSrError):
     exit_code = 2
 
 
-class WrongValue(UsageError, ValueError):
-    """An argument of a Python function of a shape, range or number that it does not take."""
+class ArgumentValueError(UsageError, ValueError):
+    """An argument of a Python function has a shape, range or number that it does not take."""
 
 
-class WrongType(UsageError, TypeError):
-    """An argument of a Python function of a type that it does not take."""
+class ArgumentTypeError(UsageError, TypeError):
+    """An argument of a Python function has a type that it does not take."""
 
 
 class ValidationErrors(NtireSrError):
@@ -77,17 +78,35 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
-def require(condition: bool, found: str, remedy: str) -> None:
-    """Raise UsageError with what was found and what to write instead."""
+def require(condition: bool, message: str, remedy: str) -> None:
+    """Raise UsageError with this message and remedy unless the condition holds."""
     if not condition:
-        raise UsageError(found, remedy)
+        raise UsageError(message, remedy)
 
 
-def suggestion(word: str, known: Collection[str]) -> str:
-    """The known word that `word` was probably meant to be, or all of them.
+def suggestion(word: str, choices: Collection[str]) -> str:
+    """The one of `choices` that is most similar to `word`, or all of them.
 
     >>> suggestion("bacth", ["batch", "steps"])
     'batch'
     """
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return close[0] if close else "one of " + ", ".join(sorted(known))
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    return close[0] if close else "one of " + ", ".join(sorted(choices))
+
+
+_EARLIER_NAMES: dict[str, type[NtireSrError]] = {
+    "Failure": NtireSrError,
+    "WrongUse": UsageError,
+    "Problems": ValidationErrors,
+    "WrongValue": ArgumentValueError,
+    "WrongType": ArgumentTypeError,
+}
+
+
+def __getattr__(name: str) -> type[NtireSrError]:
+    """The error of an earlier name, with a DeprecationWarning (PEP 562)."""
+    if name not in _EARLIER_NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    error = _EARLIER_NAMES[name]
+    warnings.warn(f"{__name__}.{name} is now {error.__name__}", DeprecationWarning, stacklevel=2)
+    return error

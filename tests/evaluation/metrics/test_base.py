@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ntire_sr.challenge.pixels import to_8bit, to_tensor, to_unit
-from ntire_sr.core.errors import NtireSrError, WrongType, WrongValue
+from ntire_sr.core.errors import ArgumentTypeError, ArgumentValueError, NtireSrError
 from ntire_sr.evaluation.metrics import registry
 from ntire_sr.evaluation.metrics.base import Reference, compute_merged
 from ntire_sr.evaluation.metrics.frechet import PatchFrechet
@@ -89,9 +89,9 @@ def test_images_other_than_single_8_bit_ones_are_refused():
     image = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
     reference = Reference(image, 4)
     for make in (lambda wrong: Reference(wrong, 4), reference.sample):
-        with pytest.raises(WrongType, match="not of uint8"):
+        with pytest.raises(ArgumentTypeError, match="not of uint8"):
             make(image.float())
-        with pytest.raises(WrongValue, match="not a single image"):
+        with pytest.raises(ArgumentValueError, match="not a single image"):
             make(image.expand(2, 3, 32, 32))
-    with pytest.raises(WrongValue, match="smaller than hr"):
+    with pytest.raises(ArgumentValueError, match="smaller than hr"):
         reference.sample(image[:, :, :24])

@@ -8,7 +8,7 @@ import torch
 from missing_operators import import_or_skip
 
 from ntire_sr.challenge.pixels import to_8bit, to_tensor, to_unit
-from ntire_sr.core.errors import NtireSrError, WrongType, WrongValue
+from ntire_sr.core.errors import ArgumentTypeError, ArgumentValueError, NtireSrError
 from ntire_sr.core.pretrained import NotFound
 from ntire_sr.evaluation.metrics.lpips_network import Lpips, load_lpips, network_input
 from ntire_sr.evaluation.metrics.lr_psnr import official_crop
@@ -132,19 +132,19 @@ def test_the_map_does_not_depend_on_memory_layout(lpips, photograph):
 
 def test_lpips_refuses_float_images(lpips, photograph):
     unit = to_unit(to_tensor(photograph))
-    with pytest.raises(WrongType, match=r"a tensor \(1, 3, 96, 128\) of float32, not of uint8"):
+    with pytest.raises(ArgumentTypeError, match=r"a tensor \(1, 3, 96, 128\) of float32, not of uint8"):
         lpips(unit, unit)
 
 
 def test_lpips_refuses_a_batch_of_which_it_measured_the_first_image_only(lpips, photograph):
     batch = to_tensor(photograph).expand(3, 3, 96, 128)
-    with pytest.raises(WrongValue, match=r"a tensor \(3, 3, 96, 128\) of uint8, not a single image"):
+    with pytest.raises(ArgumentValueError, match=r"a tensor \(3, 3, 96, 128\) of uint8, not a single image"):
         lpips(batch, batch)
 
 
 def test_lpips_refuses_images_of_two_sizes(lpips, photograph):
     image = to_tensor(photograph)
-    with pytest.raises(WrongValue, match=r"the HR image has \(96, 128\)"):
+    with pytest.raises(ArgumentValueError, match=r"the HR image has \(96, 128\)"):
         lpips(image, image.transpose(2, 3))
-    with pytest.raises(WrongValue, match="sides of 31 pixels"):
+    with pytest.raises(ArgumentValueError, match="sides of 31 pixels"):
         lpips(image[:, :, :30], image[:, :, :30])
