@@ -33,6 +33,7 @@ torture: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+	$(BIN)/python tests/check_types.py
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/score.py

@@ -103,7 +103,9 @@ def steps_in(seconds: float, settings: dict[str, Any], training: Path) -> int:
     for step in range(TIMED_STEPS + 1):
         if step == 1:  # the first one fills caches
             made.gan.steps_done, began = 0, time.process_time()
-        lr, hr, _ = photographs.batch(config.batch, config.seed, step, torch.device("cpu"))
+        lr, hr, _ = photographs.finish(
+            photographs.prepare(config.batch, config.seed, step), torch.device("cpu")
+        )
         made.step(lr, hr, [make_generator(config.seed, step, index) for index in range(config.batch)])
     return max(1, round(seconds / (time.process_time() - began) * TIMED_STEPS))
 
@@ -157,7 +159,10 @@ def table(found: list[tuple[Row, dict[str, Any]]]) -> str:
 
 def pictures(out: Path, finished: list[Row], scale: int, threads: int) -> np.ndarray:
     """A row per row: of a place in each photograph embedded in scikit-image HR, two samples, and six times
-    the samples' standard deviation. (The held-out photographs may not be ours to show.)"""
+    the samples' standard deviation.
+
+    (The held-out photographs may not be ours to show.)
+    """
     folder = RunFolder(out)
     lr = write_validation(folder, scale)
     hr = [read_image(path) for path in list_images(folder.validation_hr, "HR")]

@@ -74,7 +74,7 @@ class Server:
         self.port = int(match[1])
 
     def kill(self) -> None:
-        """kill -9."""
+        """Kill the server with `kill -9`."""
         self.process.kill()
         self.process.communicate()
 

@@ -55,7 +55,9 @@ ADVERSARIAL = 0.01  # weight in the plain loop
 
 class Operations(TorchDispatchMode):
     """Counts the floating-point operations of matrix products and convolutions, forward and backward.
-    (torch's own FlopCounterMode follows modules, and cannot do so through `autograd.grad`.)"""
+
+    (torch's own FlopCounterMode follows modules, and cannot do so through `autograd.grad`.)
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -305,7 +307,7 @@ def main() -> None:
         fast.append((middle - began) / options.steps)
         ratios.append(slow[-1] / fast[-1])
     step = statistics.median(fast)
-    lr, hr, _ = photographs.batch(config.batch, 0, 0, device)
+    lr, hr, _ = photographs.finish(photographs.prepare(config.batch, 0, 0), device)
     with Operations() as counted:
         ours.step(lr, hr, 0)
     rate = matrix_rate(device, torch.float32 if device.type == "cpu" else torch.bfloat16)
