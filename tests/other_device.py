@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from batches import batch_of
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils import backend_registration as backends
@@ -107,7 +108,7 @@ def crops() -> None:
     """A batch of crops from the CPU, and one from images on the device."""
     patches = PatchDataset(None, 32, 4)
     for _ in range(2):
-        batch = patches.batch(2, 0, 0, OTHER)
+        batch = batch_of(patches, 2, 0, 0, OTHER)
         assert (batch.lr.device, batch.hr.device) == (OTHER, OTHER)
         assert (batch.lr.shape, batch.hr.shape) == ((2, 3, 8, 8), (2, 3, 32, 32))
         assert patches.keep_on(OTHER)

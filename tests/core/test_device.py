@@ -27,7 +27,7 @@ def no_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
-def test_auto_takes_a_gpu_if_there_is_one(four_gpus, monkeypatch):
+def test_auto_chooses_a_gpu_if_there_is_one(four_gpus, monkeypatch):
     assert choose_device("auto") == choose_device("cuda") == torch.device("cuda", 0)
     assert choose_device("cuda:3") == torch.device("cuda", 3)
     assert choose_device("cpu") == CPU
@@ -36,13 +36,13 @@ def test_auto_takes_a_gpu_if_there_is_one(four_gpus, monkeypatch):
 
 
 @pytest.mark.parametrize(("rank", "gpu"), [(0, 0), (3, 3), (5, 1)])
-def test_each_process_of_a_machine_takes_its_gpu(four_gpus, monkeypatch, rank, gpu):
+def test_each_local_process_gets_its_gpu(four_gpus, monkeypatch, rank, gpu):
     monkeypatch.setenv("LOCAL_RANK", str(rank))
     assert choose_device("auto") == torch.device("cuda", gpu)
     assert choose_device("cuda:2") == torch.device("cuda", 2)
 
 
-def test_gpus_that_are_not_there_are_refused(four_gpus, monkeypatch):
+def test_missing_gpus_are_refused(four_gpus, monkeypatch):
     with pytest.raises(UsageError, match="cuda:4: there is no such GPU"):
         choose_device("cuda:4")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -52,13 +52,13 @@ def test_gpus_that_are_not_there_are_refused(four_gpus, monkeypatch):
 
 
 @pytest.mark.parametrize("supported", [True, False])
-def test_bfloat16_is_for_gpus_that_compute_it_in_hardware(monkeypatch, supported):
+def test_bfloat16_needs_hardware_support(monkeypatch, supported):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
     assert computes_bfloat16(torch.device("cuda")) == supported
     assert not computes_bfloat16(CPU)
 
 
-def test_full_float32_ends_autocast_and_restores_precision(device):
+def test_full_float32_disables_autocast_and_restores_precision(device):
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.allow_tf32 = True
@@ -88,11 +88,11 @@ def test_full_float32_ends_autocast_and_restores_precision(device):
         (ValueError("out of memory"), False),
     ],
 )
-def test_out_of_memory_errors_are_told_from_others(error, expected):
+def test_out_of_memory_errors_are_recognised(error, expected):
     assert is_out_of_memory(error) == expected
 
 
-def test_seeded_generators_are_of_their_device(device):
+def test_generators_are_on_their_device(device):
     assert make_generator(1, device=device).device == device
     assert make_generator(1).device == CPU
     rows = [
@@ -102,13 +102,13 @@ def test_seeded_generators_are_of_their_device(device):
     assert rows[0].device == device and torch.equal(rows[0], rows[1].flip(0))
 
 
-def test_numbers_of_cpu_generators_are_the_same_on_every_device(device):
+def test_numbers_of_cpu_generators_are_equal_on_every_device(device):
     assert torch.equal(
         normal([make_generator(1)], 3, device=device).cpu(), normal([make_generator(1)], 3, device=CPU)
     )
 
 
-def test_global_seed_restores_the_numbers_of_the_caller(device):
+def test_global_seed_restores_state_of_the_caller(device):
     def draw() -> tuple[float, float, float, float]:
         on_device = torch.rand(1, device=device).item()
         return random.random(), float(np.random.rand()), torch.rand(1).item(), on_device

@@ -22,7 +22,7 @@ from ntire_sr.core.files import (
 )
 
 
-def test_a_full_disk_is_one_clear_error_and_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+def test_full_disk_is_one_error_and_keeps_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "a.txt"
     atomic_write(path, "old")
 
@@ -36,7 +36,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_the_old_file_and_no_other(tmp
     assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_an_interruption_while_writing_leaves_nothing_under_the_final_name(tmp_path, monkeypatch):
+def test_interrupted_write_leaves_no_file_of_the_final_name(tmp_path, monkeypatch):
     def interrupted(handle):
         raise KeyboardInterrupt
 
@@ -46,7 +46,7 @@ def test_an_interruption_while_writing_leaves_nothing_under_the_final_name(tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_in_the_place_of_a_folder_is_explained(tmp_path):
+def test_file_instead_of_folder_is_explained(tmp_path):
     (tmp_path / "file").write_text("")
     for work in (lambda: make_folder(tmp_path / "file"), lambda: atomic_write(tmp_path / "file" / "a.txt", "")):
         with pytest.raises(NtireSrError, match="try: a file stands where a folder is needed"):
@@ -54,13 +54,13 @@ def test_a_file_in_the_place_of_a_folder_is_explained(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may write everywhere")
-def test_a_folder_without_write_permission_is_explained(tmp_path):
+def test_folder_without_write_permission_is_explained(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(NtireSrError, match="choose a folder you may write to"):
         atomic_write(tmp_path / "a.txt", "")
 
 
-def test_json_stays_valid_where_a_value_is_infinite(tmp_path):
+def test_json_with_infinite_value_stays_valid(tmp_path):
     write_json(
         tmp_path / "a.json", {"lr_psnr_db": float("inf"), "lpips": float("nan"), "rows": [float("-inf")]}
     )
@@ -68,13 +68,13 @@ def test_json_stays_valid_where_a_value_is_infinite(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "{", "\x00", "[" * 100_000])
-def test_damaged_json_is_named(tmp_path, content):
+def test_damaged_json_file_is_named(tmp_path, content):
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(NtireSrError, match=r"the test file .*a\.json is not valid JSON"):
         read_json(tmp_path / "a.json", "test file")
 
 
-def test_a_disk_that_refuses_even_the_clean_up_does_not_hide_the_reason(tmp_path, monkeypatch):
+def test_failed_clean_up_does_not_hide_the_first_error(tmp_path, monkeypatch):
     def read_only(*words, **options):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
@@ -84,12 +84,12 @@ def test_a_disk_that_refuses_even_the_clean_up_does_not_hide_the_reason(tmp_path
         atomic_write(tmp_path / "a.txt", "")
 
 
-def test_half_characters_of_file_names_do_not_stop_a_text_from_being_written(tmp_path):
+def test_lone_surrogates_are_escaped_in_written_text(tmp_path):
     atomic_write(tmp_path / "a.txt", "name \udcff.png")
     assert (tmp_path / "a.txt").read_text() == "name \\udcff.png"
 
 
-def test_what_killed_processes_left_is_removed_and_what_is_being_written_is_not(tmp_path):
+def test_only_temporary_files_of_killed_processes_are_removed(tmp_path):
     program = (
         "import os, sys; from pathlib import Path; from ntire_sr.core.files import atomic_file\n"
         "with atomic_file(Path(sys.argv[1])) as part:\n"
@@ -114,7 +114,7 @@ def test_what_killed_processes_left_is_removed_and_what_is_being_written_is_not(
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_of_several_processes_one_creates_a_file(tmp_path, monkeypatch, links):
+def test_only_one_of_several_processes_creates_a_file(tmp_path, monkeypatch, links):
     if not links:
 
         def refused(source, target):

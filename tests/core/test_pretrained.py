@@ -59,7 +59,7 @@ def site(tmp_path, monkeypatch):
     server.server_close()
 
 
-def test_a_file_is_looked_for_as_option_then_variable_then_cache_then_hub(network, monkeypatch, tmp_path):
+def test_search_order_is_option_variable_cache_hub(network, monkeypatch, tmp_path):
     made, path, _ = network
     hub = tmp_path / "hub"
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(hub))
@@ -80,7 +80,7 @@ def test_a_file_is_looked_for_as_option_then_variable_then_cache_then_hub(networ
     assert locate(made) is None
 
 
-def test_a_named_file_that_is_absent_is_an_error_and_no_reason_to_look_further(network, monkeypatch, tmp_path):
+def test_missing_named_file_is_an_error(network, monkeypatch, tmp_path):
     made, path, _ = network
     with pytest.raises(NtireSrError, match=r"absent\.pth, which is not a file"):
         find(made, tmp_path / "absent.pth")
@@ -90,7 +90,7 @@ def test_a_named_file_that_is_absent_is_an_error_and_no_reason_to_look_further(n
     assert find(made, path) == path
 
 
-def test_offline_the_error_says_which_file_where_from_and_where_to_put_it(network):
+def test_offline_error_names_file_address_and_target(network):
     made, _, _ = network
     with pytest.raises(NotFound) as caught:
         find(made)
@@ -104,7 +104,7 @@ def test_offline_the_error_says_which_file_where_from_and_where_to_put_it(networ
         assert part in text
 
 
-def test_a_download_lands_whole_in_the_cache_and_is_not_repeated(network, site):
+def test_download_is_cached_and_not_repeated(network, site):
     made, path, tensors = network
     (site / made.file_name).write_bytes(path.read_bytes())
     found = find(made)
@@ -114,7 +114,7 @@ def test_a_download_lands_whole_in_the_cache_and_is_not_repeated(network, site):
     assert find(made) == found
 
 
-def test_a_download_with_another_digest_is_refused_and_not_kept(network, site):
+def test_download_with_wrong_digest_is_refused_and_not_kept(network, site):
     made, path, _ = network
     (site / made.file_name).write_bytes(path.read_bytes() + b"x")
     with pytest.raises(NotFound, match="damaged or replaced"):
@@ -122,7 +122,7 @@ def test_a_download_with_another_digest_is_refused_and_not_kept(network, site):
     assert list(pretrained.cache_folder().iterdir()) == []
 
 
-def test_a_site_without_the_file_or_no_site_at_all_is_one_clear_error(network, site, monkeypatch):
+def test_missing_file_and_missing_site_are_one_error_each(network, site, monkeypatch):
     made, _, _ = network
     with pytest.raises(NotFound, match="404"):
         find(made)
@@ -153,7 +153,7 @@ class _Malicious:
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
-def test_nothing_is_ever_unpickled(network, tmp_path, protocol):
+def test_pickled_code_is_never_run(network, tmp_path, protocol):
     made, _, _ = network
     torch.save({"features.0.weight": _Malicious()}, tmp_path / "bad.pth")
     (tmp_path / "raw.pth").write_bytes(pickle.dumps(_Malicious(), protocol))
@@ -164,7 +164,7 @@ def test_nothing_is_ever_unpickled(network, tmp_path, protocol):
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("content", [b"", b"no weights", b"\xff" * 64])
-def test_a_damaged_file_is_named(network, tmp_path, suffix, content):
+def test_damaged_weights_file_is_named(network, tmp_path, suffix, content):
     made, _, _ = network
     path = tmp_path / f"damaged{suffix}"
     path.write_bytes(content)
@@ -172,13 +172,13 @@ def test_a_damaged_file_is_named(network, tmp_path, suffix, content):
         load(made, path)
 
 
-def test_the_known_digests_are_those_of_the_real_networks(alexnet, squeezenet):
+def test_known_digests_are_those_of_the_real_networks(alexnet, squeezenet):
     assert tensors_digest(load_file(alexnet)) == ALEXNET.tensors_sha256
     assert tensors_digest(load_file(squeezenet)) == pretrained.SQUEEZENET.tensors_sha256
     assert ALEXNET.hash_prefix == "7be5be79"
 
 
-def test_the_linear_layers_come_from_the_lpips_package_without_importing_it():
+def test_linear_layers_are_read_without_importing_lpips():
     assert [tuple(layer.shape) for layer in lpips_linear_layers()] == [
         (1, c, 1, 1) for c in (64, 192, 384, 256, 256)
     ]
@@ -199,7 +199,7 @@ def test_the_linear_layers_come_from_the_lpips_package_without_importing_it():
         b"",
     ],
 )
-def test_a_connection_that_breaks_counts_as_not_found(network, monkeypatch, answer):
+def test_broken_connection_counts_as_not_found(network, monkeypatch, answer):
     made, _, _ = network
     monkeypatch.delenv("NTIRE_SR_OFFLINE")
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -219,7 +219,7 @@ def test_a_connection_that_breaks_counts_as_not_found(network, monkeypatch, answ
     assert not pretrained.cache_folder().exists() or list(pretrained.cache_folder().iterdir()) == []
 
 
-def test_a_cache_that_cannot_be_written_counts_as_not_found(network, site):
+def test_unwritable_cache_counts_as_not_found(network, site):
     made, path, _ = network
     (site / made.file_name).write_bytes(path.read_bytes())
     pretrained.cache_folder().parent.mkdir(parents=True)

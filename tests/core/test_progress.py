@@ -13,7 +13,7 @@ def a_console(terminal: bool) -> Console:
     return Console(file=io.StringIO(), force_terminal=terminal, width=100)
 
 
-def test_a_log_gets_messages_and_a_line_every_half_minute_but_no_bars(monkeypatch):
+def test_log_gets_messages_and_lines_but_no_bars(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     console = a_console(False)
@@ -31,7 +31,7 @@ def test_a_log_gets_messages_and_a_line_every_half_minute_but_no_bars(monkeypatc
     ]
 
 
-def test_a_terminal_shows_tasks_inside_tasks_and_nothing_is_left_of_them():
+def test_terminal_shows_nested_tasks_and_clears_them():
     console = a_console(True)
     progress = TerminalProgress(console)
     with progress.task("train", 2) as outer:
@@ -44,7 +44,7 @@ def test_a_terminal_shows_tasks_inside_tasks_and_nothing_is_left_of_them():
         advance()
 
 
-def test_a_task_that_fails_leaves_the_terminal_as_it_was():
+def test_failed_task_restores_the_terminal():
     progress = TerminalProgress(a_console(True))
     with pytest.raises(KeyError), progress.task("check", 1):
         raise KeyError
@@ -52,7 +52,7 @@ def test_a_task_that_fails_leaves_the_terminal_as_it_was():
         advance()
 
 
-def test_without_a_progress_nothing_is_said(capsys):
+def test_silent_progress_prints_nothing(capsys):
     with SILENT.task("check", 1) as advance:
         advance(1, note="fast")
     SILENT.message("text")

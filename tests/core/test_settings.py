@@ -15,7 +15,7 @@ from ntire_sr.training.trainers.registry import TRAINERS
 from ntire_sr.training.trainers.srgan import SrganSettings
 
 
-def test_an_unknown_key_is_refused_with_a_suggestion():
+def test_unknown_key_is_refused_with_a_suggestion():
     with pytest.raises(UsageError, match="unknown setting 'bacth'\n  try: batch"):
         make_run_config({"bacth": "3"})
     with pytest.raises(UsageError, match="try: gamma"):
@@ -26,7 +26,7 @@ def test_an_unknown_key_is_refused_with_a_suggestion():
         make_run_config({"preset": "tinny"})
 
 
-def test_texts_become_the_declared_types():
+def test_texts_are_converted_to_the_declared_types():
     run_config = make_run_config(
         {"model": "srgan", "steps": "7", "max_minutes": "0.5", "hr": "none", "gamma": "0.25", "batch": 3}
     )
@@ -52,7 +52,7 @@ def test_texts_become_the_declared_types():
         ("hr", 4),
     ],
 )
-def test_a_value_of_the_wrong_type_is_refused(name, value):
+def test_value_of_wrong_type_is_refused(name, value):
     with pytest.raises(UsageError, match=name):
         make(TrainConfig, {name: value})
 
@@ -69,7 +69,7 @@ def test_a_value_of_the_wrong_type_is_refused(name, value):
         ("patch", 50),
     ],
 )
-def test_a_value_out_of_range_is_refused(name, value):
+def test_value_out_of_range_is_refused(name, value):
     with pytest.raises(UsageError, match=f"{name}"):
         make(TrainConfig, {name: value})
 
@@ -78,17 +78,17 @@ def test_a_value_out_of_range_is_refused(name, value):
     ("name", "value"),
     [("channels", 0), ("gamma", -0.1), ("ema_decay", 1.0), ("learning_rate", 0.0), ("adversarial_start", 2)],
 )
-def test_the_models_settings_are_checked_too(name, value):
+def test_settings_of_models_are_checked(name, value):
     with pytest.raises(UsageError, match=f"{name}"):
         make(SrganSettings, {name: value})
 
 
-def test_an_error_says_what_to_write_instead():
+def test_error_names_a_valid_value():
     with pytest.raises(UsageError, match="patch 50 is not a multiple of scale 4, at least 16\n  try: 48"):
         make(TrainConfig, {"patch": 50})
 
 
-def test_a_preset_comes_before_what_is_set_and_after_the_defaults():
+def test_set_overrides_preset_and_preset_overrides_defaults():
     small = make_run_config({"model": "srgan", "preset": "small", "channels": "16"})
     assert (small.config.steps, small.config.preset, small.settings.channels, small.settings.blocks) == (
         100_000,
@@ -100,20 +100,20 @@ def test_a_preset_comes_before_what_is_set_and_after_the_defaults():
 
 
 @pytest.mark.parametrize("scale", [4, 8])
-def test_a_training_without_other_words_goes_on_from_the_weights_that_come_with_the_package(scale):
-    found = make_run_config({"scale": scale})
-    assert (found.config.model, found.config.preset, found.config.start_from) == (
+def test_default_training_fine_tunes_the_package_weights(scale):
+    config = make_run_config({"scale": scale})
+    assert (config.config.model, config.config.preset, config.config.start_from) == (
         "stochastic",
         "finetune",
         "package",
     )
     metadata, _ = read_weights(shipped_weights("stochastic", scale))
     shipped = json.loads(metadata["settings"])
-    assert {name: getattr(found.settings, name) for name in field_types(Architecture)} == {
+    assert {name: getattr(config.settings, name) for name in field_types(Architecture)} == {
         name: shipped.get(name, getattr(Architecture, name)) for name in field_types(Architecture)
     }
     # a resumed run keeps what `auto` meant when it began
-    assert make_run_config(flat(found)) == found
+    assert make_run_config(flat(config)) == config
 
 
 @pytest.mark.parametrize(
@@ -130,19 +130,19 @@ def test_a_training_without_other_words_goes_on_from_the_weights_that_come_with_
         ({"start_from": None, "preset": "tiny"}, "tiny", None),  # as configurations of 0.1.0 have it
     ],
 )
-def test_what_a_training_begins_with_follows_from_what_is_said(values, preset, start_from):
-    found = make_run_config(values)
-    assert (found.config.preset, found.config.start_from) == (preset, start_from)
+def test_initial_weights_follow_from_model_and_preset(values, preset, start_from):
+    config = make_run_config(values)
+    assert (config.config.preset, config.config.start_from) == (preset, start_from)
 
 
-def test_words_need_a_key_and_a_value_once():
+def test_set_needs_key_and_value_once():
     assert parse_words(["a=b=c", "d="]) == {"a": "b=c", "d": ""}
     for words in (["a"], ["=b"], ["a=1", "a=2"]):
         with pytest.raises(UsageError):
             parse_words(words)
 
 
-def test_the_model_without_weights_cannot_be_trained():
+def test_bicubic_cannot_be_trained():
     with pytest.raises(UsageError, match="bicubic has nothing to train"):
         make_run_config({"model": "bicubic"})
 

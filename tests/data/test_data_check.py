@@ -22,11 +22,11 @@ def resized(image: np.ndarray, factor: float) -> Image.Image:
     )
 
 
-def likeness(one: np.ndarray, other: np.ndarray) -> float:
-    return float((signature(one) * signature(other)).sum())
+def likeness(first: np.ndarray, second: np.ndarray) -> float:
+    return float((signature(first) * signature(second)).sum())
 
 
-def test_copies_of_half_size_and_jpeg_70_look_alike_and_different_photographs_do_not(photographs, tmp_path):
+def test_resized_and_recompressed_copies_look_alike_others_do_not(photographs, tmp_path):
     for image in photographs:
         resized(image, 0.5).save(tmp_path / "a.jpg", quality=70)
         assert likeness(image, read_image(tmp_path / "a.jpg")) > 0.99
@@ -35,43 +35,43 @@ def test_copies_of_half_size_and_jpeg_70_look_alike_and_different_photographs_do
     assert max(likeness(a, b) for i, a in enumerate(single) for b in single[:i]) < ALIKE / 2
 
 
-def test_a_signature_ignores_brightness_and_contrast_and_flat_images_have_none(photograph):
+def test_signature_ignores_brightness_and_contrast(photograph):
     assert likeness(photograph, photograph // 2 + 40) > 0.99
     assert not signature(np.full((50, 60, 3), 99, np.uint8)).any()
     assert np.isclose(np.linalg.norm(signature(photograph)), 1)
 
 
-def test_equal_and_similar_images_are_told_apart_and_each_pair_is_named_once(tmp_path, photographs):
+def test_equal_and_similar_pairs_are_listed_once_each(tmp_path, photographs):
     write_png(tmp_path / "a.png", photographs[0])
     write_png(tmp_path / "sub" / "b.png", photographs[0])
     resized(photographs[0], 0.5).save(tmp_path / "c.jpg", quality=70)
     write_png(tmp_path / "other.png", photographs[3])
-    found = check(tmp_path, None, 64)
-    assert found.same == [("a.png", "sub/b.png")]
-    assert [pair[:2] for pair in found.alike] == [("a.png", "c.jpg")]
-    assert found.passes, "duplicates are no fault"
+    findings = check(tmp_path, None, 64)
+    assert findings.same == [("a.png", "sub/b.png")]
+    assert [pair[:2] for pair in findings.alike] == [("a.png", "c.jpg")]
+    assert findings.passes, "duplicates are no fault"
 
 
-def test_flat_images_are_equal_or_different_and_never_alike(tmp_path):
+def test_flat_images_are_never_alike(tmp_path):
     for level in (10, 11, 12):
         write_png(tmp_path / f"{level}.png", np.full((40, 40, 3), level, np.uint8))
     write_png(tmp_path / "again.png", np.full((40, 40, 3), 12, np.uint8))
-    found = check(tmp_path, None, 32)
-    assert found.same == [("12.png", "again.png")] and found.alike == []
+    findings = check(tmp_path, None, 32)
+    assert findings.same == [("12.png", "again.png")] and findings.alike == []
 
 
 @pytest.mark.parametrize("turn", [lambda x: x, np.fliplr, np.flipud, np.rot90, lambda x: x.transpose(1, 0, 2)])
-def test_validation_images_are_found_in_any_position_after_jpeg_and_resizing(tmp_path, photographs, turn):
+def test_validation_images_are_found_flipped_resized_and_recompressed(tmp_path, photographs, turn):
     (tmp_path / "HR").mkdir()
     resized(np.ascontiguousarray(turn(photographs[-2])), 0.5).save(tmp_path / "HR" / "x.jpg", quality=70)
-    found = check(tmp_path / "HR", None, 64)  # against the embedded ones
-    assert [pair[:2] for pair in found.validated] == [("x.jpg", "chelsea.png")]
-    assert not found.passes
+    findings = check(tmp_path / "HR", None, 64)  # against the embedded ones
+    assert [pair[:2] for pair in findings.validated] == [("x.jpg", "chelsea.png")]
+    assert not findings.passes
     write_png(tmp_path / "valid" / "0801.png", photographs[-1])
     assert check(tmp_path / "HR", tmp_path / "valid", 64).passes
 
 
-def test_names_of_div2k_validation_and_test_are_forbidden_and_others_are_not(tmp_path, photograph):
+def test_only_names_of_div2k_validation_and_test_are_forbidden(tmp_path, photograph):
     assert [div2k_part(f"{number:04d}") for number in (800, 801, 900, 901, 1000, 1001)] == [
         None, "validation", "validation", "test", "test", None
     ]  # fmt: skip
@@ -84,19 +84,23 @@ def test_names_of_div2k_validation_and_test_are_forbidden_and_others_are_not(tmp
     assert check(tmp_path, None, 32).forbidden == ["0801x4.png (DIV2K validation)", "sub/0901.jpg (DIV2K test)"]
 
 
-def test_sizes_and_everything_unreadable_are_reported(tmp_path, photograph):
+def test_sizes_and_unreadable_images_are_reported(tmp_path, photograph):
     write_png(tmp_path / "a.png", photograph)
     write_png(tmp_path / "b.png", np.ascontiguousarray(photograph[:20]))
     for name in ("c.png", "d.png"):
         (tmp_path / name).write_bytes(b"no image")
-    found = check(tmp_path, None, 32)
-    assert (found.images, found.megapixels, found.smallest) == (2, 0.015, "b.png, 128 x 20")
-    assert found.sizes == {"under 0.25": 2} and found.too_small == ["b.png"]
-    assert [part in " ".join(found.unreadable) for part in ("a.png", "c.png", "d.png")] == [False, True, True]
-    assert not found.passes
+    findings = check(tmp_path, None, 32)
+    assert (findings.images, findings.megapixels, findings.smallest) == (2, 0.015, "b.png, 128 x 20")
+    assert findings.sizes == {"under 0.25": 2} and findings.too_small == ["b.png"]
+    assert [part in " ".join(findings.unreadable) for part in ("a.png", "c.png", "d.png")] == [
+        False,
+        True,
+        True,
+    ]
+    assert not findings.passes
 
 
-def test_a_folder_without_images_and_broken_validation_images_are_errors(tmp_path, photograph):
+def test_empty_folder_and_broken_validation_images_are_errors(tmp_path, photograph):
     with pytest.raises(UsageError, match="does not exist"):
         check(tmp_path / "absent", None, 32)
     write_png(tmp_path / "HR" / "a.png", photograph)
@@ -106,7 +110,7 @@ def test_a_folder_without_images_and_broken_validation_images_are_errors(tmp_pat
         check(tmp_path / "HR", tmp_path / "valid", 32)
 
 
-def test_a_folder_of_broken_images_alone_is_reported(tmp_path):
+def test_folder_of_broken_images_is_reported(tmp_path):
     (tmp_path / "c.png").write_bytes(b"no image")
-    found = check(tmp_path, None, 32)
-    assert (found.images, found.smallest, len(found.unreadable)) == (0, "", 1)
+    findings = check(tmp_path, None, 32)
+    assert (findings.images, findings.smallest, len(findings.unreadable)) == (0, "", 1)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from batches import batch_of
 from torch.nn import functional
 
 from ntire_sr.challenge.downscale import downscale_8bit
@@ -63,7 +64,7 @@ def test_crop_features_are_cut_out_of_whole_photographs_features(folder, cache):
     source.attach(made)
     seen = set()
     for step in range(40):
-        batch = source.batch(1, 0, step, torch.device("cpu"))
+        batch = batch_of(source, 1, 0, step, torch.device("cpu"))
         (place,) = source.places(1, 0, step)
         seen.add(place.turn)
         pixels = source.images.read(place.image)

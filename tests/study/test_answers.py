@@ -40,7 +40,7 @@ def book(path):
     found.close()
 
 
-def test_answers_come_back_as_they_were_given(book, path):
+def test_answers_are_read_as_they_were_stored(book, path):
     add_answer(book, answer(1))
     add_answer(book, answer(2, "t2", (("y",), ("x",))))
     assert find_rater(book, ADA.id) == ADA and find_rater(book, "b" * 32) is None
@@ -57,14 +57,14 @@ def test_each_commit_is_flushed_to_the_disk(book):
     assert book.connection.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
 
-def test_what_is_sent_again_is_stored_once(book):
+def test_repeated_answer_is_stored_once(book):
     for _ in range(3):
         add_rater(book, ADA)
         add_answer(book, answer())
     assert count(book) == (1, 1)
 
 
-def test_another_content_under_the_same_id_is_a_conflict(book):
+def test_same_id_with_another_content_is_a_conflict(book):
     add_answer(book, answer())
     for other in (answer(1, "t2"), answer(1, ranking=(("y",), ("x",)))):
         with pytest.raises(Conflict):
@@ -74,7 +74,7 @@ def test_another_content_under_the_same_id_is_a_conflict(book):
     assert count(book) == (1, 1) and answers_by(book, ADA.id)[0].ranking == (("x",), ("y", "z"))
 
 
-def test_a_trial_has_one_answer_which_only_names_its_correction(book):
+def test_trial_has_one_answer_unless_it_is_a_correction(book):
     add_answer(book, answer(1))
     with pytest.raises(Conflict):
         add_answer(book, answer(2))
@@ -85,13 +85,13 @@ def test_a_trial_has_one_answer_which_only_names_its_correction(book):
     assert [(a.id, a.ranking) for a in answers_by(book, ADA.id)] == [(answer(2).id, (("z",),))]
 
 
-def test_an_answer_of_nobody_is_not_stored(book):
+def test_answer_of_unknown_rater_is_not_stored(book):
     with pytest.raises(NtireSrError):
         add_answer(book, Answer("1" * 32, "c" * 32, "t1", (("x",),), 1.0))
     assert count(book) == (1, 0)
 
 
-def test_on_a_full_disk_nothing_is_acknowledged_and_it_goes_on_when_there_is_room(book, path):
+def test_full_disk_stores_nothing_until_there_is_space_again(book, path):
     used = book.connection.execute("PRAGMA page_count").fetchone()[0]
     book.connection.execute(f"PRAGMA max_page_count={used}")  # SQLite's own error of a full disk
     stored = 0
@@ -106,7 +106,7 @@ def test_on_a_full_disk_nothing_is_acknowledged_and_it_goes_on_when_there_is_roo
     assert len(read_answers(path, "study")[1]) == stored + 1
 
 
-def test_a_file_that_may_not_be_written_is_named_with_a_remedy(book, path):
+def test_read_only_file_is_named_with_a_remedy(book, path):
     book.connection.execute("PRAGMA query_only=1")
     with pytest.raises(NotStored, match=r"answers\.sqlite \(attempt to write a readonly") as found:
         add_answer(book, answer())
@@ -117,7 +117,7 @@ def test_a_file_that_may_not_be_written_is_named_with_a_remedy(book, path):
         open_answers(path.parent / "absent" / "answers.sqlite", "study")
 
 
-def test_answers_to_another_study_and_a_damaged_file_are_refused(book, path):
+def test_answers_of_another_study_and_damaged_file_are_refused(book, path):
     with pytest.raises(NtireSrError, match="answers to another study"):
         open_answers(path, "other")
     with pytest.raises(NtireSrError, match="answers to another study"):
@@ -129,7 +129,7 @@ def test_answers_to_another_study_and_a_damaged_file_are_refused(book, path):
             opened(broken, "study")
 
 
-def test_answers_that_are_still_in_the_log_are_read_where_nothing_can_be_written(book, path, monkeypatch):
+def test_answers_in_the_log_are_read_from_a_read_only_folder(book, path, monkeypatch):
     from ntire_sr.study import answers as module
 
     add_answer(book, answer())
@@ -146,7 +146,7 @@ def test_answers_that_are_still_in_the_log_are_read_where_nothing_can_be_written
     assert len(read_answers(path, "study")[1]) == 1 and refused
 
 
-def test_the_token_stays_the_same(book, path):
+def test_token_stays_the_same(book, path):
     token = token_of(book)
     other = open_answers(path, "study")
     assert token_of(other) == token and len(token) >= 20

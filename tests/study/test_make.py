@@ -26,7 +26,7 @@ def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_pictures_are_the_places_of_the_images_and_the_samples(study, study_folder, inputs):
+def test_pictures_are_windows_of_images_and_samples(study, study_folder, inputs):
     folders = dict(inputs.sr)
     sizes = {place.kind: len(study.of_kind(place.kind)) for place in study.places}
     assert sizes == {"place": PLACES, "check": CHECKS, "practice": 2}
@@ -49,12 +49,12 @@ def test_pictures_are_the_places_of_the_images_and_the_samples(study, study_fold
             assert difference[8:-8, 8:-8].max() <= 2
 
 
-def test_no_two_places_overlap_and_both_samples_of_a_method_are_drawn(study, study_folder, inputs):
+def test_places_do_not_overlap_and_all_samples_are_used(study, study_folder, inputs):
     places = list(study.places)
-    for number, one in enumerate(places):
-        for other in places[:number]:
-            apart = abs(one.top - other.top) >= SIZE or abs(one.left - other.left) >= SIZE
-            assert apart or one.image != other.image
+    for number, place in enumerate(places):
+        for earlier in places[:number]:
+            apart = abs(place.top - earlier.top) >= SIZE or abs(place.left - earlier.left) >= SIZE
+            assert apart or place.image != earlier.image
     drawn = set()
     for place in study.of_kind("place"):
         window = np.s_[place.top : place.top + SIZE, place.left : place.left + SIZE]
@@ -66,21 +66,21 @@ def test_no_two_places_overlap_and_both_samples_of_a_method_are_drawn(study, stu
     assert drawn == {0, 1}
 
 
-def test_names_of_files_are_digests_and_betray_no_method(study, study_folder):
+def test_file_names_do_not_tell_the_method(study, study_folder):
     names = {path.name for path in study_folder.images.iterdir()}
     assert names == {f"{digest}.png" for digest in study.pictures}
     check_pictures(study_folder, study)
 
 
-def test_the_same_input_gives_the_same_bytes_and_another_seed_other_places(first_study, inputs, tmp_path):
+def test_same_input_gives_same_bytes_and_another_seed_does_not(first_study, inputs, tmp_path):
     made = make(inputs, tmp_path / "again")
     assert contents(tmp_path / "again") == contents(first_study) and made.is_new
     assert not make(inputs, tmp_path / "again").is_new
-    other = make(inputs, tmp_path / "other", seed=1)
-    assert other.study.places != made.study.places
+    with_another_seed = make(inputs, tmp_path / "other", seed=1)
+    assert with_another_seed.study.places != made.study.places
 
 
-def test_an_interrupted_make_is_finished_by_the_same_call(first_study, inputs, tmp_path):
+def test_interrupted_make_is_completed_by_same_call(first_study, inputs, tmp_path):
     out = shutil.copytree(first_study, tmp_path / "study")
     (out / "study.json").unlink()
     next(iter((out / "images").iterdir())).unlink()
@@ -89,7 +89,7 @@ def test_an_interrupted_make_is_finished_by_the_same_call(first_study, inputs, t
     assert contents(out) == contents(first_study)
 
 
-def test_a_folder_with_another_study_or_other_files_is_left_alone(first_study, inputs, tmp_path):
+def test_folder_with_another_study_or_files_is_not_changed(first_study, inputs, tmp_path):
     out = shutil.copytree(first_study, tmp_path / "study")
     with pytest.raises(UsageError, match="holds another study \\(seed: 0 there, 3 asked for\\)"):
         make(inputs, out, seed=3)
@@ -100,16 +100,16 @@ def test_a_folder_with_another_study_or_other_files_is_left_alone(first_study, i
         make(inputs, tmp_path / "mine")
 
 
-def test_all_problems_of_all_methods_are_listed_at_once(inputs, tmp_path):
+def test_problems_of_all_methods_are_listed_at_once(inputs, tmp_path):
     broken = shutil.copytree(inputs.sr[0][1], tmp_path / "broken")
     (broken / "000000_sample00000.png").write_bytes(b"no picture")
     (broken / "notes.txt").write_text("")
     short = tmp_path / "short"
     short.mkdir()
     shutil.copy(inputs.sr[1][1] / "000000_sample00000.png", short)
-    with pytest.raises(ValidationErrors) as found:
+    with pytest.raises(ValidationErrors) as caught:
         make(inputs, tmp_path / "out", sr=[("a", broken), ("b", short), ("c", tmp_path / "absent")])
-    text = str(found.value)
+    text = str(caught.value)
     for part in (
         "a: notes.txt is not the name of a sample",
         "000000_sample00000.png is not a PNG file",
@@ -120,15 +120,15 @@ def test_all_problems_of_all_methods_are_listed_at_once(inputs, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_names_that_are_doubled_empty_or_mean_the_hr_images_are_refused(inputs, tmp_path):
+def test_repeated_empty_and_reserved_names_are_refused(inputs, tmp_path):
     folder = inputs.sr[0][1]
-    with pytest.raises(ValidationErrors) as found:
+    with pytest.raises(ValidationErrors) as caught:
         make(
             inputs,
             tmp_path / "out",
             sr=[("a", folder), ("a", folder), (" ", folder), ("hr", folder), ("b\n", folder)],
         )
-    text = str(found.value)
+    text = str(caught.value)
     for part in (
         "the name a is given 2 times",
         "' ' is no name",
@@ -145,7 +145,7 @@ def test_methods_with_the_same_picture_are_refused(inputs, tmp_path):
         make(inputs, tmp_path / "out", sr=[("one", inputs.sr[0][1]), ("two", inputs.sr[0][1])], seed=5)
 
 
-def test_too_few_places_and_a_size_that_does_not_fit_say_what_would(inputs, tmp_path):
+def test_too_few_places_and_wrong_size_are_refused_with_a_remedy(inputs, tmp_path):
     with pytest.raises(UsageError, match=r"has room for 24 places of 32 pixels .* and 36 are needed"):
         make(inputs, tmp_path / "out", places=30, check=4)
     with pytest.raises(UsageError, match="size 30 is not a multiple of scale 4\n  try: --size 28"):
@@ -209,10 +209,10 @@ def test_study_of_earlier_versions_is_read_and_keeps_its_digest(tmp_path):
     assert json.loads(json.dumps(study.as_json())) == json.loads(text)
 
 
-def test_missing_and_changed_pictures_are_all_named(study, study_folder):
-    one, other = sorted(study.pictures)[:2]
-    study_folder.picture(one).unlink()
-    study_folder.picture(other).write_bytes(b"changed")
-    with pytest.raises(ValidationErrors) as found:
+def test_all_missing_and_changed_pictures_are_named(study, study_folder):
+    missing, changed = sorted(study.pictures)[:2]
+    study_folder.picture(missing).unlink()
+    study_folder.picture(changed).write_bytes(b"changed")
+    with pytest.raises(ValidationErrors) as caught:
         check_pictures(study_folder, study)
-    assert f"{one}.png is missing" in str(found.value) and f"{other}.png is damaged" in str(found.value)
+    assert f"{missing}.png is missing" in str(caught.value) and f"{changed}.png is damaged" in str(caught.value)

@@ -130,9 +130,7 @@ def rankings(folder: StudyFolder, name: str) -> list[dict[str, float]]:
     return [ranks(answer) for answer in answers if answer.rater == rater]
 
 
-def test_a_study_is_rated_by_mouse_keyboard_and_drag_and_the_results_show_what_was_rated(
-    context_of, inputs, tmp_path
-):
+def test_study_rated_by_mouse_keyboard_and_drag_gives_results(context_of, inputs, tmp_path):
     for name in ("000000_sample00000.png", "000001_sample00000.png"):
         write_png(tmp_path / "softest" / name, cv2.GaussianBlur(read_png(inputs.sr[1][1] / name), (0, 0), 4))
     study_folder = StudyFolder(tmp_path / "study")
@@ -173,7 +171,7 @@ def rate_by_all_ways(url: str, context_of: Callable[..., Any], study: Study, stu
             assert sorted(ranks.values()) == [*range(1, len(ranks) + 1)]
 
 
-def test_ties_undo_zoom_and_going_back_by_keyboard_alone(served, context_of, study, study_folder):
+def test_ties_undo_zoom_and_previous_work_by_keyboard(served, context_of, study, study_folder):
     url, _ = served
     page = context_of(url).new_page()
     page.goto(url)
@@ -230,9 +228,7 @@ def test_ties_undo_zoom_and_going_back_by_keyboard_alone(served, context_of, stu
     assert len(found) == 3 and found[-1] == {names[0]: 1.0, names[2]: 2.0, names[1]: 3.0}
 
 
-def test_a_rater_pauses_and_goes_on_in_the_same_browser_and_pairs_take_one_key(
-    served, context_of, study, study_folder
-):
+def test_rater_continues_in_same_browser_and_ranks_pairs_by_one_key(served, context_of, study, study_folder):
     url, _ = served
     context = context_of(url, NARROW, has_touch=True)
     page = context.new_page()
@@ -255,7 +251,7 @@ def test_a_rater_pauses_and_goes_on_in_the_same_browser_and_pairs_take_one_key(
     assert ranks == [[1.0, 2.0]] * 3 + [[1.5, 1.5]]
 
 
-def test_dragging_between_groups_and_out_of_the_row(served, context_of):
+def test_drag_between_groups_and_out_of_the_row(served, context_of):
     url, _ = served
     page = context_of(url).new_page()
     begin(page, url, "Dora")
@@ -286,7 +282,7 @@ def test_dragging_between_groups_and_out_of_the_row(served, context_of):
     assert page.locator("#ranking").inner_text().split() == ["A", ">", "B", ">", "C"]
 
 
-def test_what_the_disk_refuses_is_said_kept_and_sent_again(served, context_of, study_folder):
+def test_answer_refused_by_full_disk_is_shown_and_sent_again(served, context_of, study_folder):
     url, book = served
     context = context_of(url)
     page = context.new_page()
@@ -330,7 +326,7 @@ def test_german_labels_for_screen_readers_and_dark_mode(served, context_of):
     )
 
 
-def test_every_language_has_every_text_with_its_blanks():
+def test_every_language_has_every_text_with_its_placeholders():
     texts = page_module.load_texts()
     assert {"en", "de"} <= texts.keys()
     for code, own in texts.items():

@@ -26,9 +26,9 @@ def rate(folder, name, order=BEST_FIRST, mode="full", trials=None):
     add_rater(book, rater)
     of = {digest: method for place in study.places for method, digest in place.candidates.items()}
     for turn, trial in enumerate(trials_of(study, rater.id, mode)[:trials]):
-        known = [[d] for method in order for d in trial.candidates if of[d] == method]
+        ranked = [[d] for method in order for d in trial.candidates if of[d] == method]
         rest = [d for d in trial.candidates if of[d] not in order]
-        tiers = tuple(map(tuple, [*known, *([rest] if rest else [])]))
+        tiers = tuple(map(tuple, [*ranked, *([rest] if rest else [])]))
         add_answer(book, Answer(f"{number:024x}{turn:08x}", rater.id, trial.id, tiers, 3.0))
     book.close()
 
@@ -37,23 +37,23 @@ def results(folder, **options):
     return study_results(folder.path, folder.path, **options)
 
 
-def test_mor_first_places_and_wins_are_those_of_the_answers(study_folder):
+def test_mor_first_places_and_wins_follow_from_the_answers(study_folder):
     rate(study_folder, "Ada")
     rate(study_folder, "Bob")
     rate(study_folder, "Cyd", ["sharp", "HR", "between", "soft", "bicubic"])
-    found = results(study_folder)
-    by_name = {each.name: each for each in found.standings}
-    assert [each.name for each in found.standings] == ["HR", "sharp", "soft"]
+    summary = results(study_folder)
+    by_name = {standing.name: standing for standing in summary.standings}
+    assert [standing.name for standing in summary.standings] == ["HR", "sharp", "soft"]
     assert by_name["HR"].mor.value == pytest.approx(4 / 3) and by_name["sharp"].mor.value == pytest.approx(
         5 / 3
     )
     assert by_name["soft"].mor.value == 3.0 and by_name["HR"].first_share == pytest.approx(2 / 3)
-    assert found.as_json()["wins"]["HR"]["sharp"] == {"won": 10.0, "of": 15}
-    assert found.answers == 15 and found.kept == 3
+    assert summary.as_json()["wins"]["HR"]["sharp"] == {"won": 10.0, "of": 15}
+    assert summary.answers == 15 and summary.kept == 3
     # rank sums of every place: HR 4, sharp 5, soft 9: S = 14, W = 12 * 14 / (9 * 24)
-    assert found.agreement == pytest.approx(168 / 216)
+    assert summary.agreement == pytest.approx(168 / 216)
     assert by_name["HR"].strength > by_name["sharp"].strength > by_name["soft"].strength > 0
-    assert any("as if it had tied once more" in note for note in found.notes)  # soft was never before another
+    assert any("as if it had tied once more" in note for note in summary.notes)  # soft was never before another
 
 
 def test_places_are_listed_with_the_most_disputed_first(study_folder, study):
@@ -66,12 +66,12 @@ def test_places_are_listed_with_the_most_disputed_first(study_folder, study):
     tiers = tuple((disputed.candidates[name],) for name in ("soft", "sharp", "HR"))
     add_answer(book, Answer("d" * 32, "c" * 32, disputed.id, tiers, 1.0))
     book.close()
-    found = results(study_folder)
-    assert found.places[0].place == disputed
+    summary = results(study_folder)
+    assert summary.places[0].place == disputed
     # ranks HR 1, 1, 3; sharp 2, 2, 2; soft 3, 3, 1: sums 5, 6, 7, S = 2, W = 24 / (9 * 24)
-    assert found.places[0].agreement == pytest.approx(1 / 9) and found.places[1].agreement == 1.0
-    assert found.agreement == pytest.approx((4 + 1 / 9) / 5)
-    assert any("not checked yet: Cyd" in note for note in found.notes)
+    assert summary.places[0].agreement == pytest.approx(1 / 9) and summary.places[1].agreement == 1.0
+    assert summary.agreement == pytest.approx((4 + 1 / 9) / 5)
+    assert any("not checked yet: Cyd" in note for note in summary.notes)
 
 
 def test_raters_who_fail_a_check_are_named_and_left_out(study_folder):
@@ -79,20 +79,20 @@ def test_raters_who_fail_a_check_are_named_and_left_out(study_folder):
     rate(study_folder, "Mallory", ["bicubic", "soft", "between", "sharp", "HR"])
     rate(study_folder, "Bored", [])  # everything has the same rank: that is no pass
     rate(study_folder, "", mode="pairs")
-    found = results(study_folder)
-    assert {rater.name: (rater.failed, rater.kept) for rater in found.raters if rater.name[0] != "a"} == {
+    summary = results(study_folder)
+    assert {rater.name: (rater.failed, rater.kept) for rater in summary.raters if rater.name[0] != "a"} == {
         "Ada": (0, True), "Mallory": (2, False), "Bored": (2, False),
     }  # fmt: skip
-    assert "failed checks and are left out: Mallory (2 of 2), Bored (2 of 2)" in found.notes
-    assert found.kept == 2 and found.standings[0].name == "HR"
+    assert "failed checks and are left out: Mallory (2 of 2), Bored (2 of 2)" in summary.notes
+    assert summary.kept == 2 and summary.standings[0].name == "HR"
     everyone = results(study_folder, keep_all=True)
     assert everyone.kept == 4 and any(
         "are kept all the same: Mallory (2 of 2), Bored" in note for note in everyone.notes
     )
-    assert everyone.standings[0].mor.value > found.standings[0].mor.value
+    assert everyone.standings[0].mor.value > summary.standings[0].mor.value
 
 
-def test_nobody_and_nobody_who_counts_are_said(study_folder):
+def test_study_without_counted_answers_is_an_error(study_folder):
     with pytest.raises(NtireSrError, match=r"no ranking counts: there are 0 answers of 0 raters"):
         results(study_folder)
     rate(study_folder, "Bored", [])
@@ -103,7 +103,7 @@ def test_nobody_and_nobody_who_counts_are_said(study_folder):
         results(study_folder)
 
 
-def test_the_command_prints_and_writes_what_the_answers_say(study_folder, ntire_sr_command, tmp_path):
+def test_command_prints_and_writes_the_results(study_folder, ntire_sr_command, tmp_path):
     rate(study_folder, "Ada [red]")
     rate(study_folder, "=Bob()")
     table = tmp_path / "answers.csv"
@@ -129,10 +129,10 @@ def test_the_command_prints_and_writes_what_the_answers_say(study_folder, ntire_
     assert [(m.name, m.mor) for m in opinions.methods] == [("sharp", 2.0), ("soft", 3.0)]
 
 
-def test_the_page_shows_pictures_and_escapes_names(study_folder):
+def test_page_shows_pictures_and_escapes_names(study_folder):
     rate(study_folder, "Ada & Bob")
-    found = results(study_folder)
-    page = found.page.read_text(encoding="utf-8")
+    summary = results(study_folder)
+    page = summary.page.read_text(encoding="utf-8")
     assert "Ada &amp; Bob" in page and page.count('<img src="data:image/webp;base64,') == 5 * 3
     assert "script" not in page.replace("prescription", "") and "default-src 'none'" in page
 
@@ -142,12 +142,12 @@ def test_with_scores_of_all_methods_there_is_a_final_rank(study_folder, tmp_path
     rate(study_folder, "Bob")
     for name, s_10 in (("sharp", 10.0), ("soft", 20.0)):
         write_json(tmp_path / name / "score.json", {"curves": {"LPIPS_score": [0.0] * 9 + [s_10]}})
-    found = results(study_folder, scores=[("sharp", tmp_path / "sharp"), ("soft", tmp_path / "soft")])
-    assert {each.name: (each.diversity, each.final) for each in found.standings} == {
+    summary = results(study_folder, scores=[("sharp", tmp_path / "sharp"), ("soft", tmp_path / "soft")])
+    assert {standing.name: (standing.diversity, standing.final) for standing in summary.standings} == {
         "HR": (None, None), "sharp": (10.0, 1.5), "soft": (20.0, 1.5),
     }  # fmt: skip
     part = results(study_folder, scores=[("sharp", tmp_path / "sharp")])
-    assert all(each.final is None for each in part.standings)
+    assert all(standing.final is None for standing in part.standings)
     assert "no final rank without S_10 of soft: give it with --score" in part.notes
     with pytest.raises(UsageError, match="the study has no such method"):
         results(study_folder, scores=[("other", tmp_path / "sharp")])
@@ -156,11 +156,11 @@ def test_with_scores_of_all_methods_there_is_a_final_rank(study_folder, tmp_path
         results(study_folder, scores=[("sharp", tmp_path / "few")])
 
 
-def test_results_are_computed_from_a_folder_that_is_not_written_to(study_folder, tmp_path):
+def test_results_do_not_write_to_the_study_folder(study_folder, tmp_path):
     rate(study_folder, "Ada")
     before = {path.name for path in study_folder.path.iterdir()}
-    found = study_results(study_folder.path, tmp_path / "out")
-    assert math.isfinite(found.standings[0].mor.value)
+    summary = study_results(study_folder.path, tmp_path / "out")
+    assert math.isfinite(summary.standings[0].mor.value)
     assert {path.name for path in study_folder.path.iterdir()} - {
         "answers.sqlite-wal",
         "answers.sqlite-shm",

@@ -31,7 +31,7 @@ def state(server, rater=ADA):
     return server.ask("GET", f"/api/raters/{rater}").json
 
 
-def test_a_rater_begins_answers_and_goes_on_where_the_answers_end(server):
+def test_rater_continues_after_the_last_answer(server):
     assert begin(server).status == 200
     trials = state(server)["trials"]
     for number, trial in enumerate(trials[:3]):
@@ -42,7 +42,7 @@ def test_a_rater_begins_answers_and_goes_on_where_the_answers_end(server):
     assert found["answers"][trials[0]["id"]]["ranking"] == [[digest] for digest in trials[0]["candidates"]]
 
 
-def test_the_page_holds_no_name_of_a_method_and_trials_tell_no_check(server, study):
+def test_page_and_trials_do_not_tell_methods_or_checks(server, study):
     page = server.ask("GET", "/")
     begin(server)
     trials = server.ask("GET", f"/api/raters/{ADA}")
@@ -54,7 +54,7 @@ def test_the_page_holds_no_name_of_a_method_and_trials_tell_no_check(server, stu
     assert told == [trial.kind == "practice" for trial in trials_of(study, ADA, "full")]
 
 
-def test_every_answer_has_headers_that_forbid_what_is_not_needed(server):
+def test_every_reply_has_security_headers(server):
     for path in ("/", "/absent", "/api/raters/x"):
         headers = server.ask("GET", path).headers
         assert headers["x-content-type-options"] == "nosniff" and headers["x-frame-options"] == "DENY"
@@ -63,7 +63,7 @@ def test_every_answer_has_headers_that_forbid_what_is_not_needed(server):
         assert "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
 
 
-def test_pictures_of_the_study_are_served_and_no_other_file(server, study, study_folder):
+def test_only_pictures_of_the_study_are_served(server, study, study_folder):
     digest = min(study.pictures)
     picture = server.ask("GET", f"/images/{digest}.png")
     assert picture.content == study_folder.picture(digest).read_bytes()
@@ -86,13 +86,13 @@ def test_pictures_of_the_study_are_served_and_no_other_file(server, study, study
         {"name": "a" * 81}, {"name": "a\u0000b"}, {"name": "a\u202eb"},
     ],
 )  # fmt: skip
-def test_a_rater_that_makes_no_sense_is_refused(server, change):
+def test_rater_with_wrong_field_is_refused(server, change):
     reply = begin(server, **({"rater": change.pop("id")} if "id" in change else {}), **change)
     assert reply.status == 400 and reply.json["error"] in ("malformed", "name")
     assert server.ask("GET", f"/api/raters/{ADA}").status == 404
 
 
-def test_an_answer_that_makes_no_sense_is_refused_and_nothing_is_stored(study_folder, study):
+def test_answer_with_wrong_field_is_refused_and_not_stored(study_folder, study):
     with serving(study_folder) as (server, book):
         begin(server)
         trial = state(server)["trials"][2]
@@ -123,7 +123,7 @@ def test_refused_field_is_named_by_its_path(server):
     )
 
 
-def test_bodies_that_are_too_long_or_no_object_are_refused(server):
+def test_bodies_too_long_or_no_object_are_refused(server):
     own = {"content_type": "application/json"}
     for content, status in (
         (b"", 400), (b"{", 400), (b"[]", 400), (b"null", 400), (b"\xff\xfe", 400), (b"[" * 9000, 400), (b'"' + b"x" * 20_000, 413),
@@ -136,7 +136,7 @@ def test_bodies_that_are_too_long_or_no_object_are_refused(server):
         assert server.ask(method, path).status == 405
 
 
-def test_posts_of_another_origin_and_names_that_lead_here_from_outside_are_refused(server):
+def test_posts_of_other_origins_and_foreign_hosts_are_refused(server):
     for origin in ("http://evil.example", "null", f"http://127.0.0.1:{server.port + 1}", "https://127.0.0.1"):
         reply = server.post("/api/raters", {"id": ADA}, origin=origin)
         assert reply.status == 403 and reply.json["error"] == "origin", origin
@@ -147,7 +147,7 @@ def test_posts_of_another_origin_and_names_that_lead_here_from_outside_are_refus
         assert server.ask("GET", "/", host=host).status == 200, host
 
 
-def test_with_a_token_nothing_is_served_without_it(study_folder, study):
+def test_request_without_token_is_refused(study_folder, study):
     with serving(study_folder, token="the-secret", loopback=False) as (server, _):
         digest = min(study.pictures)
         for path in (
@@ -175,7 +175,7 @@ def test_with_a_token_nothing_is_served_without_it(study_folder, study):
         )
 
 
-def test_a_full_disk_and_a_read_only_file_are_said_and_nothing_is_acknowledged(study_folder):
+def test_full_disk_and_read_only_file_are_errors_without_storing(study_folder):
     with serving(study_folder) as (server, book):
         begin(server)
         trial = state(server)["trials"][0]
@@ -196,7 +196,7 @@ def test_a_full_disk_and_a_read_only_file_are_said_and_nothing_is_acknowledged(s
         assert server.post("/api/answers", body_of(trial)).status == 200
 
 
-def test_a_correction_replaces_an_answer_and_two_windows_do_not_overwrite_each_other(server):
+def test_correction_replaces_answer_only_if_it_names_it(server):
     begin(server)
     trial = state(server)["trials"][4]
     assert server.post("/api/answers", body_of(trial, 1)).status == 200
@@ -206,7 +206,7 @@ def test_a_correction_replaces_an_answer_and_two_windows_do_not_overwrite_each_o
     assert json.dumps(sorted(other[0])) == json.dumps(state(server)["answers"][trial["id"]]["ranking"][0])
 
 
-def test_a_study_of_pairs_offers_no_whole_rankings(study_folder):
+def test_study_of_pairs_refuses_full_mode(study_folder):
     content = json.loads(study_folder.study.read_text())
     study_folder.study.write_text(json.dumps({**content, "mode": "pairs"}))
     with serving(study_folder) as (server, _):

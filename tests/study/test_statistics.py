@@ -35,7 +35,7 @@ def mor(found, names=ABC):
     return mean_opinion_ranks(compared.wins.sum(axis=0), compared.met.sum(axis=0))
 
 
-def test_mean_opinion_rank_is_the_mean_of_the_mid_ranks():
+def test_mean_opinion_rank_is_mean_of_mid_ranks():
     # a: 1, 1.5, 3; b: 2, 1.5, 1.5; c: 3, 3, 1.5
     found = rankings("a b c", "a=b c", "b=c a")
     assert mor(found) == pytest.approx([5.5 / 3, 5 / 3, 7.5 / 3])
@@ -44,14 +44,14 @@ def test_mean_opinion_rank_is_the_mean_of_the_mid_ranks():
     assert mor(many) == pytest.approx([np.mean([r.ranks[name] for r in many]) for name in ABC])
 
 
-def test_pairs_imply_the_ranks_that_whole_rankings_have():
+def test_pairs_give_the_ranks_of_full_rankings():
     # a wins 3 of 4 against b, 4 of 4 against c; b 2 of 4 against c
     found = rankings("a b", "a b", "a b", "b a", "a c", "a c", "a c", "a c", "b c", "b c", "c b", "c b")
     assert mor(found) == pytest.approx([1 + 1 / 4 + 0, 1 + 3 / 4 + 2 / 4, 1 + 1 + 2 / 4])
     assert np.isnan(mor(rankings("a b"))).all()  # a and c never met, nor b and c
 
 
-def test_first_places_are_shared_among_equals_and_pairs_do_not_count():
+def test_first_places_are_shared_by_ties_and_ignore_pairs():
     found = first_places(rankings("a b c", "a=b c", "c b"), ABC)
     assert found == pytest.approx({"a": 0.75, "b": 0.25, "c": 0.0})
     assert all(map(math.isnan, first_places(rankings("a b"), ABC).values()))
@@ -76,11 +76,11 @@ def test_strengths_are_those_that_fit_the_wins_exactly():
     assert found["a"] / found["b"] == pytest.approx(2.5 / 1.5, rel=1e-5)
 
 
-def test_strengths_are_undefined_where_one_is_never_beaten():
+def test_strengths_are_undefined_for_a_candidate_never_beaten():
     assert strengths(np.array([[0, 2, 2], [0, 0, 2], [0, 2, 0]], float), ABC) is None
 
 
-def test_the_bootstrap_over_groups_has_the_variance_of_a_mean():
+def test_bootstrap_over_groups_has_the_variance_of_a_mean():
     # a against b: two raters always say a, two always b; ranks 1, 1, 2, 2 have variance 1/3 over 4 raters
     found = compare(rankings("a b", "a b", "b a", "b a", places=("p", "q")), ("a", "b"))
     variance = _bootstrap_variance(found, found.raters, np.random.default_rng(0), 4000)
@@ -88,13 +88,13 @@ def test_the_bootstrap_over_groups_has_the_variance_of_a_mean():
     assert (_bootstrap_variance(found, found.places, np.random.default_rng(0), 100) == 0).all()
 
 
-def test_intervals_take_two_raters_and_two_places_and_a_seed_repeats_them():
+def test_intervals_need_two_raters_and_places_and_are_seeded():
     assert math.isnan(mor_with_intervals(compare(rankings("a b c", places=("p", "q")), ABC))["a"].low)
-    found = compare(rankings("a b c", "b a c", "a b c", "a c b", places="pqrs"), ABC)
-    first, again = (mor_with_intervals(found, seed=3, replicates=100) for _ in range(2))
-    assert first == again != mor_with_intervals(found, seed=4, replicates=100)
-    for each in first.values():
-        assert 1 <= each.low <= each.value <= each.high <= 3
+    comparisons = compare(rankings("a b c", "b a c", "a b c", "a c b", places="pqrs"), ABC)
+    first, again = (mor_with_intervals(comparisons, seed=3, replicates=100) for _ in range(2))
+    assert first == again != mor_with_intervals(comparisons, seed=4, replicates=100)
+    for estimate in first.values():
+        assert 1 <= estimate.low <= estimate.value <= estimate.high <= 3
 
 
 # ---- simulated raters
@@ -140,12 +140,12 @@ def coverage(studies, **options):
     [{}, {"rater": 0.5, "place": 0.5}, {"rater": 0.5, "pairs": True}],
     ids=["noise", "tastes and places", "pairs"],
 )
-def test_intervals_hold_the_true_mean_opinion_rank_in_about_95_of_100_studies(options):
+def test_intervals_cover_true_mor_in_95_of_100_studies(options):
     # over 200 studies: 0.976, 0.954, 0.955
     assert 0.90 <= coverage(40, **options) <= 0.995
 
 
-def test_known_preferences_give_the_known_order_back():
+def test_known_preferences_give_the_known_order():
     for pairs in (False, True):
         found = simulated(
             np.random.default_rng(1), raters=30, places=20, rater=0.3, place=0.3, noise=0.7, pairs=pairs
@@ -154,7 +154,7 @@ def test_known_preferences_give_the_known_order_back():
         assert sorted(NAMES, key=lambda name: estimates[name].value) == list(NAMES)
 
 
-def test_a_rater_who_always_answers_alike_moves_nothing_to_the_front():
+def test_rater_with_constant_answers_does_not_change_the_order():
     found = simulated(np.random.default_rng(2), raters=20, rater=0.3, noise=0.7)
     everything_equal = [Ranking("bored", f"p{p}", mid_ranks([NAMES])) for p in range(15)]
     before, after = (mor_with_intervals(compare(each, NAMES)) for each in (found, found + everything_equal))

@@ -9,7 +9,7 @@ from ntire_sr.study.trials import trials_of
 RATERS = [f"{number:032x}" for number in range(60)]
 
 
-def test_a_rater_begins_with_practice_and_sees_every_place_once(study):
+def test_rater_starts_with_practice_and_sees_every_place_once(study):
     for rater in RATERS[:5]:
         trials = trials_of(study, rater, "full")
         assert [trial.kind for trial in trials[:2]] == ["practice"] * 2
@@ -19,14 +19,14 @@ def test_a_rater_begins_with_practice_and_sees_every_place_once(study):
             assert sorted(trial.candidates) == sorted(place.candidates.values())
 
 
-def test_checks_stand_apart_from_each_other_and_from_the_ends(study):
+def test_checks_are_spread_and_not_at_the_ends(study):
     for rater in RATERS:
         kinds = [trial.kind for trial in trials_of(study, rater, "full")[2:]]
         at = [number for number, kind in enumerate(kinds) if kind == "check"]
         assert len(at) == 2 and at[0] > 0 and at[1] < len(kinds) - 1 and at[1] - at[0] > 1
 
 
-def test_places_and_candidates_have_another_order_for_each_rater_and_the_same_for_one(study):
+def test_order_differs_between_raters_and_is_fixed_for_one(study):
     assert trials_of(study, RATERS[0], "full") == trials_of(study, RATERS[0], "full")
     orders = {tuple(trial.id for trial in trials_of(study, rater, "full")) for rater in RATERS}
     assert len(orders) > 30
@@ -38,7 +38,7 @@ def test_places_and_candidates_have_another_order_for_each_rater_and_the_same_fo
     assert set(first) == set(study.names) and min(first.values()) >= 8  # of 60, 20 expected
 
 
-def test_in_pairs_two_candidates_are_shown_and_every_pair_comes_about_equally_often(study):
+def test_pairs_show_two_candidates_each_pair_equally_often(study):
     pairs = Counter()
     for rater in RATERS:
         trials = trials_of(study, rater, "pairs")

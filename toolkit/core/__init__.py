@@ -1,1 +1,1 @@
-"""The base that all other packages build on: errors, settings, files, images, the downscale, processes."""
+"""The base of all other packages: errors, settings, files, records, progress, devices, processes, seeds."""

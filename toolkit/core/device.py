@@ -41,8 +41,7 @@ def choose_device(name: str) -> torch.device:
 
 @contextmanager
 def full_float32(device: torch.device) -> Iterator[None]:
-    """A context without autocast, and without TF32 or bfloat16 inside matrix products and convolutions,
-    whatever the caller has set."""
+    """A context without autocast, TF32 and bfloat16, whatever the caller has set."""
     precision, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
@@ -73,8 +72,8 @@ def processor_computes_bfloat16() -> bool:
     if setting := os.environ.get(BFLOAT16_VARIABLE):
         require(setting in ("0", "1"), f"{BFLOAT16_VARIABLE} is {setting!r}", "1 for yes or 0 for no")
         return setting == "1"
-    known = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.10 and newer
-    return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # torch 2.10 and newer
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def keep_freed_memory() -> bool:

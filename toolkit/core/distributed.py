@@ -16,7 +16,7 @@ Value = TypeVar("Value")
 
 def rank_and_world_size() -> tuple[int, int]:
     """Rank of this process, from 0, and number of processes: (0, 1) unless `torchrun` started it."""
-    # some job systems set WORLD_SIZE for programs of their own; torchrun also sets MASTER_ADDR
+    # some job systems set WORLD_SIZE for other programs; torchrun also sets MASTER_ADDR
     if "MASTER_ADDR" not in os.environ or "RANK" not in os.environ:
         return 0, 1
     return int(os.environ["RANK"]), int(os.environ.get("WORLD_SIZE", 1))
@@ -73,7 +73,8 @@ class ProcessGroup:
             raise raised
         if box[1] is not None:
             raise NtireSrError(f"process {self.rank} stops, since the main process failed: {box[1]}")
-        return box[0]
+        value: Value = box[0]
+        return value
 
     def on_main(self, make: Callable[[], Value]) -> Value | None:
         """The return value of `make` on the main process; None on the others, which wait for it.
@@ -134,9 +135,9 @@ class ProcessGroup:
         Raises:
             NtireSrError: a value differs; its name and its value on each process are given.
         """
-        known = self.all_gather(facts)
+        gathered = self.all_gather(facts)
         for name in facts:
-            values = [str(each[name]) for each in known]
+            values = [str(values_here[name]) for values_here in gathered]
             if len(set(values)) > 1:
                 listed = "; ".join(f"process {number}: {value}" for number, value in enumerate(values))
                 raise NtireSrError(
@@ -153,8 +154,11 @@ class ProcessGroup:
         return bool(self.all_reduce_sum(torch.tensor(int(here))))
 
     def close(self) -> None:
-        """Leave the process group. Call it last, and only where all processes do: after an error the
-        others may still be waiting for this one, until torchrun stops them."""
+        """Leave the process group.
+
+        Call it last, and only if all processes do: after an error the others may still be waiting for this one,
+        until torchrun stops them.
+        """
         if self.world_size > 1:
             import torch.distributed
 

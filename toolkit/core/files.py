@@ -60,7 +60,7 @@ def _rename(part: Path, path: Path) -> None:
 
 @contextmanager
 def atomic_file(path: Path, put: Callable[[Path, Path], None] = _rename) -> Iterator[Path]:
-    """A temporary path beside `path` to write to, renamed to `path` only when everything worked.
+    """A temporary path next to `path`, renamed to `path` if writing it raises no error.
 
     The data is flushed to the disk before the rename, so that after a power cut the file is either
     the old one, the new one, or absent. Errors of the body pass through unchanged. `put` replaces the
@@ -107,8 +107,10 @@ def _is_alive(pid: int) -> bool:
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
-    """Write a small file atomically. Text is stored as UTF-8 with Unix line ends; lone surrogates, which
-    undecodable file names hold and UTF-8 cannot, are escaped."""
+    """Write a small file atomically.
+
+    Text is stored as UTF-8 with Unix line ends; lone surrogates, which come from undecodable file names, are escaped.
+    """
     with atomic_file(path) as part:
         try:
             part.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
@@ -163,7 +165,7 @@ def json_safe(value: Any) -> Any:
 
 
 def read_json(path: Path, what: str) -> Any:
-    """Read a JSON file that this package wrote; `what` it is stands in the error.
+    """Read a JSON file that this package wrote; `what` it is goes into the error.
 
     Raises:
         NtireSrError: it cannot be read or is not valid JSON.

@@ -1,10 +1,10 @@
-"""Folders and files of this package, found by one walk, whether it is installed from a wheel or editable."""
+"""Folders and files of this package, installed from a wheel or editable."""
 
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
-# packages that lie beside `toolkit` in a checkout, and so outside its folder in an editable install
+# packages next to `toolkit` in a checkout, and so outside its folder in an editable install
 BESIDE = ("models", "evaluation", "submission")
 
 
@@ -15,14 +15,14 @@ def package_folders() -> dict[str, Path]:
     True
     """
     home = Path(__file__).parents[1]
-    found = {"ntire_sr": home, **_subpackages("ntire_sr", home)}
+    folders = {"ntire_sr": home, **_subpackages("ntire_sr", home)}
     for room in BESIDE:
         name = f"ntire_sr.{room}"
         spec = importlib.util.find_spec(name)
         assert spec and spec.origin, f"{name} is missing from this installation"
         folder = Path(spec.origin).parent
-        found |= {name: folder, **_subpackages(name, folder)}
-    return dict(sorted(found.items()))
+        folders |= {name: folder, **_subpackages(name, folder)}
+    return dict(sorted(folders.items()))
 
 
 def package_files() -> Iterator[tuple[str, Path]]:
@@ -34,8 +34,11 @@ def package_files() -> Iterator[tuple[str, Path]]:
 
 
 def _subpackages(package: str, folder: Path) -> dict[str, Path]:
-    found = {}
-    for each in sorted(folder.iterdir()):
-        if (each / "__init__.py").is_file():
-            found |= {f"{package}.{each.name}": each, **_subpackages(f"{package}.{each.name}", each)}
-    return found
+    folders: dict[str, Path] = {}
+    for subfolder in sorted(folder.iterdir()):
+        if (subfolder / "__init__.py").is_file():
+            folders |= {
+                f"{package}.{subfolder.name}": subfolder,
+                **_subpackages(f"{package}.{subfolder.name}", subfolder),
+            }
+    return folders

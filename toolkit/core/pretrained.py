@@ -1,4 +1,4 @@
-"""Pretrained feature networks: finding, downloading and verifying their files.
+"""Pretrained feature networks: locating, downloading and verifying their files.
 
 A file is searched for, in this order, at the path given as an option, at the path in an environment
 variable, in the user's cache folder, in torch's hub cache, and last on torchvision's download site.
@@ -15,7 +15,7 @@ import re
 import urllib.request
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ from ntire_sr.core.files import atomic_file, error_from_os_error, sha256_file
 from ntire_sr.core.progress import SILENT, Progress
 
 DOWNLOAD_SITE = "https://download.pytorch.org/models"
-MIRROR_VARIABLE = "NTIRE_SR_MIRROR"  # an address to use in place of DOWNLOAD_SITE
+MIRROR_VARIABLE = "NTIRE_SR_MIRROR"  # an address to use instead of DOWNLOAD_SITE
 OFFLINE_VARIABLE = "NTIRE_SR_OFFLINE"  # if set to anything but 0, nothing is downloaded
 TIMEOUT_SECONDS = 15
 LARGEST_DOWNLOAD = 1 << 30  # bytes; the largest file here has 0.55 GB
@@ -96,22 +96,22 @@ def cache_folder() -> Path:
 
 def places(network: Pretrained, given: str | Path | None = None) -> list[tuple[str, Path]]:
     """Paths that are searched for the file of a network, in order: (kind of place, path)."""
-    found = [(network.option, Path(given))] if given else []
+    searched = [(network.option, Path(given))] if given else []
     if os.environ.get(network.variable):
-        found.append((network.variable, Path(os.environ[network.variable])))
+        searched.append((network.variable, Path(os.environ[network.variable])))
     folders = (("cache", cache_folder()), ("torch hub cache", Path(torch.hub.get_dir()) / "checkpoints"))
     for kind, folder in folders:
         for suffix in (".pth", ".safetensors"):
-            found.append((kind, (folder / network.file_name).with_suffix(suffix)))
-    return found
+            searched.append((kind, (folder / network.file_name).with_suffix(suffix)))
+    return searched
 
 
 def locate(network: Pretrained, given: str | Path | None = None) -> tuple[str, Path] | None:
     """The first of `places` that holds the file, or None. Never downloads.
 
     Raises:
-        NtireSrError: the path given by the option or variable is not a file; going on with another place
-            would silently use other weights than the user asked for.
+        NtireSrError: the path given by the option or variable is not a file; another place might hold other
+            weights than the user asked for.
     """
     for kind, path in places(network, given):
         if path.is_file():
@@ -147,10 +147,10 @@ def download(network: Pretrained, progress: Progress = SILENT) -> Path:
                         file.write(block)
                         advance(len(block) // 1024)
                         _, block = next(blocks, (0, b""))
-            found = sha256_file(part)
-            if not found.startswith(network.hash_prefix):
+            digest = sha256_file(part)
+            if not digest.startswith(network.hash_prefix):
                 raise NotFound(
-                    f"{network.address} has SHA-256 {found[:8]}..., not {network.hash_prefix}...: "
+                    f"{network.address} has SHA-256 {digest[:8]}..., not {network.hash_prefix}...: "
                     "it was damaged or replaced",
                     remedy,
                 )
@@ -161,7 +161,7 @@ def download(network: Pretrained, progress: Progress = SILENT) -> Path:
     return target
 
 
-def _blocks(network: Pretrained, what: str, remedy: str) -> Iterator[tuple[int, bytes]]:
+def _blocks(network: Pretrained, what: str, remedy: str) -> Generator[tuple[int, bytes], None, None]:
     """(announced size or 0, block) of a download; all its errors are raised as NotFound."""
     received = 0
     try:
@@ -253,8 +253,8 @@ def lpips_linear_layers() -> list[Tensor]:
     Its files are read without importing it: `import lpips` imports torchvision, which crashes next to
     a CPU build of torch.
     """
-    found = importlib.util.find_spec("lpips")
-    folders = list(found.submodule_search_locations or []) if found else []
+    spec = importlib.util.find_spec("lpips")
+    folders = list(spec.submodule_search_locations or []) if spec else []
     path = next((p for f in folders if (p := Path(f) / "weights" / "v0.1" / "alex.pth").is_file()), None)
     if path is None:
         raise NtireSrError(

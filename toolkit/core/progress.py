@@ -24,7 +24,7 @@ class Advance(Protocol):
     """A function to call when items are done."""
 
     def __call__(self, items: int = 1, note: str = "") -> None:
-        """Report that `items` more are done; `note`, such as a speed, is shown behind the bar."""
+        """Report that `items` more are done; `note`, such as a speed, is shown after the bar."""
         ...
 
 
@@ -32,8 +32,7 @@ class Progress(Protocol):
     """Receives the progress and the messages of a function."""
 
     def task(self, name: str, total: int, done: int = 0) -> AbstractContextManager[Advance]:
-        """A context for a task of `total` items, of which `done` are done already; gives a function to call
-        after each item."""
+        """A context for a task of `total` items, of which `done` are done; gives a function to call after each item."""
         ...
 
     def message(self, text: str) -> None:

@@ -58,8 +58,9 @@ class RunFolder:
 
 
 def results_path(sr: Path, run: RunFolder, own: Path, ending: str) -> Path:
-    """Where results about a folder of samples go by default: to `own`, a path of the run, if the samples are the
-    run's, and else beside them, so that nobody's results replace another's.
+    """Default path of results about a folder of samples: `own`, a path of the run, if the samples are the run's.
+
+    Otherwise next to the samples, so that the results of one folder never replace those of another.
 
     >>> run = RunFolder(Path("runs/latest"))
     >>> results_path(Path("runs/latest/samples"), run, run.score, "_score").as_posix()

@@ -1,4 +1,4 @@
-"""Typed, frozen settings: made from presets and KEY=VALUE words, checked, and saved beside the result.
+"""Typed, frozen settings: made from presets and KEY=VALUE words, checked, and saved with the result.
 
 A settings record is a frozen dataclass whose fields are str, int, float or bool, or one of these or None.
 Its `__post_init__` checks the ranges of its values with calls of `require`.

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import TypeVar
@@ -20,10 +20,10 @@ Value = TypeVar("Value")
 
 def map_ahead(
     work: Callable[[Item], Value], items: Iterable[Item], threads: int, ahead: int
-) -> Iterator[Value]:
-    """`work(item)` of each item in turn, at most `ahead` items ahead of what was asked for.
+) -> Generator[Value, None, None]:
+    """Apply `work` to each item in order, at most `ahead` items in advance.
 
-    What `work` raises is raised at its item. Close the iterator where it is not read to its end.
+    An error of `work` is raised when its item is reached. Close the iterator if it is not read to its end.
     """
     with warnings.catch_warnings():
         # Warning filters belong to the whole process, and threads set and restore those of `read_image` in any
@@ -44,8 +44,8 @@ def map_ahead(
 
 def map_in_threads(
     work: Callable[[Item], Value], items: Sequence[Item], name: str, progress: Progress = SILENT
-) -> Iterator[Value]:
-    """`work(item)` for each item in order, computed a few items ahead, as a progress task of this name.
+) -> Generator[Value, None, None]:
+    """Apply `work` to each item in order, a few items in advance, as a progress task of this name.
 
     An error of `work` is raised when its item is reached. Close the iterator if it is not read to its end.
     """

@@ -81,7 +81,7 @@ class ArrayFolder:
 
     def _map(self, name: str) -> np.ndarray:
         path = self._file(name)
-        array = np.load(path, mmap_mode="r").view(np.ndarray)
+        array: np.ndarray = np.load(path, mmap_mode="r").view(np.ndarray)
         with suppress(
             OSError
         ):  # the time of change is the time of the last use; a read-only folder keeps the old one

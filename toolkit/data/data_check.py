@@ -52,7 +52,7 @@ class Findings:
     images: int = 0  # number of readable images
     megapixels: float = 0.0  # of all readable images together
     smallest: str = ""  # name, width x height
-    sizes: dict[str, int] = field(default_factory=dict)  # range of megapixels in words -> number of images
+    sizes: dict[str, int] = field(default_factory=dict)  # range of megapixels ("1 to 2") -> number of images
     too_small: list[str] = field(default_factory=list)  # images that are smaller than a crop
     same: list[tuple[str, str]] = field(default_factory=list)  # pairs with equal pixels within the folder
     # other pairs that look alike, with their correlation
@@ -142,19 +142,19 @@ def print_findings(findings: Findings, console: Console) -> None:
         ("equal images", [_pair(*pair) for pair in findings.same]),
         ("alike", [_pair(*pair) for pair in findings.alike]),
     )
-    for what, found in rows:
-        shown = found[:SHOWN] + (
-            [f"... {len(found) - SHOWN} more (--json lists all)"] if len(found) > SHOWN else []
+    for label, names in rows:
+        shown = names[:SHOWN] + (
+            [f"... {len(names) - SHOWN} more (--json lists all)"] if len(names) > SHOWN else []
         )
-        table.add_row(what, str(len(found)), Text("\n".join(shown)))
+        table.add_row(label, str(len(names)), Text("\n".join(shown)))
     console.print(table)
     console.print(f"compared with: {findings.validation}", markup=False, highlight=False, soft_wrap=True)
     verdict = "PASS" if findings.passes else "FAIL: remove what is forbidden or broken"
     console.print(verdict, highlight=False)
 
 
-def _pair(one: str, other: str, correlation: float | None = None) -> str:
-    return f"{one} = {other}" if correlation is None else f"{one} ~ {other} ({correlation:.3f})"
+def _pair(first: str, second: str, correlation: float | None = None) -> str:
+    return f"{first} = {second}" if correlation is None else f"{first} ~ {second} ({correlation:.3f})"
 
 
 def div2k_part(stem: str) -> str | None:
@@ -168,7 +168,7 @@ def div2k_part(stem: str) -> str | None:
 
 
 def histogram(megapixels: Sequence[float]) -> dict[str, int]:
-    """Number of images by range of sizes, in words; empty ranges are left out.
+    """Number of images by range of sizes; empty ranges are left out.
 
     >>> histogram([0.1, 0.7, 0.8, 9.0])
     {'under 0.25': 1, '0.5 to 1': 2, '8 or more': 1}
@@ -194,7 +194,8 @@ def signature(image: np.ndarray) -> np.ndarray:
     if np.linalg.norm(spectrum) < SIDE:  # less than one grey level root mean square: only noise is left
         return np.zeros_like(spectrum)
     spectrum = spectrum * np.hypot(*np.indices(spectrum.shape, np.float32))
-    return spectrum / np.linalg.norm(spectrum)
+    normalised: np.ndarray = spectrum / np.linalg.norm(spectrum)
+    return normalised
 
 
 def _inspect(
@@ -202,15 +203,15 @@ def _inspect(
 ) -> tuple[list[_ImageInfo], list[str]]:
     """Read the images: the information on each readable one, and a message for each of the others."""
 
-    def one(item: tuple[Path, str]) -> _ImageInfo | NtireSrError:
+    def inspect(item: tuple[Path, str]) -> _ImageInfo | NtireSrError:
         try:
             image = read_image(item[0])
         except NtireSrError as failure:
             return failure
-        return _ImageInfo(item[1], *image.shape[:2], pixels_digest(image), signature(image))
+        return _ImageInfo(item[1], image.shape[0], image.shape[1], pixels_digest(image), signature(image))
 
-    with closing(map_in_threads(one, list(zip(paths, names, strict=True)), what, progress)) as found:
-        results = list(found)
+    with closing(map_in_threads(inspect, list(zip(paths, names, strict=True)), what, progress)) as inspected:
+        results = list(inspected)
     images = [result for result in results if isinstance(result, _ImageInfo)]
     return images, [result.message for result in results if isinstance(result, NtireSrError)]
 
@@ -245,18 +246,18 @@ def _within(images: Sequence[_ImageInfo]) -> tuple[list[tuple[str, str]], list[t
     return same, alike
 
 
-def _against(images: Sequence[_ImageInfo], others: Sequence[_ImageInfo]) -> list[tuple[str, str, float]]:
+def _against(images: Sequence[_ImageInfo], held_out: Sequence[_ImageInfo]) -> list[tuple[str, str, float]]:
     """(image, validation image, correlation) of the images that are in both sets, mirrored or turned or not."""
-    by_digest = {other.digest: other.name for other in others}
-    found = {(image.name, by_digest[image.digest]): 1.0 for image in images if image.digest in by_digest}
+    by_digest = {image.digest: image.name for image in held_out}
+    correlations = {(image.name, by_digest[image.digest]): 1.0 for image in images if image.digest in by_digest}
     rows = _signatures(images)
     odd = 1.0 - 2.0 * (np.arange(LOW, dtype=np.float32) % 2)  # mirroring flips the sign of odd frequencies
     for turn in range(8):
-        turned = _signatures(others).reshape(-1, LOW, LOW)
+        turned = _signatures(held_out).reshape(-1, LOW, LOW)
         turned = turned * odd[:, None] if turn & 1 else turned
         turned = turned * odd if turn & 2 else turned
         turned = turned.transpose(0, 2, 1) if turn & 4 else turned
         for row, column, correlation in _pairs(rows, turned.reshape(-1, LOW * LOW)):
-            pair = images[row].name, others[column].name
-            found[pair] = max(correlation, found.get(pair, 0.0))
-    return [(*pair, correlation) for pair, correlation in found.items()]
+            pair = images[row].name, held_out[column].name
+            correlations[pair] = max(correlation, correlations.get(pair, 0.0))
+    return [(*pair, correlation) for pair, correlation in correlations.items()]

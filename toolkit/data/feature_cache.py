@@ -172,8 +172,10 @@ class FeatureCache:
 
 
 def turned(image: np.ndarray, turn: int) -> np.ndarray:
-    """An image (H, W, C), flipped and transposed: `turn` is the sum of 1: flipped vertically, 2: flipped
-    horizontally, 4: then transposed."""
+    """An image (H, W, C), flipped and transposed.
+
+    `turn` is the sum of 1: flipped vertically, 2: flipped horizontally, 4: then transposed.
+    """
     image = image[::-1] if turn & 1 else image
     image = image[:, ::-1] if turn & 2 else image
     return image.transpose(1, 0, 2) if turn & 4 else image

@@ -54,7 +54,7 @@ class Images:
 def pixels_digest(image: np.ndarray) -> str:
     """SHA-256 of an image's size and pixels, in hexadecimal: equal for PNG and WebP files of the same image."""
     digest = hashlib.sha256(f"{image.shape[0]} x {image.shape[1]}\n".encode())
-    digest.update(np.ascontiguousarray(image))
+    digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
 
 

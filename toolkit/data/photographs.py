@@ -15,8 +15,8 @@ def embedded_photographs(names: tuple[str, ...]) -> list[Path]:
 
     Raises:
         NtireSrError: scikit-image lacks some of them."""
-    found = importlib.util.find_spec("skimage")
-    folders = [Path(folder) / "data" for folder in (found.submodule_search_locations or [])] if found else []
+    spec = importlib.util.find_spec("skimage")
+    folders = [Path(folder) / "data" for folder in (spec.submodule_search_locations or [])] if spec else []
     paths = [next((folder / name for folder in folders if (folder / name).is_file()), None) for name in names]
     missing = [name for name, path in zip(names, paths, strict=True) if path is None]
     if missing:

@@ -1,1 +1,1 @@
-"""A study with people: places that raters rank by how real they look, the page and its server, the statistics."""
+"""A study with people: raters rank samples by how real they look; making it, its server, its statistics."""

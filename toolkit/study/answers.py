@@ -2,7 +2,7 @@
 
 The journal is a write-ahead log that is flushed to the disk at every commit (synchronous=FULL), so that neither
 `kill -9` nor a power cut loses what was acknowledged. The page makes the ids of raters and answers: one that is
-sent again, because its acknowledgement was lost, is found and not stored twice.
+sent again, because its acknowledgement was lost, is recognised and not stored twice.
 """
 
 import json
@@ -58,11 +58,11 @@ class Answer:
 
 
 class Conflict(Exception):
-    """The id, or the trial of the rater, has another content already."""
+    """The id, or the trial of the rater, already has another content."""
 
 
 class NotStored(NtireSrError):
-    """The disk refused; nothing was changed. `reason` is "full", "read-only", "busy" or "disk"."""
+    """The answer could not be written; nothing was changed. `reason` is "full", "read-only", "busy" or "disk"."""
 
     def __init__(self, reason: str, message: str, remedy: str):
         super().__init__(message, remedy)
@@ -78,13 +78,13 @@ class AnswerBook:
     lock: threading.Lock
 
     def close(self) -> None:
-        """Close the file; what is in the log is written into it where that is possible."""
+        """Close the file; SQLite first writes its log into it, if possible."""
         with self.lock:
             self.connection.close()
 
 
 def open_answers(path: Path, study_sha256: str) -> AnswerBook:
-    """Open the answers to a study for writing, or begin them.
+    """Open the answers to a study for writing; create the file if there is none.
 
     Raises:
         NotStored: the folder cannot be written to.
@@ -98,21 +98,21 @@ def open_answers(path: Path, study_sha256: str) -> AnswerBook:
             connection.execute("PRAGMA foreign_keys=ON")
             connection.executescript(SCHEMA)
             book = AnswerBook(path, connection, threading.Lock())
-            known = fact(book, "study", study_sha256)
+            stored_sha256 = fact(book, "study", study_sha256)
         except BaseException:
             connection.close()
             raise
-    if known != study_sha256:
+    if stored_sha256 != study_sha256:
         book.close()
         raise NtireSrError(
-            f"{path} holds the answers to another study than the study.json beside it",
+            f"{path} holds the answers to another study than the study.json in this folder",
             "restore the study.json that they were given to, or move the answers away",
         )
     return book
 
 
 def fact(book: AnswerBook, name: str, otherwise: str) -> str:
-    """A fact about this folder that is kept with the answers, such as its token; `otherwise` is stored if new."""
+    """A fact about this folder, such as its token, stored with the answers; `otherwise` is stored if it is new."""
 
     def work(db: sqlite3.Connection) -> str:
         db.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, otherwise))
@@ -122,7 +122,7 @@ def fact(book: AnswerBook, name: str, otherwise: str) -> str:
 
 
 def token_of(book: AnswerBook) -> str:
-    """The token of this study's links: made once, so that links stay good when the server starts again."""
+    """The token of this study's links, made once, so that links stay valid when the server starts again."""
     return fact(book, "token", secrets.token_urlsafe(16))
 
 
@@ -140,11 +140,11 @@ def add_rater(book: AnswerBook, rater: Rater) -> None:
     """
 
     def work(db: sqlite3.Connection) -> None:
-        known = _rater(db, rater.id)
-        if known is None:
+        stored = _rater(db, rater.id)
+        if stored is None:
             row = (rater.id, rater.name, rater.mode, rater.language, _now())
             db.execute("INSERT INTO raters VALUES (?, ?, ?, ?, ?)", row)
-        elif (known.name, known.mode) != (rater.name, rater.mode):
+        elif (stored.name, stored.mode) != (rater.name, rater.mode):
             raise Conflict("this rater is known under another name or mode")
 
     _in_transaction(book, work)
@@ -176,10 +176,10 @@ def add_answer(book: AnswerBook, answer: Answer, replaces: str | None = None) ->
             if same != (answer.rater, answer.trial, ranking):
                 raise Conflict("this answer's id has another content already")
             return
-        there = db.execute(
+        stored = db.execute(
             "SELECT id FROM answers WHERE rater = ? AND trial = ?", (answer.rater, answer.trial)
         ).fetchone()
-        if (there[0] if there else None) != replaces:
+        if (stored[0] if stored else None) != replaces:
             raise Conflict("this trial has another answer already")
         db.execute("DELETE FROM answers WHERE id = ?", (replaces,))
         row = (answer.id, answer.rater, answer.trial, ranking, answer.seconds, _now())
@@ -197,8 +197,8 @@ def answers_by(book: AnswerBook, rater: str) -> list[Answer]:
 def count(book: AnswerBook) -> tuple[int, int]:
     """Number of raters and of answers."""
     with book.lock, _refusals(book.path, "read"):
-        numbers = [book.connection.execute(f"SELECT COUNT(*) FROM {name}") for name in ("raters", "answers")]
-        raters, answers = (each.fetchone()[0] for each in numbers)
+        counts = [book.connection.execute(f"SELECT COUNT(*) FROM {name}") for name in ("raters", "answers")]
+        raters, answers = (rows.fetchone()[0] for rows in counts)
         return raters, answers
 
 
@@ -224,10 +224,10 @@ def read_answers(path: Path, study_sha256: str) -> tuple[list[Rater], list[Answe
 def _read(path: Path, study_sha256: str) -> tuple[list[Rater], list[Answer]]:
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)) as db:
         db.execute("BEGIN")  # raters and answers of one moment
-        known = db.execute("SELECT value FROM facts WHERE name = 'study'").fetchone()
-        if known != (study_sha256,):
+        stored_sha256 = db.execute("SELECT value FROM facts WHERE name = 'study'").fetchone()
+        if stored_sha256 != (study_sha256,):
             raise NtireSrError(
-                f"{path} holds the answers to another study than the study.json beside it",
+                f"{path} holds the answers to another study than the study.json in this folder",
                 "restore the study.json that they were given to",
             )
         rows = db.execute("SELECT id, name, mode, language FROM raters ORDER BY created, rowid").fetchall()
@@ -253,7 +253,7 @@ def _now() -> str:
 
 
 def _in_transaction(book: AnswerBook, work: Callable[[sqlite3.Connection], Value]) -> Value:
-    """`work` in one transaction that is on the disk when this returns, or has not happened."""
+    """Run `work` in one transaction, which is on the disk when this returns."""
     with book.lock, _refusals(book.path):
         book.connection.execute("BEGIN IMMEDIATE")
         try:
@@ -268,7 +268,7 @@ def _in_transaction(book: AnswerBook, work: Callable[[sqlite3.Connection], Value
 
 @contextmanager
 def _refusals(path: Path, doing: str = "store") -> Iterator[None]:
-    """SQLite's errors as errors that say what to do."""
+    """Raise SQLite's errors as errors with a remedy."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -289,5 +289,5 @@ def _refusals(path: Path, doing: str = "store") -> Iterator[None]:
                 "disk", what, "check the disk, then start again; what was stored before is safe"
             ) from error
         raise NtireSrError(
-            f"{path} is damaged ({text})", "restore it from a copy, or move it away to begin anew"
+            f"{path} is damaged ({text})", "restore it from a copy, or move it away to start without answers"
         ) from error

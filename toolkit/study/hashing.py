@@ -1,4 +1,4 @@
-"""Orders and choices that depend on words alone, the same on every machine and in every version of Python."""
+"""Orders and choices that depend only on words, equal on every machine and in every version of Python."""
 
 from collections.abc import Iterable, Sequence
 from typing import TypeVar

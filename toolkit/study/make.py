@@ -1,4 +1,4 @@
-"""Making a study: places cut out of the images, one sample of each method at each, and the trials beside them."""
+"""Making a study: places cut out of the images, one sample of each method at each, and the checks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -93,7 +93,7 @@ def make_study(
         check: number of further places that show bicubic against HR.
         seed: decides places and samples.
         scale: HR pixels per LR pixel along an axis; None for the manifests', or 4.
-        lr: whether the LR image of a place is shown beside its candidates.
+        lr: whether the LR image of a place is shown next to its candidates.
         texture: least texture of a place, see `places.texture_of`; 0 allows any.
         spread: take places from each image in turn.
         mode: how raters answer: "full", "pairs" or "either".
@@ -112,10 +112,10 @@ def make_study(
     matched, digests = _match_all(hr, sr, scale, paths, progress)
     spots = _all_spots(paths, size, scale, seed, progress)
     asked = places + check + PRACTICE
-    found = choose_spots(spots, asked, texture, spread, seed)
-    if len(found) < asked:
+    chosen_spots = choose_spots(spots, asked, texture, spread, seed)
+    if len(chosen_spots) < asked:
         raise UsageError(
-            f"{hr} has room for {plural(len(found), 'place')} of {size} pixels with a texture of {texture:g} or more, "
+            f"{hr} has room for {plural(len(chosen_spots), 'place')} of {size} pixels with a texture of {texture:g} or more, "
             f"and {asked} are needed: {places} to rank, {check} to check, {PRACTICE} to practise "
             f"({sum(map(len, spots))} without regard to texture)",
             "fewer --places, a smaller --size, a lower --texture, or more images",
@@ -124,17 +124,19 @@ def make_study(
     kinds = [kind for kind, count in counts.items() for _ in range(count)]
     pictures: dict[str, bytes] = {}
     cut, problems = [], []
-    with progress.task("cut", len(found)) as advance:
-        for number, (spot, kind) in enumerate(zip(found, kinds, strict=True)):
+    with progress.task("cut", len(chosen_spots)) as advance:
+        for number, (spot, kind) in enumerate(zip(chosen_spots, kinds, strict=True)):
             candidates = (
                 _candidates(spot, size, seed, paths, matched)
                 if kind == "place"
                 else _known_candidates(spot, size, scale, paths, middle=number == asked - 1)
             )
-            reduced = _window(_lr_of(read_image(paths[spot.image]), scale), spot, size, scale) if lr else None
-            place, doubled = _place(spot, kind, paths[spot.image].name, seed, candidates, reduced, pictures)
+            lr_window = _window(_lr_of(read_image(paths[spot.image]), scale), spot, size, scale) if lr else None
+            place, same_pictures = _place(
+                spot, kind, paths[spot.image].name, seed, candidates, lr_window, pictures
+            )
             cut.append(place)
-            problems += doubled
+            problems += same_pictures
             advance()
     if problems:
         raise ValidationErrors(
@@ -142,11 +144,11 @@ def make_study(
         )
     study = Study(
         seed, scale, size, texture, spread, mode, sha256_of_digests(digests),
-        tuple(each.method for each in matched), tuple(cut),
+        tuple(entry.method for entry in matched), tuple(cut),
     )  # fmt: skip
     folder = StudyFolder(out)
     is_new = _write(folder, study, pictures)
-    shown = len({spot.image for spot in found})
+    shown = len({spot.image for spot in chosen_spots})
     return MadeStudy(study, folder, shown, len(pictures), sum(map(len, pictures.values())), is_new)
 
 
@@ -163,7 +165,7 @@ def _check_names(sr: Sequence[tuple[str, Path]]) -> None:
         if name.casefold() == HR.casefold():
             problems.append(f"the name {name} means the HR images, which take part by themselves")
     if problems:
-        raise ValidationErrors("--sr NAME=DIR", problems, "give each method once, under a name of its own")
+        raise ValidationErrors("--sr NAME=DIR", problems, "give each method once, under different names")
 
 
 def _common_scale(sr: Sequence[tuple[str, Path]], given: int | None) -> int:
@@ -174,10 +176,10 @@ def _common_scale(sr: Sequence[tuple[str, Path]], given: int | None) -> int:
             drawn_at[name] = manifest.settings.scale
     wrong = {name: scale for name, scale in drawn_at.items() if scale != (given or scale)}
     if wrong or len(set(drawn_at.values())) > 1:
-        found = ", ".join(f"{name} at {scale}" for name, scale in (wrong or drawn_at).items())
+        scales = ", ".join(f"{name} at {scale}" for name, scale in (wrong or drawn_at).items())
         asked = f", not {given}" if given else ""
         raise UsageError(
-            f"samples were drawn at scales that do not fit: {found}{asked}", "compare one scale at a time"
+            f"samples were drawn at scales that do not fit: {scales}{asked}", "compare one scale at a time"
         )
     return given or next(iter(drawn_at.values()), 4)
 
@@ -190,10 +192,17 @@ def _match_all(
     digests: dict[str, str] = {}
     for name, folder in sr:
         try:
-            there, _ = list_samples(folder)
-            most = 1 + max((each.sample for each in there), default=0)
-            found = match_samples(
-                hr, folder, most, scale, load_manifest(folder), True, progress, smallest_px=CROP_MULTIPLE
+            files, _ = list_samples(folder)
+            samples_per_image = 1 + max((file.sample for file in files), default=0)
+            samples = match_samples(
+                hr,
+                folder,
+                samples_per_image,
+                scale,
+                load_manifest(folder),
+                True,
+                progress,
+                smallest_px=CROP_MULTIPLE,
             )
         except ValidationErrors as error:
             problems += [f"{name}: {problem}" for problem in error.problems]
@@ -201,19 +210,19 @@ def _match_all(
         except UsageError as error:
             problems.append(f"{name}: {error.message}")
             continue
-        groups = {group.index: group for group in found.images}
+        groups = {group.index: group for group in samples.images}
         problems += [
             f"{name}: {path.name} (index {index}) has no sample"
             for index, path in enumerate(paths)
             if index not in groups
         ]
-        files = {
+        sample_digests = {
             str(SampleName(group.index, number)): digest
-            for group in found.images
+            for group in samples.images
             for number, digest in zip(group.numbers, group.digests[1:], strict=True)
         }
-        digests |= {group.hr.name: group.digests[0] for group in found.images}
-        matched.append(_Matched(Method(name, sha256_of_digests(files), len(files)), groups))
+        digests |= {group.hr.name: group.digests[0] for group in samples.images}
+        matched.append(_Matched(Method(name, sha256_of_digests(sample_digests), len(sample_digests)), groups))
     if problems:
         raise ValidationErrors(
             f"samples of {hr}", list(dict.fromkeys(problems)), "replace, draw or move these files"
@@ -227,12 +236,12 @@ def _cropped(image: np.ndarray) -> np.ndarray:
 
 
 def _all_spots(paths: Sequence[Path], size: int, step: int, seed: int, progress: Progress) -> list[list[Spot]]:
-    found = []
+    spots_by_image = []
     with progress.task("look for places", len(paths)) as advance:
         for number, path in enumerate(paths):
-            found.append(spots_of(_cropped(read_image(path)), number, size, step, seed))
+            spots_by_image.append(spots_of(_cropped(read_image(path)), number, size, step, seed))
             advance()
-    return found
+    return spots_by_image
 
 
 def _window(image: np.ndarray, spot: Spot, size: int, scale: int = 1) -> np.ndarray:
@@ -249,24 +258,24 @@ def _candidates(
     spot: Spot, size: int, seed: int, paths: Sequence[Path], matched: Sequence[_Matched]
 ) -> dict[str, np.ndarray]:
     """HR and one sample of each method, drawn at random from those there are."""
-    found = {}
-    for each in matched:
-        samples = each.groups[spot.image].samples
-        path = chosen(samples, seed, "sample", each.method.name, spot.image, spot.top, spot.left)
-        found[each.method.name] = _window(read_png(path), spot, size)
-    return found | {HR: _window(read_image(paths[spot.image]), spot, size)}
+    candidates = {}
+    for entry in matched:
+        samples = entry.groups[spot.image].samples
+        path = chosen(samples, seed, "sample", entry.method.name, spot.image, spot.top, spot.left)
+        candidates[entry.method.name] = _window(read_png(path), spot, size)
+    return candidates | {HR: _window(read_image(paths[spot.image]), spot, size)}
 
 
 def _known_candidates(
     spot: Spot, size: int, scale: int, paths: Sequence[Path], middle: bool
 ) -> dict[str, np.ndarray]:
-    """HR and the bicubic enlargement of its LR image, whose order is known; and their mean."""
+    """HR and the bicubic upsampling of its LR image, whose order is known; and their mean."""
     hr = _cropped(read_image(paths[spot.image]))
     with torch.inference_mode():
-        enlarged = to_array(to_8bit(bicubic_upsample(to_unit(to_tensor(_lr_of(hr, scale))), scale)))
-        mean = (to_unit(to_tensor(enlarged)) + to_unit(to_tensor(hr))) / 2
+        upsampled = to_array(to_8bit(bicubic_upsample(to_unit(to_tensor(_lr_of(hr, scale))), scale)))
+        mean = (to_unit(to_tensor(upsampled)) + to_unit(to_tensor(hr))) / 2
         between = {BETWEEN: _window(to_array(to_8bit(mean)), spot, size)} if middle else {}
-    return {BICUBIC: _window(enlarged, spot, size), **between, HR: _window(hr, spot, size)}
+    return {BICUBIC: _window(upsampled, spot, size), **between, HR: _window(hr, spot, size)}
 
 
 def _place(
@@ -278,7 +287,7 @@ def _place(
     lr: np.ndarray | None,
     pictures: dict[str, bytes],
 ) -> tuple[Place, list[str]]:
-    """A place, whose pictures are added to `pictures`; and the names of candidates that show the same."""
+    """A place, whose pictures are added to `pictures`, and messages about candidates that show the same picture."""
 
     def add(picture: np.ndarray) -> str:
         content = encode_png(picture)
@@ -291,9 +300,9 @@ def _place(
     for name, picture in candidates.items():
         digest = add(picture)
         problems += [
-            f"{other} and {name} show the same picture of {image} at {spot.left}, {spot.top}"
-            for other, known in digests.items()
-            if known == digest
+            f"{first} and {name} show the same picture of {image} at {spot.left}, {spot.top}"
+            for first, first_digest in digests.items()
+            if first_digest == digest
         ]
         digests[name] = digest
     identity = f"{number_of(seed, 'place', spot.image, spot.top, spot.left):015x}"[:12]
@@ -301,24 +310,24 @@ def _place(
 
 
 def _write(folder: StudyFolder, study: Study, pictures: Mapping[str, bytes]) -> bool:
-    """Write the folder; False if it held this very study. Nothing of another one is changed."""
+    """Write the folder; returns False if it holds this study already. Another study is never changed."""
     out = folder.path
     if folder.study.exists():
-        there, _ = load_study(folder)
-        if there != study:
+        existing, _ = load_study(folder)
+        if existing != study:
             names = ("seed", "scale", "size", "texture", "spread", "mode")
             differing = [
-                f"{name}: {getattr(there, name)} there, {getattr(study, name)} asked for"
+                f"{name}: {getattr(existing, name)} there, {getattr(study, name)} asked for"
                 for name in names
-                if getattr(there, name) != getattr(study, name)
+                if getattr(existing, name) != getattr(study, name)
             ]
             reason = "; ".join(differing) or "other images, samples or numbers of places"
             raise UsageError(
                 f"{out} holds another study ({reason})", "choose another --out, or remove that folder"
             )
-    elif out.exists() and (strangers := sorted({path.name for path in out.iterdir()} - {folder.images.name})):
+    elif out.exists() and (unexpected := sorted({path.name for path in out.iterdir()} - {folder.images.name})):
         raise UsageError(
-            f"{out} holds other files ({strangers[0]})", "choose a new or an empty folder for --out"
+            f"{out} holds other files ({unexpected[0]})", "choose a new or an empty folder for --out"
         )
     is_new = not folder.study.exists()
     make_folder(folder.images)

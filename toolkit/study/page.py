@@ -1,4 +1,4 @@
-"""The page that raters use: one HTML text with style, script and the texts of all languages inside."""
+"""The page that raters use: one HTML file with style, script and the texts of all languages inside."""
 
 import base64
 import hashlib
@@ -66,7 +66,7 @@ def rating_page(study: Study, study_sha256: str) -> Page:
         ]
     )
     lines = "".join(
-        f'<p lang="{escape(code)}">{escape(each["needs_token"])}</p>' for code, each in texts.items()
+        f'<p lang="{escape(code)}">{escape(language["needs_token"])}</p>' for code, language in texts.items()
     )
     return Page(html, policy, f'<!doctype html><meta charset="utf-8"><title>403</title>{lines}\n')
 

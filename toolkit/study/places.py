@@ -1,4 +1,4 @@
-"""Which places of the images are shown: spread over the images, textured, none overlapping, seeded."""
+"""Choosing the places of the images: spread over the images, textured, without overlap, seeded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class Spot:
 
 
 def texture_of(image: np.ndarray) -> float:
-    """Mean absolute difference of neighbouring pixels, in grey levels: 0 where nothing is to be seen.
+    """Mean absolute difference of neighbouring pixels, in grey levels; 0 for a plain area.
 
     A clear sky has about 1, foliage 10 or more.
 

@@ -46,7 +46,7 @@ def study_results(
     study, digest = load_study(folder)
     diversity = _diversity(study, scores)
     raters, answers = read_answers(folder.answers, digest)
-    found = summarise(
+    results = summarise(
         study,
         digest,
         raters,
@@ -57,26 +57,26 @@ def study_results(
         make_folder(out) / FILE_NAME,
         out / folder.page.name,
     )
-    write_json(found.written, found.as_json())
-    write_page(found.page, found, folder)
+    write_json(results.written, results.as_json())
+    write_page(results.page, results, folder)
     if csv_file:
         atomic_write(csv_file, answers_csv(study, raters, answers))
-    return found
+    return results
 
 
 def _diversity(study: Study, scores: Sequence[tuple[str, Path]]) -> dict[str, float]:
     """S_10 of the methods whose scores were given."""
-    found = {}
+    diversity = {}
     for name, folder in scores:
-        known = [method.name for method in study.methods]
-        require(name in known, f"--score {name}: the study has no such method", ", ".join(known))
+        names = [method.name for method in study.methods]
+        require(name in names, f"--score {name}: the study has no such method", ", ".join(names))
         file = folder / "score.json" if folder.is_dir() else folder
         try:
             curve = read_json(file, "score")["curves"]["LPIPS_score"]
-            found[name] = float(curve[CHALLENGE_SAMPLES - 1])
+            diversity[name] = float(curve[CHALLENGE_SAMPLES - 1])
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise UsageError(
                 f"--score {name}: {file} holds no S_10 of LPIPS",
                 "score 10 samples per image with LPIPS, or leave --score out",
             ) from error
-    return found
+    return diversity

@@ -1,4 +1,4 @@
-"""The study's web application: the page, its pictures, and three calls that store and give back answers.
+"""The web application of a study: the page, its pictures, and three calls that store and return answers.
 
     GET  /                   the page
     GET  /images/DIGEST.png  a picture of the study, and no other file
@@ -112,7 +112,7 @@ def build_app(served: Served) -> Starlette:
                 "trials": [
                     _shown(trial, served.study) for trial in trials_of(served.study, rater.id, rater.mode)
                 ],
-                "answers": {each.trial: {"id": each.id, "ranking": each.ranking} for each in answers},
+                "answers": {answer.trial: {"id": answer.id, "ranking": answer.ranking} for answer in answers},
             }
         )
 
@@ -167,7 +167,7 @@ async def _known_rater(served: Served, rater: str) -> Rater:
 
 
 def _shown(trial: Trial, study: Study) -> dict[str, Any]:
-    """A trial as the page sees it: nothing tells a method or a check."""
+    """A trial as the page gets it, without any hint of methods and checks."""
     shown: dict[str, Any] = {"id": trial.id, "candidates": trial.candidates, "lr": trial.lr, "practice": None}
     if trial.kind == "practice":
         shown["practice"] = next(place.candidates[HR] for place in study.places if place.id == trial.id)
@@ -208,14 +208,14 @@ def _name_of_host(host: str) -> str:
 
 
 def refusal(served: Served, request: HTTPConnection, method: str) -> RequestError | None:
-    """Why a request is refused before anything else is looked at; None if it is not."""
+    """The error of a request from outside: wrong host, token or origin; None if it may be answered."""
     host = request.headers.get("host", "")
     # a name that leads here from outside (DNS rebinding) would make any site this one's own origin
     if served.loopback and _name_of_host(host) not in LOOPBACK:
         return RequestError(421, "origin", "this server answers to localhost only")
     if served.token is not None:
-        given = [request.query_params.get("token"), request.cookies.get(_cookie(served))]
-        if not any(each and secrets.compare_digest(each.encode(), served.token.encode()) for each in given):
+        tokens = [request.query_params.get("token"), request.cookies.get(_cookie(served))]
+        if not any(token and secrets.compare_digest(token.encode(), served.token.encode()) for token in tokens):
             return RequestError(403, "token", "the link lacks the token of this study")
     if method not in ("GET", "HEAD"):
         origin = request.headers.get("origin")
@@ -227,7 +227,7 @@ def refusal(served: Served, request: HTTPConnection, method: str) -> RequestErro
 
 
 class _Guard:
-    """Refuses what must not be answered, and adds the headers that every answer has."""
+    """Refuses requests from outside, and adds the headers that every reply has."""
 
     def __init__(self, app: ASGIApp, served: Served):
         self.app, self.served = app, served
@@ -239,10 +239,13 @@ class _Guard:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                there = {name for name, _ in message["headers"]}
+                present = {name for name, _ in message["headers"]}
                 policy = {"content-security-policy": "default-src 'none'; frame-ancestors 'none'"}
                 added = [(name.encode(), value.encode()) for name, value in (HEADERS | policy).items()]
-                message["headers"] = [*message["headers"], *(each for each in added if each[0] not in there)]
+                message["headers"] = [
+                    *message["headers"],
+                    *(header for header in added if header[0] not in present),
+                ]
             await send(message)
 
         request = HTTPConnection(scope)

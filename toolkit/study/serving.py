@@ -43,7 +43,7 @@ def serve_study(
     Args:
         path: folder of the study.
         host: address to listen on; with any but a loopback address the link holds a token.
-        port: port to listen on; 0 for the last one, so that the links of raters stay valid, or any free one.
+        port: port to listen on; 0 for the last one, so that raters keep their link, or any free one.
         token: token that the link must hold; None for none on loopback, and otherwise one that is made once and kept.
         started: called with the link when the server listens.
 

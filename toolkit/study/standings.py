@@ -46,7 +46,7 @@ class RaterStanding:
     mode: str
     answers: int  # to places
     checks: int  # that were answered
-    failed: int  # checks in which bicubic was not ranked behind HR
+    failed: int  # checks in which HR was not ranked before bicubic
     seconds: float  # median per answer
     kept: bool
 
@@ -86,7 +86,7 @@ class StudyResults:
     def as_json(self) -> dict[str, Any]:
         """The content of `results.json` and `--json`."""
         names = self.study.names
-        methods = [_standing_json(each) for each in self.standings if each.name != HR]
+        methods = [_standing_json(standing) for standing in self.standings if standing.name != HR]
         return {
             "format": FORMAT,
             "study_sha256": self.study_sha256,
@@ -95,43 +95,43 @@ class StudyResults:
             "answers": self.answers,
             "agreement_W": self.agreement,
             "methods": methods,
-            "HR": next(_standing_json(each) for each in self.standings if each.name == HR),
+            "HR": next(_standing_json(standing) for standing in self.standings if standing.name == HR),
             "wins": {
-                one: {
-                    other: {"won": float(self.wins[i, j]), "of": int(self.met[i, j])}
-                    for j, other in enumerate(names)
+                name: {
+                    rival: {"won": float(self.wins[i, j]), "of": int(self.met[i, j])}
+                    for j, rival in enumerate(names)
                     if i != j
                 }
-                for i, one in enumerate(names)
+                for i, name in enumerate(names)
             },
             "raters_kept_and_left_out": [vars(rater) for rater in self.raters],
             "places": [
                 {
-                    "id": each.place.id,
-                    "image": each.place.image,
-                    "top": each.place.top,
-                    "left": each.place.left,
-                    "answers": each.answers,
-                    "agreement_W": each.agreement,
-                    "mor": each.mor,
+                    "id": standing.place.id,
+                    "image": standing.place.image,
+                    "top": standing.place.top,
+                    "left": standing.place.left,
+                    "answers": standing.answers,
+                    "agreement_W": standing.agreement,
+                    "mor": standing.mor,
                 }
-                for each in self.places
+                for standing in self.places
             ],
             "notes": list(self.notes),
         }
 
 
-def _standing_json(each: Standing) -> dict[str, Any]:
+def _standing_json(standing: Standing) -> dict[str, Any]:
     return {
-        "name": each.name,
-        "samples_sha256": each.samples_sha256,
-        "mor": each.mor.value,
-        "mor_low": each.mor.low,
-        "mor_high": each.mor.high,
-        "first_share": each.first_share,
-        "strength": each.strength,
-        "S_10": each.diversity,
-        "final_rank": each.final,
+        "name": standing.name,
+        "samples_sha256": standing.samples_sha256,
+        "mor": standing.mor.value,
+        "mor_low": standing.mor.low,
+        "mor_high": standing.mor.high,
+        "first_share": standing.first_share,
+        "strength": standing.strength,
+        "S_10": standing.diversity,
+        "final_rank": standing.final,
     }
 
 
@@ -170,15 +170,15 @@ def summarise(
             + ("" if keep_all else ", or keep everyone with --keep-all"),
         )
     names = study.names
-    found = compare(rankings, names)
-    wins, met = found.wins.sum(axis=0), found.met.sum(axis=0)
-    mor = mor_with_intervals(found, seed)
+    comparisons = compare(rankings, names)
+    wins, met = comparisons.wins.sum(axis=0), comparisons.met.sum(axis=0)
+    mor = mor_with_intervals(comparisons, seed)
     first, strength = first_places(rankings, names), strengths(wins, names)
     is_bounded = strength is None  # every pair tied once more keeps the strengths finite
     strength = strength or strengths(wins + (1 - np.eye(len(names))) / 2, names)
-    known = {name: mor[name].value for name in names if name != HR and not math.isnan(mor[name].value)}
-    complete = set(diversity) == set(known) == set(names) - {HR}
-    final = final_ranks(diversity, known) if complete else {}
+    ranks = {name: mor[name].value for name in names if name != HR and not math.isnan(mor[name].value)}
+    complete = set(diversity) == set(ranks) == set(names) - {HR}
+    final = final_ranks(diversity, ranks) if complete else {}
     digests = {method.name: method.samples_sha256 for method in study.methods}
     standings = [
         Standing(
@@ -187,10 +187,10 @@ def summarise(
         )
         for name in names
     ]  # fmt: skip
-    standings.sort(key=lambda each: (math.isnan(each.mor.value), each.mor.value))
+    standings.sort(key=lambda standing: (math.isnan(standing.mor.value), standing.mor.value))
     disputed = [_place_standing(place, rankings, names) for place in study.of_kind("place")]
-    disputed.sort(key=lambda each: (math.isnan(each.agreement), each.agreement))
-    agreements = [each.agreement for each in disputed if not math.isnan(each.agreement)]
+    disputed.sort(key=lambda standing: (math.isnan(standing.agreement), standing.agreement))
+    agreements = [standing.agreement for standing in disputed if not math.isnan(standing.agreement)]
     notes = _notes(rated, rankings, is_bounded, mor, diversity, study)
     return StudyResults(
         study, study_sha256, tuple(standings), wins, met, tuple(rated), tuple(disputed), len(rankings),
@@ -219,8 +219,8 @@ def _place_standing(place: Place, rankings: Sequence[Ranking], names: Sequence[s
     here = [ranking for ranking in rankings if ranking.place == place.id]
     ranks: dict[str, float] = {}
     for name in names:
-        known = [ranking.ranks[name] for ranking in here if len(ranking.ranks) == len(names)]
-        ranks[name] = fmean(known) if known else math.nan
+        values = [ranking.ranks[name] for ranking in here if len(ranking.ranks) == len(names)]
+        ranks[name] = fmean(values) if values else math.nan
     whole = [[r.ranks[name] for name in names] for r in here if len(r.ranks) == len(names)]
     return PlaceStanding(place, len(here), ranks, kendalls_w(np.array(whole)) if whole else math.nan)
 
@@ -243,9 +243,9 @@ def _notes(
     unchecked = [rater.name for rater in raters if rater.kept and rater.answers and not rater.checks]
     if unchecked and study.of_kind("check"):
         notes.append(f"not checked yet: {', '.join(unchecked)}")
-    if any(math.isnan(each.value) for each in mor.values()):
+    if any(math.isnan(estimate.value) for estimate in mor.values()):
         notes.append("some candidates were never compared, so that their mean opinion rank is not known")
-    elif any(math.isnan(each.low) for each in mor.values()):
+    elif any(math.isnan(estimate.low) for estimate in mor.values()):
         notes.append("intervals take answers of two or more raters and places")
     if is_bounded:
         notes.append(

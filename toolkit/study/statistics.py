@@ -26,7 +26,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval; both ends are nan where it cannot be known."""
+    """A value with its 95 % interval; both ends are nan if it is not known."""
 
     value: float
     low: float
@@ -77,7 +77,7 @@ def compare(rankings: Sequence[Ranking], names: Sequence[str]) -> Comparisons:
 
 
 def mean_opinion_ranks(wins: np.ndarray, met: np.ndarray) -> np.ndarray:
-    """The mean opinion rank of each candidate: 1 plus the shares in which each other one was more real.
+    """The mean opinion rank of each candidate: 1 plus the shares in which the other candidates were more real.
 
     Over rankings of all candidates this equals the mean of the mid-ranks, as the challenge computes it; over pairs it
     is the rank that the pairs imply.
@@ -97,7 +97,9 @@ def mean_opinion_ranks(wins: np.ndarray, met: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def mor_with_intervals(found: Comparisons, seed: int = 0, replicates: int = REPLICATES) -> dict[str, Estimate]:
+def mor_with_intervals(
+    comparisons: Comparisons, seed: int = 0, replicates: int = REPLICATES
+) -> dict[str, Estimate]:
     """Mean opinion ranks with 95 % intervals over raters and places.
 
     Three bootstraps draw raters, places, and single answers with replacement. Their variances combine as
@@ -107,45 +109,47 @@ def mor_with_intervals(found: Comparisons, seed: int = 0, replicates: int = REPL
     Statistics 1, 2007). The interval is the value -+ t sqrt(V), with one degree of freedom less than there are raters
     or places, whichever are fewer.
     """
-    size = len(found.names)
-    wins, met = found.wins.sum(axis=0), found.met.sum(axis=0)
+    size = len(comparisons.names)
+    wins, met = comparisons.wins.sum(axis=0), comparisons.met.sum(axis=0)
     value = mean_opinion_ranks(wins, met)
-    raters, places = (len(np.unique(each)) for each in (found.raters, found.places))
-    random = np.random.default_rng(seed)
-    answers = np.arange(len(found.raters))
+    raters, places = (len(np.unique(groups)) for groups in (comparisons.raters, comparisons.places))
+    generator = np.random.default_rng(seed)
+    answers = np.arange(len(comparisons.raters))
     by_rater, by_place, by_answer = (
-        _bootstrap_variance(found, groups, random, replicates)
-        for groups in (found.raters, found.places, answers)
+        _bootstrap_variance(comparisons, groups, generator, replicates)
+        for groups in (comparisons.raters, comparisons.places, answers)
     )
     variance = np.maximum(by_rater + by_place - by_answer, np.maximum(by_rater, by_place))
     fewest = min(raters, places)
-    reach = stdtrit(fewest - 1, (1 + LEVEL) / 2) if fewest > 1 else math.nan
-    half = reach * np.sqrt(variance)
+    quantile = stdtrit(fewest - 1, (1 + LEVEL) / 2) if fewest > 1 else math.nan
+    half = quantile * np.sqrt(variance)
     return {
         name: Estimate(
             float(value[i]),
             float(np.maximum(value[i] - half[i], 1.0)),
             float(np.minimum(value[i] + half[i], size)),
         )
-        for i, name in enumerate(found.names)
+        for i, name in enumerate(comparisons.names)
     }
 
 
 def _bootstrap_variance(
-    found: Comparisons, groups: np.ndarray, random: np.random.Generator, replicates: int
+    comparisons: Comparisons, groups: np.ndarray, generator: np.random.Generator, replicates: int
 ) -> np.ndarray:
-    """(M,): variance of the mean opinion ranks when groups of answers are drawn with replacement, without the bias of
-    the bootstrap for few groups."""
-    size = len(found.names)
+    """(M,): variance of the mean opinion ranks when groups of answers are drawn with replacement.
+
+    The bias of the bootstrap for few groups is corrected.
+    """
+    size = len(comparisons.names)
     count = int(groups.max()) + 1 if len(groups) else 0
     if count < 2:
         return np.zeros(size)
-    wins, met = (_sums(each, groups, count) for each in (found.wins, found.met))
+    wins, met = (_sums(values, groups, count) for values in (comparisons.wins, comparisons.met))
     total = wins.sum(axis=0) / np.maximum(met.sum(axis=0), 1)
     ranks = []
     for start in range(0, replicates, 100):
         rows = min(100, replicates - start)
-        weights = random.multinomial(count, np.full(count, 1 / count), size=rows).astype(float)
+        weights = generator.multinomial(count, np.full(count, 1 / count), size=rows).astype(float)
         drawn_wins, drawn_met = weights @ wins, weights @ met
         # a pair that no drawn answer holds keeps its share
         drawn_wins, drawn_met = np.where(drawn_met, drawn_wins, total), np.where(drawn_met, drawn_met, 1.0)
@@ -156,9 +160,9 @@ def _bootstrap_variance(
 
 def _sums(values: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
     """(count, M * M): the sum over the answers of each group."""
-    found = np.zeros((count, values.shape[1] * values.shape[2]))
-    np.add.at(found, groups, values.reshape(len(values), -1))
-    return found
+    sums = np.zeros((count, values.shape[1] * values.shape[2]))
+    np.add.at(sums, groups, values.reshape(len(values), -1))
+    return sums
 
 
 def first_places(rankings: Sequence[Ranking], names: Sequence[str]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What one rater is shown, in which order: it follows from the study and the rater's id alone."""
+"""The trials of one rater and their order, which depend only on the study and the rater's id."""
 
 from dataclasses import dataclass
 from itertools import combinations
@@ -18,7 +18,7 @@ class Trial:
 
 
 def trials_of(study: Study, rater: str, mode: str) -> list[Trial]:
-    """The trials of a rater: practice, then all places in an order of their own with the checks spread among them.
+    """The trials of a rater: practice, then all places in random order with the checks spread among them.
 
     Args:
         study: the study.
@@ -46,9 +46,9 @@ def trials_of(study: Study, rater: str, mode: str) -> list[Trial]:
 
 def _spread(places: list[Place], checks: list[Place]) -> list[Place]:
     """The places with the checks among them, at equal distances from each other and from both ends."""
-    found, share = [], len(places) / (len(checks) + 1)
+    ordered, share = [], len(places) / (len(checks) + 1)
     before = [round(share * (number + 1)) for number in range(len(checks))]
     for number, place in enumerate(places):
-        found += [check for check, at in zip(checks, before, strict=True) if at == number]
-        found.append(place)
-    return found + [check for check, at in zip(checks, before, strict=True) if at >= len(places)]
+        ordered += [check for check, at in zip(checks, before, strict=True) if at == number]
+        ordered.append(place)
+    return ordered + [check for check, at in zip(checks, before, strict=True) if at >= len(places)]
