@@ -30,7 +30,8 @@ from ntire_sr.data.patches import PatchDataset
 from ntire_sr.evaluation.metrics.lpips_network import Lpips
 from ntire_sr.evaluation.metrics.niqe import block_features
 from ntire_sr.evaluation.scoring.scorer import Scorer, Settings
-from ntire_sr.models.registry import LoadedModel, model_spec
+from ntire_sr.models.loading import LoadedModel
+from ntire_sr.models.registry import model_spec
 from ntire_sr.models.rrdb import expected_shapes
 from ntire_sr.sampling.sampler import Sampler
 from ntire_sr.sampling.write_samples import project_and_round
