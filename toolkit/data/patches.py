@@ -53,7 +53,7 @@ class Batch(NamedTuple):
 
 
 class PatchDataset:
-    """A folder of HR images as a source of random crops. The crops depend on (seed, step) and the images alone.
+    """A folder of HR images as a source of random crops. The crops depend only on (seed, step) and the images.
 
     Args:
         folder: folder of HR images, searched with its subfolders; None means the embedded photographs.
@@ -113,8 +113,10 @@ class PatchDataset:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all images' pixels in their order. Equal digests and settings give equal batches,
-        whatever the names of folder and files and the file format."""
+        """SHA-256 of all images' pixels in their order.
+
+        Equal digests and settings give equal batches, whatever the names of folder and files and the file format.
+        """
         return self.images.digest
 
     def keep_on(self, device: torch.device) -> bool:
@@ -138,8 +140,10 @@ class PatchDataset:
         return list(self._fitting)
 
     def attach(self, features: FeatureCache) -> None:
-        """Cut every crop's features out of this cache: crops then lie on the LR images' pixels, in the orientations that
-        have features."""
+        """Cut every crop's features out of this cache.
+
+        Crops are then aligned with the LR images' pixels, in the orientations that have features.
+        """
         self._features = features
 
     def places(self, size: int, seed: int, step: int, share: tuple[int, int] = (0, 1)) -> list[PatchLocation]:
@@ -148,7 +152,7 @@ class PatchDataset:
         The parts of all processes, in the order of their ranks, are the batch of a single process.
         """
         random = np.random.default_rng((seed, step))
-        found = []
+        candidates = []
         for index in random.choice(len(self._fitting), size, p=self._share):
             image = self._fitting[index]
             side = self._side(image, random)
@@ -157,9 +161,9 @@ class PatchDataset:
             turn = int(random.integers(0, 8))
             if self._features:
                 turn = self._features.turns[turn % len(self._features.turns)]
-            found.append([PatchLocation(image, top, left, turn, side) for top, left in corners])
+            candidates.append([PatchLocation(image, top, left, turn, side) for top, left in corners])
         rank, count = share
-        mine = found[size * rank // count : size * (rank + 1) // count]
+        mine = candidates[size * rank // count : size * (rank + 1) // count]
         return [
             max(places, key=lambda location: sharpness(self._crop(location))) if len(places) > 1 else places[0]
             for places in mine
@@ -182,8 +186,10 @@ class PatchDataset:
     def prepare(
         self, size: int, seed: int, step: int, share: tuple[int, int] = (0, 1), pinned: bool = False
     ) -> Prepared:
-        """The part of a batch that the CPU makes, for `finish`; may run in another thread. `pinned` puts it
-        into pinned memory, from which it is copied to a GPU while that computes."""
+        """The part of a batch that the CPU makes, for `finish`; may run in another thread.
+
+        `pinned` puts it into pinned memory, from which it is copied to a GPU while the GPU computes.
+        """
         places = self.places(size, seed, step, share)
         if self._resident is not None:
             strides = [self._strides(location) for location in places]
@@ -194,7 +200,9 @@ class PatchDataset:
                 window = torch.from_numpy(turned(self._window(location), location.turn).copy())
                 crop[:] = shrunk(window, self.patch).numpy()
         features = (
-            torch.from_numpy(np.stack([self._features_of(each) for each in places])) if self._features else None
+            torch.from_numpy(np.stack([self._features_of(location) for location in places]))
+            if self._features
+            else None
         )
         if pinned:
             crops, features = crops.pin_memory(), None if features is None else features.pin_memory()
@@ -211,12 +219,6 @@ class PatchDataset:
         if features is not None:  # channels last as they come
             features = features.to(device, non_blocking=True).float().permute(0, 3, 1, 2)
         return Batch(to_unit(downscale_8bit(hr, self.scale)), to_unit(hr), features)
-
-    def batch(
-        self, size: int, seed: int, step: int, device: torch.device, share: tuple[int, int] = (0, 1)
-    ) -> Batch:
-        """`size` random crops; with `share` (rank, world size) only this rank's part of them, see `places`."""
-        return self.finish(self.prepare(size, seed, step, share), device)
 
     def _features_of(self, location: PatchLocation) -> np.ndarray:
         """The features of a crop, turned as it is: (P / scale, P / scale, C) float16."""
@@ -274,8 +276,9 @@ def shrunk(window: Tensor, side: int) -> Tensor:
 
 
 def sharpness(crop: np.ndarray) -> int:
-    """Sum of squared second differences of the green channel, (H, W, 3) uint8. Computed in integers, so
-    that every machine takes the same crop for the sharpest.
+    """Sum of squared second differences of the green channel of a crop (H, W, 3) uint8.
+
+    Computed in integers, so that every machine takes the same crop for the sharpest.
 
     >>> sharpness(np.full((8, 8, 3), 7, np.uint8)), sharpness(np.eye(3, dtype=np.uint8)[:, :, None].repeat(3, 2))
     (0, 12)
