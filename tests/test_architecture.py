@@ -116,7 +116,7 @@ def test_metric_files_import_no_other_metric_file():
             assert not (imports(path) & metrics) - {module}, module
 
 
-def test_packages_load_nothing():
+def test_package_init_files_import_nothing():
     # a name that is passed on here would load torch at --help; those of the Python interface are loaded by functions
     for package, folder in package_folders().items():
         for node in ast.parse((folder / "__init__.py").read_text(encoding="utf-8")).body:
@@ -147,7 +147,7 @@ def test_every_package_folder_is_listed():
             assert path.parent in package_folders().values(), path
 
 
-def test_the_wheel_holds_every_module_and_template_and_nothing_else(tmp_path):
+def test_wheel_contains_exactly_the_modules_and_templates(tmp_path):
     import shutil
 
     source = tmp_path / "source"  # built from a copy, so that no build folder is left in the checkout
@@ -174,14 +174,14 @@ def test_the_wheel_holds_every_module_and_template_and_nothing_else(tmp_path):
 
 
 @pytest.mark.parametrize("module", sorted(modules().keys() - {"ntire_sr.__main__"}))
-def test_examples_in_docstrings_are_true(module, request, monkeypatch):
+def test_docstring_examples_give_the_printed_results(module, request, monkeypatch):
     if module in WITH_ALEXNET:
         monkeypatch.setenv("NTIRE_SR_LPIPS_WEIGHTS", str(request.getfixturevalue("alexnet")))
     assert doctest.testmod(importlib.import_module(module)).failed == 0
 
 
 @pytest.mark.parametrize("module", sorted(modules()))
-def test_every_module_and_public_function_says_what_it_is(module):
+def test_modules_and_public_functions_have_docstrings(module):
     tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
     assert ast.get_docstring(tree), module
     for node in tree.body:
@@ -191,14 +191,14 @@ def test_every_module_and_public_function_says_what_it_is(module):
             assert ast.get_docstring(node), f"{module}.{node.name}"
 
 
-def test_a_bare_clone_says_that_it_is_not_installed():
+def test_clone_without_installation_explains_how_to_install():
     result = subprocess.run([sys.executable, "-S", "-m", "toolkit"], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 1
     assert result.stderr.startswith("ntire-sr is not installed; run: pip install .")
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_every_option_has_help_and_a_default_that_is_shown():
+def test_options_have_help_and_show_defaults():
     from write_docs import all_commands
 
     for name, command in all_commands(cli):
@@ -211,14 +211,14 @@ def test_every_option_has_help_and_a_default_that_is_shown():
             assert option.show_default or option.required, f"{name} {option.name}"
 
 
-def test_the_pages_of_commands_and_settings_are_what_the_code_says():
+def test_generated_pages_equal_the_code():
     from write_docs import PAGES
 
     for path, write in PAGES.items():
         assert path.read_text(encoding="utf-8") == write(), "run: python tests/write_docs.py"
 
 
-def test_the_readme_names_every_command_and_every_file_it_links_to_exists():
+def test_readme_names_every_command_and_links_to_existing_files():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     from write_docs import all_commands
 

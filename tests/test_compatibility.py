@@ -40,7 +40,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("model", ["srgan", "stochastic"])
-def test_a_run_that_was_stopped_goes_on_to_the_weights_that_it_would_have_had(copy, model):
+def test_stopped_0_1_0_run_resumes_to_the_same_weights(copy, model):
     run = RunFolder(copy / model)
     _, expected = read_weights(run.weights)  # of step 2, where the checkpoint is of step 1
     run.weights.unlink()
@@ -99,7 +99,7 @@ def saved_fields() -> dict[type, set[str]]:
 
 
 @pytest.mark.parametrize("record", saved_fields())
-def test_fields_added_since_0_1_0_state_what_a_file_without_them_meant(record):
+def test_fields_added_since_0_1_0_have_earlier_values(record):
     names = {field.name for field in fields(record)}
     earlier = getattr(record, "EARLIER", {})
     saved = with_current_fields(renamed_fields(record), dict.fromkeys(saved_fields()[record])).keys()
@@ -117,7 +117,7 @@ def test_score_records_of_0_1_0_are_read_without_loss(index):
 
 
 @pytest.mark.parametrize("model", ["srgan", "stochastic"])
-def test_missing_settings_have_earlier_values_and_not_todays_defaults(copy, model):
+def test_missing_settings_have_the_values_of_their_version(copy, model):
     run = RunFolder(copy / model)
     earlier = {**TrainConfig.EARLIER, **getattr(load_run_config(run).trainer.settings, "EARLIER", {})}
     without(run, set(earlier))
@@ -130,7 +130,7 @@ def test_missing_settings_have_earlier_values_and_not_todays_defaults(copy, mode
     assert run_config.config.cached_orientations != TrainConfig.cached_orientations  # auto today
 
 
-def test_resume_takes_nothing_from_presets_or_initial_weights(copy, monkeypatch):
+def test_resume_ignores_presets_and_initial_weights(copy, monkeypatch):
     run = RunFolder(copy / "stochastic")
     config = read_json(run.config, "configuration") | {"start_from": str(copy / "gone.safetensors")}
     write_json(run.config, config)
@@ -147,7 +147,7 @@ def test_configuration_without_a_setting_of_0_1_0_is_damaged(copy, name):
         load_run_config(run)
 
 
-def test_samples_are_known_by_their_manifest_and_drawn_again_the_same(copy, ntire_sr_command):
+def test_samples_of_0_1_0_are_recognised_and_regenerate(copy, ntire_sr_command):
     words = (
         "--lr",
         copy / "LR",
@@ -166,14 +166,14 @@ def test_samples_are_known_by_their_manifest_and_drawn_again_the_same(copy, ntir
     assert "4 drawn again and found the same" in result.out, result.out
 
 
-def test_figures_of_a_scoring_that_was_interrupted_are_kept(copy, ntire_sr_command):
+def test_interrupted_0_1_0_scoring_keeps_its_results(copy, ntire_sr_command):
     words = ("--hr", copy / "HR", "--sr", copy / "samples", "--out", copy / "score")
     result = ntire_sr_command("score", *words, "--without-lpips", "--no-report")
     assert "2 of 2 images had been measured before; their figures were kept" in result.out
 
 
 @pytest.mark.parametrize("model", ["srgan", "stochastic"])
-def test_weights_build_the_generator_that_they_were_trained_in(model):
+def test_weights_of_0_1_0_build_their_generator(model):
     path = FILES / model / "weights.safetensors"
     loaded = load_model(path, None, torch.device("cpu"))
     assert (loaded.name, loaded.scale, loaded.facts["step"]) == (model, 4, 2)

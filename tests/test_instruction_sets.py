@@ -73,11 +73,11 @@ def test_another_sample_of_the_same_image_exceeds_the_tolerance(drawings):
 
 
 @needs_settings
-def test_an_instruction_set_that_is_asked_for_is_used():
+def test_requested_instruction_set_is_used():
     check(AVAILABLE[0])
 
 
-def test_a_processor_has_the_settings_of_its_flags():
+def test_processor_flags_determine_the_tested_settings():
     def names(flags):
         return [setting.name for setting in available_settings(flags)]
 

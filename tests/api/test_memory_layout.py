@@ -74,7 +74,7 @@ def samples(photograph) -> np.ndarray:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("shape", [(2, 6, 5, 3), (1, 6, 5, 3), (1, 1, 5, 3), (2, 6, 1, 3), (1, 1, 1, 3)])
-def test_images_are_taken_into_planes_from_any_layout(form, shape):
+def test_images_of_any_layout_become_contiguous_planes(form, shape):
     images = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
     taken = take("sr", FORMS[form](images))
     expected = torch.from_numpy(images).permute(0, 3, 1, 2)

@@ -26,7 +26,7 @@ NAMES = [f"{name}_x{scale}" for name in ("astronaut", "coffee", "chelsea", "rock
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_8bit_downscale_has_the_digest_of_the_official_one(device, name, golden):
+def test_downscale_8bit_has_the_digest_of_the_official_script(device, name, golden):
     expected = json.loads((golden / "downscale.json").read_text())[name]
     photograph, scale = name.split("_x")
     image = torch.from_numpy(getattr(skimage.data, photograph)()).permute(2, 0, 1)[None]
@@ -62,7 +62,7 @@ def matlab_imresize(image: np.ndarray, scale: int) -> np.ndarray:
 
 @pytest.mark.parametrize("scale", [4, 8])
 @pytest.mark.parametrize("size", [(32, 40), (33, 47), (5, 9), (1, 64), (64, 1), (1, 1)])
-def test_the_8bit_downscale_equals_a_second_implementation_on_any_size(size, scale):
+def test_downscale_8bit_equals_a_reference_on_any_size(size, scale):
     image = torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8)
     expected = matlab_imresize(image[0].permute(1, 2, 0).numpy(), scale)
     found = downscale_8bit(image, scale)[0].permute(1, 2, 0).numpy()
@@ -80,7 +80,7 @@ def test_saturated_edges_are_clipped_between_the_passes():
     assert np.array_equal(downscale_8bit(image, 4)[0].permute(1, 2, 0).numpy(), expected)
 
 
-def test_a_single_bright_pixel_spreads_by_the_kernel_worked_out_by_hand():
+def test_bright_pixel_spreads_by_the_hand_computed_kernel():
     # centre of output 4 is at 17.5; input 17 is 0.5 / 4 = 0.125 kernel units away:
     # (1.5 * 0.125^3 - 2.5 * 0.125^2 + 1) / 4 = 0.96386719 / 4, and the weights sum to 1
     line = torch.zeros(1, 1, 40, 1, dtype=torch.float64)
@@ -125,12 +125,12 @@ def test_downscaled_batch_equals_its_images_one_by_one():
     assert torch.equal(downscale_8bit(batch, 4), torch.cat([downscale_8bit(image[None], 4) for image in batch]))
 
 
-def test_a_flat_image_stays_as_it_is_up_to_the_border():
+def test_flat_image_stays_flat_up_to_the_border():
     flat = torch.full((1, 3, 21, 35), 77, dtype=torch.uint8)
     assert (downscale_8bit(flat, 4) == 77).all()
 
 
-def test_mirroring_repeats_the_edge_even_far_outside():
+def test_mirrored_indices_are_correct_far_outside():
     assert mirrored(2, 3, 3).tolist() == [1, 1, 0, 0, 1, 1, 0, 0]
 
 

@@ -69,7 +69,7 @@ def test_the_projection_is_the_nearest_solution():
     assert (sr - nearest).norm() < (sr - another).norm()
 
 
-def test_the_projection_is_float32_and_exact_under_autocast(device):
+def test_projection_stays_float32_and_exact_under_autocast(device):
     sr, lr = torch.rand(1, 3, 32, 32).to(device), torch.rand(1, 3, 8, 8).to(device)
     with torch.autocast(device.type, dtype=torch.bfloat16):
         projected = project(sr.bfloat16(), lr, 4)
@@ -77,7 +77,7 @@ def test_the_projection_is_float32_and_exact_under_autocast(device):
     assert (downscale(projected, 4) - lr).abs().max() < 1e-5
 
 
-def test_gradients_pass_through_the_projection_without_its_range():
+def test_gradients_of_the_projection_downscale_to_zero():
     sr = torch.rand(1, 3, 32, 32, requires_grad=True)
     project(sr, torch.rand(1, 3, 8, 8), 4).square().sum().backward()
     # what the projection fixes cannot be learned: the gradient reduces to nothing
@@ -112,7 +112,7 @@ def test_a_photograph_needs_four_rounds(device, photograph):
     assert (result.rounds, result.lr_psnr_db > 50) == (4, True)
 
 
-def test_a_consistent_photograph_becomes_its_nearest_solution_to_within_a_level(photograph):
+def test_projection_of_a_photograph_is_near_the_closest_solution(photograph):
     hr = torch.from_numpy(photograph).permute(2, 0, 1)[None]
     lr = downscale_8bit(hr, 4)
     nearest = to_8bit(project(hr / 255, lr / 255, 4))

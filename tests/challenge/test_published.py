@@ -16,7 +16,7 @@ def test_score_is_ranked_between_published_entries():
     assert place.rows[-1].by_lpips is None and place.ranked == 14
 
 
-def test_equal_figures_share_a_rank_and_the_table_is_ordered_by_diversity():
+def test_equal_values_share_a_rank_and_rows_are_sorted_by_diversity():
     ours = RESULTS_2021[8][0]
     place = standing(8, ours.lpips, ours.lr_psnr_db, ours.diversity)
     processes = {row.entry.team: row.by_diversity for row in place.rows}

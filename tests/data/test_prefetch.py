@@ -14,7 +14,7 @@ def running() -> list[str]:
     return [thread.name for thread in threading.enumerate() if thread.name == "prefetch"]
 
 
-def test_batches_come_in_order_from_any_step_and_a_few_are_made_ahead():
+def test_batches_come_in_order_and_a_few_are_prefetched():
     made: list[int] = []
 
     def prepare(step: int) -> int:
@@ -31,7 +31,7 @@ def test_batches_come_in_order_from_any_step_and_a_few_are_made_ahead():
     assert not running()
 
 
-def test_an_error_is_raised_at_the_step_that_it_belongs_to():
+def test_prefetch_raises_an_error_at_its_step():
     def prepare(step: int) -> int:
         if step == 2:
             raise NtireSrError("the disk is gone")
@@ -48,19 +48,19 @@ def test_an_error_is_raised_at_the_step_that_it_belongs_to():
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
-def test_a_loop_that_is_left_leaves_no_thread(error):
+def test_leaving_the_loop_ends_the_prefetch_thread(error):
     with pytest.raises(error), Prefetch(lambda step: step, lambda step: step, 0, 10**9) as batches:
         for _ in batches:
             raise error
     assert not running()
 
 
-def test_nothing_to_do_is_done():
+def test_prefetch_of_no_steps_ends():
     with Prefetch(lambda step: step, lambda step: step, 5, 5) as batches:
         assert list(batches) == [] and batches.waited_seconds == 0
 
 
-def test_waiting_is_measured_and_what_is_made_ahead_costs_none(monkeypatch):
+def test_prefetch_measures_only_the_waiting_time(monkeypatch):
     seconds = [0.0]  # only making a batch takes time
     asked, made = threading.Semaphore(0), threading.Semaphore(0)
 

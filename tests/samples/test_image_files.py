@@ -84,7 +84,7 @@ def test_cmyk_and_animated_images_are_refused(tmp_path, photograph):
         read_image(saved(tmp_path / "film.webp", image, save_all=True, append_images=[second]))
 
 
-def test_jpeg_and_webp_are_read_and_turned_upright(tmp_path, photograph):
+def test_jpeg_and_webp_are_read_with_their_orientation(tmp_path, photograph):
     image = Image.fromarray(photograph)
     read = read_image(saved(tmp_path / "a.jpg", image, quality=100, subsampling=0))
     assert np.abs(read.astype(int) - photograph).mean() < 1

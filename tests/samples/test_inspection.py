@@ -47,7 +47,7 @@ def test_names_show_missing_and_unexpected_samples_in_one_line_each():
     assert (nothing.kind, nothing.text, nothing.count) == (Kind.MISSING, "there is no sample", 8)
 
 
-def test_shifted_numbers_are_one_problem_and_missing_first_ones_are_none():
+def test_shifted_numbers_differ_from_missing_first_samples():
     shifted = files_of(*(SampleName(index, k) for index in (1, 2) for k in (2, 3)))
     problems = of_kind(name_problems(shifted, [], IMAGES, 2), Kind.WRONGLY_NUMBERED)
     assert [problem.text for problem in problems] == [
@@ -88,7 +88,7 @@ def test_inspection_reads_every_file_once_and_in_order(photograph):
     assert set(reads.values()) == {2}
 
 
-def test_a_readable_file_may_have_a_wrong_mode_and_a_wrong_size(photograph, tmp_path):
+def test_readable_file_reports_wrong_mode_and_size_together(photograph, tmp_path):
     import cv2
 
     cv2.imwrite(str(tmp_path / "grey.png"), photograph[:10, :10, 0])
@@ -112,12 +112,12 @@ def test_an_unreadable_file_has_no_other_problem():
 @pytest.mark.parametrize(("height", "width", "allowed"), [
     (64, 80, True), (72, 84, True), (70, 83, True), (63, 80, False), (72, 85, False),
 ])  # fmt: skip
-def test_a_sample_may_have_any_size_from_the_crop_to_that_of_lr(height, width, allowed):
+def test_sample_size_may_be_between_the_crop_and_lr_times_scale(height, width, allowed):
     assert size_for_hr("a.png", 70, 83, 4).allows(height, width) is allowed
 
 
 @pytest.mark.parametrize(("height", "width", "allowed"), [(96, 128, True), (192, 256, True), (96, 256, False)])
-def test_without_a_scale_a_sample_may_have_4_or_8_times_the_size_of_lr(height, width, allowed):
+def test_sample_size_without_scale_may_be_4_or_8_times_lr(height, width, allowed):
     assert size_for_lr("a.png", 24, 32).allows(height, width) is allowed
 
 

@@ -29,7 +29,7 @@ def test_manifest_round_trip_keeps_its_bytes(folder):
     assert load_manifest(folder.parent) is None
 
 
-def test_hyper_parameters_are_compared_only_where_the_model_is_the_same():
+def test_hyper_parameters_are_compared_only_for_the_same_model():
     ours = SamplingSettings("srgan", False, "a1", 4, 0, True, "float32", {"blocks": 4, "channels": 32})
     assert ours.differences(ours) == []
     trained_longer = replace(ours, weights_sha256="b2", hyper_parameters={"blocks": 4, "channels": 64})

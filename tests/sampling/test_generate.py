@@ -41,9 +41,7 @@ def draw(lr, out, loaded, **options):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_every_sample_is_8bit_rgb_of_the_right_size_and_has_50_dB(
-    device, precision, lr_folder, trained, tmp_path
-):
+def test_samples_are_8bit_rgb_of_the_right_size_with_50_dB(device, precision, lr_folder, trained, tmp_path):
     out, loaded = tmp_path / "SR", load_model(trained / "weights.safetensors", None, device)
     drawn = generate(Request(lr_folder, out, samples=3, precision=precision), loaded, device)
     assert (drawn.manifest.device, drawn.manifest.settings.precision) == (device.type, precision)
@@ -62,7 +60,7 @@ def test_every_sample_is_8bit_rgb_of_the_right_size_and_has_50_dB(
     assert len(set(digests(out).values())) == 6
 
 
-def test_samples_of_every_device_are_those_of_float64(device, trained):
+def test_samples_of_every_device_match_float64(device, trained):
     lr, samples = torch.rand(1, 3, 24, 32, generator=make_generator(0)), []
     for place, kind in ((CPU, torch.float64), (device, torch.float32)):
         loaded = load_model(trained / "weights.safetensors", None, place)
@@ -76,7 +74,7 @@ def test_samples_of_every_device_are_those_of_float64(device, trained):
     assert (samples[0] - samples[1]).abs().max() < 1e-4
 
 
-def test_the_manifest_says_what_drew_each_file(lr_folder, srgan, trained, tmp_path):
+def test_manifest_records_how_each_file_was_drawn(lr_folder, srgan, trained, tmp_path):
     draw(lr_folder, tmp_path / "SR", srgan, samples=2, seed=5)
     content = json.loads((tmp_path / "SR" / "manifest.json").read_text())
     settings = content["settings"]
@@ -140,9 +138,7 @@ def test_two_seeds_draw_different_samples(lr_folder, srgan, tmp_path):
     assert not set(digests(tmp_path / "0").values()) & set(digests(tmp_path / "1").values())
 
 
-def test_what_is_there_is_kept_by_digest_and_what_is_damaged_or_missing_is_drawn_again(
-    lr_folder, srgan, tmp_path
-):
+def test_valid_samples_are_kept_and_damaged_ones_drawn_again(lr_folder, srgan, tmp_path):
     out = tmp_path / "SR"
     draw(lr_folder, out, srgan, samples=2)
     before = digests(out)
@@ -153,7 +149,7 @@ def test_what_is_there_is_kept_by_digest_and_what_is_damaged_or_missing_is_drawn
     assert digests(out) == before
 
 
-def test_a_folder_of_other_samples_is_refused_with_what_differs(lr_folder, srgan, tmp_path):
+def test_folder_of_other_samples_is_refused_with_the_differences(lr_folder, srgan, tmp_path):
     out = tmp_path / "SR"
     draw(lr_folder, out, srgan, samples=1)
     with pytest.raises(UsageError, match="seed: 0 there, 1 asked for"):
@@ -168,7 +164,7 @@ def test_a_folder_of_other_samples_is_refused_with_what_differs(lr_folder, srgan
     assert list(digests(out)) == ["000000_sample00000.png"]
 
 
-def test_samples_without_a_manifest_are_not_taken_for_ones_own(lr_folder, srgan, tmp_path, photograph):
+def test_samples_without_a_manifest_are_refused(lr_folder, srgan, tmp_path, photograph):
     write_png(tmp_path / "SR" / "000000_sample00000.png", photograph)
     with pytest.raises(UsageError, match="1 sample without a manifest"):
         draw(lr_folder, tmp_path / "SR", srgan)
@@ -179,7 +175,7 @@ def infeasible() -> np.ndarray:
     return np.repeat(checkerboard[:, :, None], 3, 2)
 
 
-def test_a_manifest_that_is_none_is_an_error_and_can_be_overwritten(lr_folder, srgan, tmp_path):
+def test_invalid_manifest_is_an_error_and_can_be_overwritten(lr_folder, srgan, tmp_path):
     out = tmp_path / "SR"
     out.mkdir()
     (out / "manifest.json").write_text("{")
@@ -194,7 +190,7 @@ def test_a_manifest_that_is_none_is_an_error_and_can_be_overwritten(lr_folder, s
             draw(lr_folder, other, srgan, samples=1)
 
 
-def test_samples_do_not_go_among_the_lr_images(lr_folder, srgan):
+def test_output_into_the_lr_folder_is_refused(lr_folder, srgan):
     before = digests(lr_folder)
     for overwrite in (False, True):
         with pytest.raises(UsageError, match="is the folder of the LR images"):
@@ -202,7 +198,7 @@ def test_samples_do_not_go_among_the_lr_images(lr_folder, srgan):
     assert digests(lr_folder) == before
 
 
-def test_an_lr_image_whose_samples_nobody_could_read_is_refused(lr_folder, srgan, tmp_path, monkeypatch):
+def test_lr_image_with_too_large_samples_is_refused(lr_folder, srgan, tmp_path, monkeypatch):
     from ntire_sr.sampling import write_samples as module
 
     monkeypatch.setattr(module, "MOST_PIXELS", 32 * 24 * 16 - 1)
@@ -210,7 +206,7 @@ def test_an_lr_image_whose_samples_nobody_could_read_is_refused(lr_folder, srgan
         draw(lr_folder, tmp_path / "SR", srgan, samples=1)
 
 
-def test_an_lr_that_no_image_reduces_to_is_not_drawn_twice(lr_folder, srgan, tmp_path, monkeypatch):
+def test_infeasible_lr_image_is_not_drawn_twice(lr_folder, srgan, tmp_path, monkeypatch):
     write_png(lr_folder / "0800.png", infeasible())
     out = tmp_path / "SR"
     for _ in range(2):
@@ -221,7 +217,7 @@ def test_an_lr_that_no_image_reduces_to_is_not_drawn_twice(lr_folder, srgan, tmp
         monkeypatch.setattr(srgan.generator, "sample", None)
 
 
-def test_an_lr_that_no_image_reduces_to_is_named_and_the_others_are_drawn(lr_folder, srgan, tmp_path):
+def test_infeasible_lr_image_is_named_and_others_are_drawn(lr_folder, srgan, tmp_path):
     write_png(lr_folder / "0800.png", infeasible())
     out = tmp_path / "SR"
     with pytest.raises(
@@ -237,9 +233,7 @@ def test_an_lr_that_no_image_reduces_to_is_named_and_the_others_are_drawn(lr_fol
     assert drawn.infeasible and "0800.png" in drawn.infeasible[0]
 
 
-def test_a_sample_under_45_dB_of_a_reachable_lr_is_an_error_that_names_it(
-    lr_folder, srgan, tmp_path, monkeypatch
-):
+def test_sample_under_45_dB_of_a_feasible_lr_image_is_a_named_error(lr_folder, srgan, tmp_path, monkeypatch):
     from ntire_sr.challenge.projection import project_uint8
     from ntire_sr.sampling import write_samples as module
 
@@ -255,7 +249,7 @@ def test_a_sample_under_45_dB_of_a_reachable_lr_is_an_error_that_names_it(
     assert digests(tmp_path / "SR") == {}
 
 
-def test_without_projection_the_networks_own_image_is_written_whatever_its_lr_psnr(lr_folder, srgan, tmp_path):
+def test_no_projection_writes_the_networks_output(lr_folder, srgan, tmp_path):
     drawn = draw(lr_folder, tmp_path / "SR", srgan, samples=1, projection=False)
     assert drawn.worst_db < 50
     assert not load_manifest(tmp_path / "SR").settings.projection
@@ -288,7 +282,7 @@ def test_an_lr_image_may_be_grey_or_jpeg_and_of_any_size(srgan, tmp_path, photog
     assert read_image(tmp_path / "SR" / "000000_sample00000.png").shape == (68, 92, 3)
 
 
-def test_a_killed_call_goes_on_to_the_same_files(lr_folder, trained, tmp_path):
+def test_killed_call_resumes_to_the_same_files(lr_folder, trained, tmp_path):
     words = [
         sys.executable,
         "-m",
@@ -316,7 +310,7 @@ def test_a_killed_call_goes_on_to_the_same_files(lr_folder, trained, tmp_path):
     assert all(load_manifest(killed).files[name].sha256 == digest for name, digest in whole.items())
 
 
-def test_a_full_disk_under_way_leaves_a_folder_that_goes_on(lr_folder, srgan, tmp_path, monkeypatch):
+def test_full_disk_leaves_a_folder_that_can_be_resumed(lr_folder, srgan, tmp_path, monkeypatch):
     from ntire_sr.samples import sample_folder as module
 
     written = []
@@ -335,9 +329,7 @@ def test_a_full_disk_under_way_leaves_a_folder_that_goes_on(lr_folder, srgan, tm
     assert (drawn.kept, drawn.written) == (2, 4)
 
 
-def test_overwrite_touches_nothing_where_the_settings_are_the_same_and_goes_not_with_only(
-    lr_folder, srgan, tmp_path
-):
+def test_overwrite_keeps_samples_of_the_same_settings(lr_folder, srgan, tmp_path):
     draw(lr_folder, tmp_path / "SR", srgan, samples=2)
     assert draw(lr_folder, tmp_path / "SR", srgan, samples=2, overwrite=True).kept == 4
     with pytest.raises(UsageError, match="--only draws single samples"):

@@ -62,7 +62,7 @@ def files(folder: Path) -> dict[str, str]:
     return found
 
 
-def test_two_processes_draw_the_files_of_one(
+def test_two_processes_draw_the_same_files_as_one(
     lr_folder, trained, tmp_path, ntire_sr_command, in_one_thread, monkeypatch
 ):
     alone, shared = tmp_path / "alone", tmp_path / "shared"
@@ -97,7 +97,7 @@ def be_process(number: int, monkeypatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def test_an_unreachable_image_of_one_process_does_not_stop_the_other(
+def test_infeasible_image_of_one_process_does_not_stop_the_other(
     lr_folder, trained, tmp_path, photograph, ntire_sr_command, monkeypatch
 ):
     checkerboard = np.indices((24, 32)).sum(0) % 2 * 255
@@ -161,7 +161,7 @@ def campaign(lr_folder: Path, trained: Path, tmp_path: Path, ntire_sr_command, k
     return struck
 
 
-def test_kills_at_random_moments_leave_the_files_of_an_undisturbed_call(
+def test_random_kills_leave_the_files_of_an_undisturbed_call(
     lr_folder, trained, tmp_path, ntire_sr_command, in_one_thread
 ):
     assert campaign(lr_folder, trained, tmp_path, ntire_sr_command, 4, 1) >= 2
@@ -169,13 +169,13 @@ def test_kills_at_random_moments_leave_the_files_of_an_undisturbed_call(
 
 @pytest.mark.torture
 @pytest.mark.parametrize("seed", range(4))
-def test_many_kills_at_random_moments_leave_the_files_of_an_undisturbed_call(
+def test_many_random_kills_leave_the_files_of_an_undisturbed_call(
     lr_folder, trained, tmp_path, ntire_sr_command, in_one_thread, seed
 ):
     assert campaign(lr_folder, trained, tmp_path, ntire_sr_command, 12, 100 + seed) >= 6
 
 
-def test_tiles_change_no_sample_by_more_than_a_level_and_the_folder_keeps_them(lr_folder, srgan, tmp_path):
+def test_tiles_change_samples_by_at_most_one_grey_level(lr_folder, srgan, tmp_path):
     whole, tiled = tmp_path / "whole", tmp_path / "tiled"
     generate(Request(lr_folder, whole, samples=2, tile=0), srgan, CPU)
     generate(Request(lr_folder, tiled, samples=1, tile=9), srgan, CPU)
@@ -189,7 +189,7 @@ def test_tiles_change_no_sample_by_more_than_a_level_and_the_folder_keeps_them(l
         generate(Request(lr_folder, tiled, samples=2, tile=0), srgan, CPU)
 
 
-def test_tiles_shrink_when_memory_runs_out_and_the_folder_remembers(lr_folder, srgan, tmp_path, monkeypatch):
+def test_tiles_shrink_when_memory_runs_out_and_are_recorded(lr_folder, srgan, tmp_path, monkeypatch):
     real = srgan.generator.sample
 
     failures = 2
@@ -224,7 +224,7 @@ def test_tiles_shrink_when_memory_runs_out_and_the_folder_remembers(lr_folder, s
         generate(Request(lr_folder, tmp_path / "third", samples=1), srgan, CPU)
 
 
-def test_a_trunk_that_does_not_fit_is_tiled_at_the_next_try(srgan, monkeypatch):
+def test_trunk_out_of_memory_is_retried_with_tiles(srgan, monkeypatch):
     sizes = []
 
     def small_memory(lr):
@@ -276,7 +276,7 @@ def test_defaults_of_tile_and_precision_are_those_of_the_device(srgan, monkeypat
         assert [resolve_precision(word, srgan, CPU) for word in words] == ["float32", "float32", "bfloat16"]
 
 
-def test_a_projection_that_does_not_fit_is_said_so(lr_folder, srgan, tmp_path, monkeypatch):
+def test_projection_out_of_memory_is_reported(lr_folder, srgan, tmp_path, monkeypatch):
     from ntire_sr.sampling import write_samples as module
 
     def no_memory(sr, lr, scale):
@@ -290,7 +290,7 @@ def test_a_projection_that_does_not_fit_is_said_so(lr_folder, srgan, tmp_path, m
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a matter of Linux's C library")
-def test_large_blocks_that_are_freed_are_kept_for_the_next_ones():
+def test_freed_large_blocks_are_reused():
     program = (
         "import resource, torch, sys; from ntire_sr.core.device import keep_freed_memory\n"
         "kept = sys.argv[1] == 'yes' and keep_freed_memory()\n"
@@ -316,7 +316,7 @@ def test_a_tile_is_auto_or_a_number():
             parse_tile(word)
 
 
-def test_damaged_and_foreign_records_are_passed_over(lr_folder, srgan, tmp_path):
+def test_damaged_and_foreign_records_are_ignored(lr_folder, srgan, tmp_path):
     out = tmp_path / "SR"
     generate(Request(lr_folder, out, samples=2), srgan, CPU)
     manifest = load_manifest(out)

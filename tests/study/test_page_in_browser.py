@@ -305,7 +305,7 @@ def test_answer_refused_by_full_disk_is_shown_and_sent_again(served, context_of,
     context_of.complaints.clear()
 
 
-def test_german_labels_for_screen_readers_and_dark_mode(served, context_of):
+def test_german_page_has_labels_and_dark_mode(served, context_of):
     url, _ = served
     page = context_of(url, locale="de-AT", color_scheme="dark").new_page()
     begin(page, url, "Änne")

@@ -39,7 +39,7 @@ def test_texture_is_mean_difference_of_neighbours():
     assert texture_of(np.full((8, 8, 3), 77, np.uint8)) == 0.0
 
 
-def test_flat_places_are_left_out_and_images_take_turns():
+def test_flat_places_are_excluded_and_images_alternate():
     spots = [[Spot(image, top, 0, 9.0 if top else 0.5) for top in range(0, 50, 10)] for image in range(3)]
     spots_chosen = choose_spots(spots, 7, 3.0, True, 1)
     assert all(spot.texture == 9.0 for spot in spots_chosen) and len(set(spots_chosen)) == 7
@@ -48,7 +48,7 @@ def test_flat_places_are_left_out_and_images_take_turns():
     assert len(choose_spots(spots, 99, 3.0, True, 1)) == 12
 
 
-def test_without_spread_an_image_with_more_room_gets_more_places():
+def test_no_spread_gives_larger_images_more_places():
     spots = [[Spot(0, top, 0, 9.0) for top in range(90)], [Spot(1, top, 0, 9.0) for top in range(10)]]
     of_first = [sum(s.image == 0 for s in choose_spots(spots, 20, 0, False, seed)) for seed in range(30)]
     assert 16 < np.mean(of_first) < 20

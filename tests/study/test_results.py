@@ -74,7 +74,7 @@ def test_places_are_listed_with_the_most_disputed_first(study_folder, study):
     assert any("not checked yet: Cyd" in note for note in summary.notes)
 
 
-def test_raters_who_fail_a_check_are_named_and_left_out(study_folder):
+def test_raters_who_fail_a_check_are_named_and_excluded(study_folder):
     rate(study_folder, "Ada")
     rate(study_folder, "Mallory", ["bicubic", "soft", "between", "sharp", "HR"])
     rate(study_folder, "Bored", [])  # everything has the same rank: that is no pass
@@ -137,7 +137,7 @@ def test_page_shows_pictures_and_escapes_names(study_folder):
     assert "script" not in page.replace("prescription", "") and "default-src 'none'" in page
 
 
-def test_with_scores_of_all_methods_there_is_a_final_rank(study_folder, tmp_path):
+def test_final_rank_needs_scores_of_all_methods(study_folder, tmp_path):
     rate(study_folder, "Ada")
     rate(study_folder, "Bob")
     for name, s_10 in (("sharp", 10.0), ("soft", 20.0)):

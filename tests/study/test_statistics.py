@@ -57,7 +57,7 @@ def test_first_places_are_shared_by_ties_and_ignore_pairs():
     assert all(map(math.isnan, first_places(rankings("a b"), ABC).values()))
 
 
-def test_kendalls_w_has_the_values_of_the_formula():
+def test_kendalls_w_equals_the_formula():
     # rank sums 4, 5, 10, 11: S = 37, W = 12 * 37 / (9 * 60)
     assert kendalls_w(np.array([[1, 2, 3, 4], [1, 2, 3, 4], [2, 1, 4, 3]])) == pytest.approx(444 / 540)
     # a tie of two: T = 6; rank sums 2, 4.5, 5.5, 8: S = 18.5, W = 12 * 18.5 / (4 * 60 - 2 * 6)
@@ -67,7 +67,7 @@ def test_kendalls_w_has_the_values_of_the_formula():
     assert math.isnan(kendalls_w(np.array([[1, 2, 3]]))) and math.isnan(kendalls_w(np.full((3, 3), 2.0)))
 
 
-def test_strengths_are_those_that_fit_the_wins_exactly():
+def test_strengths_reproduce_exact_win_rates():
     # 2:1, 2:1 and 4:1 are the odds of strengths 4, 2, 1, whose geometric mean is 2
     wins = np.array([[0, 2, 4], [1, 0, 2], [1, 1, 0]], float)
     assert strengths(wins, ABC) == pytest.approx({"a": 2.0, "b": 1.0, "c": 0.5}, rel=1e-5)

@@ -43,13 +43,13 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
 
 
-def test_the_page_shows_the_plain_example_which_has_15_lines():
+def test_own_network_page_shows_the_15_line_example():
     (shown,) = [block for block in blocks(PAGE) if block.language == "python"]
     assert "\n".join(shown.lines) + "\n" == (EXAMPLES / "plain.py").read_text(encoding="utf-8")
     assert len([line for line in shown.lines if line]) <= 15
 
 
-def test_the_network_of_the_docs_goes_all_the_way_through_a_kill(here, ntire_sr_command):
+def test_documented_network_runs_through_all_commands_and_a_kill(here, ntire_sr_command):
     check, draw, *rest = next(block.commands for block in blocks(PAGE) if block.language == "sh")
     assert ntire_sr_command(*shlex.split(check)[1:]).out.endswith("PASS\n")
     words = [*shlex.split(draw)[1:], "--samples", "400"]  # of an option that is given twice the last one counts
@@ -80,7 +80,7 @@ def test_the_network_of_the_docs_goes_all_the_way_through_a_kill(here, ntire_sr_
     assert printed["verify"].endswith("PASS\n") and "1 drawn again and found the same" in printed["verify"]
 
 
-def test_the_archive_holds_the_code_and_what_draws_the_samples_again(here, ntire_sr_command):
+def test_code_archive_has_code_and_weights_that_regenerate_samples(here, ntire_sr_command):
     write_network(here, "import helper\n" + LEAST)
     (here / "helper.py").write_text("")
     words = ("--model", "my_net.py:build", "--weights", "my.pth", "--lr", "LR", "--samples", 2)
@@ -107,7 +107,7 @@ def test_the_archive_holds_the_code_and_what_draws_the_samples_again(here, ntire
     assert files(here / "extracted" / "samples") == files(here / "samples")
 
 
-def test_parameters_are_counted_and_never_said_to_be_none_of_a_network(here, ntire_sr_command):
+def test_fact_sheet_counts_the_parameters_of_a_network(here, ntire_sr_command):
     words = ("--model", "my_net.py:build", "--weights", "my.pth", "--lr", "LR", "--samples", 1)
     assert ntire_sr_command("generate", *words, "--out", "samples").code == 0
     assert ntire_sr_command("generate", "--weights", "bicubic", "--lr", "LR", "--out", "plain").code == 0
@@ -242,7 +242,7 @@ def test_hostile_manifest_runs_no_code(here, ntire_sr_command):
 
 
 @pytest.mark.parametrize("name", ["../secret.py", "/etc/secret.py", "a\\b.py", "C:secret.py", "id_rsa"])
-def test_a_manifest_that_names_files_elsewhere_as_code_is_damaged(here, ntire_sr_command, name):
+def test_manifest_with_code_files_outside_its_folder_is_refused(here, ntire_sr_command, name):
     assert (
         ntire_sr_command("generate", "--weights", "bicubic", "--lr", "LR", "--samples", 1, "--out", "SR").code
         == 0
@@ -278,7 +278,7 @@ def test_unknown_model_stops_package_before_it_writes(here, ntire_sr_command):
 # ---- the other ready examples
 
 
-def test_the_example_with_noise_keeps_its_word_and_is_drawn_again_from_tiles(here):
+def test_noise_example_passes_the_check_and_regenerates_in_tiles(here):
     assert not [
         each for each in check_model(f"{EXAMPLES / 'noise.py'}:build", None, 4, CPU) if each.holds is False
     ]
@@ -288,7 +288,7 @@ def test_the_example_with_noise_keeps_its_word_and_is_drawn_again_from_tiles(her
     assert found.passes and len(found.drawn_again) == 4 and not found.notes[1:]
 
 
-def test_the_example_for_spandrel_draws_with_a_file_of_esrgan(here):
+def test_spandrel_example_draws_with_an_esrgan_file(here):
     try:
         from spandrel.architectures.ESRGAN import ESRGAN
     except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision of another torch

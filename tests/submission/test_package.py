@@ -28,7 +28,7 @@ def sha256(packed: PackageResult) -> str:
     return packed.archives[0][1]
 
 
-def test_the_archive_holds_pngs_and_readme_at_its_root(samples, tmp_path):
+def test_archive_has_pngs_and_readme_at_its_root(samples, tmp_path):
     packed = pack(samples, tmp_path / "out.zip")
     with zipfile.ZipFile(packed.archives[0][0]) as archive:
         assert archive.testzip() is None
@@ -145,7 +145,7 @@ def test_single_samples_are_packed_without_sample_number(lr_folder, trained, tmp
         assert sorted(archive.namelist()) == ["000000.png", "000001.png", "readme.txt"]
 
 
-def test_an_interrupted_packing_leaves_the_earlier_archive(samples, tmp_path, monkeypatch):
+def test_interrupted_package_keeps_the_earlier_archive(samples, tmp_path, monkeypatch):
     out = tmp_path / "out.zip"
     before = sha256(pack(samples, out))
     whole = Member("000000_sample00000.png", Source("a", (samples / "000000_sample00000.png").read_bytes))

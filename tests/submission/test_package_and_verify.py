@@ -279,7 +279,7 @@ def test_damaged_archive_is_an_error_and_damaged_member_a_problem(packed, lr_fol
         verify([tmp_path / "absent"], lr_folder)
 
 
-def test_a_png_that_claims_to_be_huge_costs_no_memory(lr_folder, tmp_path):
+def test_png_with_a_huge_claimed_size_uses_no_memory(lr_folder, tmp_path):
     import zlib
 
     def chunk(name: bytes, content: bytes) -> bytes:

@@ -29,9 +29,7 @@ def project(theirs: Path, lr: Path, ntire_sr_command, *words: object) -> Path:
     return out
 
 
-def test_a_projected_folder_goes_through_score_package_and_verify(
-    theirs, lr_folder, tmp_path, ntire_sr_command
-):
+def test_projected_folder_passes_score_package_and_verify(theirs, lr_folder, tmp_path, ntire_sr_command):
     stated = ("--model-name", "Theirs", "--seconds", 1.5, "--gpu")
     out = project(theirs, lr_folder, ntire_sr_command, *stated)
     words = ("score", "--hr", tmp_path / "HR", "--sr", out, "--out", tmp_path / "score", "--without-lpips")

@@ -44,7 +44,7 @@ def open_run(tmp_path, **values):
     )
 
 
-def test_a_gpu_gets_pinned_batches_and_generators_of_its_own(tmp_path, monkeypatch):
+def test_gpu_gets_pinned_batches_and_cuda_generators(tmp_path, monkeypatch):
     made, state = open_run(tmp_path)
     pinned, generators, finished = [], [], []
 
@@ -72,7 +72,7 @@ def test_a_gpu_gets_pinned_batches_and_generators_of_its_own(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(("keep", "kept"), [(True, True), (False, False)])
-def test_images_are_kept_on_a_gpu_where_the_setting_says_so(tmp_path, monkeypatch, keep, kept):
+def test_keep_on_device_keeps_images_on_a_gpu(tmp_path, monkeypatch, keep, kept):
     asked, messages = [], []
     monkeypatch.setattr(setup, "choose_device", lambda name: GPU)
     monkeypatch.setattr(setup.PatchDataset, "keep_on", lambda self, device: asked.append(device) or True)

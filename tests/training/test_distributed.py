@@ -48,7 +48,7 @@ def logged(run: RunFolder) -> list[dict[str, float]]:
 
 @pytest.mark.numerical
 @pytest.mark.parametrize("model", MODELS)
-def test_two_processes_with_the_same_batch_have_the_losses_of_one(model, tmp_path):
+def test_two_processes_have_the_losses_of_one(model, tmp_path):
     values = {**MODELS[model], "batch": 4, "steps": 4}
     alone, shared = RunFolder(tmp_path / "alone"), RunFolder(tmp_path / "shared")
     threads = torch.get_num_threads()
@@ -74,7 +74,7 @@ def test_two_processes_with_the_same_batch_have_the_losses_of_one(model, tmp_pat
     assert torch.allclose(*images, atol=2e-4)
 
 
-def test_a_spread_training_that_was_stopped_goes_on_to_the_same_bits(tmp_path):
+def test_stopped_distributed_training_resumes_to_the_same_bits(tmp_path):
     # three, since two numbers have the same sum in either order
     values = {**MODELS["stochastic"], "batch": 3, "steps": 4}
     straight, parts = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "parts")
@@ -87,7 +87,7 @@ def test_a_spread_training_that_was_stopped_goes_on_to_the_same_bits(tmp_path):
     assert [line["step"] for line in logged(parts)] == [1, 2, 3, 4]
 
 
-def test_a_batch_that_cannot_be_shared_equally_is_refused(tmp_path):
+def test_batch_not_divisible_by_processes_is_refused(tmp_path):
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
         "-m", "--", "ntire_sr", "train", "--run", str(tmp_path), "--set", "batch=3",
@@ -97,7 +97,7 @@ def test_a_batch_that_cannot_be_shared_equally_is_refused(tmp_path):
     assert "batch 3 cannot be shared equally by 2 processes" in done.stderr and "batch=4" in done.stderr
 
 
-def test_processes_that_mean_different_trainings_are_refused(tmp_path):
+def test_processes_with_different_settings_are_refused(tmp_path):
     program = tmp_path / "differing.py"
     program.write_text(
         "import os, sys\n"

@@ -92,12 +92,12 @@ def log_without_times(run: RunFolder) -> list[dict]:
 
 
 @pytest.mark.parametrize("model", VALUES)
-def test_kills_at_random_moments_change_nothing(model, tmp_path):
+def test_random_kills_do_not_change_the_weights(model, tmp_path):
     assert campaign(model, 3, 1, tmp_path) >= 1
 
 
 @pytest.mark.torture
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("model", VALUES)
-def test_many_kills_at_random_moments_change_nothing(model, seed, tmp_path):
+def test_many_random_kills_do_not_change_the_weights(model, seed, tmp_path):
     assert campaign(model, 12, 100 + seed, tmp_path) >= 6

@@ -35,7 +35,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_run_leaves_configuration_log_weights_and_the_last_two_checkpoints(tmp_path):
+def test_run_writes_config_log_weights_and_two_checkpoints(tmp_path):
     run = RunFolder(tmp_path)
     result = train(make_run_config({**TINIEST, "steps": 4}), run)
     assert (result.stop_reason, result.steps_done) == ("finished", 4)
@@ -46,7 +46,7 @@ def test_a_run_leaves_configuration_log_weights_and_the_last_two_checkpoints(tmp
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_a_run_that_was_stopped_and_resumed_is_the_uninterrupted_one_bit_for_bit(tmp_path):
+def test_resumed_run_equals_the_uninterrupted_one(tmp_path):
     straight, parts = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "parts")
     run_config = make_run_config({**TINIEST, "steps": 5})
     train(run_config, straight)
@@ -100,7 +100,7 @@ def test_sigterm_ends_a_run_with_a_checkpoint_and_exit_code_0(tmp_path):
     assert run.weights.exists() and checkpoint.saved_steps(run.checkpoints)
 
 
-def test_resuming_before_the_first_checkpoint_starts_and_after_the_last_one_does_nothing(tmp_path):
+def test_resume_without_checkpoint_starts_and_after_the_end_does_nothing(tmp_path):
     run = RunFolder(tmp_path)
     run_config = make_run_config(TINIEST)
     assert train(run_config, run, resume=True).steps_done == 2
@@ -117,7 +117,7 @@ def test_an_existing_run_is_never_overwritten(tmp_path):
         train(make_run_config(TINIEST), run)
 
 
-def test_a_resumed_run_may_take_longer_but_not_become_another(tmp_path):
+def test_resume_may_change_steps_but_not_the_run(tmp_path):
     run = RunFolder(tmp_path)
     train(make_run_config(TINIEST), run)
     run_config = resume_run_config(run, {"steps": "3", "checkpoint_every": 5, "gamma": "0.4"})
@@ -129,7 +129,7 @@ def test_a_resumed_run_may_take_longer_but_not_become_another(tmp_path):
         resume_run_config(run, {"gama": "0.3"})
 
 
-def test_a_run_does_not_go_on_with_other_photographs(tmp_path):
+def test_resume_with_other_photographs_is_refused(tmp_path):
     write_png(tmp_path / "hr" / "a.png", np.zeros((64, 64, 3), np.uint8))
     run = RunFolder(tmp_path / "run")
     values = {**TINIEST, "hr": str(tmp_path / "hr"), "validation": "none", "cache": "none"}
@@ -139,7 +139,7 @@ def test_a_run_does_not_go_on_with_other_photographs(tmp_path):
         train(resume_run_config(run, {"steps": 3}), run, resume=True)
 
 
-def test_a_damaged_newest_checkpoint_is_passed_over_and_said(tmp_path):
+def test_damaged_newest_checkpoint_is_skipped_with_a_warning(tmp_path):
     run = RunFolder(tmp_path)
     run_config = make_run_config({**TINIEST, "steps": 3})
     train(run_config, run)
@@ -176,7 +176,7 @@ def test_a_diverged_training_stops_with_its_step(tmp_path):
         train(make_run_config({**TINIEST, "steps": 50, "learning_rate": 1e30}), RunFolder(tmp_path))
 
 
-def test_a_training_begins_with_what_fits_of_other_weights_also_of_another_scale(tmp_path):
+def test_training_starts_from_matching_tensors_of_other_weights(tmp_path):
     first, same_again, larger = (RunFolder(tmp_path / name) for name in ("first", "same", "larger"))
     train(make_run_config(TINIEST), first)
     values = {**TINIEST, "learning_rate": 1e-12, "ema_decay": 0.0, "start_from": str(first.weights)}
@@ -197,7 +197,7 @@ def test_a_training_begins_with_what_fits_of_other_weights_also_of_another_scale
     assert larger.weights.read_bytes().count(b"start_from_sha256") == 1
 
 
-def test_weights_that_a_training_cannot_begin_with_are_refused(tmp_path):
+def test_unsuitable_initial_weights_are_refused(tmp_path):
     run, other = RunFolder(tmp_path / "first"), RunFolder(tmp_path / "other")
     train(make_run_config(TINIEST), run)
     strange = tmp_path / "strange.safetensors"
@@ -211,7 +211,7 @@ def test_weights_that_a_training_cannot_begin_with_are_refused(tmp_path):
             train(make_run_config({**TINIEST, **changes}), other)
 
 
-def test_two_seeds_give_two_generators_and_one_seed_gives_one(tmp_path):
+def test_seed_determines_the_generator(tmp_path):
     found = []
     for number, seed in enumerate((1, 1, 2)):
         run = RunFolder(tmp_path / str(number))
@@ -229,13 +229,13 @@ def test_training_does_not_disturb_the_callers_random_numbers(tmp_path):
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_cuda_is_refused_where_there_is_none(tmp_path, monkeypatch):
+def test_cuda_is_refused_without_a_gpu(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UsageError, match="this torch sees no CUDA GPU"):
         train(make_run_config({**TINIEST, "device": "cuda"}), RunFolder(tmp_path))
 
 
-def test_what_auto_stood_for_is_kept_when_a_run_goes_on(tmp_path, squeezenet, monkeypatch):
+def test_resume_keeps_the_values_that_auto_chose(tmp_path, squeezenet, monkeypatch):
     straight, parts = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "parts")
     auto = {**TINIEST, "features": "auto", "steps": 3}
     train(make_run_config(auto), straight)
@@ -257,7 +257,7 @@ def test_checkpoints_without_a_configuration_still_count_as_a_run(tmp_path):
     assert train(make_run_config({**TINIEST, "steps": 3}), run, resume=True).steps_done == 3
 
 
-def test_half_a_line_of_the_log_or_bytes_that_are_no_text_do_not_stop_a_resume(tmp_path):
+def test_damaged_log_does_not_stop_a_resume(tmp_path):
     run = RunFolder(tmp_path)
     train(make_run_config(TINIEST), run)
     with open(run.log, "ab") as file:
@@ -266,7 +266,7 @@ def test_half_a_line_of_the_log_or_bytes_that_are_no_text_do_not_stop_a_resume(t
     assert [json.loads(line)["step"] for line in run.log.read_text().splitlines()] == [1, 2, 3]
 
 
-def test_a_run_goes_on_from_another_folder(tmp_path, monkeypatch, photograph):
+def test_run_resumes_from_another_working_directory(tmp_path, monkeypatch, photograph):
     write_png(tmp_path / "data" / "a.png", photograph)
     monkeypatch.chdir(tmp_path)
     run = RunFolder(tmp_path / "run")
@@ -275,7 +275,7 @@ def test_a_run_goes_on_from_another_folder(tmp_path, monkeypatch, photograph):
     assert train(resume_run_config(run, {"steps": 3}), run, resume=True).steps_done == 3
 
 
-def test_a_run_says_where_decoded_images_are_and_goes_on_without_the_cache(tmp_path, photograph):
+def test_run_reports_the_cache_and_resumes_without_it(tmp_path, photograph):
     write_png(tmp_path / "data" / "a.png", photograph)
     straight, parts = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "parts")
     values = {**TINIEST, "hr": str(tmp_path / "data"), "steps": 3}
@@ -288,14 +288,14 @@ def test_a_run_says_where_decoded_images_are_and_goes_on_without_the_cache(tmp_p
     assert same(weights(straight), weights(parts))
 
 
-def test_the_log_holds_the_share_of_time_that_the_loop_waited_for_batches(tmp_path):
+def test_log_has_the_share_of_time_waiting_for_batches(tmp_path):
     run = RunFolder(tmp_path)
     train(make_run_config(TINIEST), run)
     lines = [json.loads(line) for line in run.log.read_text().splitlines()]
     assert all(0 < line["loader_share"] < 1 for line in lines)
 
 
-def test_a_checkpoint_from_before_a_setting_was_there_goes_on(tmp_path):
+def test_checkpoint_without_a_newer_setting_resumes(tmp_path):
     run = RunFolder(tmp_path)
     run_config = make_run_config({**TINIEST, **TrainConfig.EARLIER})
     train(run_config, run)
@@ -307,7 +307,7 @@ def test_a_checkpoint_from_before_a_setting_was_there_goes_on(tmp_path):
     assert train(resume_run_config(run, {"steps": 3}), run, resume=True).steps_done == 3
 
 
-def test_weights_know_the_digest_of_their_images(tmp_path):
+def test_weights_file_records_the_digest_of_the_images(tmp_path):
     from safetensors import safe_open
 
     from ntire_sr.data.patches import PatchDataset
@@ -319,7 +319,7 @@ def test_weights_know_the_digest_of_their_images(tmp_path):
     assert facts["data_sha256"] == PatchDataset(None, 32, 4).digest
 
 
-def test_names_of_div2k_validation_among_the_training_images_are_said(tmp_path, photograph):
+def test_div2k_validation_names_in_training_give_a_warning(tmp_path, photograph):
     for name in ("0801.png", "0002.png"):
         write_png(tmp_path / "hr" / name, photograph)
     progress = RecordedProgress()
@@ -329,7 +329,7 @@ def test_names_of_div2k_validation_among_the_training_images_are_said(tmp_path, 
     assert "1 image named as DIV2K's validation or test (0801.png)" in "\n".join(progress.messages)
 
 
-def test_weights_carry_the_figures_of_the_last_look_also_behind_a_resume(tmp_path, photograph):
+def test_weights_file_has_the_last_validation_figures_after_a_resume(tmp_path, photograph):
     write_png(tmp_path / "val" / "a.png", photograph)
     run = RunFolder(tmp_path / "run")
     values = {**TINIEST, "validation": str(tmp_path / "val"), "validate_every": 2, "steps": 3}

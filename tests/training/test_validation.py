@@ -42,9 +42,7 @@ def crop(photograph: np.ndarray) -> torch.Tensor:
     return to_tensor(photograph)
 
 
-def test_equal_samples_have_no_spread_and_bicubic_is_nearly_consistent_before_projection(
-    photograph, monkeypatch
-):
+def test_bicubic_validation_has_no_spread_and_is_nearly_consistent(photograph, monkeypatch):
     monkeypatch.setattr(module, "locate", away)
     figures = Validator([crop(photograph)], "", 4, CPU).run(Bicubic(4)).figures
     assert figures["val_s_4_mse"] == 0 and figures["val_r_pixels"] == 0
@@ -58,7 +56,7 @@ def away(network):
     """As `locate` where AlexNet's file is not."""
 
 
-def test_noise_shows_in_spread_and_diversity_and_a_look_does_not_change(photograph, monkeypatch):
+def test_validation_measures_noise_reproducibly(photograph, monkeypatch):
     monkeypatch.setattr(module, "locate", away)
     made = Validator([crop(photograph)], "", 4, CPU)
     one, again = made.run(Noisy(4)), made.run(Noisy(4))
@@ -66,7 +64,7 @@ def test_noise_shows_in_spread_and_diversity_and_a_look_does_not_change(photogra
     assert one.figures["val_r_pixels"] > 0.3 and one.figures["val_s_4_mse"] > 3
 
 
-def test_with_alexnet_the_figures_are_those_of_score(photograph, alexnet, monkeypatch):
+def test_validation_with_alexnet_equals_score(photograph, alexnet, monkeypatch):
     monkeypatch.setenv("NTIRE_SR_LPIPS_WEIGHTS", str(alexnet))
     figures = Validator([crop(photograph)], "", 4, CPU).run(Noisy(4)).figures
     assert 0.05 < figures["val_lpips"] < 0.8
@@ -97,7 +95,7 @@ def folder_of(tmp_path, count: int, photograph: np.ndarray):
     return tmp_path / "hr"
 
 
-def test_what_is_looked_at_is_left_out_of_training(tmp_path, photograph):
+def test_validation_images_are_held_out_from_training(tmp_path, photograph):
     folder = folder_of(tmp_path, 16, photograph)
     photographs = PatchDataset(folder, 32, 4, leave_out=2)
     assert photographs.left_out == [4, 12] and len(photographs.paths) == 14
@@ -110,7 +108,7 @@ def test_what_is_looked_at_is_left_out_of_training(tmp_path, photograph):
     assert "embedded in scikit-image" in open_validator("auto", few, 4, CPU).description
 
 
-def test_a_folder_of_ones_own_is_looked_at_and_a_wrong_one_refused(tmp_path, photograph):
+def test_validation_folder_is_used_and_an_invalid_one_refused(tmp_path, photograph):
     photographs = PatchDataset(folder_of(tmp_path, 9, photograph), 32, 4)
     assert len(open_validator(str(tmp_path / "hr"), photographs, 4, CPU).hr) == module.IMAGES
     assert open_validator(None, photographs, 4, CPU) is None
@@ -121,7 +119,7 @@ def test_a_folder_of_ones_own_is_looked_at_and_a_wrong_one_refused(tmp_path, pho
         open_validator(str(tmp_path / "absent"), photographs, 4, CPU)
 
 
-def test_a_run_writes_previews_and_figures_and_a_resumed_one_the_same(tmp_path, photograph):
+def test_resumed_run_writes_the_same_previews_and_figures(tmp_path, photograph):
     folder = tmp_path / "val"
     write_png(folder / "a.png", photograph)
     values = {**TINIEST, "steps": 5, "validation": str(folder), "validate_every": 2, "checkpoint_every": 3}
@@ -144,7 +142,7 @@ def lines(run: RunFolder) -> list[dict]:
     return [json.loads(line) for line in run.log.read_text().splitlines()]
 
 
-def test_ignored_noise_and_a_collapsed_discriminator_are_said_once_and_again_when_they_come_back():
+def test_monitor_warns_once_and_again_after_recovery():
     monitor = LossMonitor()
     said = [text for _ in range(3 * SETTLED) for text in monitor.update({"r_features": 0.1})]
     assert len(said) == 1 and "the noise is being ignored" in said[0] and "0.10" in said[0]
@@ -160,7 +158,7 @@ def test_ignored_noise_and_a_collapsed_discriminator_are_said_once_and_again_whe
     assert not [text for _ in range(SETTLED - 1) for text in LossMonitor().update({"r_features": 0.0})]
 
 
-def test_a_monitor_minds_no_nan_and_goes_on_as_if_it_had_never_stopped():
+def test_monitor_accepts_nan_and_resumes_its_state():
     monitor = LossMonitor()
     assert not [text for _ in range(2 * SETTLED) for text in monitor.update({"r_features": math.nan})]
     assert not [text for _ in range(SETTLED - 1) for text in monitor.update({"r_features": 0.1})]
@@ -170,15 +168,13 @@ def test_a_monitor_minds_no_nan_and_goes_on_as_if_it_had_never_stopped():
     assert not other.update({"r_features": 0.1})
 
 
-def test_a_remark_is_in_the_log_of_the_run(tmp_path):
+def test_warning_is_in_the_log_of_the_run(tmp_path):
     run = RunFolder(tmp_path)
     RunLogger(run, SILENT, tensorboard=False, step=0).log_warning(7, "something")
     assert lines(run) == [{"step": 7, "remark": "something"}]
 
 
-def test_tensorboard_gets_the_figures_and_previews_and_its_absence_is_explained(
-    tmp_path, photograph, monkeypatch
-):
+def test_tensorboard_gets_figures_and_missing_package_is_explained(tmp_path, photograph, monkeypatch):
     pytest.importorskip("tensorboard", reason="TensorBoard is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

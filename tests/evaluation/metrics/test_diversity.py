@@ -23,7 +23,7 @@ def seen(maps) -> RunningDiversity:
     return running
 
 
-def test_a_score_worked_out_by_hand():
+def test_diversity_has_the_hand_computed_value():
     # means 2, 2.5, 3; the best sample has 2; the mosaic takes 1, 1, 2, 0: mean 1; 100 (2 - 1) / 2 = 50
     maps = torch.tensor([[1.0, 3.0, 2.0, 2.0], [4.0, 1.0, 5.0, 0.0], [2.0, 3.0, 4.0, 3.0]])
     assert seen(maps).scores[-1] == pytest.approx(50)
@@ -31,7 +31,7 @@ def test_a_score_worked_out_by_hand():
     assert seen(maps).scores == pytest.approx([0, 50, 50])  # the third sample adds nothing
 
 
-def test_the_streamed_score_equals_the_definition_in_any_order():
+def test_streamed_diversity_equals_the_definition_in_any_order():
     maps = torch.rand(7, 12, 9)
     assert seen(maps).scores[-1] == pytest.approx(official(maps), rel=1e-5)
     assert seen(maps.flip(0)).scores[-1] == pytest.approx(seen(maps).scores[-1], rel=1e-6)
@@ -49,7 +49,7 @@ def test_s_n_is_undefined_if_a_sample_equals_the_hr_image():
     assert math.isnan(seen([torch.zeros(3, 3), torch.ones(3, 3)]).scores[-1])
 
 
-def test_the_running_minimum_does_not_change_the_callers_map():
+def test_running_minimum_does_not_modify_its_input():
     first = torch.ones(2, 2)
     running = seen([first, torch.zeros(2, 2)])
     assert torch.equal(first, torch.ones(2, 2))

@@ -41,13 +41,13 @@ def fifth(trunk: dict[str, torch.Tensor], image: np.ndarray) -> torch.Tensor:
     return maps
 
 
-def test_a_distance_worked_out_by_hand():
+def test_frechet_distance_has_the_hand_computed_value():
     # means (2, 0) and (5, 4): 9 + 16; deviations (sqrt(2), 0) and (sqrt(8), 0): (sqrt(8) - sqrt(2))**2 = 2
     one, other = of_patches([[1.0, 0.0], [3.0, 0.0]]), of_patches([[3.0, 4.0], [7.0, 4.0]])
     assert frechet_distance(one, other) == pytest.approx(27)
 
 
-def test_two_diagonal_gaussians_worked_out_by_hand():
+def test_frechet_distance_of_diagonal_gaussians_is_hand_computed():
     # corners of boxes around (0, 0) and (1, 1): variances 4/3 s**2; 1 + 1 + 4/3 ((3 - 1)**2 + (2 - 5)**2)
     box = [[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]
     one = of_patches([[3 * x, 2 * y] for x, y in box])
@@ -55,7 +55,7 @@ def test_two_diagonal_gaussians_worked_out_by_hand():
     assert frechet_distance(one, other) == pytest.approx(2 + 4 / 3 * 13)
 
 
-def test_covariances_that_do_not_commute_follow_the_definition():
+def test_frechet_distance_of_non_commuting_covariances_is_correct():
     one, other = (of(torch.randn(1, 5, 10, 10).mul(torch.arange(1, 6).view(1, 5, 1, 1))) for _ in range(2))
     other = of(torch.einsum("ij,njhw->nihw", torch.randn(5, 5), torch.randn(1, 5, 10, 10)))
     root = torch.linalg.eigvals(one.covariance @ other.covariance).real.clamp(min=0).sqrt().sum()
@@ -66,7 +66,7 @@ def test_covariances_that_do_not_commute_follow_the_definition():
 
 
 @pytest.mark.parametrize("patches", [7, 200])  # fewer and more than channels
-def test_it_is_0_for_equal_sets_and_symmetric(patches):
+def test_frechet_distance_is_0_for_equal_sets_and_symmetric(patches):
     one, other = (of(torch.rand(1, 32, 1, patches)) for _ in range(2))
     assert frechet_distance(one, one) == pytest.approx(0, abs=1e-9)
     assert frechet_distance(one, other) > 0.01
@@ -87,7 +87,7 @@ def test_streaming_merging_and_saving_change_nothing():
         assert torch.allclose(same.mean, batch.mean) and torch.allclose(same.covariance, batch.covariance)
 
 
-def test_a_large_common_offset_costs_no_digits_that_matter():
+def test_frechet_distance_is_accurate_with_a_large_offset():
     maps = torch.randn(2, 4, 30, 30)
     near, far = (frechet_distance(of(maps[:1] + x), of(2 * maps[1:] + x)) for x in (0, 1000))
     assert far == pytest.approx(near, rel=1e-3)
@@ -108,7 +108,7 @@ def test_statistics_of_other_shapes_are_refused():
             PatchStatistics.from_tensors(broken)
 
 
-def test_more_blur_and_more_noise_are_further_from_photographs(alexnet):
+def test_frechet_distance_grows_with_blur_and_noise(alexnet):
     trunk = load(ALEXNET, alexnet)
     images = [np.ascontiguousarray(image[:384, :384]) for image in photographs(every=8)]
     noises = [np.random.default_rng(0).standard_normal(image.shape) for image in images]

@@ -50,7 +50,7 @@ def test_a_metric_without_reference_gets_one_image(stand_in, monkeypatch):
     assert metric.call(torch.zeros(1, 3, 4, 4).byte(), None) == 1
 
 
-def test_a_metric_with_reference_refuses_to_go_without(stand_in):
+def test_full_reference_metric_requires_a_reference(stand_in):
     stand_in.ssim = lambda sr, hr: sr.mean()
     with pytest.raises(ValueError, match="ssim needs the HR image"):
         load_metric("ssim").call(torch.zeros(1, 3, 4, 4).byte(), None)
@@ -61,7 +61,7 @@ def test_an_unknown_name_is_refused_with_a_suggestion(stand_in):
         load_metric("sism")
 
 
-def test_without_the_library_the_remedy_is_to_install_it(monkeypatch):
+def test_missing_piq_error_names_the_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "piq", None)  # what Python itself does to forbid an import
     with pytest.raises(NtireSrError, match="is not installed") as caught:
         load_metric("ssim")
@@ -78,7 +78,7 @@ def test_without_the_library_the_remedy_is_to_install_it(monkeypatch):
         ("import a_module_that_is_nowhere", "ModuleNotFoundError: No module named 'a_module"),
     ],
 )
-def test_a_library_that_cannot_be_imported_is_told_from_a_missing_one(body, reason, monkeypatch, tmp_path):
+def test_broken_piq_import_differs_from_missing_piq(body, reason, monkeypatch, tmp_path):
     (tmp_path / "piq.py").write_text(body)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "piq", raising=False)
@@ -110,7 +110,7 @@ def test_an_image_that_a_metric_cannot_measure_is_named_by_its_size():
 
 
 @pytest.mark.parametrize("name", WITHOUT_WEIGHTS)
-def test_more_noise_is_worse_in_the_direction_that_is_stated(name, hr):
+def test_more_noise_is_worse_in_the_stated_direction(name, hr):
     import_or_skip("piq")
     metric = load_metric(name)
     values = [metric.call(add_noise(hr, sigma), hr) for sigma in (0, 5, 15, 40)]
@@ -118,14 +118,14 @@ def test_more_noise_is_worse_in_the_direction_that_is_stated(name, hr):
     assert len(set(values)) == 4
 
 
-def test_every_metric_that_is_offered_is_in_the_library():
+def test_every_offered_metric_exists_in_piq():
     piq = import_or_skip("piq")
     for name, offered in METRICS.items():
         assert hasattr(piq, offered.attribute), name
         assert isinstance(getattr(piq, offered.attribute), type) == offered.is_class, name
 
 
-def test_ssim_of_flat_images_worked_out_by_hand():
+def test_ssim_of_flat_images_has_the_hand_computed_value():
     # without contrast SSIM is (2 a b + c) / (a**2 + b**2 + c) with c = .01**2 (Wang et al. 2004, eq. 6)
     import_or_skip("piq")
     a, b = torch.full((1, 3, 32, 32), 51).byte(), torch.full((1, 3, 32, 32), 102).byte()

@@ -73,7 +73,7 @@ def test_winograd_and_direct_convolutions_give_close_features(lpips, photograph)
         assert ((found - maps).norm() / maps.norm()).item() < 5e-6
 
 
-def test_known_features_are_left_as_they_are_and_differences_are_summed(lpips, photograph):
+def test_lpips_compare_keeps_features_and_sums_differences(lpips, photograph):
     image = to_tensor(photograph)
     features = lpips.features(image).vectors
     before = [layer.clone() for layer in features]
@@ -95,7 +95,7 @@ def test_deepest_maps_are_the_unnormalised_fifth_convolution(lpips, photograph):
     assert torch.equal(features.deepest, expected) and torch.equal(compared.deepest, expected)
 
 
-def test_a_hand_made_trunk_gives_the_value_worked_out_by_hand():
+def test_lpips_of_a_small_network_has_the_hand_computed_value():
     # every convolution is zero but for its bias: 1 in the first channel for one image is the same
     # for the other, so the features agree and LPIPS is 0, whatever the images
     names = [(0, 64, 3, 11), (3, 192, 64, 5), (6, 384, 192, 3), (8, 256, 384, 3), (10, 256, 256, 3)]
@@ -116,7 +116,7 @@ def test_a_hand_made_trunk_gives_the_value_worked_out_by_hand():
     assert torch.allclose(made(bright, dark), torch.full((1, 1, 64, 64), 0.75), atol=1e-6)
 
 
-def test_without_a_trunk_there_is_an_error_and_with_another_networks_too(squeezenet):
+def test_missing_or_foreign_alexnet_weights_are_an_error(squeezenet):
     with pytest.raises(NotFound, match="alexnet"):
         load_lpips()
     with pytest.raises(NtireSrError, match="does not hold torchvision's alexnet"):
@@ -136,7 +136,7 @@ def test_lpips_refuses_float_images(lpips, photograph):
         lpips(unit, unit)
 
 
-def test_lpips_refuses_a_batch_of_which_it_measured_the_first_image_only(lpips, photograph):
+def test_lpips_refuses_a_batch(lpips, photograph):
     batch = to_tensor(photograph).expand(3, 3, 96, 128)
     with pytest.raises(ArgumentValueError, match=r"a tensor \(3, 3, 96, 128\) of uint8, not a single image"):
         lpips(batch, batch)

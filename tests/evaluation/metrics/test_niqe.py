@@ -56,20 +56,20 @@ def generalised_gaussian(shape: float, count: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("shape", [0.7, 1.0, 2.0, 4.0])
-def test_shape_and_scale_of_known_samples_are_found(shape):
+def test_gaussian_fit_recovers_known_shape_and_scale(shape):
     found, left, right = asymmetric_gaussian(3 * generalised_gaussian(shape, 100_000))
     assert found.mean() == pytest.approx(shape, rel=0.03)
     assert left.mean() == pytest.approx(3, rel=0.03)
     assert right.mean() == pytest.approx(3, rel=0.03)
 
 
-def test_a_gaussian_of_deviation_1_has_shape_2_and_scale_root_2():
+def test_unit_gaussian_has_shape_2_and_scale_root_2():
     shape, left, _ = asymmetric_gaussian(torch.randn(4, 200_000, dtype=torch.float64))
     assert shape.mean() == pytest.approx(2, abs=0.03)
     assert left.mean() == pytest.approx(math.sqrt(2), abs=0.02)
 
 
-def test_different_scales_on_both_sides_are_told_apart():
+def test_asymmetric_fit_recovers_both_scales():
     # the density falls from one peak, so a side's share of the samples is its share of the scales
     samples = generalised_gaussian(1.0, 300_000).abs()
     samples = torch.where(torch.rand_like(samples) < 0.25, -samples, 3 * samples)
@@ -84,13 +84,13 @@ def test_samples_of_one_sign_have_no_parameters():
         assert values.isnan().all()
 
 
-def test_the_distance_of_one_dimension_worked_out_by_hand():
+def test_niqe_distance_in_one_dimension_is_hand_computed():
     # values 1 and 3: mean 2, variance 2; pristine mean -1, variance 4; 3 / sqrt((2 + 4) / 2) = sqrt(3)
     pristine = Pristine(torch.tensor([-1.0]).double(), torch.tensor([[4.0]]).double())
     assert distance(torch.tensor([[1.0], [3.0]]), pristine) == pytest.approx(math.sqrt(3))
 
 
-def test_the_distance_of_diagonal_covariances_worked_out_by_hand():
+def test_niqe_distance_of_diagonal_covariances_is_hand_computed():
     # means (2, 1), variances (2, 2) without correlation, as four corners of a square have 4 / 3 each;
     # (C + P) / 2 = diag((4 / 3 + 2 / 3) / 2, (4 / 3 + 8 / 3) / 2) = diag(1, 2): sqrt(2**2 / 1 + 4**2 / 2)
     corners = torch.tensor([[1.0, 0.0], [1.0, 2.0], [3.0, 0.0], [3.0, 2.0]])
@@ -98,12 +98,12 @@ def test_the_distance_of_diagonal_covariances_worked_out_by_hand():
     assert distance(corners, pristine) == pytest.approx(math.sqrt(12))
 
 
-def test_a_feature_without_any_spread_is_left_to_the_pseudo_inverse():
+def test_constant_feature_is_handled_by_the_pseudo_inverse():
     pristine = Pristine(torch.zeros(2).double(), torch.diag(torch.tensor([4.0, 0.0]).double()))
     assert distance(torch.tensor([[2.0, 5.0]]), pristine) == pytest.approx(2 / math.sqrt(2))
 
 
-def test_flat_blocks_are_left_out_and_an_image_without_others_has_no_score():
+def test_flat_blocks_are_excluded_and_a_flat_image_has_no_score():
     pristine = Pristine(torch.zeros(1).double(), torch.eye(1).double())
     values = torch.tensor([[1.0], [math.nan], [3.0]])
     assert distance(values, pristine) == distance(values[[0, 2]], pristine)
@@ -111,12 +111,12 @@ def test_flat_blocks_are_left_out_and_an_image_without_others_has_no_score():
     assert math.isnan(niqe(torch.zeros(1, 3, 95, 200, dtype=torch.uint8), load_pristine()))
 
 
-def test_luma_is_matlabs_for_black_white_and_red():
+def test_luma_equals_matlabs_for_black_white_and_red():
     colours = torch.tensor([[0, 0, 0], [255, 255, 255], [255, 0, 0]], dtype=torch.uint8)
     assert luma(colours.T.reshape(1, 3, 1, 3)).flatten().tolist() == [16, 235, 81]  # 16 + 65.481
 
 
-def test_each_block_is_measured_on_its_own_in_reading_order(photograph):
+def test_blocks_are_measured_separately_in_reading_order(photograph):
     image = to_tensor(np.tile(photograph[:96, :96], (2, 3, 1)))
     changed = image.clone()
     changed[:, :, 110:180, 110:180] = torch.randint(0, 256, (1, 3, 70, 70), dtype=torch.uint8)
@@ -125,7 +125,7 @@ def test_each_block_is_measured_on_its_own_in_reading_order(photograph):
     assert ((before != after).any(1)).tolist() == [False, False, False, False, True, False]
 
 
-def test_what_lies_outside_whole_blocks_does_not_count(photograph):
+def test_pixels_outside_whole_blocks_are_ignored(photograph):
     image = to_tensor(photograph)
     assert image.shape[2:] == (96, 128)
     changed = image.clone()
@@ -133,7 +133,7 @@ def test_what_lies_outside_whole_blocks_does_not_count(photograph):
     assert torch.equal(block_features(image), block_features(changed))
 
 
-def test_brightness_does_not_count_and_a_negative_swaps_nothing_but_sides(photograph):
+def test_niqe_features_ignore_brightness_and_mirror_for_a_negative(photograph):
     grey = torch.from_numpy(photograph[:96, :96, 1].copy()).double()[None, None] / 2
     features = module._features_and_sharpness(grey)[0]
     assert torch.allclose(features, module._features_and_sharpness(grey + 40)[0], rtol=1e-5)
@@ -142,7 +142,7 @@ def test_brightness_does_not_count_and_a_negative_swaps_nothing_but_sides(photog
     assert torch.allclose(features[:, 1:18], negative[:, 1:18], rtol=1e-9)
 
 
-def test_the_second_scale_is_the_challenges_reduction_without_rounding():
+def test_second_niqe_scale_is_the_unrounded_bicubic_downscale():
     grey = torch.rand(192, 96, dtype=torch.float64) * 200
     assert torch.allclose(module._half(grey), downscale(grey[None, None], 2)[0, 0], atol=1e-10)
 
@@ -164,7 +164,7 @@ def test_baboon_has_the_score_of_the_authors_matlab_release(published):
     assert niqe(baboon, published) == pytest.approx(5.72957338, abs=2e-6)
 
 
-def test_the_model_of_the_package_says_what_it_is_made_of():
+def test_packages_niqe_model_describes_its_photographs():
     pristine = load_pristine()
     assert (pristine.photographs, pristine.blocks) == (321, 1977)
     assert "CC BY-SA 4.0" in pristine.description and "/" not in pristine.description
@@ -179,7 +179,7 @@ def test_photographs_are_best_and_more_blur_or_noise_is_worse_on_average():
         assert (np.diff(order) > 0).all(), order
 
 
-def test_the_packages_model_and_the_published_one_agree_about_distortions(published):
+def test_packages_and_published_niqe_models_rank_distortions_alike(published):
     own, theirs = [], []
     for photograph in photographs():
         for image in distorted(photograph).values():
@@ -216,7 +216,7 @@ def test_fitted_niqe_model_is_saved_and_loaded_without_loss(folder):
     assert fit(paths[::-1], sharp_share=0.2).sha256 == pristine.sha256
 
 
-def test_only_blocks_above_the_share_of_the_sharpest_count(folder):
+def test_only_blocks_sharper_than_the_threshold_are_used(folder):
     paths = sorted(folder.glob("*.png"))
     expected = 0
     for path in paths:

@@ -14,7 +14,7 @@ def image(height: int = 20, width: int = 24) -> torch.Tensor:
     return torch.randint(0, 256, (1, 3, height, width), dtype=torch.uint8)
 
 
-def test_the_box_mean_of_one_pixel_worked_out_by_hand():
+def test_box_mean_of_one_pixel_is_hand_computed():
     # one red value 30 apart: mean over RGB 900 / 3 = 300, spread over 16 x 16 places of 300 / 256
     hr = torch.zeros(1, 3, 20, 24, dtype=torch.uint8)
     sr = hr.clone()
@@ -36,7 +36,7 @@ def test_the_box_mean_in_strips_equals_a_convolution(height):
     assert torch.allclose(box_mean(error), expected[0, 0], atol=1e-12)
 
 
-def test_distances_equal_those_of_all_pairs_looked_at_one_by_one():
+def test_pixel_distances_equal_the_loop_over_all_pairs():
     hr, samples = image(70, 33), [image(70, 33) for _ in range(4)]
     errors = PixelErrors(hr)
     for sample in samples:
@@ -49,7 +49,7 @@ def test_distances_equal_those_of_all_pairs_looked_at_one_by_one():
     assert torch.allclose(errors.deviation(), expected, rtol=1e-4)
 
 
-def test_equal_samples_have_no_spread_and_a_single_one_no_pairs():
+def test_equal_samples_have_no_spread_and_one_sample_no_pairs():
     hr, sr = image(), image()
     errors = PixelErrors(hr)
     errors.update(sr)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.numerical
 
 
 @pytest.mark.parametrize(("factor", "decibel"), [(0.5, 6.0206), (0.25, 12.0412)])
-def test_an_image_of_half_the_contrast_is_6_decibels_away(factor, decibel):
+def test_half_contrast_is_6_dB_away(factor, decibel):
     # 20 log10 2 = 6.0206 at each frequency, whatever the brightness that is added
     hr = 16 * torch.randint(0, 16, (1, 3, 160, 224)).to(torch.uint8)
     sr = (hr.double() * factor + 7).to(torch.uint8)
@@ -30,7 +30,7 @@ def test_white_noise_has_its_variance_at_every_frequency():
     assert prepare(noise)[20:].sub(26.02).abs().max() < 0.5
 
 
-def test_a_wave_of_a_known_frequency_stands_in_its_ring():
+def test_sine_wave_has_its_power_in_its_frequency_ring():
     # 32.5 waves on 256 pixels are 16.25 / 128 cycle per pixel
     x = (128 + 100 * torch.cos(2 * math.pi * 32.5 * torch.arange(256) / 256)).round().to(torch.uint8)
     spectrum = prepare(x.expand(1, 3, 256, 256))
@@ -43,7 +43,7 @@ def test_a_flat_image_has_the_power_of_rounding():
     assert torch.allclose(prepare(flat), torch.full((63,), 10 * math.log10(FLOOR), dtype=torch.float64))
 
 
-def test_the_hr_image_is_at_0_and_flips_do_not_count(photograph):
+def test_hr_image_and_its_flips_have_distance_0(photograph):
     hr = to_tensor(photograph)
     prepared = prepare(hr)
     assert log_spectral_distance(hr, prepared) == 0

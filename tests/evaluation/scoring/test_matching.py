@@ -86,12 +86,12 @@ def test_an_hr_image_too_small_for_lpips_is_named(folders, photograph):
     assert "31 are needed" in str(problems_of(folders))
 
 
-def test_the_first_samples_count_where_there_are_more(folders):
+def test_first_samples_are_used_if_there_are_more(folders):
     pairs = match_samples(folders.hr, folders.sr, 2, 4)
     assert [pair.numbers for pair in pairs.images] == [(0, 1), (0, 1)]
 
 
-def test_what_is_missing_can_be_left_out_and_every_output_says_so(folders, tmp_path, ntire_sr_command):
+def test_skip_missing_notes_missing_samples_in_every_output(folders, tmp_path, ntire_sr_command):
     (folders.sr / "000001_sample00001.png").unlink()
     words = (
         "--hr",

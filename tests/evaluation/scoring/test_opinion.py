@@ -20,7 +20,7 @@ BASELINES = ("SRFlow (baseline)", "ESRGAN (baseline)", "ground truth")
         (8, {"SR_DL": 5.0, "SSS": 5.5, "BeWater": 4.0, "CIPLAB": 3.0, "Deepest (NCSR)": 1.5}),
     ],
 )
-def test_final_ranks_are_those_that_the_challenge_published(scale, published):
+def test_final_ranks_equal_the_published_ones(scale, published):
     teams = [entry for entry in RESULTS_2021[scale] if entry.team not in BASELINES]
     diversity = {entry.team: entry.diversity for entry in teams}
     mor = {entry.team: entry.mor for entry in teams if entry.mor is not None}
@@ -44,7 +44,7 @@ def scored(folders, out, **options):
     return score_folder(folders.hr, folders.sr, out, samples=3, without_lpips="no", with_report=True, **options)
 
 
-def test_a_score_shows_what_the_study_says_about_these_samples(folders, tmp_path, capsys, ntire_sr_command):
+def test_score_shows_the_opinion_rank_of_its_samples(folders, tmp_path, capsys, ntire_sr_command):
     digest = scored(folders, tmp_path / "score").score.samples_sha256
     file = results_of(digest, tmp_path)
     result = ntire_sr_command(
@@ -60,7 +60,7 @@ def test_a_score_shows_what_the_study_says_about_these_samples(folders, tmp_path
     assert other.score.summary()["MOR"] == 2.0
 
 
-def test_the_final_rank_takes_s_10_of_this_score_and_of_the_other_methods(tmp_path):
+def test_final_rank_uses_s_10_of_all_methods(tmp_path):
     opinions = load_opinions(results_of("a", tmp_path))
     assert opinions.final_rank("mine", {"mine": 25.0}) == 1.5  # first in S_10, second in MOR
     assert opinions.final_rank("mine", {"mine": 15.0}) == 2.0

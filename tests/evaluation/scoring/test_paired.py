@@ -8,7 +8,7 @@ import pytest
 from ntire_sr.evaluation.scoring.paired import bootstrap_interval, paired_difference
 
 
-def test_a_difference_its_counts_and_its_direction_by_hand():
+def test_paired_difference_has_the_hand_computed_values():
     a, b = [0.2, 0.4, 0.3, 0.5], [0.3, 0.3, 0.3, 0.8]
     found = paired_difference(a, b, lower_is_better=True)
     # a - b: -.1, +.1, 0, -.3
@@ -33,7 +33,7 @@ def test_interval_favours_the_better_method_unless_it_holds_0():
     assert mixed.interval[0] < 0 < mixed.interval[1] and mixed.favours(lower_is_better=True) is None
 
 
-def test_intervals_that_are_known_without_drawing():
+def test_degenerate_intervals_have_the_known_values():
     assert bootstrap_interval([2.5] * 7) == (2.5, 2.5)
     # of two values nothing is known but themselves: t is 12.7 there, and the tails are the outermost means
     assert bootstrap_interval([0.0, 1.0]) == (0.0, 1.0)
@@ -42,7 +42,7 @@ def test_intervals_that_are_known_without_drawing():
     assert bootstrap_interval([math.nan, 0.0, 1.0]) == (0.0, 1.0)
 
 
-def test_for_many_values_the_interval_is_that_of_students_t():
+def test_interval_of_many_values_equals_students_t():
     values = np.random.default_rng(0).normal(3.0, 2.0, 200)
     half = 1.972 * values.std(ddof=1) / math.sqrt(200)  # t at 199 degrees of freedom
     assert bootstrap_interval(values) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.03)
@@ -54,7 +54,7 @@ def test_the_same_values_and_seed_give_the_same_interval():
     assert bootstrap_interval(values) != bootstrap_interval(values, seed=1)
 
 
-def test_about_95_of_100_intervals_hold_the_true_mean():
+def test_about_95_of_100_intervals_contain_the_true_mean():
     # 500 data sets of 12 images: 475 expected, with a standard deviation of 4.9; plain percentiles hold 92 %
     random = np.random.default_rng(0)
     held = 0

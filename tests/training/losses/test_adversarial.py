@@ -42,14 +42,14 @@ def test_r1_penalty_worked_out_by_hand():
     assert not real.requires_grad
 
 
-def test_r1_penalty_does_not_grow_with_the_number_of_logits_that_each_see_their_own_pixels():
+def test_r1_penalty_does_not_grow_with_the_number_of_logits():
     local = nn.Conv2d(3, 1, 2, stride=2, bias=False)
     wanted = local.weight.square().sum().item()
     for side in (2, 8, 16):
         assert r1_penalty(local, torch.rand(2, 3, side, side)).item() == pytest.approx(wanted, rel=1e-5)
 
 
-def test_r1_penalty_of_a_discriminator_that_is_flat_is_zero():
+def test_r1_penalty_of_a_constant_discriminator_is_zero():
     assert r1_penalty(Planes(0.0), torch.rand(2, 3, 4, 4)).item() == 0
 
 
@@ -61,7 +61,7 @@ def test_the_balanced_weight_makes_the_extra_gradient_the_stated_share():
     assert (weight * extra).norm().item() == pytest.approx(1)
 
 
-def test_the_balanced_weight_is_the_limit_without_extra_gradient_and_zero_without_main_gradient():
+def test_balanced_weight_handles_zero_gradients():
     one, none = torch.tensor(1.0), torch.tensor(0.0)
     assert balanced_weight(one, none, 0.5, limit=8.0).item() == 8
     assert balanced_weight(none, one, 0.5, limit=8.0).item() == 0

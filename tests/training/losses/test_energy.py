@@ -59,7 +59,7 @@ def test_distances_worked_out_by_hand():
     assert patch_norm(3)(a, b).tolist() == pytest.approx([wanted])
 
 
-def test_a_constant_difference_has_the_same_length_in_every_norm():
+def test_constant_difference_has_the_same_norm_everywhere():
     a, b = torch.full((2, 4, 5, 7), 0.75), torch.full((2, 4, 5, 7), 0.25)
     for norm in (channel_norm, location_norm, patch_norm(3), patch_norm(5), patch_norm(WHOLE)):
         assert norm(a, b).tolist() == pytest.approx([1.0, 1.0], abs=2e-6)  # sqrt(4 * .5^2), less the floor
@@ -85,7 +85,7 @@ def test_distances_are_zero_for_equal_maps_symmetric_and_positive_otherwise(dist
 
 
 @every_distance
-def test_the_derivative_is_finite_where_samples_are_exactly_equal(distance):
+def test_gradient_is_finite_for_equal_samples(distance):
     a = random(1, 2, 3, 3).requires_grad_()
     distance(a, a.detach().clone()).sum().backward()
     assert torch.equal(a.grad, torch.zeros_like(a))
@@ -108,7 +108,7 @@ def test_bfloat16_maps_are_compared_in_float32(distance):
 # Energy scores
 
 
-def test_spread_in_the_wrong_channels_is_seen_channel_by_channel_and_hardly_by_a_norm_over_them():
+def test_channel_norm_detects_spread_in_the_wrong_channels():
     # the truth varies in 32 of 64 channels; a sampler has as much spread, in the other 32
     draws = random(3, 2000, 64, 1, 1)
     first = torch.arange(64).view(64, 1, 1) < 32
@@ -135,7 +135,7 @@ def test_energy_terms_worked_out_by_hand():
     assert spread_ratio(to_target.item(), pairwise.item()) == pytest.approx(8 / 5, abs=2e-6)
 
 
-def test_energy_terms_of_layers_are_the_means_over_layers():
+def test_layer_energy_terms_are_means_over_layers():
     # layer 1 as above with two samples 0, 4: 2 and 4; layer 2: samples 1, 1 of a truth 0: 1 and 0
     samples = [torch.stack((row(0), row(4))), torch.stack((row(1, 1), row(1, 1)))]
     to_target, pairwise = layers_energy_terms(samples, [row(2), row(0, 0)], location_norm)
@@ -144,14 +144,14 @@ def test_energy_terms_of_layers_are_the_means_over_layers():
 
 
 @every_distance
-def test_the_order_of_the_samples_does_not_matter(distance):
+def test_energy_terms_do_not_depend_on_sample_order(distance):
     samples, target = random(4, 2, 3, 4, 4), torch.zeros(2, 3, 4, 4)
     before, after = (energy_terms(samples[order], target, distance) for order in ([0, 1, 2, 3], [2, 0, 3, 1]))
     assert torch.allclose(torch.stack(before), torch.stack(after))
 
 
 @every_distance
-def test_equal_samples_are_not_apart_and_their_derivative_is_finite(distance):
+def test_equal_samples_have_distance_0_and_a_finite_gradient(distance):
     samples = random(1, 2, 3, 4, 4).repeat(3, 1, 1, 1, 1).requires_grad_()
     to_target, pairwise = energy_terms(samples, torch.zeros(2, 3, 4, 4), distance)
     assert pairwise.item() == 0
@@ -160,7 +160,7 @@ def test_equal_samples_are_not_apart_and_their_derivative_is_finite(distance):
     assert (samples.grad != 0).any()
 
 
-def test_the_score_pulls_samples_to_the_truth_and_apart():
+def test_energy_score_pulls_samples_to_hr_and_away_from_each_other():
     # samples 0 and 1 of a truth 3: both are pulled up by 1/2 each, and apart by gamma
     samples = torch.stack((row(0), row(1))).requires_grad_()
     energy_score(*energy_terms(samples, row(3), location_norm), gamma=0.25).backward()
@@ -168,17 +168,17 @@ def test_the_score_pulls_samples_to_the_truth_and_apart():
 
 
 @pytest.mark.parametrize("samples", [(1, 2, 3, 4, 4), (3, 1, 3, 4, 4), (2, 3, 4, 4)])
-def test_shapes_that_would_be_broadcast_or_are_one_sample_are_refused(samples):
+def test_broadcast_shapes_and_single_samples_are_refused(samples):
     with pytest.raises(ValueError, match="are not 2 or more of"):
         energy_terms(torch.zeros(samples), torch.zeros(2, 3, 4, 4), location_norm)
 
 
-def test_the_spread_ratio_is_nan_where_there_is_no_distance():
+def test_spread_ratio_without_distance_is_nan():
     assert spread_ratio(1.0, 3.0) == 3
     assert math.isnan(spread_ratio(0.0, 0.0))
 
 
-def test_gamma_is_refused_where_samples_run_away_and_warned_of_where_they_overshoot():
+def test_divergent_gamma_is_refused_and_large_gamma_warned_of():
     for gamma in (0.0, 0.49, 0.5):
         assert check_gamma(gamma, squared=False) is None
     assert "0.6 is above 0.5" in check_gamma(0.6, squared=False)
@@ -201,7 +201,7 @@ def test_best_of_worked_out_by_hand():
     assert best_of(samples, row(0), 1, math.log(2)).item() == pytest.approx(math.log2(16 / 5), abs=2e-6)
 
 
-def test_best_of_tends_to_the_minimum_when_sharp_and_to_the_mean_when_blunt():
+def test_best_of_is_minimum_when_sharp_and_mean_when_flat():
     samples = torch.stack((row(1, 5), row(3, 2)))
     assert best_of(samples, row(0, 0), 1, 1e6).item() == pytest.approx((1 + 2) / 2, abs=1e-5)
     assert best_of(samples, row(0, 0), 1, 1e-6).item() == pytest.approx((2 + 3.5) / 2, abs=1e-5)
@@ -216,7 +216,7 @@ def test_best_of_chooses_window_by_window():
     assert best_of(samples, target, 7, 1e6).item() == pytest.approx(0.5, abs=1e-5)
 
 
-def test_best_of_pulls_the_nearest_most_and_pushes_none_away():
+def test_best_of_gradient_is_largest_for_the_nearest_sample():
     samples = torch.stack((row(1), row(3))).requires_grad_()
     best_of(samples, row(0), 1, math.log(2)).backward()
     # weights 2^-1 and 2^-3, made to sum to 1
@@ -249,7 +249,7 @@ def test_range_penalty_worked_out_by_hand():
     assert image.grad.flatten().tolist() == [-0.25, 0, 0.25, 0]
 
 
-def test_range_penalty_is_zero_inside_and_the_damage_of_clipping_outside():
+def test_range_penalty_is_the_clipping_error():
     assert range_penalty(torch.rand(2, 3, 4, 4)).item() == 0
     image = random(2, 3, 8, 8)
     assert range_penalty(image).item() == pytest.approx((image - image.clamp(0, 1)).abs().mean().item())

@@ -20,7 +20,7 @@ from ntire_sr.training.losses.features import (
 pytestmark = pytest.mark.numerical
 
 
-def test_unit_normalised_maps_have_length_one_and_zeros_stay_with_a_finite_gradient():
+def test_unit_normalised_zeros_stay_zero_with_finite_gradient():
     maps = torch.randn(1, 8, 4, 4)
     maps[..., 0, 0] = 0
     maps.requires_grad_()
@@ -41,7 +41,7 @@ def test_the_filter_bank_is_fixed_and_gives_masks_and_three_octaves():
     assert all(torch.equal(a, b) for a, b in zip(found, FilterBank()(image), strict=True))
 
 
-def test_the_filter_bank_answers_to_orientation_and_not_to_flat_areas():
+def test_filter_bank_responds_to_orientation_only():
     stripes = torch.zeros(1, 3, 32, 32)
     stripes[..., ::4] = stripes[..., 1::4] = 1.0
     upright = FilterBank()(stripes)[1][0, 24:28, 8:-8, 8:-8].mean((1, 2))  # energies of brightness
@@ -52,7 +52,7 @@ def test_the_filter_bank_answers_to_orientation_and_not_to_flat_areas():
     assert all(maps.abs().max() < 0.01 for maps in flat)
 
 
-def test_stripes_of_one_pixel_are_seen_by_the_masks_and_by_nothing_else():
+def test_only_masks_respond_to_one_pixel_stripes():
     stripes = torch.full((1, 3, 32, 32), 0.5)
     stripes[..., ::2] += 0.1
     stripes[..., 1::2] -= 0.1
@@ -64,7 +64,7 @@ def test_stripes_of_one_pixel_are_seen_by_the_masks_and_by_nothing_else():
     assert FilterBank()(stripes.transpose(2, 3))[0][0, :5].abs().mean((1, 2)).argmax() == 0
 
 
-def test_blur_and_noise_are_farther_from_a_photograph_the_stronger_they_are(photograph):
+def test_filter_distance_grows_with_blur_and_noise(photograph):
     image = torch.from_numpy(photograph).permute(2, 0, 1)[None] / 255
     bank = FilterBank()
     reference = bank(image)
@@ -88,7 +88,7 @@ def test_auto_falls_back_on_the_filters_and_gives_the_reason():
     assert build_features("filters")[1:] == ("filters", None)
 
 
-def test_a_network_asked_for_by_name_is_not_replaced():
+def test_named_feature_network_is_not_replaced():
     with pytest.raises(NotFound, match="vgg19"):
         build_features("vgg19")
     with pytest.raises(UsageError, match="try: vgg19"):

@@ -153,7 +153,7 @@ def test_the_energy_score_finds_the_posterior(gamma: float, lowest: float, highe
         assert ratio(sampler, distance) == pytest.approx(2 * gamma, abs=0.03)
 
 
-def test_without_a_reward_for_difference_the_samples_collapse():
+def test_samples_collapse_with_gamma_0():
     sampler = trained_network(score(patch_norm(3), 0.0), steps=400)
     for y in (-0.8, 0.0, 0.8):
         bias, spread_found, _ = found(sampler, y)
@@ -162,14 +162,14 @@ def test_without_a_reward_for_difference_the_samples_collapse():
     assert ratio(sampler, patch_norm(3)) < 0.05
 
 
-def test_above_one_half_a_free_sampler_runs_away_even_with_a_norm():
+def test_sampler_diverges_with_gamma_above_one_half():
     sampler = trained_network(score(patch_norm(3), 0.6), steps=400)
     assert found(sampler, 0.0)[1].min() > 5
     assert ratio(sampler, patch_norm(3)) > 1.5
 
 
 @pytest.mark.parametrize("gamma", [0.4, 0.49, 0.5, 0.6])
-def test_gaussian_samples_get_the_spread_that_the_closed_form_says(gamma: float):
+def test_gaussian_samples_reach_the_closed_form_spread(gamma: float):
     sampler = Gaussian(0.5 * root_of(0.0))
     train(sampler, score(location_norm, gamma), steps=300, learning_rate=0.05)
     wanted = math.sqrt(2 * gamma**2 / (1 - 2 * gamma**2))
@@ -178,7 +178,7 @@ def test_gaussian_samples_get_the_spread_that_the_closed_form_says(gamma: float)
     assert ratio(sampler, location_norm) == pytest.approx(2 * gamma, abs=0.02)
 
 
-def test_squared_distances_collapse_just_below_one_half_and_run_away_just_above():
+def test_squared_distances_collapse_below_gamma_half_and_diverge_above():
     below, above = Gaussian(root_of(0.0)), Gaussian(root_of(0.0))
     train(below, score(squared, 0.48), steps=400, learning_rate=0.05)
     train(above, score(squared, 0.52), steps=400, learning_rate=0.05)
@@ -195,7 +195,7 @@ def test_squared_distances_collapse_just_below_one_half_and_run_away_just_above(
         pytest.param(location_norm, 0.5, 0.5, 0.25, id="location, from .5"),
     ],
 )
-def test_a_joint_norm_finds_the_correlation_that_a_norm_per_location_leaves_as_it_was(
+def test_joint_norm_learns_correlation_unlike_location_norm(
     distance: Distance, start: float, wanted: float, tolerance: float
 ):
     sampler = Gaussian(0.7 * root_of(start))
@@ -206,7 +206,7 @@ def test_a_joint_norm_finds_the_correlation_that_a_norm_per_location_leaves_as_i
     assert correlation == pytest.approx(wanted, abs=tolerance)
 
 
-def test_the_score_of_independent_values_is_worse_only_for_a_joint_norm():
+def test_only_a_joint_norm_penalises_independent_values():
     independent = Gaussian(root_of(0.0)).requires_grad_(False)
 
     def price(distance: Distance) -> float:
@@ -221,7 +221,7 @@ def test_the_score_of_independent_values_is_worse_only_for_a_joint_norm():
 
 
 @pytest.mark.parametrize(("k", "wanted"), [(2, 0.55), (8, 1.1)])
-def test_best_of_alone_rewards_some_spread_but_not_the_right_one(k: int, wanted: float):
+def test_best_of_alone_gives_the_wrong_spread(k: int, wanted: float):
     sampler = Gaussian(root_of(0.0))
     train(sampler, lambda samples, hr: best_of(samples, hr, 1, 300.0), 300, learning_rate=0.05, k=k)
     assert found(sampler, 0.0)[1].tolist() == pytest.approx([wanted, wanted], abs=0.05)
