@@ -68,7 +68,7 @@ def score_folder(
         without_lpips: why LPIPS is not measured, only LR-PSNR and the diversity of MSE; None to measure it.
         realism: names of quality metrics, see `ntire_sr.evaluation.metrics.registry`.
         niqe_model: pristine model for NIQE; None for the one in the package.
-        skip_missing: accept missing samples and go on with those that exist.
+        skip_missing: accept missing samples and measure the existing ones.
         workers: number of worker processes on this machine, of each process under torchrun.
         with_report: whether to write the HTML page.
         study: results of a study with people, for MOR and the final rank; see `opinion.load_opinions`.
@@ -104,13 +104,13 @@ def score_folder(
         "choose another --out",
     )
 
-    def look() -> None:
+    def check_folders() -> None:
         # quick checks, before networks are loaded and all files are read, so that errors appear at once
         list_images(hr, "HR")
         list_samples(sr)
         _check_lpips(settings, progress)
 
-    processes.broadcast_from_main(look)
+    processes.broadcast_from_main(check_folders)
     scorer = Scorer(settings)
 
     def inspect() -> MatchedSamples:
@@ -130,15 +130,15 @@ def score_folder(
         processes.broadcast_from_main(lambda: opinions.of(_samples_sha256(groups), study_method))
     records = Records(make_folder(out / "records"))
     keys = {group.index: scorer.key(group) for group in groups.images}
-    known = {group.index for group in groups.images if records.load(group.index, keys[group.index])}
-    kept = processes.broadcast_from_main(lambda: known)  # all processes must agree on the images that are left
-    left = processes.shard([group for group in groups.images if group.index not in kept])
-    problems = measure_all(left, scorer, records, workers, progress)
-    everything = [problem for part in processes.all_gather(problems) for problem in part]
-    if everything:
+    measured = {group.index for group in groups.images if records.load(group.index, keys[group.index])}
+    kept = processes.broadcast_from_main(lambda: measured)  # all processes must agree on the remaining images
+    remaining = processes.shard([group for group in groups.images if group.index not in kept])
+    problems = measure_all(remaining, scorer, records, workers, progress)
+    all_problems = [problem for part in processes.all_gather(problems) for problem in part]
+    if all_problems:
 
         def refuse() -> None:
-            raise ValidationErrors("scoring", everything, "replace these files; what was measured is kept")
+            raise ValidationErrors("scoring", all_problems, "replace these files; what was measured is kept")
 
         processes.broadcast_from_main(refuse)
     if not processes.is_main:

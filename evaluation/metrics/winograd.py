@@ -40,11 +40,11 @@ def transforms(outputs: int, taps: int) -> tuple[Tensor, Tensor, Tensor]:
     points = [Fraction(point) for point in POINTS[: size - 1]]
     kernel, signal = [], []
     for point in points:
-        rest = [other for other in points if other is not point]
+        others = [value for value in points if value is not point]
         divisor = Fraction(1)
-        for other in rest:
-            divisor *= point - other
-        row = _product(rest)
+        for root in others:
+            divisor *= point - root
+        row = _product(others)
         # powers of two are moved from one matrix to the other, so that neither has large values
         scale = _power_of_two(sum(map(abs, row)))
         kernel.append([point**power / divisor * scale for power in range(taps)])
@@ -65,12 +65,13 @@ def transforms(outputs: int, taps: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def _product(roots: list[Fraction]) -> list[Fraction]:
     """Coefficients of the product of (x - root), lowest power first."""
-    found = [Fraction(1)]
+    coefficients = [Fraction(1)]
     for root in roots:
-        found = [
-            low - root * high for low, high in zip([Fraction(0), *found], [*found, Fraction(0)], strict=True)
+        coefficients = [
+            low - root * high
+            for low, high in zip([Fraction(0), *coefficients], [*coefficients, Fraction(0)], strict=True)
         ]
-    return found
+    return coefficients
 
 
 def _power_of_two(value: Fraction) -> Fraction:

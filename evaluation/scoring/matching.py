@@ -81,19 +81,19 @@ def match_samples(
             listed.
     """
     paths = list_images(hr, "HR")
-    found, unexpected = list_samples(sr)
-    files = {name: path.name for name, path in found.items()}
+    sample_paths, unexpected = list_samples(sr)
+    files = {name: path.name for name, path in sample_paths.items()}
     names = name_problems(files, unexpected, paths, samples) + order_problems(paths, manifest)
     missing = of_kind(names, Kind.MISSING)
     # samples beyond those that count are allowed
     problems = [problem for problem in names if problem.kind not in (Kind.MISSING, Kind.SURPLUS)]
     there: list[list[SampleName]] = [[] for _ in paths]
-    for name in sorted(found):
+    for name in sorted(sample_paths):
         if name.index < len(paths) and name.sample < samples:
             there[name.index].append(name)
     groups = []
     sources = [
-        (file_source(path), [file_source(found[name], found[name].name) for name in kept])
+        (file_source(path), [file_source(sample_paths[name], sample_paths[name].name) for name in kept])
         for path, kept in zip(paths, there, strict=True)
     ]
     total = len(paths) + sum(map(len, there))
@@ -105,10 +105,10 @@ def match_samples(
                 advance()
             problems += _file_problems(index, facts[0], facts[1:], scale, smallest_px)
             if kept:
-                numbers, digests = (name.sample for name in kept), (each.sha256 for each in facts)
+                numbers, digests = (name.sample for name in kept), (file.sha256 for file in facts)
                 groups.append(
                     SampleGroup(
-                        index, path, tuple(numbers), tuple(found[name] for name in kept), tuple(digests)
+                        index, path, tuple(numbers), tuple(sample_paths[name] for name in kept), tuple(digests)
                     )
                 )
     if not skip_missing:

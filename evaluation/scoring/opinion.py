@@ -75,8 +75,8 @@ class Opinions(Struct, frozen=True, forbid_unknown_fields=True):
         Returns:
             None where S_10 or MOR of a method is not known.
         """
-        known = {method.name: method.S_10 for method in self.methods} | dict(diversity)
-        s_10 = {key: value for key, value in known.items() if value is not None}
+        values = {method.name: method.S_10 for method in self.methods} | dict(diversity)
+        s_10 = {method: value for method, value in values.items() if value is not None}
         mor = {method.name: method.mor for method in self.methods if method.mor is not None}
         if len(s_10) < len(self.methods) or len(mor) < len(self.methods):
             return None
@@ -95,8 +95,8 @@ def final_ranks(diversity: Mapping[str, float], mor: Mapping[str, float]) -> dic
     """
     return {
         name: (
-            1 + sum(other > diversity[name] for other in diversity.values())
-            + 1 + sum(other < rank for other in mor.values())
+            1 + sum(value > diversity[name] for value in diversity.values())
+            + 1 + sum(value < rank for value in mor.values())
         ) / 2
         for name, rank in mor.items()
     }  # fmt: skip

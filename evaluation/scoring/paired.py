@@ -37,11 +37,11 @@ def bootstrap_interval(values: Sequence[float], confidence: float = CONFIDENCE, 
     Returns:
         (low, high); (nan, nan) for fewer than two values, and where one is infinite.
     """
-    known = np.array([value for value in values if not math.isnan(value)])
-    if len(known) < 2 or not np.isfinite(known).all():
+    defined = np.array([value for value in values if not math.isnan(value)])
+    if len(defined) < 2 or not np.isfinite(defined).all():
         return math.nan, math.nan
-    means = _resamples(len(known), seed) @ known / len(known)
-    n = len(known)
+    means = _resamples(len(defined), seed) @ defined / len(defined)
+    n = len(defined)
     tail = ndtr(math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 - confidence) / 2))
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)
@@ -50,8 +50,8 @@ def bootstrap_interval(values: Sequence[float], confidence: float = CONFIDENCE, 
 @lru_cache(maxsize=4)
 def _resamples(count: int, seed: int) -> np.ndarray:
     """How often each of `count` values is drawn in each resample: (RESAMPLES, count)."""
-    random = np.random.default_rng(seed)
-    return random.multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(np.float32)
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class PairedDifference:
 def paired_difference(a: Sequence[float], b: Sequence[float], lower_is_better: bool) -> PairedDifference:
     """Compare two methods image by image.
 
-    >>> found = paired_difference([1.0, 2.0, 3.0], [2.0, 4.0, 3.0], lower_is_better=True)
-    >>> found.difference, found.a_favoured, found.b_favoured, found.equal
+    >>> paired = paired_difference([1.0, 2.0, 3.0], [2.0, 4.0, 3.0], lower_is_better=True)
+    >>> paired.difference, paired.a_favoured, paired.b_favoured, paired.equal
     (-1.0, 2, 0, 1)
 
     Args:
