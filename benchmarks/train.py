@@ -213,7 +213,7 @@ def shares(ours: Ours, lr: Tensor, hr: Tensor, device: torch.device) -> dict[str
     latents = draw_latents(generator, lr, random, count)
     half = torch.autocast(device.type, torch.bfloat16, enabled=made.multi_sample.half)
     with torch.no_grad(), half:
-        known = generator.trunk(lr)
+        trunk_maps = generator.trunk(lr)
     samples = made.multi_sample(lr, latents)[0].detach().requires_grad_()
 
     def trunk() -> None:
@@ -222,8 +222,11 @@ def shares(ours: Ours, lr: Tensor, hr: Tensor, device: torch.device) -> dict[str
         maps.backward(torch.ones_like(maps))
 
     def decoder() -> None:
-        drawn, lr_error = made.multi_sample(lr, latents, known.detach().requires_grad_())
-        (drawn.sum() + lr_error).backward()
+        maps, repeated = trunk_maps.detach().requires_grad_(), lr.repeat(count, 1, 1, 1)
+        with half:
+            drawn = generator.sample(maps.repeat(count, 1, 1, 1), repeated, latents).float()
+        lr_error = (downscale(drawn, generator.scale) - repeated).abs().mean()
+        (project(drawn, repeated, generator.scale).sum() + lr_error).backward()
 
     def features() -> None:
         crops = Crops(lr, FeaturedImages(hr, made.phi), None)
