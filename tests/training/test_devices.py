@@ -65,7 +65,7 @@ def test_gpu_gets_pinned_batches_and_cuda_generators(tmp_path, monkeypatch):
         generators.append(device)
         return make_generator(*numbers)
 
-    monkeypatch.setattr(loop, "seeded", noted)
+    monkeypatch.setattr(loop, "make_generator", noted)
     loop._loop(replace(made, device=GPU, patches=Crops()), state, StopRule(0, ProcessGroup()))
     assert state.step == 2 and pinned == [True, True]
     assert finished == [GPU, GPU] and generators == [GPU] * 4
@@ -79,10 +79,10 @@ def test_keep_on_device_keeps_images_on_a_gpu(tmp_path, monkeypatch, keep, kept)
     run_config = make_run_config({**TINIEST, "keep_on_device": keep})
     trainer = run_config.trainer.trainer
     on_cpu = replace(
-        run_config.model,
+        run_config.trainer,
         trainer=lambda config, settings, device, *more: trainer(config, settings, torch.device("cpu"), *more),
     )
-    monkeypatch.setattr(RunConfig, "model", on_cpu)
+    monkeypatch.setattr(RunConfig, "trainer", on_cpu)
 
     class Progress:
         task = SILENT.task
