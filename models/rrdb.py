@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ntire_sr.core.errors import NtireSrError
+from ntire_sr.core.errors import NtireSrError, shorten
 from ntire_sr.core.pretrained import read_tensors
 
 CHANNELS, GROWTH = 64, 32  # of every published RRDBNet that this module reads
@@ -127,14 +127,14 @@ def read_rrdb(path: Path) -> tuple[dict[str, Tensor], int]:
     expected = expected_shapes(blocks)
     missing = [name for name in expected if name not in tensors]
     if missing:
-        raise NtireSrError(f"{path} lacks {_listed(missing)} of an RRDBNet of {blocks} blocks", remedy)
+        raise NtireSrError(f"{path} lacks {shorten(missing)} of an RRDBNet of {blocks} blocks", remedy)
     differing = [
         f"{name} {tuple(tensors[name].shape)} instead of {shape}"
         for name, shape in expected.items()
         if tuple(tensors[name].shape) != shape
     ]
     if differing:
-        raise NtireSrError(f"{path} has tensors of other shapes: {_listed(differing)}", remedy)
+        raise NtireSrError(f"{path} has tensors of other shapes: {shorten(differing)}", remedy)
     return {name: tensors[name] for name in expected}, blocks
 
 
@@ -160,7 +160,3 @@ def expected_shapes(blocks: int) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         state = {**RrdbTrunk(blocks).state_dict(), **RrdbDecoder().state_dict()}
     return {name: tuple(value.shape) for name, value in state.items()}
-
-
-def _listed(items: list[str], most: int = 4) -> str:
-    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")

@@ -72,7 +72,7 @@ def match_samples(
         samples: samples per image; of more, the first ones count, as in the official script.
         scale: HR pixels per LR pixel along an axis.
         manifest: manifest of the samples; None if they have none.
-        skip_missing: accept missing samples and go on with those that exist.
+        skip_missing: accept missing samples and score those that exist.
         progress: reports how many files have been read.
         smallest_px: smallest allowed side of the cropped HR images, as LPIPS requires.
 

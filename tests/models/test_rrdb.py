@@ -125,7 +125,7 @@ def test_missing_tensors_and_wrong_shapes_are_named(tmp_path):
         read_rrdb(path)
     # an x2 network of Real-ESRGAN: its first layer takes 12 channels
     save_file({**tensors, "conv_first.weight": torch.zeros(64, 12, 3, 3)}, path)
-    with pytest.raises(NtireSrError, match=r"conv_first\.weight \(64, 12, 3, 3\) in place of \(64, 3, 3, 3\)"):
+    with pytest.raises(NtireSrError, match=r"conv_first\.weight \(64, 12, 3, 3\) instead of \(64, 3, 3, 3\)"):
         read_rrdb(path)
     save_file({"features.0.weight": torch.zeros(1)}, path)
     with pytest.raises(NtireSrError, match="holds no RRDBNet"):

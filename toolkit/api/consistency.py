@@ -78,13 +78,13 @@ def project(sr: Image, lr: AnyImage, scale: int) -> tuple[Image, Figures, Flags]
     """The 8-bit images near `sr` whose downscale is `lr`, to 50 dB or more if that is possible.
 
     Each image of a batch is projected and measured separately. If an LR image is the downscale of no 8-bit image, the
-    closest image found is returned, and reachable is False.
+    closest image found is returned, and feasible is False.
 
     >>> from skimage.data import astronaut
     >>> lr = downscale(astronaut()[80:176, 160:288], 4)
     >>> nearest = lr.repeat(4, axis=0).repeat(4, axis=1)
-    >>> image, db, reachable = project(nearest, lr, 4)
-    >>> image.shape, round(float(db)), bool(reachable)
+    >>> image, db, feasible = project(nearest, lr, 4)
+    >>> image.shape, round(float(db)), bool(feasible)
     ((96, 128, 3), 56, True)
 
     Args:
@@ -103,17 +103,17 @@ def project(sr: Image, lr: AnyImage, scale: int) -> tuple[Image, Figures, Flags]
     """
     scale = whole_number("scale", scale, 1)
     taken, paired = take_pair(sr, lr, scale)
-    results, reachable = [], []
+    results, feasible = [], []
     for sr_image, lr_image in zip(taken.unit.split(1), paired.levels.split(1), strict=True):
         result = projection.project_uint8(sr_image, lr_image, scale)
         results.append(result)
         size = (sr_image.shape[2], sr_image.shape[3])
-        reachable.append(result.lr_psnr_db >= REQUIRED_DB or projection.is_feasible(lr_image, scale, size)[0])
+        feasible.append(result.lr_psnr_db >= REQUIRED_DB or projection.is_feasible(lr_image, scale, size)[0])
     images = torch.cat([result.image for result in results])
     return (
         taken.as_given(images),
         taken.figures([result.lr_psnr_db for result in results]),
-        taken.flags(reachable),
+        taken.flags(feasible),
     )
 
 

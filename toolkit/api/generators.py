@@ -151,10 +151,10 @@ def load(
 
     Args:
         name_or_file: name of a model, see `list_models`; path of a weights file that `ntire-sr train` wrote; or a
-            network of your own, named as for `generate --model`, such as "my_net.py:build". Its code is then run.
+            network from outside the package, named as for `generate --model`, such as "my_net.py:build". Its code is then run.
         scale: HR pixels per LR pixel along an axis; None for the file's, or 4 for a name.
         device: auto, cpu, cuda, cuda:N, or a torch.device; auto takes a GPU if there is one.
-        weights: path of the weights file for a network of your own, or for the model of that name.
+        weights: path of the weights file for a network from outside the package, or for the model of that name.
 
     Raises:
         ValueError, TypeError: there is no such model, file or device, or the file is for another scale.
