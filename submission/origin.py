@@ -56,8 +56,9 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def find_weights(manifest: Manifest, folder: Path, run: Path | None = None) -> Path | None:
-    """Find the weights file by its digest in the manifest: at the manifest's path, in a run folder, or among
-    the weights that come with the package.
+    """Find the weights file that has the digest in the manifest.
+
+    It is searched at the path that the manifest names, in a run folder, and among the package's weights.
 
     Args:
         manifest: manifest of the samples.

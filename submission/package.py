@@ -140,7 +140,7 @@ def _check_request(request: PackageRequest) -> None:
     )
     require(
         request.seconds is None or 0 <= request.seconds < math.inf,
-        f"--seconds {request.seconds} is no run time",
+        f"--seconds {request.seconds} is not a run time of 0 or more",
         "--seconds 10.4",
     )
 

@@ -169,9 +169,7 @@ def _check_form(
         )
     for path in paths:
         if asked.large and path.is_file() and path.stat().st_size > asked.large:
-            result.notes.append(
-                f"{path.name}: uploads of more than {asked.large / 1e9:g} GB are record to hang"
-            )
+            result.notes.append(f"{path.name}: uploads of more than {asked.large / 1e9:g} GB are known to hang")
 
 
 def _draw_again(

@@ -1,7 +1,7 @@
 """LR-PSNR as the official script computes it, and a mean of it that stays finite.
 
 The script crops HR to multiples of 8 (in both tracks), the SR image to the same window, and compares
-their 8-bit downscales. It never reads an LR file.
+their 8-bit downscales. It never reads an LR file. `challenge.downscale.lr_psnr_db` computes a single LR-PSNR.
 """
 
 import math

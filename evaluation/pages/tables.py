@@ -73,7 +73,7 @@ def _opinion_rows(score: ScoreSummary) -> list[tuple[str, str, str]]:
 
 
 def method_table(comparison: Comparison) -> dict[str, Any]:
-    """The table of methods.
+    """Build the table with a row per method and a column per figure.
 
     Returns:
         columns: label and description of each figure; rows: for each method, a cell per figure with `text`,

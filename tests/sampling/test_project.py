@@ -147,10 +147,10 @@ def test_invalid_folders_names_and_run_times_are_refused(foreign, lr_folder, tmp
     with pytest.raises(UsageError, match="holds no image"):
         project(foreign, lr_folder, tmp_path / "SR", names="{stem}/x/{sample}")
     for name in ("", " ", "a\nb"):
-        with pytest.raises(UsageError, match="is no name"):
+        with pytest.raises(UsageError, match="is not a valid name"):
             project(foreign, lr_folder, tmp_path / "SR", model_name=name)
     for seconds in (float("nan"), float("inf"), -1):
-        with pytest.raises(UsageError, match="is no run time"):
+        with pytest.raises(UsageError, match="is not a run time"):
             project(foreign, lr_folder, tmp_path / "SR", seconds=seconds)
     assert not (tmp_path / "SR").exists()
 

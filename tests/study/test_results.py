@@ -93,13 +93,13 @@ def test_raters_who_fail_a_check_are_named_and_excluded(study_folder):
 
 
 def test_study_without_counted_answers_is_an_error(study_folder):
-    with pytest.raises(NtireSrError, match=r"no ranking counts: there are 0 answers of 0 raters"):
+    with pytest.raises(NtireSrError, match=r"no ranking can be used: 0 answers from 0 raters"):
         results(study_folder)
     rate(study_folder, "Bored", [])
-    with pytest.raises(NtireSrError, match=r"1 rater, 0 of whom are kept[\s\S]*--keep-all"):
+    with pytest.raises(NtireSrError, match=r"1 rater, of whom 0 passed the checks[\s\S]*--keep-all"):
         results(study_folder)
     rate(study_folder, "New", trials=2)  # practice only
-    with pytest.raises(NtireSrError, match="no ranking counts"):
+    with pytest.raises(NtireSrError, match="no ranking can be used"):
         results(study_folder)
 
 

@@ -126,7 +126,7 @@ def test_folder_without_manifest_is_packed_with_lr_and_run_time(samples, lr_fold
         with pytest.raises(UsageError, match="--seconds NUMBER with --gpu or --cpu"):
             pack(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, **known)
     for seconds in (float("nan"), float("inf"), -1.0):
-        with pytest.raises(UsageError, match="is no run time"):
+        with pytest.raises(UsageError, match="is not a run time"):
             pack(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, seconds=seconds, on_gpu=True)
     assert pack(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, seconds=1.5, on_gpu=True).files == 6
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:

@@ -129,7 +129,7 @@ def lr_squared_error(sr: Tensor, lr: Tensor, scale: int) -> float:
         lr: (1, 3, ceil(H / scale), ceil(W / scale)), uint8.
 
     Raises:
-        ArgumentTypeError, ArgumentValueError: these are no such tensors; a batch would get one figure for all its images.
+        ArgumentTypeError, ArgumentValueError: a tensor has the wrong type or shape. A batch is refused, since only one figure is returned.
     """
     check_8bit("sr", sr, single=True)
     check_8bit("lr", lr, single=True)

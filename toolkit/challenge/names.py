@@ -59,7 +59,7 @@ def same_image(first: Path, second: Path) -> bool:
 
 
 def number_samples(names: Collection[str]) -> tuple[dict[SampleName, str], list[str]]:
-    """File names by image index, shifted to count from 0, and sample number; and the names of other files.
+    """Parse file names to sample names with images numbered from 0; also returns the names of other files.
 
     >>> number_samples(["000801_sample00000.png", "readme.txt"])
     ({SampleName(index=0, sample=0): '000801_sample00000.png'}, ['readme.txt'])

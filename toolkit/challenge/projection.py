@@ -49,7 +49,7 @@ def project(sr: Tensor, lr: Tensor, scale: int) -> Tensor:
         Like `sr`, float64 for float64 and else float32, not clipped.
 
     Raises:
-        ArgumentTypeError, ArgumentValueError: these are no such tensors, or do not belong together.
+        ArgumentTypeError, ArgumentValueError: a tensor has the wrong type or shape, or their sizes do not match.
     """
     check_float("sr", sr)
     check_float("lr", lr)
@@ -101,8 +101,8 @@ def project_uint8(
         the number of rounds.
 
     Raises:
-        ArgumentTypeError, ArgumentValueError: these are no such tensors; an LR image of float would be taken for a black one,
-            and a batch would get one figure for all its images.
+        ArgumentTypeError, ArgumentValueError: a tensor has the wrong type or shape. A batch is refused, since only one
+            figure is returned.
     """
     check_float("sr", sr, single=True)
     check_8bit("lr", lr, single=True)

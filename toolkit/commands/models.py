@@ -68,6 +68,6 @@ def models_check(model: str, weights: Path | None, scale: int | None, device: st
         holds = {True: "yes", False: "NO", None: ""}[finding.holds]
         table.add_row(str(finding.scale), finding.what, holds, Text(printable(finding.found)))
     output.console().print(table)
-    output.say(f"FAIL: {plural(broken, 'thing')} that should hold" if broken else "PASS")
+    output.say(f"FAIL: {plural(broken, 'failed check')}" if broken else "PASS")
     if broken:
         sys.exit(1)

@@ -101,7 +101,7 @@ def with_earlier_values(record: type, values: Mapping[str, Any]) -> dict[str, An
 
 
 def make_from_file(record: type[Settings], values: Mapping[str, Any]) -> Settings:
-    """A settings record from a file in which all fields were saved; defaults and presets give nothing to it.
+    """Build a settings record from saved values, without defaults or presets.
 
     Raises:
         UsageError: a name is unknown, a value is wrong, or a field that every version saved is missing."""

@@ -45,7 +45,7 @@ def map_ahead(
 def map_in_threads(
     work: Callable[[Item], Value], items: Sequence[Item], name: str, progress: Progress = SILENT
 ) -> Generator[Value, None, None]:
-    """Apply `work` to each item in order, a few items in advance, as a progress task of this name.
+    """Yield `work(item)` in order, computed a few items ahead in threads, with a progress bar of this name.
 
     An error of `work` is raised when its item is reached. Close the iterator if it is not read to its end.
     """

@@ -184,7 +184,7 @@ def _cached(folder: Path, paths: Sequence[Path], home: Path, progress: Progress)
         image = read_image(paths[number])  # the file was deleted after the start
         if pixels_digest(image) != digests[number]:
             raise NtireSrError(
-                f"{paths[number]} has changed since the start, and its pixels of then are not in the cache {home}",
+                f"{paths[number]} has changed since the start, and its earlier pixels are not in the cache {home}",
                 "restore it, or start again",
             )
         with suppress(NtireSrError):

@@ -47,7 +47,7 @@ def _header(path: Path | str, content: bytes) -> PngHeader:
 
 
 def check_png(path: Path | str, content: bytes) -> PngHeader:
-    """Check without decompressing it that a PNG is complete: all chunks are there and match their checksums.
+    """Check that a PNG is complete, without decompressing it: all chunks are there and match their checksums.
 
     Args:
         path: path of the file, for the error.

@@ -114,7 +114,9 @@ def _list_archives(archives: list[zipfile.ZipFile]) -> Submission:
         members = archive.infolist()
         file = Path(str(archive.filename)).name
         if len(members) > MOST_MEMBERS:
-            raise NtireSrError(f"{file} holds {len(members)} members, more than any track", "make it again")
+            raise NtireSrError(
+                f"{file} holds {len(members)} files; no track has more than {MOST_MEMBERS}", "make it again"
+            )
         names: set[str] = set()
         lock = Lock()  # zipfile's count of open members is not thread-safe
         for member in members:

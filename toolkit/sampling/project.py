@@ -107,12 +107,12 @@ def _check_request(request: ProjectRequest) -> None:
     name = request.model_name
     require(
         bool(name.strip()) and name.isprintable(),
-        f"--model-name {name!r} is no name",
+        f"--model-name {name!r} is not a valid name",
         "--model-name SwinIR",
     )
     require(
         request.seconds is None or 0 <= request.seconds < float("inf"),
-        f"--seconds {request.seconds} is no run time",
+        f"--seconds {request.seconds} is not a run time of 0 or more",
         "--seconds 1.5",
     )
 

@@ -58,7 +58,7 @@ class Answer:
 
 
 class Conflict(Exception):
-    """The id, or the trial of the rater, already has another content."""
+    """A different answer is already stored for this id, or for this rater and trial."""
 
 
 class NotStored(NtireSrError):

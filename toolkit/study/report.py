@@ -34,7 +34,7 @@ def heading(results: StudyResults) -> str:
 
 
 def cells(standing: Standing) -> list[str]:
-    """The texts of `COLUMNS`; empty for unknown values."""
+    """The row of one method in the table of results: a text per column, empty for unknown values."""
     interval = (
         f"{_text(standing.mor.low)} to {_text(standing.mor.high)}" if not math.isnan(standing.mor.low) else ""
     )

@@ -60,7 +60,7 @@ def serve_study(
             raise
         raise NtireSrError(MISSING.format(name=error.name), INSTALL) from error
     if token is not None and not TOKEN.fullmatch(token):
-        raise UsageError("the token is none", "8 to 64 letters, digits, - or _; or leave --token out")
+        raise UsageError("the token is not valid", "8 to 64 letters, digits, - or _; or leave --token out")
     folder = StudyFolder(path)
     study, digest = load_study(folder)
     check_pictures(folder, study)

@@ -165,7 +165,7 @@ def summarise(
     if not rankings:
         total = plural(len(answers), "answer")
         raise NtireSrError(
-            f"no ranking counts: there are {total} of {plural(len(raters), 'rater')}, {len(counted)} of whom are kept",
+            f"no ranking can be used: {total} from {plural(len(raters), 'rater')}, of whom {len(counted)} passed the checks",
             "let people rate with `ntire-sr study serve`"
             + ("" if keep_all else ", or keep everyone with --keep-all"),
         )

@@ -41,7 +41,7 @@ class GradientGuard:
         return self.skipped_in_a_row >= SKIPS_BEFORE_ROLLBACK
 
     def count_rollback(self, step: int) -> None:
-        """Forget what was usual before a rollback at this step.
+        """Record a rollback at this step and reset the usual gradient norm.
 
         Raises:
             NtireSrError: this is the rollback after the MOST_ROLLBACKS that RECENT steps may have.

@@ -131,10 +131,10 @@ class StochasticTrainer:
         )
 
         # Draw K samples of each crop. The trunk runs once per crop; the loop may have its features already.
-        fits = self.regression is not None and gan.steps_done == 0
-        if features is None and (self.trunk_is_frozen or fits or loss is self.regression):
+        fits_decoder = self.regression is not None and gan.steps_done == 0
+        if features is None and (self.trunk_is_frozen or fits_decoder or loss is self.regression):
             features = self._trunk_features(lr)
-        if fits:
+        if fits_decoder:
             self._fit_to_pretrained(features)
         latents = draw_latents(gan.generator, lr, generators, settings.samples)
         latents = zero_latents(latents) if loss.zero_latents else latents

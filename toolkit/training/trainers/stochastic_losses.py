@@ -1,7 +1,8 @@
 """The losses of `stochastic`: regression to a pretrained network, L1 warm-up, and the energy scores.
 
 Each is a `SampleLoss`; the trainer's schedule chooses one per step. To change what the network learns, add a `Term`:
-a name for the log, a weight from the settings, and a value from a function of `training.losses`.
+a name for the log, a weight from the settings, and a value from a function of `training.losses`. The adversarial
+gradient and the LR consistency before projection are added in `StochasticTrainer.step`.
 """
 
 from collections.abc import Callable, Mapping
