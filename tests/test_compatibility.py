@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from ntire_sr.core.device import BFLOAT16_VARIABLE, processor_computes_bfloat16
 from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.files import read_json, write_json
 from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.core.settings import field_types, renamed_fields, with_current_fields
 from ntire_sr.evaluation.scoring.records import parse_record, score_to_json
+from ntire_sr.models.earlier_names import with_current_names
 from ntire_sr.models.loading import load_model
 from ntire_sr.models.weights_files import read_weights
 from ntire_sr.samples.manifest import SamplingSettings, load_manifest
@@ -27,10 +29,10 @@ from ntire_sr.training.trainers.stochastic_settings import StochasticSettings
 pytestmark = pytest.mark.numerical
 
 FILES = Path(__file__).with_name("version_0_1_0")
-# Largest difference of a weight from the one that version 0.1.0 trained. Rounding differs among instruction sets, and
-# Adam divides small gradients by their size: up to 3.7e-6 with SSE 4.1 in place of AVX2, where the step moves
-# weights by 2.5e-4. Convolutions in bfloat16 give 3.1e-4.
-CLOSE = 2e-5
+# Largest difference between weights of two processors, as a share of the step's length. Rounding differs among
+# instruction sets, and Adam divides small gradients by their size: rounding errors of 1e-7 in all weights before the step
+# gave up to .0024 in 25 runs, convolutions in bfloat16 .14.
+MOST_OF_STEP = 0.02
 
 
 @pytest.fixture
@@ -43,27 +45,39 @@ def copy(tmp_path: Path) -> Path:
 def test_stopped_0_1_0_run_resumes_to_the_same_weights(copy, model):
     run = RunFolder(copy / model)
     _, expected = read_weights(run.weights)  # of step 2, where the checkpoint is of step 1
+    start = ema_of_checkpoint(run)
     run.weights.unlink()
     assert run_state(run) == "1 of 2 steps"
     result = train(resume_run_config(run, {}), run, resume=True)
     assert result.stop_reason == "finished" and run_state(run) == "finished"
-    _, found = read_weights(run.weights)
-    assert_close(found, expected)
+    assert_same_step(read_weights(run.weights)[1], expected, start)
 
 
-def assert_close(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
-    """Compare weights that were trained on two machines."""
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        torch.testing.assert_close(
-            found[name], value, rtol=0, atol=CLOSE, msg=lambda text, name=name: f"{name}: {text}"
-        )
+def ema_of_checkpoint(run: RunFolder) -> dict[str, torch.Tensor]:
+    """The weights of the last checkpoint, under today's names."""
+    _, state, _ = load_checkpoint(run.checkpoints)
+    return with_current_names(state["training"]["average"])
+
+
+def assert_same_step(
+    weights: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], start: dict[str, torch.Tensor]
+) -> None:
+    """Compare weights that two processors trained by one step from `start`."""
+    assert weights.keys() == expected.keys() == start.keys()
+
+    def distance(first, second):
+        return sum(float((first[name] - second[name]).double().square().sum()) for name in expected) ** 0.5
+
+    assert distance(expected, start) > 0
+    assert distance(weights, expected) <= MOST_OF_STEP * distance(expected, start)
 
 
 @pytest.fixture
 def processor_with_bfloat16(monkeypatch):
     """A processor that reports bfloat16 in hardware; where it has none, torch emulates it."""
+    monkeypatch.delenv(BFLOAT16_VARIABLE, raising=False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    assert processor_computes_bfloat16()
 
 
 def without(run: RunFolder, names: set[str]) -> None:
@@ -80,10 +94,11 @@ def without(run: RunFolder, names: set[str]) -> None:
 def test_resume_without_precision_trains_in_float32_on_any_processor(copy, processor_with_bfloat16):
     run = RunFolder(copy / "stochastic")
     _, expected = read_weights(run.weights)
+    start = ema_of_checkpoint(run)
     without(run, {*TrainConfig.EARLIER, *StochasticSettings.EARLIER})
     train(resume_run_config(run, {}), run, resume=True)
     assert load_run_config(run).settings.precision == "float32"
-    assert_close(read_weights(run.weights)[1], expected)
+    assert_same_step(read_weights(run.weights)[1], expected, start)
 
 
 def saved_fields() -> dict[type, set[str]]:

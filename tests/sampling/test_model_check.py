@@ -73,9 +73,7 @@ def test_command_prints_table_or_json_and_exits_with_1_on_failure(tmp_path, ntir
     path = write_network(tmp_path, SMOOTH.replace("True, 3, 7", "True, 2, 7"))
     bad = ntire_sr_command("models", "check", f"{path}:build", "--scale", 4)
     assert (
-        bad.code == 1
-        and bad.out.endswith("FAIL: 1 failed check\n")
-        and "sample_receptive_field 2" in bad.out
+        bad.code == 1 and bad.out.endswith("FAIL: 1 failed check\n") and "sample_receptive_field 2" in bad.out
     )
     found = json.loads(ntire_sr_command("models", "check", "bicubic", "--scale", 4, "--json").out)
     assert found["passes"] and found["findings"][0]["what"] == "is built"

@@ -143,7 +143,7 @@ def is_feasible(lr: Tensor, scale: int, size: tuple[int, int] | None = None) -> 
         scale: HR pixels per LR pixel along an axis.
         size: height and width of the image to find; None for those of `lr` times the scale.
     """
-    start = bicubic_upsample(to_unit(lr), scale)
+    start = bicubic_upsample(to_unit(in_planes(lr)), scale)
     if size:
         start = start[:, :, : size[0], : size[1]]
     best = project_uint8(start, lr, scale).lr_psnr_db
