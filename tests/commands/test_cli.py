@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import zipfile
 
 import numpy as np
@@ -264,7 +263,7 @@ def test_interruption_exits_with_130_and_full_disk_with_1(in_empty_folder, ntire
     assert result.code == 1 and "No space left on device" in result.err and "try: free some space" in result.err
 
 
-def test_help_takes_less_than_half_a_second_and_never_imports_torch():
+def test_help_imports_neither_torch_nor_numpy():
     words = [
         sys.executable,
         "-c",
@@ -272,15 +271,6 @@ def test_help_takes_less_than_half_a_second_and_never_imports_torch():
     ]
     result = subprocess.run(words, capture_output=True, text=True, check=True)
     assert result.stdout.endswith("False False\n")
-    took = []
-    for _ in range(5):
-        began, before = time.perf_counter(), os.times()
-        subprocess.run([sys.executable, "-m", "ntire_sr", "--help"], capture_output=True, check=True)
-        after = os.times()
-        # processor time, if the system counts it for child processes: other tests run at the same time
-        busy = after.children_user + after.children_system - before.children_user - before.children_system
-        took.append(busy or time.perf_counter() - began)
-    assert min(took) < 0.5
 
 
 def test_python_m_ntire_sr_is_the_command():

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from ntire_sr.core.device import choose_device, computes_bfloat16, full_float32, is_out_of_memory
+from ntire_sr.core.device import (
+    BFLOAT16_VARIABLE,
+    choose_device,
+    computes_bfloat16,
+    full_float32,
+    is_out_of_memory,
+    processor_computes_bfloat16,
+)
 from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.errors import UsageError
 from ntire_sr.core.seeding import global_seed, make_generator, normal
@@ -56,6 +63,35 @@ def test_bfloat16_needs_hardware_support(monkeypatch, supported):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
     assert computes_bfloat16(torch.device("cuda")) == supported
     assert not computes_bfloat16(CPU)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"avx512_f": True}, False), ({}, False)],
+)
+def test_processor_bfloat16_follows_the_capabilities(monkeypatch, capabilities, expected):
+    monkeypatch.delenv(BFLOAT16_VARIABLE, raising=False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert processor_computes_bfloat16() is expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [("1", True), ("0", False)])
+def test_bfloat16_variable_overrides_the_capabilities(monkeypatch, value, expected):
+    monkeypatch.setenv(BFLOAT16_VARIABLE, value)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": not expected}, raising=False)
+    assert processor_computes_bfloat16() is expected
+
+
+def test_other_values_of_the_bfloat16_variable_are_refused(monkeypatch):
+    monkeypatch.setenv(BFLOAT16_VARIABLE, "yes")
+    with pytest.raises(UsageError, match="NTIRE_SR_BFLOAT16 is 'yes'"):
+        processor_computes_bfloat16()
+
+
+def test_processor_bfloat16_is_false_where_torch_names_no_capabilities(monkeypatch):
+    monkeypatch.delenv(BFLOAT16_VARIABLE, raising=False)
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert not processor_computes_bfloat16()
 
 
 def test_full_float32_disables_autocast_and_restores_precision(device):
