@@ -37,7 +37,7 @@ class Reference:
         quality: the quality metrics of single images to measure.
 
     Raises:
-        ArgumentTypeError, ArgumentValueError: an image, here or in `sample`, is no such tensor: all metrics read 8-bit images,
+        ArgumentTypeError, ArgumentValueError: an image, here or in `sample`, has another type or shape: all metrics read 8-bit images,
             one at a time.
     """
 

@@ -169,7 +169,7 @@ class LpipsReference:
         """Compare a sample, (1, 3, H, W) uint8, with the HR image; once per sample, as it adds to `sums`.
 
         Raises:
-            ArgumentTypeError, ArgumentValueError: it is no such tensor, or of another size than the HR image.
+            ArgumentTypeError, ArgumentValueError: it has another type or shape, or not the size of the HR image.
         """
         if sr.shape[2:] != self.size:
             raise ArgumentValueError(
@@ -186,7 +186,7 @@ def network_input(image: Tensor) -> Tensor:
     """The normalised input of AlexNet: (1, 3, H, W) uint8 to float32, channels_last.
 
     Raises:
-        ArgumentTypeError, ArgumentValueError: the image is no such tensor; one of float in [0, 1] would be taken for a black
+        ArgumentTypeError, ArgumentValueError: the image has another type or shape; one of float in [0, 1] would be taken for a black
             one, and of a batch only the first image would count.
     """
     check_8bit("image", image, single=True)

@@ -333,7 +333,7 @@ def load_pristine(path: Path = PRISTINE_FILE) -> Pristine:
     except OSError as error:
         raise error_from_os_error(error, f"cannot read {path}") from error
     except SafetensorError as error:
-        raise NtireSrError(f"{path} is no readable model for NIQE ({error})", remedy) from error
+        raise NtireSrError(f"{path} is not a readable NIQE model ({error})", remedy) from error
     shapes = {name: tuple(value.shape) for name, value in tensors.items()}
     if shapes != {"mean": (FEATURES,), "covariance": (FEATURES, FEATURES)}:
         raise NtireSrError(f"{path} holds {shapes}, not the mean and covariance of {FEATURES} features", remedy)

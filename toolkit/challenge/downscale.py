@@ -75,7 +75,7 @@ def downscale_8bit(image: Tensor, scale: int) -> Tensor:
         (N, C, ceil(H / scale), ceil(W / scale)), uint8, equal to the official script's bit for bit.
 
     Raises:
-        ArgumentTypeError, ArgumentValueError: the image is no such tensor; one of float in [0, 1] would become black.
+        ArgumentTypeError, ArgumentValueError: the image has another type or shape; one of float in [0, 1] would become black.
     """
     check_8bit("image", image)
     with full_float32(image.device):

@@ -250,7 +250,7 @@ def test_a_file_that_holds_something_else_is_refused(tmp_path):
     with pytest.raises(NtireSrError, match=r"cannot read .*x.safetensors"):
         load_pristine(path)
     path.write_bytes(b"nothing at all")
-    with pytest.raises(NtireSrError, match="is no readable model"):
+    with pytest.raises(NtireSrError, match="is not a readable NIQE model"):
         load_pristine(path)
     mean, covariance = torch.zeros(FEATURES), torch.eye(FEATURES)
     save_file({"mean": mean[:5].clone(), "covariance": covariance}, path)
