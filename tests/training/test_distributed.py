@@ -74,7 +74,7 @@ def test_two_processes_have_the_losses_of_one(model, tmp_path):
         generator = load_model(run.weights, None, torch.device("cpu")).generator
         drawn = generator.sample(generator.trunk(lr), lr, generator.latents(lr, [make_generator(1)]))
         images.append(project(drawn, lr, 4))
-    assert torch.allclose(*images, atol=2e-3)  # half a grey level, after four such steps
+    assert torch.allclose(*images, atol=2e-4)
 
 
 def test_stopped_distributed_training_resumes_to_the_same_bits(tmp_path):
