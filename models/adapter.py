@@ -74,7 +74,7 @@ def adapt(
     """Wrap what a user's function `build` returned as a generator.
 
     Raises:
-        NtireSrError: it is no network, or has an attribute with an impossible value.
+        NtireSrError: it is not a network, or has an attribute with an impossible value.
         UsageError: it does not support this scale.
     """
     if isinstance(network, type) or _method(network, "sample") is None:
@@ -132,7 +132,7 @@ class ModelAdapter:
         redirect: takes what it prints.
 
     Raises:
-        NtireSrError: a receptive field is no number of pixels.
+        NtireSrError: a receptive field is not a whole number of pixels.
     """
 
     tile_px = TILE_PX

@@ -81,7 +81,7 @@ def load_metric(name: str, device: str | torch.device = "cpu") -> IqaMetric:
         device: device to compute on; images are moved there.
 
     Raises:
-        UsageError: there is no metric of this name.
+        UsageError: piq has no metric with this name.
         NtireSrError: piq is not installed or cannot be imported, or weights cannot be fetched.
     """
     if name not in METRICS:

@@ -37,7 +37,7 @@ def quality_metric(name: str) -> QualityMetric:
     """The quality metric with this name.
 
     Raises:
-        UsageError: there is no such metric.
+        UsageError: the name is not a registered metric.
     """
     by_name = {metric.name: metric for metric in QUALITY_METRICS}
     if name not in by_name:

@@ -48,7 +48,7 @@ def compared_figures(methods: Sequence[Method], n: int, quality: Sequence[str]) 
 
 
 def shared_quality_metrics(methods: Sequence[Method]) -> tuple[list[str], list[str]]:
-    """The quality metrics that all methods have of one version, and sentences on those that are left out."""
+    """The quality metrics that all methods measured with the same version, and why others are left out."""
     names = dict.fromkeys(name for method in methods for name in method.quality)
     shared, notes = [], []
     for name in names:

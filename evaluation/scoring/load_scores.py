@@ -88,7 +88,7 @@ def read_method(name: str, folder: Path) -> Method:
     """Read one score.
 
     Raises:
-        NtireSrError: it is no score, is damaged, or another version of ntire-sr measured it in another way.
+        NtireSrError: it is not a score, is damaged, or was measured differently by another version of ntire-sr.
     """
     path = folder / SCORE_FILE
     if not path.is_file():
