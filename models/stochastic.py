@@ -38,19 +38,23 @@ class Architecture:
     fine_channels: int = 16  # channels of the decoder at full size
     latent_channels: int = 8  # channels of the latents at LR size, and of those at a quarter of it
     rrdb: bool = False  # whether the trunk is a pretrained RRDBNet's, see trunk and start_from
-    adapter: int = 0  # residual blocks between a pretrained trunk and the decoder, run once per LR image
-    finer: int = 1  # decoder blocks after each upsampling except the last, on a pretrained trunk
+    adapter_blocks: int = 0  # residual blocks between a pretrained trunk and the decoder, run once per LR image
+    mid_blocks: int = 1  # decoder blocks after each upsampling except the last, on a pretrained trunk
     global_latent: bool = False  # use one latent vector per sample instead of local latents, for comparison
 
     # see core.settings
-    RENAMED: ClassVar[Mapping[str, str]] = {"sample_wide": "global_latent"}
-    EARLIER: ClassVar[Mapping[str, Any]] = {"rrdb": False, "adapter": 0, "finer": 1}
+    RENAMED: ClassVar[Mapping[str, str]] = {
+        "adapter": "adapter_blocks",
+        "finer": "mid_blocks",
+        "sample_wide": "global_latent",
+    }
+    EARLIER: ClassVar[Mapping[str, Any]] = {"rrdb": False, "adapter_blocks": 0, "mid_blocks": 1}
 
     def __post_init__(self) -> None:
         for name in ("channels", "growth", "groups", "blocks", "fine_channels", "latent_channels"):
             value, most = getattr(self, name), MOST_BLOCKS if name in ("groups", "blocks") else MOST_CHANNELS
             require(1 <= value <= most, f"{name} {value} is out of range", f"1 to {most}")
-        for name in ("adapter", "finer"):
+        for name in ("adapter_blocks", "mid_blocks"):
             value = getattr(self, name)
             require(0 <= value <= MOST_BLOCKS, f"{name} {value} is out of range", f"0 to {MOST_BLOCKS}")
 

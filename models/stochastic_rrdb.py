@@ -67,7 +67,7 @@ class RrdbGenerator(nn.Module):
 
     Args:
         scale: 4 or 8.
-        architecture: sizes; `groups` of the trunk, `adapter` blocks after it, `blocks` at LR size, `finer` blocks
+        architecture: sizes; `groups` of the trunk, `adapter_blocks` after it, `blocks` at LR size, `mid_blocks`
             at sizes between LR and HR, `latent_channels`. Channels are those of every RRDBNet.
     """
 
@@ -81,7 +81,7 @@ class RrdbGenerator(nn.Module):
         levels, latents = int(math.log2(scale)), 2 * a.latent_channels
         self.scale, self.architecture, self.level_tile_px = scale, a, LEVEL_TILE_PX
         self.rrdb = RrdbTrunk(a.groups)
-        self.adapter = nn.Sequential(*(ResidualBlock(CHANNELS) for _ in range(a.adapter)))
+        self.adapter = nn.Sequential(*(ResidualBlock(CHANNELS) for _ in range(a.adapter_blocks)))
         self.latent_conv = nn.Conv2d(latents, latents, 3, padding=1)
         self.blocks = nn.ModuleList(ModulatedBlock(CHANNELS, latents) for _ in range(a.blocks))
         self.upsample_convs = nn.ModuleList(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1) for _ in range(levels))
@@ -93,7 +93,7 @@ class RrdbGenerator(nn.Module):
         self.modulations = nn.ModuleList(Modulation(CHANNELS, latents) for _ in range(levels))
         # blocks after every upsampling except the last, where they would cost as much as all other layers
         self.mid_blocks = nn.ModuleList(
-            ModulatedBlock(CHANNELS, latents) for _ in range((levels - 1) * a.finer)
+            ModulatedBlock(CHANNELS, latents) for _ in range((levels - 1) * a.mid_blocks)
         )
         self.full = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
         self.full_modulation = Modulation(CHANNELS, latents)
@@ -106,8 +106,8 @@ class RrdbGenerator(nn.Module):
                 block.second.bias.zero_()
         radius = 0
         for level in reversed(range(levels)):
-            radius = level_receptive_field(a.finer, level == levels - 1, radius)
-        self.trunk_receptive_field = min(TRUNK_RECEPTIVE_FIELD, 15 * a.groups + 2) + 2 * a.adapter
+            radius = level_receptive_field(a.mid_blocks, level == levels - 1, radius)
+        self.trunk_receptive_field = min(TRUNK_RECEPTIVE_FIELD, 15 * a.groups + 2) + 2 * a.adapter_blocks
         self.sample_receptive_field = radius + 2 * a.blocks
         self.register_load_state_dict_pre_hook(rename_on_load)
         self.to(memory_format=torch.channels_last)
@@ -125,7 +125,7 @@ class RrdbGenerator(nn.Module):
         last = len(self.upsample_convs)
         levels = [0] * len(self.blocks)
         for level in range(1, last):
-            levels += [level] * (1 + self.architecture.finer)
+            levels += [level] * (1 + self.architecture.mid_blocks)
         return local_latents(lr, generators, self.architecture.latent_channels, [*levels, last, last])
 
     def sample(self, trunk: Tensor, lr: Tensor, latents: Latents) -> Tensor:
@@ -140,11 +140,11 @@ class RrdbGenerator(nn.Module):
         side = self.level_tile_px if maps.device.type == "cpu" and not torch.is_grad_enabled() else 0
         for level in range(len(self.upsample_convs)):
             last = level == len(self.upsample_convs) - 1
-            count = 2 if last else 1 + self.architecture.finer
+            count = 2 if last else 1 + self.architecture.mid_blocks
             level_noise, noise = noise[:count], noise[count:]
             maps = in_tiles(
                 partial(self._level, level),
-                level_receptive_field(self.architecture.finer, last),
+                level_receptive_field(self.architecture.mid_blocks, last),
                 side,
                 maps,
                 latent_maps,
@@ -171,5 +171,5 @@ class RrdbGenerator(nn.Module):
 
     def _mid_blocks(self, level: int) -> Sequence[nn.Module]:
         """The blocks after an upsampling; none after the last."""
-        count = self.architecture.finer
+        count = self.architecture.mid_blocks
         return self.mid_blocks[level * count : (level + 1) * count]

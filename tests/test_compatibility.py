@@ -12,7 +12,7 @@ from ntire_sr.core.device import BFLOAT16_VARIABLE, processor_computes_bfloat16
 from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.files import read_json, write_json
 from ntire_sr.core.run_folder import RunFolder
-from ntire_sr.core.settings import field_types, renamed_fields, with_current_fields
+from ntire_sr.core.settings import field_types, removed_fields, renamed_fields
 from ntire_sr.evaluation.scoring.records import parse_record, score_to_json
 from ntire_sr.models.earlier_names import with_current_names
 from ntire_sr.models.loading import load_model
@@ -117,7 +117,8 @@ def saved_fields() -> dict[type, set[str]]:
 def test_fields_added_since_0_1_0_have_earlier_values(record):
     names = {field.name for field in fields(record)}
     earlier = getattr(record, "EARLIER", {})
-    saved = with_current_fields(renamed_fields(record), dict.fromkeys(saved_fields()[record])).keys()
+    renamed, removed = renamed_fields(record), removed_fields(record)
+    saved = {renamed.get(name, name) for name in saved_fields()[record]} - removed.keys()
     assert names - saved <= earlier.keys() <= names
 
 
@@ -149,9 +150,9 @@ def test_resume_ignores_presets_and_initial_weights(copy, monkeypatch):
     run = RunFolder(copy / "stochastic")
     config = read_json(run.config, "configuration") | {"start_from": str(copy / "gone.safetensors")}
     write_json(run.config, config)
-    monkeypatch.setitem(load_run_config(run).trainer.presets, "tiny", {"adapter": 2, "sharp": 0.5})
+    monkeypatch.setitem(load_run_config(run).trainer.presets, "tiny", {"adapter_blocks": 2, "sharp": 0.5})
     run_config = resume_run_config(run, {"steps": 3})
-    assert (run_config.settings.adapter, run_config.config.sharp, run_config.config.steps) == (0, 0.0, 3)
+    assert (run_config.settings.adapter_blocks, run_config.config.sharp, run_config.config.steps) == (0, 0.0, 3)
 
 
 @pytest.mark.parametrize("name", ["batch", "gamma"])

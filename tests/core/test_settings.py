@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ntire_sr.core.errors import UsageError
-from ntire_sr.core.settings import convert, field_types, make, parse_words, renamed_fields
+from ntire_sr.core.settings import convert, field_types, make, parse_words, renamed_fields, with_earlier_values
 from ntire_sr.models.package_weights import shipped_weights
 from ntire_sr.models.stochastic import Architecture
 from ntire_sr.models.weights_files import read_weights
@@ -108,7 +108,7 @@ def test_default_training_fine_tunes_the_package_weights(scale):
         "package",
     )
     metadata, _ = read_weights(shipped_weights("stochastic", scale))
-    shipped = json.loads(metadata["settings"])
+    shipped = with_earlier_values(Architecture, json.loads(metadata["settings"]))
     assert {name: getattr(config.settings, name) for name in field_types(Architecture)} == {
         name: shipped.get(name, getattr(Architecture, name)) for name in field_types(Architecture)
     }
@@ -163,6 +163,14 @@ def test_setting_given_by_both_its_names_is_refused():
         pytest.raises(UsageError, match="adversarial_start is given twice, once as adversarial_from"),
     ):
         make_run_config({"adversarial_from": "0.2", "adversarial_start": "0.3"})
+
+
+def test_removed_setting_is_taken_with_its_only_value_and_a_warning():
+    with pytest.warns(DeprecationWarning, match="the setting norms has no effect any more"):
+        run_config = make_run_config({"model": "stochastic", "norms": "true"})
+    assert run_config == make_run_config({"model": "stochastic"})
+    with pytest.warns(DeprecationWarning), pytest.raises(UsageError, match="norms=no is no longer supported"):
+        make_run_config({"model": "stochastic", "norms": "no"})
 
 
 def test_train_notes_a_renamed_setting_on_stderr(ntire_sr_command):

@@ -230,7 +230,7 @@ def test_forward_gives_samples_in_order_and_lr_error_before_projection():
 
 
 def test_cached_features_replace_the_trunk_and_the_adapter_learns():
-    sizes = StochasticSettings(**RRDB_SIZES, rrdb=True, groups=1, blocks=1, latent_channels=2, adapter=1)
+    sizes = StochasticSettings(**RRDB_SIZES, rrdb=True, groups=1, blocks=1, latent_channels=2, adapter_blocks=1)
     generator = RrdbGenerator(4, sizes)
     torch.nn.init.normal_(generator.adapter[0].second.weight, std=0.1)
     forward, lr = MultiSampleForward(generator, 2, projection=True), torch.rand(2, 3, 8, 8)

@@ -335,8 +335,6 @@ def test_resumed_training_gives_the_same_bits():
 
 
 def test_impossible_settings_are_refused():
-    with pytest.raises(UsageError, match=r"gamma 0\.5 with a squared distance"):
-        StochasticSettings(norms=False, gamma=0.5)
     with pytest.raises(UsageError, match="penalty on values out of range"):
         StochasticSettings(gamma=0.55, out_of_range=0.0)
     with pytest.raises(UsageError, match=r"window_px 4 is not an odd number(.|\n)*5"):

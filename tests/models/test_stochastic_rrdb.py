@@ -35,7 +35,7 @@ TINY = {
     **{key: value for key, value in TINIEST.items() if key != "channels"},
     "model": "stochastic",
     "latent_channels": 2,
-    "adapter": 1,
+    "adapter_blocks": 1,
     "warm_up": 0.0,
 }
 
@@ -70,7 +70,7 @@ def trainer(path, photograph, **changes) -> StochasticTrainer:
 
 
 def test_with_zero_latents_only_the_parents_layers_have_an_effect(photograph):
-    made = RrdbGenerator(4, StochasticSettings(**{**SIZES, "adapter": 1, "finer": 2}))
+    made = RrdbGenerator(4, StochasticSettings(**{**SIZES, "adapter_blocks": 1, "mid_blocks": 2}))
     lr = lr_images(photograph)
     latents = zero_latents(made.latents(lr, [make_generator(1)] * 3))
     with torch.no_grad():
@@ -203,7 +203,7 @@ def test_tiles_of_the_package_trunk_change_no_visible_pixel(photograph):
 
 
 def test_trunk_in_tiles_equals_whole_trunk_with_stated_receptive_field():
-    made = RrdbGenerator(4, StochasticSettings(**{**SIZES, "adapter": 2})).double()
+    made = RrdbGenerator(4, StochasticSettings(**{**SIZES, "adapter_blocks": 2})).double()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for value in made.parameters():
@@ -216,7 +216,9 @@ def test_trunk_in_tiles_equals_whole_trunk_with_stated_receptive_field():
             assert bool((tiled - whole).abs().max() < 1e-12) is same, reach
 
 
-@pytest.mark.parametrize(("scale", "sizes"), [(4, {"blocks": 2, "finer": 2}), (8, {"blocks": 1, "finer": 1})])
+@pytest.mark.parametrize(
+    ("scale", "sizes"), [(4, {"blocks": 2, "mid_blocks": 2}), (8, {"blocks": 1, "mid_blocks": 1})]
+)
 def test_sample_in_tiles_equals_whole_sample_with_stated_receptive_field(scale, sizes):
     made = RrdbGenerator(scale, StochasticSettings(**{**SIZES, **sizes})).double()
     generator = torch.Generator().manual_seed(0)
@@ -247,7 +249,7 @@ def test_third_upsampling_is_initialised_as_the_identity():
 
 def test_level_in_tiles_equals_whole_level(monkeypatch):
     """On processors each upsampling is computed in tiles that fit into the cache, except with gradients."""
-    made = RrdbGenerator(8, StochasticSettings(**{**SIZES, "finer": 2}))
+    made = RrdbGenerator(8, StochasticSettings(**{**SIZES, "mid_blocks": 2}))
     generator = torch.Generator().manual_seed(0)
     for value in made.parameters():  # no layer is the identity, so the receptive field is as large as it can be
         value.data = 0.1 * torch.randn(value.shape, generator=generator)

@@ -3,9 +3,9 @@
 A settings record is a frozen dataclass whose fields are str, int, float or bool, or one of these or None.
 Its `__post_init__` checks the ranges of its values with calls of `require`.
 
-Records that are saved change over time. A record names its renamed fields in `RENAMED`, earlier name -> name, and
-what a file without a later field meant in `EARLIER`, field -> value. A default may change, or depend on the machine;
-a value in `EARLIER` must not.
+Records that are saved change over time. A record names its renamed fields in `RENAMED`, earlier name -> name, its
+removed fields in `REMOVED`, name -> the only value that is still supported, and what a file without a later field
+meant in `EARLIER`, field -> value. A default may change, or depend on the machine; a value in `EARLIER` must not.
 """
 
 import dataclasses
@@ -81,23 +81,29 @@ def renamed_fields(*records: type) -> dict[str, str]:
     return {old: new for record in records for old, new in getattr(record, "RENAMED", {}).items()}
 
 
-def with_current_fields(renamed: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by name, with renamed fields under their current names.
+def removed_fields(*records: type) -> dict[str, Any]:
+    """Name of every removed field of some records -> the only value that is still supported."""
+    return {name: only for record in records for name, only in getattr(record, "REMOVED", {}).items()}
+
+
+def with_current_fields(values: Mapping[str, Any], *records: type) -> dict[str, Any]:
+    """Values by name, with renamed fields of some records under their current names and without removed ones.
 
     Raises:
-        UsageError: a field is given by both names.
-
-    >>> with_current_fields({"average": "ema_decay"}, {"average": 0.9, "batch": 4})
-    {'ema_decay': 0.9, 'batch': 4}
+        UsageError: a field is given by both names, or a removed field has a value that is no longer supported.
     """
+    renamed, removed = renamed_fields(*records), removed_fields(*records)
     for old, new in renamed.items():
         require(not {old, new} <= values.keys(), f"{new} is given twice, once as {old}", f"leave {old} out")
-    return {renamed.get(name, name): value for name, value in values.items()}
+    for name in removed.keys() & values.keys():
+        supported = convert(name, values[name], type(removed[name])) == removed[name]
+        require(supported, f"{name}={values[name]} is no longer supported", f"leave {name} out")
+    return {renamed.get(name, name): value for name, value in values.items() if name not in removed}
 
 
 def with_earlier_values(record: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """Values from a file of any version, under the current names and completed with `record.EARLIER`."""
-    return {**getattr(record, "EARLIER", {}), **with_current_fields(renamed_fields(record), values)}
+    return {**getattr(record, "EARLIER", {}), **with_current_fields(values, record)}
 
 
 def make_from_file(record: type[Settings], values: Mapping[str, Any]) -> Settings:

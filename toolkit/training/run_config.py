@@ -15,6 +15,7 @@ from ntire_sr.core.settings import (
     field_types,
     make,
     make_from_file,
+    removed_fields,
     renamed_fields,
     with_current_fields,
     with_earlier_values,
@@ -103,11 +104,13 @@ def make_run_config(values: Mapping[str, Any]) -> RunConfig:
 
 
 def _with_current_fields(trainer: TrainerSpec, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by their current names, with a DeprecationWarning for each earlier name."""
-    renamed = renamed_fields(TrainConfig, trainer.settings)
-    for name in renamed.keys() & values.keys():
-        warnings.warn(f"the setting {name} is now {renamed[name]}", DeprecationWarning, stacklevel=3)
-    return with_current_fields(renamed, values)
+    """Settings by their current names, with a DeprecationWarning for each earlier or removed name."""
+    records = (TrainConfig, trainer.settings)
+    notes = {old: f"is now {new}" for old, new in renamed_fields(*records).items()}
+    notes |= dict.fromkeys(removed_fields(*records), "has no effect any more")
+    for name in notes.keys() & values.keys():
+        warnings.warn(f"the setting {name} {notes[name]}", DeprecationWarning, stacklevel=3)
+    return with_current_fields(values, *records)
 
 
 def _preset_and_weights(trainer: TrainerSpec, values: Mapping[str, Any]) -> tuple[str, str | None]:

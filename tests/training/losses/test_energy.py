@@ -18,7 +18,6 @@ from ntire_sr.training.losses.energy import (
     patch_norm,
     range_penalty,
     spread_ratio,
-    squared,
 )
 
 pytestmark = pytest.mark.numerical
@@ -29,7 +28,6 @@ DISTANCES = {
     "location": location_norm,
     "patch": patch_norm(3),
     "whole": patch_norm(WHOLE),
-    "squared": squared,
 }
 every_distance = pytest.mark.parametrize("distance", DISTANCES.values(), ids=DISTANCES.keys())
 
@@ -51,7 +49,6 @@ def test_distances_worked_out_by_hand():
     a = torch.tensor([[3.0, 0.0, 0.0], [4.0, 0.0, 2.0]]).view(1, 2, 1, 3)
     b = torch.zeros_like(a)
     assert location_norm(a, b).tolist() == pytest.approx([(5 + 0 + 2) / 3])
-    assert squared(a, b).tolist() == pytest.approx([(25 + 0 + 4) / 3])
     assert channel_norm(a, b).tolist() == pytest.approx([(7 + 0 + 2) / math.sqrt(2) / 3])
     assert patch_norm(WHOLE)(a, b).tolist() == pytest.approx([math.sqrt((25 + 0 + 4) / 3)])
     # window 3: at the ends two of its locations lie inside, in the middle three; one row of its rows
@@ -178,18 +175,13 @@ def test_spread_ratio_without_distance_is_nan():
     assert math.isnan(spread_ratio(0.0, 0.0))
 
 
-def test_divergent_gamma_is_refused_and_large_gamma_warned_of():
+def test_invalid_gamma_is_refused_and_large_gamma_warned_of():
     for gamma in (0.0, 0.49, 0.5):
-        assert check_gamma(gamma, squared=False) is None
-    assert "0.6 is above 0.5" in check_gamma(0.6, squared=False)
-    assert check_gamma(0.49, squared=True) is None
-    for gamma in (0.5, 0.7):
-        with pytest.raises(UsageError, match="without bound") as refused:
-            check_gamma(gamma, squared=True)
-        assert "0.49" in refused.value.remedy
+        assert check_gamma(gamma) is None
+    assert "0.6 is above 0.5" in check_gamma(0.6)
     for gamma in (-0.1, math.nan, math.inf):
         with pytest.raises(UsageError, match="out of range"):
-            check_gamma(gamma, squared=False)
+            check_gamma(gamma)
 
 
 # Best of K

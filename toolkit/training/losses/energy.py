@@ -14,7 +14,6 @@ posterior. It is *strictly* proper, so that no other distribution scores as well
 | `channel_norm`  | the marginal distribution of each number           | dependence of channels or locations   |
 | `location_norm` | the distribution of each location's channel vector | dependence of locations               |
 | `patch_norm(w)` | the joint distribution inside each w x w window    | dependence beyond w                   |
-| `squared`       | nothing: only the mean is determined               | spread: 0 under 1/2, no bound above   |
 
 Applied to features phi, these are distributions of phi(HR). Maps are (..., C, h, w) of any float type;
 everything is computed in float32. Distances are means over locations, so that their scale does not depend
@@ -93,12 +92,6 @@ def patch_norm(window: int) -> Distance:
     return distance
 
 
-def squared(a: Tensor, b: Tensor) -> Tensor:
-    """Squared Euclidean norm over the channels at each location; mean over locations. It gives no proper energy
-    score (see the module's table) and is there for comparison; alone it is a regression to the mean."""
-    return _squares(a, b).mean((-2, -1))
-
-
 def energy_terms(samples: Tensor, target: Tensor, distance: Distance) -> tuple[Tensor, Tensor]:
     """The two terms of an energy score.
 
@@ -157,19 +150,13 @@ def spread_ratio(to_target: float, pairwise: float) -> float:
     return pairwise / to_target if to_target else math.nan
 
 
-def check_gamma(gamma: float, squared: bool) -> str | None:
+def check_gamma(gamma: float) -> str | None:
     """A warning if `gamma` rewards diversity too much, else None.
 
     Raises:
-        UsageError: gamma is negative, infinite or NaN, or so high that with squared distances the loss has no
-            lower bound.
+        UsageError: gamma is negative, infinite or NaN.
     """
     require(0 <= gamma < math.inf, f"gamma {gamma} is out of range", "0.49; 0 for no reward")
-    require(
-        not squared or gamma < 0.5,
-        f"gamma {gamma} with a squared distance rewards the distance of samples without bound",
-        "gamma 0.49 with a norm, or less than 0.5",
-    )
     if gamma > 0.5:
         return (
             f"gamma {gamma} is above 0.5: samples will differ more from each other than from the truth, "

@@ -80,7 +80,7 @@ class StochasticTrainer:
             require(config.scale == 4, f"trunk is of an x4 network, and scale is {config.scale}", "scale=4")
             settings = replace(settings, rrdb=True, groups=groups, **RRDB_SIZES)
         self.settings = settings
-        warning = check_gamma(settings.gamma, squared=not settings.norms)
+        warning = check_gamma(settings.gamma)
         self.messages = [warning] if warning else []
         phi_widths = [maps.shape[1] for maps in phi(torch.zeros(1, 3, config.patch, config.patch))]
         self.phi = phi.to(device)

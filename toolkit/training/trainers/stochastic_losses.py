@@ -24,7 +24,6 @@ from ntire_sr.training.losses.energy import (
     location_norm,
     patch_norm,
     range_penalty,
-    squared,
 )
 from ntire_sr.training.losses.features import FilterBank
 from ntire_sr.training.rrdb_init import PretrainedDecoder
@@ -160,18 +159,15 @@ class EnergyLoss:
             """(K * N, C, h, w) to (K, N, C, h, w)."""
             return maps.unflatten(0, (settings.samples, -1))
 
-        by_location, by_window, by_channel = (
-            (location_norm, patch_norm(settings.window_px), channel_norm) if settings.norms else (squared,) * 3
-        )
         # the order of these lines decides the order in which gradients are summed, and so their last bits
         features = [by_sample(maps) for maps in samples.features]
         images = by_sample(samples.images)
         filtered = [by_sample(maps) for maps in self.filters(samples.images)]
 
-        pixel = energy_terms(images, hr.images, by_location)
-        window = energy_terms(images, hr.images, by_window)
-        filters = layers_energy_terms(filtered, self.filters(hr.images), by_channel)
-        feature = layers_energy_terms(features, hr.features, by_channel)
+        pixel = energy_terms(images, hr.images, location_norm)
+        window = energy_terms(images, hr.images, patch_norm(settings.window_px))
+        filters = layers_energy_terms(filtered, self.filters(hr.images), channel_norm)
+        feature = layers_energy_terms(features, hr.features, channel_norm)
         best = [
             best_of(maps, target, BEST_WINDOW, BEST_SHARPNESS)
             for maps, target in zip(features, hr.features, strict=True)

@@ -23,7 +23,6 @@ class StochasticSettings(Architecture):
     # fmt: off
     samples: int = 2  # number K of samples of each LR crop per step
     gamma: float = 0.5  # weight of the distance between samples; 0.5 gives the proper score
-    norms: bool = True  # use Euclidean distances; false uses squared ones, which need a gamma under 0.5
     pixel_weight: float = 1.0  # weight of the energy score of single pixels
     window_weight: float = 1.0  # weight of the energy score of windows of pixels
     window_px: int = 7  # side of these windows, odd
@@ -59,6 +58,7 @@ class StochasticSettings(Architecture):
         "discriminator_ahead": "discriminator_warmup",
         "average": "ema_decay",
     }
+    REMOVED: ClassVar[Mapping[str, Any]] = {"norms": True}
     EARLIER: ClassVar[Mapping[str, Any]] = {
         **Architecture.EARLIER,
         "discriminator_warmup": 0.0,
@@ -69,7 +69,7 @@ class StochasticSettings(Architecture):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.samples >= 2, f"samples {self.samples} is too small", "2 or more")
-        check_gamma(self.gamma, squared=not self.norms)
+        check_gamma(self.gamma)
         for name in (
             "pixel_weight",
             "window_weight",
@@ -122,8 +122,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     # starts from the decoder of a pretrained network, see `trunk`
     "pretrained": {
         "blocks": 4,
-        "adapter": 8,
-        "finer": 2,
+        "adapter_blocks": 8,
+        "mid_blocks": 2,
         "batch": 4,
         "patch": 96,
         "steps": 8000,
