@@ -136,6 +136,21 @@ def test_adversarial_loss_starts_at_the_set_step():
     assert ["adversarial" in found for found in names] == [False, False, True]
 
 
+def test_warm_up_learns_by_l1_and_lr_term_alone():
+    made = trainer(warm_up=0.2)
+    names = [set(made.step(*batch(), per_crop(step))) for step in range(3)]
+    assert names[0] == names[1] == {"content", "consistency", "loss"}
+    assert {"diversity", "adversarial", "r_features"} <= names[2]
+
+
+def test_bfloat16_training_of_srgan_stays_near_float32():
+    lr, hr = batch()
+    losses = [trainer(precision=name).step(lr, hr, per_crop(0)) for name in ("float32", "bfloat16")]
+    for name in ("content", "consistency"):  # bfloat16 keeps 8 bits, and errors of many pixels average out
+        assert losses[1][name] == pytest.approx(losses[0][name], rel=2**-8)
+        assert losses[1][name] != losses[0][name]
+
+
 def test_resumed_training_gives_the_same_bits():
     straight, first = trainer(), trainer()
     lr, hr = batch()

@@ -76,6 +76,15 @@ def processor_computes_bfloat16() -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
+def training_precision(choice: str, device: torch.device) -> str:
+    """The precision that the setting `precision` asks for: `auto` is bfloat16 where the device computes it in hardware,
+    else float32."""
+    if choice != "auto":
+        return choice
+    fast = computes_bfloat16(device) or (device.type == "cpu" and processor_computes_bfloat16())
+    return "bfloat16" if fast else "float32"
+
+
 def keep_freed_memory() -> bool:
     """Make the C library keep large freed blocks for later allocations, for the rest of this process.
 

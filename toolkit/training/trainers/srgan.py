@@ -3,7 +3,7 @@
     LOSS = alpha * L_SRGAN(SR_i, HR) + beta * L1(D SR_i, LR) - gamma * L1(phi(SR_i), phi(SR_j))
 
 L_SRGAN is a content loss plus an adversarial loss (Ledig et al., "Photo-Realistic Single Image
-Super-Resolution Using a GAN", CVPR 2017); SR_i and SR_j are two samples of one LR image; D is the
+Super-Resolution Using a GAN", CVPR 2017). As there, the generator first learns by L1 alone. SR_i and SR_j are two samples of one LR image; D is the
 challenge's bicubic downscale; phi are features of a pretrained classifier. The network is trained without
 the LR projection, since the beta term would be zero after it.
 """
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ntire_sr.core.device import training_precision
 from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.errors import require, suggestion
 from ntire_sr.core.progress import SILENT, Progress
@@ -43,9 +44,11 @@ class SrganSettings(SrganArchitecture):
     gamma: float = 0.4  # weight of the L1 between features of two samples, which is rewarded; above alpha / 2 diversity outweighs fidelity
     diversity: str = "difference"  # what gamma rewards: the difference, or MSGAN's ratio to that of the noise
     adversarial: float = 0.01  # weight of the adversarial loss inside L_SRGAN
+    warm_up: float = 0.0  # share of the steps at the start with the L1 distance to HR and the LR term alone
     adversarial_start: float = 0.25  # share of the steps after which the adversarial loss starts
     learning_rate: float = 4e-4  # initial learning rate of Adam, with cosine decay to 0
     ema_decay: float = 0.99  # decay of the generator's EMA per step
+    precision: str = "auto"  # precision of the networks' convolutions: float32 or bfloat16; auto is bfloat16 where the device computes it in hardware
     features: str = "auto"  # network phi of the feature losses: filters, squeezenet1_1 or vgg19; auto is squeezenet1_1 if it can be had
     # fmt: on
 
@@ -54,6 +57,8 @@ class SrganSettings(SrganArchitecture):
         "adversarial_from": "adversarial_start",
         "average": "ema_decay",
     }
+
+    EARLIER: ClassVar[Mapping[str, Any]] = {"warm_up": 0.0, "precision": "float32"}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,10 +74,12 @@ class SrganSettings(SrganArchitecture):
             f"diversity {self.diversity!r} is unknown",
             suggestion(self.diversity, ("difference", "ratio")),
         )
+        for name in ("warm_up", "adversarial_start"):
+            require(0 <= getattr(self, name) <= 1, f"{name} {getattr(self, name)} is not a share", "0 to 1")
         require(
-            0 <= self.adversarial_start <= 1,
-            f"adversarial_start {self.adversarial_start} is not a share",
-            "0 to 1",
+            self.precision in ("auto", "float32", "bfloat16"),
+            f"precision {self.precision!r} is unknown",
+            "auto, float32 or bfloat16",
         )
         require(self.learning_rate > 0, f"learning_rate {self.learning_rate} is not positive", "0.0002")
         require(0 <= self.ema_decay < 1, f"ema_decay {self.ema_decay} is out of range", "0 to 0.9999")
@@ -101,8 +108,9 @@ class SrganTrainer:
         phi, self.features_name, self.features_reason = build_features(
             settings.features, config.features_file, progress
         )
-        processes.assert_same(features=self.features_name)
-        self.settings = settings = replace(settings, features=self.features_name)
+        precision = training_precision(settings.precision, device)
+        processes.assert_same(features=self.features_name, precision=precision)
+        self.settings = settings = replace(settings, features=self.features_name, precision=precision)
         self.messages: list[str] = []
         self.phi = phi.to(device)
         self.gan = GanState(
@@ -115,7 +123,9 @@ class SrganTrainer:
             device,
             processes,
         )
-        self.multi_sample = processes.wrap_ddp(MultiSampleForward(self.gan.generator, 2, projection=False))
+        self.multi_sample = processes.wrap_ddp(
+            MultiSampleForward(self.gan.generator, 2, projection=False, half=precision == "bfloat16")
+        )
 
     def frozen_features(self) -> None:
         """All of this network learns."""
@@ -127,7 +137,8 @@ class SrganTrainer:
         assert features is None
         settings, gan, n = self.settings, self.gan, len(lr)
         gan.set_learning_rates()
-        adversarial_on = settings.adversarial > 0 and gan.has_passed(settings.adversarial_start)
+        warm_up = not gan.has_passed(settings.warm_up)
+        adversarial_on = settings.adversarial > 0 and gan.has_passed(settings.adversarial_start) and not warm_up
 
         latents = draw_latents(gan.generator, lr, generators, 2)
         sr, lr_error = self.multi_sample(lr, latents)
@@ -140,16 +151,18 @@ class SrganTrainer:
             gan.discriminator_optimiser.step()
             logged["discriminator"] = d_loss
 
-        with torch.no_grad():
-            phi_hr = self.phi(hr)
-        phi_first, phi_second = self.phi(sr[:n]), self.phi(sr[n:])
-        to_hr = (feature_distance(phi_first, phi_hr) + feature_distance(phi_second, phi_hr)) / 2
-        pairwise = feature_distance(phi_first, phi_second)
-        terms = {
-            "content": settings.alpha * (functional.l1_loss(sr, torch.cat((hr, hr))) + to_hr),
-            "consistency": settings.beta * lr_error,
-            "diversity": settings.gamma * self._diversity_loss(pairwise, latents),
-        }
+        l1 = functional.l1_loss(sr, torch.cat((hr, hr)))
+        terms = {"content": settings.alpha * l1, "consistency": settings.beta * lr_error}
+        distances: dict[str, Tensor] = {}
+        if not warm_up:
+            with torch.no_grad():
+                phi_hr = self.phi(hr)
+            phi_first, phi_second = self.phi(sr[:n]), self.phi(sr[n:])
+            to_hr = (feature_distance(phi_first, phi_hr) + feature_distance(phi_second, phi_hr)) / 2
+            pairwise = feature_distance(phi_first, phi_second)
+            distances = {"to_hr_features": to_hr, "pair_distance_features": pairwise}
+            terms["content"] = settings.alpha * (l1 + to_hr)
+            terms["diversity"] = settings.gamma * self._diversity_loss(pairwise, latents)
         if adversarial_on:
             gan.discriminator.requires_grad_(False)
             g_adv_loss = adversarial_loss(gan.discriminator(sr), True)
@@ -160,10 +173,9 @@ class SrganTrainer:
         loss.backward()
         gan.generator_optimiser.step()
         gan.finish_step()
-        logged |= {**terms, "loss": loss, "to_hr_features": to_hr, "pair_distance_features": pairwise}
-        losses = self.processes.all_reduce_mean(logged)
-        # 1 where samples differ from each other as much as from the truth
-        losses["r_features"] = spread_ratio(losses["to_hr_features"], losses["pair_distance_features"])
+        losses = self.processes.all_reduce_mean(logged | terms | {"loss": loss} | distances)
+        if not warm_up:  # 1 where samples differ from each other as much as from the truth
+            losses["r_features"] = spread_ratio(losses["to_hr_features"], losses["pair_distance_features"])
         return losses
 
     def _diversity_loss(self, pairwise: Tensor, latents: list[Tensor]) -> Tensor:
@@ -198,6 +210,20 @@ TRAINER = TrainerSpec(
     settings=SrganSettings,
     presets={
         "tiny": {},
+        # the sizes of Ledig et al., for hours on one core
+        "paper": {
+            "channels": 64,
+            "blocks": 16,
+            "discriminator_channels": 32,
+            "batch": 8,
+            "patch": 96,
+            "steps": 5000,
+            "max_minutes": 180.0,
+            "warm_up": 0.25,
+            "adversarial_start": 0.25,
+            "ema_decay": 0.999,
+            "start_from": "none",
+        },
         "small": {
             "channels": 64,
             "blocks": 16,

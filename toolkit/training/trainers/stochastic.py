@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ntire_sr.core.device import computes_bfloat16, processor_computes_bfloat16
+from ntire_sr.core.device import training_precision
 from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.errors import require
 from ntire_sr.core.pretrained import tensors_digest
@@ -69,10 +69,7 @@ class StochasticTrainer:
         phi, self.features_name, self.features_reason = build_features(
             settings.features, config.features_file, progress
         )
-        precision = settings.precision
-        if precision == "auto":
-            fast = computes_bfloat16(device) or (device.type == "cpu" and processor_computes_bfloat16())
-            precision = "bfloat16" if fast else "float32"
+        precision = training_precision(settings.precision, device)
         processes.assert_same(features=self.features_name, precision=precision)
         settings = replace(settings, features=self.features_name, precision=precision)
         pretrained, groups = read_rrdb(Path(config.trunk)) if config.trunk else (None, 0)
