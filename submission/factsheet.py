@@ -93,6 +93,7 @@ def sections(facts: Facts) -> list[tuple[str, list[tuple[str, str | None]]]]:
                     "Test-time augmentation",
                     None if own is None else "none" if not own.test_time_augmentation else "yes",
                 ),
+                ("Temperature", f"{own.temperature:g}, the same for all samples" if own else None),
                 (
                     "Seeds",
                     f"each sample from its own, made of {own.seed}, the LR image and its number"

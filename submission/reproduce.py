@@ -33,6 +33,7 @@ def reproduce(facts: Facts, weights_name: str) -> str:
     words += [f"--samples {facts.samples}", f"--seed {s.seed}"]
     words += [f"--scale {s.scale}", f"--tile {manifest.tile}", f"--precision {s.precision}", "--out samples"]
     words += [] if s.projection else ["--no-projection"]
+    words += [] if s.temperature == 1 else [f"--temperature {s.temperature:g}"]
     versions = "\n".join(f"* {name} {version}" for name, version in manifest.versions.items())
     return (
         "# How these samples were drawn\n\n"

@@ -205,7 +205,8 @@ def _draw_again(
             only = SampleName(0, name.sample)
             request = Request(
                 alone, out, None, s.seed or 0, s.projection, allow_infeasible=True, only=frozenset((only,)),
-                tile=manifest.files[str(name)].tile, precision=s.precision,
+                tile=manifest.files[str(name)].tile, temperature=s.temperature,
+                precision=s.precision,
             )  # fmt: skip
             try:
                 generate(request, loaded, device)

@@ -205,7 +205,7 @@ def test_manifest_of_0_1_0_saved_again_changes_two_keys_only(copy):
     for image in after["images"]:
         image["unreachable"], image["reachable_db"] = image.pop("infeasible"), image.pop("best_db")
     assert {after.pop(name) for name in ("code", "sources", "seconds")} == {None}
-    assert {after["settings"].pop(name) for name in SamplingSettings.EARLIER} == {None, False}
+    assert {after["settings"].pop(name) for name in SamplingSettings.EARLIER} == {None, False, 1.0}
     assert after == before
 
 

@@ -107,6 +107,9 @@ def test_allow_unreachable_is_a_deprecated_spelling_that_warns(tmp_path, ntire_s
         ({"seed": -1}, ValueError, "seed is -1"),
         ({"tile": "auto"}, TypeError, "tile is 'auto', no integer"),
         ({"first": -1}, ValueError, "first is -1"),
+        ({"temperature": "hot"}, TypeError, "temperature is a str"),
+        ({"temperature": 2.5}, ValueError, "temperature is 2.5"),
+        ({"temperature": 0.5}, ValueError, "bicubic is deterministic"),
         ({"precision": "float16"}, ValueError, "precision is 'float16'"),
     ],
 )

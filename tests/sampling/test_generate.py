@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -21,6 +22,7 @@ from ntire_sr.models.loading import load_model
 from ntire_sr.samples.image_files import read_image, write_png
 from ntire_sr.samples.manifest import load_manifest
 from ntire_sr.sampling.generate import Request, generate, parse_only
+from ntire_sr.sampling.sampler import scale_latents
 
 pytestmark = pytest.mark.numerical
 
@@ -93,6 +95,50 @@ def test_manifest_records_how_each_file_was_drawn(lr_folder, srgan, trained, tmp
         assert record["sha256"] == sha256_file(tmp_path / "SR" / name)
     assert len({record["seed"] for record in content["files"].values()}) == 4
     assert load_manifest(tmp_path / "SR").files.keys() == content["files"].keys()
+
+
+def test_temperature_scales_the_latents_and_is_recorded(lr_folder, srgan, tmp_path):
+    spread = {}
+    for temperature in (0.0, 0.5, 1.0):
+        folder = tmp_path / f"{temperature}"
+        drawn = draw(lr_folder, folder, srgan, samples=2, temperature=temperature, projection=False)
+        first, second = (read_image(folder / f"000000_sample0000{k}.png").astype(float) for k in range(2))
+        spread[temperature] = np.abs(first - second).mean()
+        assert drawn.manifest.settings.temperature == temperature
+        assert load_manifest(folder).settings == drawn.manifest.settings
+    assert spread[0.0] == 0 < spread[0.5] < spread[1.0]
+    draw(lr_folder, tmp_path / "default", srgan, samples=2, projection=False)
+    assert digests(tmp_path / "default") == digests(tmp_path / "1.0")
+    with pytest.raises(UsageError, match=r"temperature: 0\.5 there, 0\.8 asked for"):
+        draw(lr_folder, tmp_path / "0.5", srgan, samples=2, temperature=0.8, projection=False)
+
+
+def test_digest_of_settings_without_temperature_stays_that_of_0_1_0(lr_folder, srgan, tmp_path):
+    settings = draw(lr_folder, tmp_path / "SR", srgan, samples=1).manifest.settings
+    assert settings.digest != msgspec.structs.replace(settings, temperature=0.9).digest
+    content = json.loads((tmp_path / "SR" / "manifest.json").read_text())
+    del content["settings"]["temperature"]
+    (tmp_path / "SR" / "manifest.json").write_text(json.dumps(content))
+    assert load_manifest(tmp_path / "SR").settings == settings
+    assert draw(lr_folder, tmp_path / "SR", srgan, samples=1).kept == 2
+
+
+def test_temperature_without_latents_is_refused(lr_folder, ntire_sr_command, tmp_path):
+    out = tmp_path / "SR"
+    result = ntire_sr_command(
+        "generate", "--lr", lr_folder, "--out", out, "--weights", "bicubic", "--temperature", "0.8"
+    )
+    assert result.code != 0 and "bicubic is deterministic" in result.err and not out.exists()
+    with pytest.raises(UsageError, match="this network returns none"):
+        scale_latents(torch.Generator(), 0.5)
+
+
+@pytest.mark.parametrize("temperature", ["-0.1", "2.1", "nan", "warm"])
+def test_temperature_out_of_range_is_refused(temperature, lr_folder, ntire_sr_command, tmp_path):
+    result = ntire_sr_command(
+        "generate", "--lr", lr_folder, "--out", tmp_path / "SR", "--temperature", temperature
+    )
+    assert result.code == 2 and "temperature" in result.err and not (tmp_path / "SR").exists()
 
 
 def test_a_sample_depends_neither_on_order_nor_count_nor_file_names(lr_folder, srgan, tmp_path):

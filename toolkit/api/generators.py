@@ -17,6 +17,7 @@ from ntire_sr.core.files import sha256_bytes
 from ntire_sr.core.seeding import sample_seed
 from ntire_sr.models.loading import LoadedModel, load_model
 from ntire_sr.models.registry import SHIPPED_MODEL
+from ntire_sr.samples.manifest import MOST_TEMPERATURE
 from ntire_sr.sampling.generate import resolve_precision, resolve_tile
 from ntire_sr.sampling.sampler import Sampler
 from ntire_sr.sampling.write_samples import SMALLEST_LR_PX, project_and_round
@@ -46,6 +47,7 @@ class GeneratorHandle:
         *,
         first: int = 0,
         precision: str = "auto",
+        temperature: float = 1.0,
         allow_infeasible: bool = False,
         allow_unreachable: bool | None = None,
     ) -> Image:
@@ -72,6 +74,7 @@ class GeneratorHandle:
             project: whether to project every sample onto the LR image; False gives the network's output.
             first: number of the first sample.
             precision: of the network: float32, bfloat16, or auto for bfloat16 on GPUs that support it.
+            temperature: factor of latents and noise, 0 to 2; 1 is calibrated, less gives samples that differ less.
             allow_infeasible: whether to return the closest image found if no 8-bit image downscales to `lr`.
             allow_unreachable: deprecated spelling of `allow_infeasible`.
 
@@ -96,8 +99,18 @@ class GeneratorHandle:
         tile = None if tile is None else whole_number("tile", tile, 0)
         if precision not in PRECISIONS:
             raise ArgumentValueError(f"precision is {precision!r}", f"one of {', '.join(PRECISIONS)}")
+        if isinstance(temperature, bool) or not isinstance(temperature, (int, float)):
+            raise ArgumentTypeError(f"temperature is {described(temperature)}", "a number such as 0.8")
+        if not 0 <= temperature <= MOST_TEMPERATURE:
+            raise ArgumentValueError(f"temperature is {temperature}", f"0 to {MOST_TEMPERATURE:g}")
+        if temperature != 1 and self.deterministic:
+            raise ArgumentValueError(
+                f"{self.name} is deterministic: it has no latents for temperature {temperature:g} to scale",
+                "temperature=1",
+            )
         half = resolve_precision(precision, self.loaded, self.device) == "bfloat16"
-        sampler = Sampler(self.loaded, self.device, half, resolve_tile(tile, self.loaded, self.device))
+        tile_px = resolve_tile(tile, self.loaded, self.device)
+        sampler = Sampler(self.loaded, self.device, half, tile_px, float(temperature))
         # the memory layout of an image that `generate` reads; the last bits of convolutions depend on it
         array = to_array(image.levels)
         pixels = to_tensor(array).to(self.device)

@@ -34,6 +34,7 @@ from ntire_sr.core.run_folder import RunFolder
     model_option,
     option("--scale", type=SCALE, show_default="the weights', or 4", help="HR pixels per LR pixel along an axis."),
     option("--seed", type=click.IntRange(min=0), default=0, help="Random seed. The seed of a sample is derived from it, the LR image and the sample's number."),
+    option("--temperature", type=float, default=1.0, help="Factor of latents and noise; 1 is calibrated, less gives samples that differ less."),
 )
 @option_group(
     "Projection",
@@ -49,7 +50,7 @@ from ntire_sr.core.run_folder import RunFolder
 @output_options
 def generate(
     lr: Path | None, out: Path | None, run: Path, samples: int | None, only: tuple[str, ...], overwrite: bool,
-    weights: str | None, model: str | None, scale: int | None, seed: int, projection: bool, allow_infeasible: bool,
+    weights: str | None, model: str | None, scale: int | None, seed: int, temperature: float, projection: bool, allow_infeasible: bool,
     device: str, tile: str, precision: str, output: Output,
 ) -> None:
     """Draw samples of every LR image.
@@ -85,11 +86,12 @@ def generate(
         overwrite=overwrite,
         only=parse_only(only),
         tile=parse_tile(tile),
+        temperature=temperature,
         precision=precision,
     )
     drawn = draw_samples(request, loaded, torch_device, output.progress())
     settings = drawn.manifest.settings
-    output.json({"out": str(request.out), "model": settings.model, "weights": str(loaded.weights) if loaded.weights else None, "weights_sha256": settings.weights_sha256, "scale": settings.scale, "seed": settings.seed, **drawn.as_json()})
+    output.json({"out": str(request.out), "model": settings.model, "weights": str(loaded.weights) if loaded.weights else None, "weights_sha256": settings.weights_sha256, "scale": settings.scale, "seed": settings.seed, "temperature": settings.temperature, **drawn.as_json()})
     number, count = rank_and_world_size()
     by = f" by process {number + 1} of {count}" if count > 1 else ""
     output.say(f"{drawn.written} samples written, {drawn.kept} kept{by}, in {request.out}")

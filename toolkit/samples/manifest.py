@@ -27,6 +27,7 @@ FORMAT = "ntire-sr manifest"
 VERSION = 3
 RECORDS = ".records"  # folder next to the samples; names that begin with a dot are no samples
 MOST_TILE_PX = 10**6
+MOST_TEMPERATURE = 2.0
 REMEDY = "make the samples again with --overwrite, or move the manifest away to have them without one"
 # keys of earlier versions -> today's
 EARLIER_IMAGE_KEYS = {"unreachable": "infeasible", "reachable_db": "best_db"}
@@ -49,12 +50,15 @@ class SamplingSettings(Record, frozen=True):
     test_time_augmentation: bool = False  # averaging over flips or rotations: never, as the challenge requires
     code_sha256: str | None = None  # digest of the code of a network from outside; None: the package's own
     external: bool = False  # True: another program drew the images, which were only projected here
+    temperature: float = 1.0  # factor of latents and noise, the same for all samples
 
-    # fields that 0.1.0 did not have, and what a manifest without them meant
-    EARLIER: ClassVar[Mapping[str, Any]] = {"code_sha256": None, "external": False}
+    # fields that earlier versions did not have, and what a manifest without them meant
+    EARLIER: ClassVar[Mapping[str, Any]] = {"code_sha256": None, "external": False, "temperature": 1.0}
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 0 <= self.temperature <= MOST_TEMPERATURE:
+            raise ValueError(f"`temperature` is {self.temperature}, not in 0 to {MOST_TEMPERATURE:g}")
         if self.scale not in SCALES:
             raise ValueError(f"`scale` is {self.scale}, none of {', '.join(map(str, SCALES))}")
 

@@ -20,7 +20,7 @@ from ntire_sr.core.seeding import sample_seed
 from ntire_sr.models.loading import LoadedModel
 from ntire_sr.samples.folders import MANIFEST
 from ntire_sr.samples.image_files import read_image
-from ntire_sr.samples.manifest import ImageRecord, Manifest, SamplingSettings
+from ntire_sr.samples.manifest import MOST_TEMPERATURE, ImageRecord, Manifest, SamplingSettings
 from ntire_sr.samples.sample_folder import SampleFolder, open_samples
 from ntire_sr.sampling.sampler import Sampler
 from ntire_sr.sampling.write_samples import (
@@ -49,6 +49,7 @@ class Request:
     overwrite: bool = False  # True: replace samples of other settings instead of refusing
     only: frozenset[SampleName] = frozenset()  # draw only these, again; empty means all that are missing
     tile: int | None = None  # side of a tile in LR pixels; 0: no tiles; None: the folder's, or by the device
+    temperature: float = 1.0  # factor of latents and noise, 0 to MOST_TEMPERATURE
     precision: str = (
         "auto"  # precision of the network: float32, bfloat16; auto: bfloat16 on GPUs that support it
     )
@@ -79,15 +80,25 @@ def generate(
         "--only draws single samples, --overwrite replaces all",
         "--only alone: it draws the named samples again",
     )
+    require(
+        0 <= request.temperature <= MOST_TEMPERATURE,
+        f"--temperature {request.temperature:g} is out of range",
+        f"0 to {MOST_TEMPERATURE:g}; 1 is calibrated",
+    )
+    require(
+        request.temperature == 1 or not loaded.deterministic,
+        f"--temperature {request.temperature:g}: {loaded.name} is deterministic, its samples have no latents",
+        "a model that draws latents, or no --temperature",
+    )
     check_folders(request.lr, request.out, request.overwrite)
     images = read_lr_folder(request.lr, loaded.scale)
     fresh = _fresh_manifest(request, loaded, [record for _, record in images], device)
     if loaded.code and not request.only and (request.overwrite or not (request.out / MANIFEST).exists()):
-        _check_that_it_draws(loaded, device, images, fresh.settings.precision == "bfloat16", fresh.tile)
+        _check_that_it_draws(loaded, device, images, fresh)
     more = request.samples is not None or not request.only
     folder = open_samples(request.out, fresh, request.overwrite, request.tile, more)
     half = folder.manifest.settings.precision == "bfloat16"
-    sampler = Sampler(loaded, device, half, folder.manifest.tile)
+    sampler = Sampler(loaded, device, half, folder.manifest.tile, request.temperature)
     return write_samples(
         folder,
         [path for path, _ in images],
@@ -163,6 +174,7 @@ def _fresh_manifest(
         precision=resolve_precision(request.precision, loaded, device),
         hyper_parameters=loaded.hyper_parameters | (PROJECTION_LIMITS if request.projection else {}),
         code_sha256=loaded.code.sha256 if loaded.code else None,
+        temperature=request.temperature,
     )
     code = loaded.code and replace(loaded.code, folder=relative_to(Path(loaded.code.folder), request.out))
     tile = resolve_tile(request.tile, loaded, device)
@@ -190,11 +202,12 @@ def _fresh_manifest(
 
 
 def _check_that_it_draws(
-    loaded: LoadedModel, device: torch.device, images: list[tuple[Path, ImageRecord]], half: bool, tile: int
+    loaded: LoadedModel, device: torch.device, images: list[tuple[Path, ImageRecord]], fresh: Manifest
 ) -> None:
     """Draw one sample of the smallest LR image, so that a network that fails creates and replaces no files."""
     path, record = min(images, key=lambda image: image[1].height * image[1].width)
-    sampler = Sampler(loaded, device, half, tile)
+    settings = fresh.settings
+    sampler = Sampler(loaded, device, settings.precision == "bfloat16", fresh.tile, settings.temperature)
     unit = to_unit(to_tensor(read_image(path)).to(device))
     sampler.sample(unit, sampler.trunk(unit), sample_seed(0, record.lr_sha256, 0))
 

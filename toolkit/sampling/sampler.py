@@ -8,12 +8,34 @@ import torch
 from torch import Tensor
 
 from ntire_sr.core.device import full_float32, is_out_of_memory, too_large
-from ntire_sr.core.errors import NtireSrError
+from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.seeding import make_generator
 from ntire_sr.models.loading import LoadedModel
 from ntire_sr.models.tiles import in_tiles
 
 SMALLEST_TILE_PX = 16
+
+
+def scale_latents(latents: Any, temperature: float) -> Any:
+    """Multiply latents and noise by a temperature, as SRFlow does (Lugmayr et al., ECCV 2020).
+
+    Args:
+        latents: tensors in lists and tuples, or None, see `interfaces.Generator`.
+        temperature: 1 is what the network was trained with; less gives samples that differ less.
+
+    Raises:
+        UsageError: there are no random numbers to scale, or the network draws them itself.
+    """
+    if isinstance(latents, Tensor):
+        return latents * temperature
+    if isinstance(latents, list | tuple):
+        parts = [scale_latents(part, temperature) for part in latents]
+        # the constructor of a named tuple takes its fields as separate arguments
+        return type(latents)(*parts) if hasattr(latents, "_fields") else type(latents)(parts)
+    raise UsageError(
+        f"a temperature of {temperature:g} scales the latents, and this network returns none",
+        "temperature 1; or a network whose method latents(lr, generator) returns tensors",
+    )
 
 
 class Sampler:
@@ -27,11 +49,14 @@ class Sampler:
         half: whether to compute the network in bfloat16.
         tile: largest side of a tile in LR pixels; 0 means the whole image at once. It is halved whenever memory
             runs out.
+        temperature: factor of latents and noise.
     """
 
-    def __init__(self, loaded: LoadedModel, device: torch.device, half: bool, tile: int):
+    def __init__(
+        self, loaded: LoadedModel, device: torch.device, half: bool, tile: int, temperature: float = 1.0
+    ):
         self.generator, self.scale = loaded.generator, loaded.scale
-        self.device, self.half, self.tile = device, half, tile
+        self.device, self.half, self.tile, self.temperature = device, half, tile, temperature
 
     @torch.no_grad()
     def trunk(self, lr: Tensor) -> Tensor:
@@ -62,6 +87,8 @@ class Sampler:
             NtireSrError: the output has NaN or infinite values, or even a small tile does not fit into memory.
         """
         latents = self.generator.latents(lr, [make_generator(seed)])
+        if self.temperature != 1:
+            latents = scale_latents(latents, self.temperature)
         receptive_field = self.generator.sample_receptive_field
 
         def compute(lr: Tensor, trunk: Tensor, latents: Any) -> Tensor:
