@@ -15,7 +15,7 @@ from ntire_sr.evaluation.metrics.lr_psnr import LrValues
 from ntire_sr.evaluation.metrics.registry import quality_metric
 from ntire_sr.evaluation.scoring.columns import MethodColumn, compared_figures, shared_quality_metrics
 from ntire_sr.evaluation.scoring.load_scores import Method, MethodImage, common_digests
-from ntire_sr.evaluation.scoring.opinion import Opinions, final_ranks
+from ntire_sr.evaluation.scoring.opinion import MethodOpinion, Opinions, final_ranks
 from ntire_sr.evaluation.scoring.paired import Interval, PairedDifference, bootstrap_interval, paired_difference
 from ntire_sr.evaluation.scoring.summary import ScoreSummary
 
@@ -73,23 +73,14 @@ class Comparison:
     def with_opinions(self, opinions: Opinions) -> "Comparison":
         """The same with each method's mean opinion rank in a study, and the final rank among its methods.
 
-        A method is found in the study by the digest of its samples, else by its name.
+        A method is found in the study by the digest of its samples, whatever its name there.
 
         Raises:
-            UsageError: the study has none of the methods.
+            UsageError: the study shows the samples of none of the methods, or other samples under the name of one.
         """
-        by_samples = {opinion.samples_sha256: opinion for opinion in opinions.methods}
-        by_name = {opinion.name: opinion for opinion in opinions.methods}
-        of_method = {
-            method.name: opinion
-            for method in self.methods
-            if (opinion := by_samples.get(method.samples_sha256) or by_name.get(method.name))
-        }
-        if not of_method:
-            raise UsageError(
-                f"the study has none of these methods, but {', '.join(by_name)}",
-                "give the methods the study's names, or score the samples that it shows",
-            )
+        of_method = _opinions_by_samples(self.methods, opinions)
+        renamed = [f"{name} is {opinion.name}" for name, opinion in of_method.items() if opinion.name != name]
+        notes = [f"In the study, by the digests of the samples, {', '.join(renamed)}."] if renamed else []
         mor = {name: opinion.mor for name, opinion in of_method.items() if opinion.mor is not None}
         intervals = {
             name: (opinion.low, opinion.high)
@@ -104,7 +95,7 @@ class Comparison:
         if len(s_n) > 1 and not any(map(math.isnan, s_n.values())):
             ranks = final_ranks(s_n, {name: mor[name] for name in s_n})
             columns.append(MethodColumn(_column("final_rank", "final rank", digits=1), ranks))
-        return self.with_columns(columns)
+        return replace(self.with_columns(columns), notes=[*self.notes, *notes])
 
     def per_image(self, figure: Figure[Any]) -> list[list[float]]:
         """The figure of each method's images, S_n at the compared number of samples."""
@@ -265,6 +256,37 @@ def _value_of_images(figure: Figure[Any], method: Method, images: Sequence[Metho
     assert data_set
     results = [method.result(image) for image in images]
     return compute_merged(data_set, (result.tensors for result in results if result))
+
+
+def _opinions_by_samples(methods: Sequence[Method], opinions: Opinions) -> dict[str, MethodOpinion]:
+    """What a study says about each method whose samples it shows, by the method's name.
+
+    Raises:
+        UsageError: it shows none of the samples, or other samples under the name of a method.
+    """
+    by_samples = {opinion.samples_sha256: opinion for opinion in opinions.methods}
+    by_name = {opinion.name: opinion for opinion in opinions.methods}
+    of_method = {
+        method.name: by_samples[method.samples_sha256]
+        for method in methods
+        if method.samples_sha256 in by_samples
+    }
+    contradictions = [
+        f"the score {method.name} ({method.folder}) is of the samples {method.samples_sha256[:12]}, and the study shows "
+        f"other samples under that name: {by_name[method.name].samples_sha256[:12]}"
+        for method in methods
+        if method.name not in of_method and method.name in by_name
+    ]
+    if contradictions:
+        raise UsageError(
+            "; ".join(contradictions), "score the samples that the study shows, or give the method another name"
+        )
+    if not of_method:
+        raise UsageError(
+            f"the study shows the samples of none of these methods, but those of {', '.join(by_name)}",
+            "score the samples that it shows",
+        )
+    return of_method
 
 
 def _column(name: str, label: str, digits: int) -> Figure[Values]:

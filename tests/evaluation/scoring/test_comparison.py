@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 
+import msgspec
 import numpy as np
 import pytest
 from fuzzing import with_odd_leaf
@@ -188,13 +189,14 @@ def opinions_of(*methods) -> Opinions:
     return Opinions(tuple(methods), candidates=3, raters=5, answers=100)
 
 
-def test_opinions_are_found_by_samples_or_by_name(two, ntire_sr_command, tmp_path):
+def test_opinions_are_found_by_samples_whatever_the_names(two, ntire_sr_command, tmp_path):
     methods = read_methods(two)
     said = [
-        MethodOpinion("first", methods[0].samples_sha256, mor=2.5, low=2.25, high=2.75),
-        MethodOpinion("b", "0" * 64, mor=1.5, low=None, high=None),
+        MethodOpinion("b", methods[0].samples_sha256, mor=2.5, low=2.25, high=2.75),
+        MethodOpinion("a", methods[1].samples_sha256, mor=1.5, low=None, high=None),
     ]
     found = compare(methods).with_opinions(opinions_of(*said))
+    assert "In the study, by the digests of the samples, a is b, b is a." in found.notes
     assert [each.value for each in found.values["MOR"]] == [2.5, 1.5]
     assert found.values["MOR"][0].interval == (2.25, 2.75)
     # b has the better rank in MOR; of two methods each rank is 1 or 2, and equal ones share the better
@@ -202,14 +204,24 @@ def test_opinions_are_found_by_samples_or_by_name(two, ntire_sr_command, tmp_pat
     expected = [(1 + (s_n[1] > s_n[0]) + 2) / 2, (1 + (s_n[0] > s_n[1]) + 1) / 2]
     assert [each.value for each in found.values["final_rank"]] == expected
     assert {"MOR", "final_rank"} <= found.as_json()["methods"][0].keys()
-    only = compare(methods).with_opinions(opinions_of(said[1]))
+    only = compare(methods).with_opinions(opinions_of(msgspec.structs.replace(said[1], name="third")))
     assert math.isnan(only.values["MOR"][0].value) and "final_rank" not in only.values
-    with pytest.raises(UsageError, match="none of these methods, but third"):
+    with pytest.raises(UsageError, match="none of these methods, but those of third"):
         compare(methods).with_opinions(opinions_of(MethodOpinion("third", "0" * 64, 1.0, None, None)))
     result = ntire_sr_command(
         "compare", *(f"{name}={path}" for name, path in two), "--study", tmp_path / "absent"
     )
     assert result.code == 2 and "does not exist" in result.err
+
+
+def test_study_of_other_samples_under_the_same_name_is_refused(two):
+    methods = read_methods(two)
+    said = [
+        MethodOpinion("a", methods[0].samples_sha256, mor=2.5),
+        MethodOpinion("b", "0" * 64, mor=1.5),
+    ]
+    with pytest.raises(UsageError, match=rf"the score b .* {methods[1].samples_sha256[:12]}, .*: 0{{12}}"):
+        compare(methods).with_opinions(opinions_of(*said))
 
 
 def test_added_columns_are_in_table_and_json(two):
