@@ -11,6 +11,8 @@ from ntire_sr.challenge.downscale import SCALES
 from ntire_sr.core.errors import NtireSrError, UsageError, require, suggestion
 from ntire_sr.core.files import sha256_file
 from ntire_sr.core.settings import field_types, make_from_file, with_earlier_values
+from ntire_sr.models.adapter import ModelAdapter
+from ntire_sr.models.checkpoints import is_checkpoint, load_checkpoint
 from ntire_sr.models.external import EXAMPLE, build_network, installed_models, names_network
 from ntire_sr.models.interfaces import ModelSpec
 from ntire_sr.models.package_weights import shipped_weights
@@ -38,13 +40,18 @@ class LoadedModel:
     code: ModelCode | None = None  # of a network from outside the package
 
     @property
+    def is_external(self) -> bool:
+        """Whether the network is from outside the package: a user's code, or another program's weights file."""
+        return isinstance(self.generator, ModelAdapter)
+
+    @property
     def description(self) -> str:
         """Name, weights file, digest and training steps in one line."""
         if self.weights is None:
             return self.name
         shipped = self.weights == shipped_weights(self.name, self.scale)
         included = "that come with the package: " if shipped else ""
-        steps = "" if self.code else f", {self.facts.get('step', '?')} steps"
+        steps = "" if self.is_external else f", {self.facts.get('step', '?')} steps"
         return f"{self.name}, weights {included}{self.weights} ({(self.weights_sha256 or '')[:12]}{steps})"
 
 
@@ -58,8 +65,8 @@ def load_model(
     """Load a model. Every command and the Python interface resolve names, files and networks here.
 
     Args:
-        source: name of a model (see `registry.list_models`), path of a weights file that `save_weights` wrote, or a
-            network from outside the package: FILE.py:FUNCTION, MODULE:FUNCTION or an installed network's name. None
+        source: name of a model (see `registry.list_models`), path of a weights file that `save_weights` or another
+            program wrote (see `checkpoints`), or a network from outside the package: FILE.py:FUNCTION, MODULE:FUNCTION or an installed network's name. None
             takes `weights`, or without them the weights that come with the package. Code from outside the package
             runs only if `source` names it.
         scale: 4 or 8; None takes that of the weights file, or 4 for a name.
@@ -134,6 +141,16 @@ def _load_own(source: str | Path, scale: int | None, device: torch.device) -> Lo
 
 def _load_file(path: Path, scale: int | None, device: torch.device) -> LoadedModel:
     """Build the generator that a weights file describes, with its weights."""
+    if is_checkpoint(path):
+        network = load_checkpoint(path, scale, device)
+        return LoadedModel(
+            name=network.label,
+            deterministic=network.deterministic,
+            generator=network,
+            scale=network.scale,
+            weights=path,
+            weights_sha256=sha256_file(path),
+        )
     metadata, tensors = read_weights(path)
     if metadata["model"] not in MODELS:
         raise NtireSrError(

@@ -19,6 +19,9 @@ from ntire_sr.core.pretrained import read_tensors
 CHANNELS, GROWTH = 64, 32  # of every published RRDBNet that this module reads
 SLOPE = 0.2  # slope of leaky ReLUs for negative values
 RESIDUAL_SCALE = 0.2  # factor of the residuals of dense blocks and their groups
+# Receptive-field radius of the trunk for tiles, in LR pixels. The convolutions of 23 blocks have 347, but on
+# photographs everything that is more than 40 pixels away changes no pixel of the image by more than .6 grey levels.
+TRUNK_RECEPTIVE_FIELD = 48
 DECODER = ("conv_up1", "conv_up2", "conv_hr", "conv_last")  # the layers after the trunk
 
 # names in files of ESRGAN's first code (a flat nn.Sequential) and of its second -> BasicSR's names
@@ -112,12 +115,12 @@ def read_rrdb(path: Path) -> tuple[dict[str, Tensor], int]:
     """The tensors of an x4 RRDBNet under BasicSR's names, and its number of residual-in-residual groups.
 
     Reads `.safetensors` and `.pth` (only tensors are unpickled), with the names of BasicSR or of either version of
-    ESRGAN's code, also inside `params_ema`, `params`, `model` or `state_dict`.
+    ESRGAN's code, as training programs save them, see `pretrained.read_tensors`.
 
     Raises:
         NtireSrError: the file cannot be read, lacks tensors, or has some of other shapes; they are named.
     """
-    tensors = with_basicsr_names(read_tensors(path, inside=("params_ema", "params", "model", "state_dict")))
+    tensors = with_basicsr_names(read_tensors(path, nested=True))
     blocks = 1 + max((int(m[1]) for name in tensors if (m := re.match(r"body\.(\d+)\.", name))), default=-1)
     remedy = (
         "give the file of an x4 RRDBNet (ESRGAN, BSRGAN, Real-ESRGAN x4plus) with 64 channels and growth 32"

@@ -20,13 +20,9 @@ from torch.nn import functional
 
 from ntire_sr.models.earlier_names import rename_on_load
 from ntire_sr.models.modulation import SLOPE, Latents, ModulatedBlock, Modulation, local_latents, upsample
-from ntire_sr.models.rrdb import CHANNELS, RrdbTrunk
+from ntire_sr.models.rrdb import CHANNELS, TRUNK_RECEPTIVE_FIELD, RrdbTrunk
 from ntire_sr.models.stochastic import Architecture
 from ntire_sr.models.tiles import in_tiles
-
-# Receptive-field radius of the pretrained trunk for tiles, in LR pixels. The convolutions of 23 blocks have 347, but on
-# photographs everything that is more than 40 pixels away changes no pixel of the image by more than .6 grey levels.
-TRUNK_RECEPTIVE_FIELD = 48
 
 # Side of the tiles in which an upsampling and the layers after it are computed on processors, in pixels of the smaller
 # size. Maps of twice that side stay in the processor's cache, where convolutions run as fast as its matrix products.

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ntire_sr.core.package_files import package_files
+from ntire_sr.models.checkpoints import is_checkpoint
 from ntire_sr.models.package_weights import trunk_files
 from ntire_sr.models.weights_files import needs_trunk
 from ntire_sr.samples.folders import MANIFEST
@@ -34,7 +35,8 @@ def code_members(sr: Path, origin: Origin, facts: Facts) -> list[Member]:
     files |= {f"network/{name}": path for name, path in (origin.network or {}).items()}
     # the weights used are listed above; of the package's own weights only a trunk that they need is added
     is_external = manifest is not None and manifest.code is not None
-    needed = set(trunk_files()) if origin.weights and not is_external and needs_trunk(origin.weights) else set()
+    own = origin.weights if origin.weights and not is_external and not is_checkpoint(origin.weights) else None
+    needed = set(trunk_files()) if own and needs_trunk(own) else set()
     for name, path in package_files():
         is_weights = name.startswith("ntire_sr/models/") and path.suffix == ".safetensors"
         if not is_weights or path in needed:
@@ -44,7 +46,7 @@ def code_members(sr: Path, origin: Origin, facts: Facts) -> list[Member]:
 
 def _weights_name(manifest: Manifest | None, weights: Path | None) -> str:
     """The name of the weights in the archive; those of a network from outside may have any format."""
-    return f"weights{weights.suffix if weights and manifest and manifest.code else '.safetensors'}"
+    return f"weights{weights.suffix if weights else '.safetensors'}"
 
 
 def missing_file_warnings(manifest: Manifest | None, origin: Origin) -> list[str]:

@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ntire_sr.core.errors import NtireSrError, UsageError, require, suggestion
 from ntire_sr.core.files import read_json
 from ntire_sr.core.seeding import make_generator
+from ntire_sr.models.checkpoints import is_checkpoint
 from ntire_sr.models.loading import LoadedModel, load_model
 from ntire_sr.models.registry import MODELS
 from ntire_sr.models.weights_files import read_weights
@@ -98,17 +99,22 @@ def collect_facts(
     training: dict[str, Any] = {}
     parameters = operations = None
     settings = manifest.settings if manifest else None
+    checkpoint = origin.weights is not None and is_checkpoint(origin.weights)
     if manifest and manifest.code:  # counted when the samples were drawn; its code does not run here
         parameters = manifest.code.parameters
     elif settings and not settings.external:
         require(
-            settings.model in MODELS,
+            settings.model in MODELS or checkpoint,
             f"{sr} was drawn by {settings.model}, a model that this version of ntire-sr does not know; nothing was written",
             "the version that drew it, or --no-code for the samples without fact sheet and code",
         )
         if settings.weights_sha256 is None:
             parameters = 0
-    if origin.weights and not (manifest and manifest.code):
+    if checkpoint and not (manifest and manifest.code):
+        parameters = load_model(
+            None, None, torch.device("cpu"), weights=origin.weights
+        ).generator.parameter_count
+    if origin.weights and not checkpoint and not (manifest and manifest.code):
         metadata, tensors = read_weights(origin.weights)
         training = json.loads(metadata["facts"])
         if not isinstance(training, dict):

@@ -256,8 +256,8 @@ def _generator(
     )
     # code runs because the user names it, never because a manifest does
     require(
-        model is not None or (s.code_sha256 is None and s.model in MODELS),
-        f"the samples were drawn by {s.model}, which is no model of ntire-sr",
+        model is not None or (s.code_sha256 is None and (s.model in MODELS or bool(s.weights_sha256))),
+        f"the samples were drawn by {s.model}, a network from outside of ntire-sr",
         "--model FILE.py:FUNCTION, if you have its code and trust it",
     )
     recorded = find_weights(manifest, folder)

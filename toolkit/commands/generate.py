@@ -30,7 +30,7 @@ from ntire_sr.core.run_folder import RunFolder
 )
 @option_group(
     "Model",
-    option("--weights", metavar="FILE|NAME", show_default="those of --run; without it runs/latest if finished, else the package's", help="Weights file; or stochastic for the package's weights, or bicubic for bicubic upsampling. With --model, any file that your network reads."),
+    option("--weights", metavar="FILE|NAME", show_default="those of --run; without it runs/latest if finished, else the package's", help="Weights file, also of another program (RRDBNet; with spandrel many others); or stochastic for the package's weights, or bicubic for bicubic upsampling. With --model, any file that your network reads."),
     model_option,
     option("--scale", type=SCALE, show_default="the weights', or 4", help="HR pixels per LR pixel along an axis."),
     option("--seed", type=click.IntRange(min=0), default=0, help="Random seed. The seed of a sample is derived from it, the LR image and the sample's number."),

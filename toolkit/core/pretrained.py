@@ -15,7 +15,7 @@ import re
 import urllib.request
 import warnings
 import zipfile
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,20 +197,51 @@ def load(network: Pretrained, path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def read_tensors(path: Path, inside: Sequence[str] = ()) -> dict[str, Tensor]:
+# names under which training programs save the dictionary of tensors, the most wanted first
+_NESTED = (
+    "params_ema",
+    "ema",
+    "model_ema",
+    "params",
+    "generator",
+    "netG",
+    "net_g",
+    "model",
+    "state_dict",
+    "model_state_dict",
+)
+# prefixes of all tensors of a network, or of the one network that draws among several
+_PREFIXES = ("module.", "_orig_mod.", "params_ema.", "model_ema.", "params.", "generator.", "netG.", "net_g.")
+
+
+def without_prefixes(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of the network that draws, without the prefixes that training programs and wrappers add.
+
+    If only some of the names have such a prefix, as in a file with a discriminator, the others are left out.
+
+    >>> list(without_prefixes({"module.generator.conv.bias": torch.zeros(1), "module.critic.bias": torch.zeros(1)}))
+    ['conv.bias']
+    """
+    named = dict(tensors)
+    while prefix := next((p for p in _PREFIXES if any(name.startswith(p) for name in named)), None):
+        named = {name[len(prefix) :]: value for name, value in named.items() if name.startswith(prefix)}
+    return named
+
+
+def read_tensors(path: Path, nested: bool = False) -> dict[str, Tensor]:
     """All tensors of a .safetensors or .pth file on the CPU; anything else inside is refused.
 
     Args:
         path: the file.
-        inside: names under which a .pth file may hold its dictionary of tensors, as training programs save
-            it; the first that is there is taken.
+        nested: whether the file may be a checkpoint of another training program: its tensors are then also found
+            inside dictionaries such as `params_ema` or `state_dict`, and lose prefixes such as `module.`.
 
     Raises:
         NtireSrError: the file cannot be read, or holds something else.
     """
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return without_prefixes(load_file(path)) if nested else load_file(path)
         with warnings.catch_warnings():
             # warnings about how the file was written; its content is checked below
             warnings.simplefilter("ignore")
@@ -228,13 +259,16 @@ def read_tensors(path: Path, inside: Sequence[str] = ()) -> dict[str, Tensor]:
     ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise NtireSrError(f"{path} is no readable weights file ({reason})", "replace the file") from error
-    if isinstance(content, Mapping):
-        content = next((content[name] for name in inside if isinstance(content.get(name), Mapping)), content)
+    while nested and isinstance(content, Mapping):
+        inner = next((content[name] for name in _NESTED if isinstance(content.get(name), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise NtireSrError(
             f"{path} is not a dictionary of tensors", "give a state dictionary, as torchvision publishes it"
         )
-    return dict(content)
+    return without_prefixes(content) if nested else dict(content)
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:

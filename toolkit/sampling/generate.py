@@ -93,7 +93,7 @@ def generate(
     check_folders(request.lr, request.out, request.overwrite)
     images = read_lr_folder(request.lr, loaded.scale)
     fresh = _fresh_manifest(request, loaded, [record for _, record in images], device)
-    if loaded.code and not request.only and (request.overwrite or not (request.out / MANIFEST).exists()):
+    if loaded.is_external and not request.only and (request.overwrite or not (request.out / MANIFEST).exists()):
         _check_that_it_draws(loaded, device, images, fresh)
     more = request.samples is not None or not request.only
     folder = open_samples(request.out, fresh, request.overwrite, request.tile, more)
@@ -139,7 +139,7 @@ def resolve_precision(precision: str, loaded: LoadedModel, device: torch.device)
     """
     if precision != "auto":
         return precision
-    return "bfloat16" if computes_bfloat16(device) and not loaded.code else "float32"
+    return "bfloat16" if computes_bfloat16(device) and not loaded.is_external else "float32"
 
 
 def resolve_tile(tile: int | None, loaded: LoadedModel, device: torch.device) -> int:
