@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -26,6 +27,8 @@ from ntire_sr.evaluation.pages.tables import (
 )
 from ntire_sr.evaluation.scoring.comparison import Comparison
 from ntire_sr.evaluation.scoring.summary import ScoreSummary
+
+NAME_WIDTH = 16  # of a method's name above its column; longer names are wrapped
 
 
 def print_score(score: ScoreSummary, console: Console, lpips_missing: str | None = None) -> None:
@@ -61,22 +64,64 @@ def print_comparison(comparison: Comparison, console: Console, published: bool =
 
 def _print_methods(comparison: Comparison, names: Sequence[str], console: Console) -> None:
     content = method_table(comparison)
-    table = Table(title=comparison_title(comparison), show_footer=True)
-    table.add_column("method")
-    for column in content["columns"]:
-        table.add_column(Text(column["label"]), justify="right", footer=Text(column["description"]))
-    for name, cells in zip(names, content["rows"], strict=True):
-        table.add_row(Text(name), *(Text(cell["text"], "bold" if cell["best"] else "") for cell in cells))
-    console.print(table)
+    columns = [(column["label"], column["description"]) for column in content["columns"]]
+    rows = [[Text(cell["text"], "bold" if cell["best"] else "") for cell in cells] for cells in content["rows"]]
+    _print_by_method(comparison_title(comparison), names, columns, rows, console)
 
 
 def _print_curves(comparison: Comparison, names: Sequence[str], console: Console) -> None:
     label, curves = diversity_curves(comparison)
-    headings = ("method", *(f"S_{n + 1}" for n in range(max(map(len, curves)))))
-    table = _table(f"{label} in %, higher is better", headings, left=("method",))
-    for name, curve in zip(names, curves, strict=True):
-        table.add_row(Text(name), *(format_number(value, 2) for value in curve))
-    console.print(table)
+    columns = [(f"S_{n + 1}", "") for n in range(max(map(len, curves)))]
+    rows = [[Text(format_number(value, 2)) for value in curve] for curve in curves]
+    _print_by_method(f"{label} in %, higher is better", names, columns, rows, console)
+
+
+def _print_by_method(
+    title: str,
+    names: Sequence[str],
+    columns: Sequence[tuple[str, str]],
+    rows: Sequence[Sequence[Text]],
+    console: Console,
+) -> None:
+    """Print a table with a row per method; where the console is too narrow for it, with a column per method.
+
+    Args:
+        title: of the table.
+        names: of the methods.
+        columns: label and description of each figure.
+        rows: the cells of each method; may be shorter than `columns`.
+        console: where to print.
+    """
+    described = any(description for _, description in columns)
+    table = Table(title=title, show_footer=described)
+    table.add_column("method")
+    for label, description in columns:
+        table.add_column(Text(label), justify="right", footer=Text(description))
+    for name, cells in zip(names, rows, strict=True):
+        table.add_row(Text(name), *cells)
+    if _fits(table, console):
+        console.print(table)
+        return
+
+    def turned(methods: range) -> Table:
+        table = Table(title=title)
+        table.add_column("figure")
+        for at in methods:
+            table.add_column(Text(names[at]), justify="right", overflow="fold", max_width=NAME_WIDTH)
+        if described:
+            table.add_column("")
+        for at, (label, description) in enumerate(columns):
+            cells = (rows[method][at] if at < len(rows[method]) else Text("") for method in methods)
+            table.add_row(Text(label), *cells, *([Text(description)] if described else []))
+        return table
+
+    first = 0
+    while first < len(names):
+        last = first + 1  # a table has one method at least
+        while last < len(names) and _fits(turned(range(first, last + 1)), console):
+            last += 1
+        console.print(turned(range(first, last)))
+        first = last
 
 
 def _print_pairs(comparison: Comparison, names: Sequence[str], console: Console) -> None:
@@ -90,7 +135,17 @@ def _print_pairs(comparison: Comparison, names: Sequence[str], console: Console)
             cells = (figure["label"], *pair, row["difference"], row["interval"], favoured, winner)
             table.add_row(*map(Text, cells))
         table.add_section()
-    console.print(table)
+    if _fits(table, console):
+        console.print(table)
+        return
+    console.print("Differences, image by image", style="italic")
+    for figure in pair_table(comparison):
+        for row in figure["rows"]:
+            a, b = (names[row[side]] for side in "ab")
+            favoured = ", ".join(map(str, row["favoured"]))
+            winner = "undecided" if row["winner"] is None else f"in favour of {names[row['winner']]}"
+            text = f"{figure['label']}: {a} - {b} {row['difference']} ({row['interval']}), images {favoured}: {winner}"
+            console.print(text, markup=False, highlight=False)
 
 
 def _print_published(scale: int, content: dict[str, Any], console: Console) -> None:
@@ -104,6 +159,12 @@ def _print_published(scale: int, content: dict[str, Any], console: Console) -> N
         table.add_row(*map(Text, cells), style=style)
     console.print(table)
     console.print(f"* under {REQUIRED_DB:.0f} dB. {content['caveat']}", markup=False)
+
+
+def _fits(table: Table, console: Console) -> bool:
+    """Whether the console shows the table without cutting or wrapping any text."""
+    wide = console.options.update(max_width=10_000)
+    return Measurement.get(console, wide, table).maximum <= console.width
 
 
 def _table(title: str, headings: Sequence[str], left: Sequence[str] | set[str]) -> Table:

@@ -239,6 +239,25 @@ def compare(methods: Sequence[Method]) -> Comparison:
     )
 
 
+def ranked_comparison(methods: Sequence[Method], opinions: Opinions | None) -> Comparison:
+    """`compare`, with what a study says about the methods, and the methods in the order of their final rank.
+
+    Methods of equal rank keep their order. Without a study, or where no rank is known, so do all.
+
+    Args:
+        methods: as for `compare`.
+        opinions: results of a study; None without one.
+    """
+    if opinions is None:
+        return compare(methods)
+    comparison = compare(methods).with_opinions(opinions)
+    ranks = [value.value for value in comparison.values.get("final_rank", ())]
+    order = sorted(range(len(ranks)), key=lambda at: (math.isnan(ranks[at]), ranks[at]))
+    if order == list(range(len(ranks))):
+        return comparison
+    return compare([methods[at] for at in order]).with_opinions(opinions)
+
+
 def _common(method: Method, digests: Sequence[str]) -> tuple[MethodImage, ...]:
     by_digest = {image.hr_sha256: image for image in reversed(method.images)}
     return tuple(by_digest[digest] for digest in digests)

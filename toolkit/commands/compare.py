@@ -21,21 +21,25 @@ from ntire_sr.commands.output import Output, output_options
     option("--out", type=PATH, show_default="nothing is written", help="Folder for compare.html, a page with charts, tables and pictures, and compare.json."),
     option("--sr", multiple=True, type=NAMED_FOLDER, show_default="where they were scored", help="Folder of a method's samples for the pictures, as NAME=FOLDER; repeatable."),
     option("--hr", type=PATH, show_default="where they were scored", help="Folder of the HR images for the pictures."),
+    option("--csv", "csv_file", type=PATH, show_default="not written", help="File for the table as CSV, with intervals."),
+    option("--latex", "latex_file", type=PATH, show_default="not written", help="File for the table as LaTeX."),
     option("--pictures", type=click.IntRange(min=0), default=10, help="Number of images to show, those in which the methods differ most; 0 for none."),
 )
 @output_options
-def compare(scores: tuple[tuple[str, Path], ...], out: Path | None, sr: tuple[tuple[str, Path], ...], hr: Path | None, pictures: int, published: bool, study: Path | None, output: Output) -> None:
+def compare(scores: tuple[tuple[str, Path], ...], out: Path | None, sr: tuple[tuple[str, Path], ...], hr: Path | None, pictures: int, published: bool, study: Path | None, csv_file: Path | None, latex_file: Path | None, output: Output) -> None:
     """Compare scores of the same HR images, each given a name.
 
-    Prints one table of all methods, S_n for every n, and for each pair of methods the mean difference per image
+    Prints one table of all methods, with --study in the order of their final rank, S_n for every n, and for each pair of methods the mean difference per image
     with a 95 % bootstrap interval. Anything that makes the comparison unfair is an error or a warning: different
     HR images, scales, networks, versions or numbers of samples.
     """
     from ntire_sr.core.errors import UsageError
+    from ntire_sr.core.files import atomic_write
     from ntire_sr.evaluation.pages.comparison_page import write_comparison
+    from ntire_sr.evaluation.pages.export import comparison_csv, comparison_latex
     from ntire_sr.evaluation.pages.gallery import picture_comparison
     from ntire_sr.evaluation.pages.terminal import print_comparison
-    from ntire_sr.evaluation.scoring.comparison import compare as compare_methods
+    from ntire_sr.evaluation.scoring.comparison import ranked_comparison
     from ntire_sr.evaluation.scoring.load_scores import read_methods
     from ntire_sr.evaluation.scoring.opinion import load_opinions
 
@@ -44,8 +48,10 @@ def compare(scores: tuple[tuple[str, Path], ...], out: Path | None, sr: tuple[tu
     if len(dict(sr)) < len(sr):
         raise UsageError("--sr names a method twice", "give one folder for each method")
     opinions = load_opinions(study) if study else None
-    comparison = compare_methods(read_methods(scores))
-    comparison = comparison.with_opinions(opinions) if opinions else comparison
+    comparison = ranked_comparison(read_methods(scores), opinions)
+    for file, text in ((csv_file, comparison_csv(comparison)), (latex_file, comparison_latex(comparison))):
+        if file is not None:
+            atomic_write(file, text)
     page = None
     if out is not None:
         gallery = picture_comparison(comparison, pictures, dict(sr), hr, output.progress())

@@ -17,7 +17,7 @@ from ntire_sr.evaluation.pages.comparison_page import comparison_page
 from ntire_sr.evaluation.pages.gallery import most_different, picture_comparison
 from ntire_sr.evaluation.pages.page import render
 from ntire_sr.evaluation.scoring.columns import MethodColumn
-from ntire_sr.evaluation.scoring.comparison import compare
+from ntire_sr.evaluation.scoring.comparison import compare, ranked_comparison
 from ntire_sr.evaluation.scoring.load_scores import read_methods
 from ntire_sr.evaluation.scoring.opinion import MethodOpinion, Opinions
 from ntire_sr.samples.image_files import write_png
@@ -212,6 +212,21 @@ def test_opinions_are_found_by_samples_whatever_the_names(two, ntire_sr_command,
         "compare", *(f"{name}={path}" for name, path in two), "--study", tmp_path / "absent"
     )
     assert result.code == 2 and "does not exist" in result.err
+
+
+def test_study_orders_the_methods_by_final_rank(two):
+    methods = read_methods(two)
+    s_n = [value.value for value in compare(methods).values["score"]]
+    better = s_n.index(max(s_n))  # in S_n; it has the better opinion, too
+    said = [
+        MethodOpinion(method.name, method.samples_sha256, mor=1.0 if at == better else 2.0)
+        for at, method in enumerate(methods)
+    ]
+    for order in (methods, methods[::-1]):
+        ranked = ranked_comparison(order, opinions_of(*said))
+        assert ranked.methods[0].name == methods[better].name
+        assert [value.value for value in ranked.values["final_rank"]] == [1.0, 2.0]
+    assert ranked_comparison(methods[::-1], None).methods == tuple(methods[::-1])
 
 
 def test_study_of_other_samples_under_the_same_name_is_refused(two):
