@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ntire_sr.challenge.downscale import SCALES
 from ntire_sr.core.device import is_out_of_memory
-from ntire_sr.core.errors import NtireSrError, require
+from ntire_sr.core.errors import EarlierNameWarning, NtireSrError, require
 from ntire_sr.core.seeding import global_seed
 from ntire_sr.models.interfaces import TILE_PX
 
@@ -236,7 +236,7 @@ def _receptive_field(network: Any, label: str, part: str) -> int | None:
     if not hasattr(network, name) and hasattr(network, earlier):
         warnings.warn(
             f"{label}: the attribute {earlier} is deprecated; rename it to {name}",
-            DeprecationWarning,
+            EarlierNameWarning,
             stacklevel=2,
         )
         name = earlier

@@ -45,9 +45,10 @@ def __getattr__(name: str) -> Any:
     if name in _DEPRECATED:
         import warnings
 
-        warnings.warn(
-            f"ntire_sr.{name} is deprecated; use ntire_sr.{_DEPRECATED[name]}", DeprecationWarning, stacklevel=2
-        )
+        from ntire_sr.core.errors import EarlierNameWarning
+
+        message = f"ntire_sr.{name} is deprecated; use ntire_sr.{_DEPRECATED[name]}"
+        warnings.warn(message, EarlierNameWarning, stacklevel=2)
         return __getattr__(_DEPRECATED[name])
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

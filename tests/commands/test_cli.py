@@ -10,6 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 from conftest import TINIEST_WORDS
+from networks import write_network
 
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.core.files import sha256_file
@@ -331,3 +332,15 @@ def test_data_check_exits_with_1_for_forbidden_or_broken_files(in_empty_folder, 
     assert result.code == 1 and not findings["passes"]
     assert findings["forbidden"] == ["0900x4.png (DIV2K validation)"] and len(findings["unreadable"]) == 1
     assert ntire_sr_command("data", "check", "--hr", "absent").code == 2
+
+
+@pytest.mark.usefixtures("imports_as_before")
+@pytest.mark.parametrize("quiet", [(), ("--quiet",)])
+def test_earlier_attribute_of_a_network_is_noted_on_stderr(tmp_path, ntire_sr_command, quiet):
+    body = "def build(scale, weights, device):\n    net = Net(scale)\n    net.sample_reach = 0\n    return net"
+    write_png(tmp_path / "LR" / "0801.png", np.full((8, 8, 3), 128, np.uint8))
+    words = ("--model", f"{write_network(tmp_path, body)}:build", "--lr", tmp_path / "LR", "--samples", 1)
+    result = ntire_sr_command("generate", *words, "--out", tmp_path / "SR", *quiet)
+    assert result.code == 0, result.err
+    note = "warning: my_net.py:build: the attribute sample_reach is deprecated; rename it to sample_receptive_field"
+    assert (note in result.err) is not bool(quiet)

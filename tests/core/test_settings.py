@@ -176,4 +176,4 @@ def test_removed_setting_is_taken_with_its_only_value_and_a_warning():
 def test_train_notes_a_renamed_setting_on_stderr(ntire_sr_command):
     result = ntire_sr_command("train", "--set", "adversarial_from=0.3", "--dry-run")
     assert json.loads(result.out)["settings"]["adversarial_start"] == 0.3
-    assert result.err.strip() == "the setting adversarial_from is now adversarial_start"
+    assert result.err.strip() == "warning: the setting adversarial_from is now adversarial_start"

@@ -12,7 +12,13 @@ from ntire_sr.challenge.image_checks import described
 from ntire_sr.challenge.pixels import to_array, to_tensor, to_unit
 from ntire_sr.challenge.projection import ProjectionResult, is_feasible
 from ntire_sr.core.device import choose_device
-from ntire_sr.core.errors import ArgumentTypeError, ArgumentValueError, NtireSrError, UsageError
+from ntire_sr.core.errors import (
+    ArgumentTypeError,
+    ArgumentValueError,
+    EarlierNameWarning,
+    NtireSrError,
+    UsageError,
+)
 from ntire_sr.core.files import sha256_bytes
 from ntire_sr.core.seeding import sample_seed
 from ntire_sr.models.loading import LoadedModel, load_model
@@ -86,7 +92,7 @@ class GeneratorHandle:
             NtireSrError: no 8-bit image downscales to `lr`, or memory ran out.
         """
         if allow_unreachable is not None:
-            warnings.warn("allow_unreachable is deprecated; use allow_infeasible", DeprecationWarning, 2)
+            warnings.warn("allow_unreachable is deprecated; use allow_infeasible", EarlierNameWarning, 2)
             allow_infeasible = allow_unreachable
         image = take("lr", lr)
         if len(image.pixels) != 1 or min(image.pixels.shape[2:]) < SMALLEST_LR_PX:

@@ -1,7 +1,9 @@
 """What a command prints: its result as text or JSON, notes and progress; with `--quiet` only errors."""
 
 import json
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,6 +12,7 @@ import click
 
 from ntire_sr.commands.command import option, option_group
 from ntire_sr.commands.options import stdout_console
+from ntire_sr.core.errors import EarlierNameWarning
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,6 +47,22 @@ class Output:
             click.echo(json.dumps(json_safe(result), indent=1))
         return result
 
+    @contextmanager
+    def note_earlier_names(self) -> Iterator[None]:
+        """Note each `EarlierNameWarning`, which Python hides by default; other warnings are shown as usual."""
+        show_warning = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+            if issubclass(category, EarlierNameWarning):
+                self.note(f"warning: {message}")
+            else:
+                show_warning(message, category, *place)
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", EarlierNameWarning)
+            warnings.showwarning = show
+            yield
+
     def console(self) -> "Console":
         """A console on standard output for the tables of the result."""
         return stdout_console(quiet=self.quiet or self.as_json)
@@ -65,6 +84,8 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @wraps(command)
     def with_output(*args: Any, as_json: bool, quiet: bool, **options: Any) -> Any:
-        return command(*args, output=Output(as_json, quiet), **options)
+        output = Output(as_json, quiet)
+        with output.note_earlier_names():
+            return command(*args, output=output, **options)
 
     return with_output

@@ -53,7 +53,6 @@ def train(
     scratch. Writes weights.safetensors, config.json, log.jsonl and checkpoints into the run folder.
     """
     import json
-    import warnings
 
     from ntire_sr.core.errors import require
     from ntire_sr.core.settings import parse_words
@@ -73,11 +72,7 @@ def train(
         values = read_settings(config, values)
     folder = RunFolder(run)
     resumed = resume and folder.config.exists()
-    with warnings.catch_warnings(record=True) as deprecated:
-        warnings.simplefilter("always", DeprecationWarning)
-        run_config = resume_run_config(folder, values) if resumed else make_run_config(values)
-    for warning in deprecated:
-        output.note(str(warning.message))
+    run_config = resume_run_config(folder, values) if resumed else make_run_config(values)
     if dry_run:
         click.echo(json.dumps(run_config.as_json(), indent=1))
         return

@@ -50,6 +50,10 @@ class ValidationErrors(NtireSrError):
         super().__init__(f"{what}: {plural(len(self.problems), 'problem')}{lines}", remedy)
 
 
+class EarlierNameWarning(DeprecationWarning):
+    """A name of an earlier version was used, which still works; commands print the message."""
+
+
 def plural(count: int, word: str) -> str:
     """A number with its noun.
 
@@ -104,9 +108,9 @@ _EARLIER_NAMES: dict[str, type[NtireSrError]] = {
 
 
 def __getattr__(name: str) -> type[NtireSrError]:
-    """The error of an earlier name, with a DeprecationWarning (PEP 562)."""
+    """The error of an earlier name, with a warning (PEP 562)."""
     if name not in _EARLIER_NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     error = _EARLIER_NAMES[name]
-    warnings.warn(f"{__name__}.{name} is now {error.__name__}", DeprecationWarning, stacklevel=2)
+    warnings.warn(f"{__name__}.{name} is now {error.__name__}", EarlierNameWarning, stacklevel=2)
     return error

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ntire_sr.core.errors import NtireSrError, UsageError, require, suggestion
+from ntire_sr.core.errors import EarlierNameWarning, NtireSrError, UsageError, require, suggestion
 from ntire_sr.core.files import read_json
 from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.core.settings import (
@@ -104,12 +104,12 @@ def make_run_config(values: Mapping[str, Any]) -> RunConfig:
 
 
 def _with_current_fields(trainer: TrainerSpec, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by their current names, with a DeprecationWarning for each earlier or removed name."""
+    """Settings by their current names, with a warning for each earlier or removed name."""
     records = (TrainConfig, trainer.settings)
     notes = {old: f"is now {new}" for old, new in renamed_fields(*records).items()}
     notes |= dict.fromkeys(removed_fields(*records), "has no effect any more")
     for name in notes.keys() & values.keys():
-        warnings.warn(f"the setting {name} {notes[name]}", DeprecationWarning, stacklevel=3)
+        warnings.warn(f"the setting {name} {notes[name]}", EarlierNameWarning, stacklevel=3)
     return with_current_fields(values, *records)
 
 
