@@ -13,7 +13,14 @@ from ntire_sr.core.package_files import package_files
 
 ROOT = Path(__file__).parents[1]
 COPY = ROOT / ".mypy_cache" / "installed"
-CHECKED = ("ntire_sr.core", "ntire_sr.challenge", "ntire_sr.data", "ntire_sr.study", "ntire_sr.api")
+CHECKED = (
+    "ntire_sr.core",
+    "ntire_sr.challenge",
+    "ntire_sr.evaluation.metrics",
+    "ntire_sr.data",
+    "ntire_sr.study",
+    "ntire_sr.api",
+)
 
 
 def main() -> int:

@@ -157,11 +157,14 @@ def frechet_distance(sr: PatchStatistics, hr: PatchStatistics) -> float:
     # With C = A A^T and D = B B^T, tr (C D)^(1/2) is the sum of the singular values of A^T B, which loses no
     # digits to a square root of small eigenvalues.
     shared = torch.linalg.svdvals(_factor(sr_covariance).T @ _factor(hr_covariance)).sum()
-    return max(0.0, (difference + sr_covariance.trace() + hr_covariance.trace() - 2 * shared).item())
+    squared_distance: Tensor = difference + sr_covariance.trace() + hr_covariance.trace() - 2 * shared
+    return max(0.0, squared_distance.item())
 
 
 def _factor(covariance: Tensor) -> Tensor:
     """A with A A^T = covariance, from its eigenvectors; negative ones, due to rounding, count as 0."""
+    values: Tensor
+    vectors: Tensor
     values, vectors = torch.linalg.eigh((covariance + covariance.T) / 2)
     return vectors * values.clamp(min=0).sqrt()
 

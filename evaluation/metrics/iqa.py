@@ -143,9 +143,11 @@ def _ready(name: str, offered: _Offered, compute: Callable[..., Tensor], device:
 
     @torch.inference_mode()
     def call(sr: Tensor, hr: Tensor | None) -> float:
-        if offered.needs_reference and hr is None:
-            raise ValueError(f"{name} needs the HR image")
-        images = (sr, hr) if offered.needs_reference else (sr,)
+        images = [sr]
+        if offered.needs_reference:
+            if hr is None:
+                raise ValueError(f"{name} needs the HR image")
+            images.append(hr)
         try:
             return float(compute(*(to_unit(in_planes(image.to(device))) for image in images)))
         except Exception as error:  # such as an image that is too small for this metric

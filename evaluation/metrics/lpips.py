@@ -22,7 +22,7 @@ from ntire_sr.evaluation.metrics.lpips_network import upsampled_sum
 from ntire_sr.evaluation.metrics.maps import shrink_map
 
 
-class LpipsValues(Values):
+class LpipsValues(Values, frozen=True):
     """LPIPS in the record of an image; lower is better. Lists are empty if it was not measured."""
 
     lpips: list[NonNegative] = msgspec.field(default_factory=list)  # mean over the pixels of each sample

@@ -66,21 +66,22 @@ class Lpips(nn.Module):
 
     def __init__(self, trunk: dict[str, Tensor], linear: list[Tensor]):
         super().__init__()
-        self.convolutions = nn.ModuleList(
+        convolutions = [
             nn.Conv2d(channels, features, side, stride, padding)
             for channels, features, side, stride, padding in CONVOLUTIONS
-        )
-        for convolution, index in zip(self.convolutions, TRUNK_INDICES, strict=True):
+        ]
+        for convolution, index in zip(convolutions, TRUNK_INDICES, strict=True):
             convolution.load_state_dict(
                 {part: trunk[f"features.{index}.{part}"] for part in ("weight", "bias")}
             )
+            convolution.weight.data = convolution.weight.data.contiguous(memory_format=torch.channels_last)
+        self.convolutions = nn.ModuleList(convolutions)
         for index, weights in enumerate(linear):
             self.register_buffer(f"linear{index}", weights)
         self.eval().requires_grad_(False)
-        self.to(memory_format=torch.channels_last)
         # Tiles of 6 would be a tenth faster, but S_n of small images would be twice as far from the official
         # digits. This is a plain list, not a ModuleList, because these convolutions stay on the CPU.
-        self.on_processor = [WinogradConvolution(layer, 4) for layer in self.convolutions[1:]]
+        self.on_processor = [WinogradConvolution(layer, 4) for layer in convolutions[1:]]
 
     def weights(self, layer: int) -> Tensor:
         """Weights of the channels of a layer, from 0 to 4: (C,), 0 or more."""
@@ -227,7 +228,8 @@ def _vectors(maps: Tensor) -> Tensor:
 
 
 def _length(vectors: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(vectors, dim=1, keepdim=True).add_(SMALLEST_NORM)
+    norms: Tensor = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
+    return norms.add_(SMALLEST_NORM)
 
 
 def _chunks(vectors: Tensor) -> Iterator[slice]:

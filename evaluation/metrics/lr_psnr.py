@@ -57,7 +57,7 @@ class LrErrors:
         return sum(psnr_db(value) < REQUIRED_DB for value in self.values)
 
 
-class LrValues(Values):
+class LrValues(Values, frozen=True):
     """Squared LR errors in the record of an image, in squared grey levels."""
 
     lr_errors: list[NonNegative]  # of HR and SR cropped to multiples of 8, as officially

@@ -20,7 +20,7 @@ WINDOW = 16  # side in pixels of the box that the 2022 script averages squared e
 STRIP_ROWS = 64  # rows per strip
 
 
-class PixelValues(Values):
+class PixelValues(Values, frozen=True):
     """Squared errors in the record of an image, in squared grey levels; lower is better."""
 
     mse: list[NonNegative]  # mean over boxes of 16 x 16 pixels of each sample

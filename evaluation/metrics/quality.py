@@ -12,7 +12,7 @@ from ntire_sr.evaluation.metrics.base import ImageMetric, QualityMetric, Referen
 from ntire_sr.evaluation.metrics.declarations import Figure, Finite, Output, Values, mean
 
 
-class QualityValues(Values):
+class QualityValues(Values, frozen=True):
     """Values of quality metrics in the record of an image, by name; None where one is undefined."""
 
     realism: dict[str, list[Finite | None]]  # of each sample

@@ -46,11 +46,11 @@ def transforms(outputs: int, taps: int) -> tuple[Tensor, Tensor, Tensor]:
             divisor *= point - root
         row = _product(others)
         # powers of two are moved from one matrix to the other, so that neither has large values
-        scale = _power_of_two(sum(map(abs, row)))
+        scale = _power_of_two(sum(map(abs, row), Fraction()))
         kernel.append([point**power / divisor * scale for power in range(taps)])
         signal.append([value / scale for value in row] + [Fraction(0)])
     row = _product(points)
-    scale = _power_of_two(sum(map(abs, row)))
+    scale = _power_of_two(sum(map(abs, row), Fraction()))
     kernel.append([Fraction(0)] * (taps - 1) + [scale])
     signal.append([value / scale for value in row])
     result = [
@@ -87,8 +87,14 @@ class WinogradConvolution(nn.Module):
         outputs: m, side of a tile of results.
     """
 
+    kernel: Tensor
+    bias: Tensor
+    to_result: Tensor
+    from_signal: Tensor
+
     def __init__(self, direct: nn.Conv2d, outputs: int = 4):
         super().__init__()
+        assert isinstance(direct.padding, tuple) and direct.bias is not None
         self.outputs, self.taps, self.padding = outputs, direct.kernel_size[0], direct.padding[0]
         self.out_channels = direct.out_channels
         a, g, b = transforms(outputs, self.taps)
