@@ -207,8 +207,6 @@ def _manifest_problems(manifest: Manifest | None, lr_paths: list[Path], samples:
     if manifest is None:
         return []
     texts = []
-    if manifest.settings.test_time_augmentation:
-        texts.append("the manifest says that samples were averaged over flips or rotations, which is forbidden")
     if len(manifest.images) != len(lr_paths):
         texts.append(
             f"the samples were drawn from {plural(len(manifest.images), 'LR image')}; the LR folder holds {len(lr_paths)}"

@@ -89,10 +89,7 @@ def sections(facts: Facts) -> list[tuple[str, list[tuple[str, str | None]]]]:
             "Ensembles and fusion",
             [
                 ("Ensembles", "none: one model, one set of weights" if own else None),
-                (
-                    "Test-time augmentation",
-                    None if own is None else "none" if not own.test_time_augmentation else "yes",
-                ),
+                ("Test-time augmentation", "none" if own else None),
                 ("Temperature", f"{own.temperature:g}, the same for all samples" if own else None),
                 (
                     "Seeds",

@@ -197,11 +197,12 @@ def test_weights_of_0_1_0_build_their_generator(model):
     assert all(torch.equal(loaded.generator.state_dict()[name], value) for name, value in tensors.items())
 
 
-def test_manifest_of_0_1_0_saved_again_changes_two_keys_only(copy):
+def test_manifest_of_0_1_0_saved_again_changes_three_keys_only(copy):
     folder = copy / "samples"
     before = json.loads((folder / "manifest.json").read_text())
     load_manifest(folder).save(folder)
     after = json.loads((folder / "manifest.json").read_text())
+    assert before["settings"].pop("test_time_augmentation") is False
     for image in after["images"]:
         image["unreachable"], image["reachable_db"] = image.pop("infeasible"), image.pop("best_db")
     assert {after.pop(name) for name in ("code", "sources", "seconds")} == {None}

@@ -50,6 +50,7 @@ def test_hyper_parameters_are_compared_only_for_the_same_model():
 def test_later_fields_keep_the_digest_of_earlier_settings():
     ours = SamplingSettings("srgan", False, "a1", 4, 0, True, "float32", {})
     earlier = {name: value for name, value in asdict(ours).items() if name not in SamplingSettings.EARLIER}
+    earlier["test_time_augmentation"] = False
     assert ours.digest == sha256_bytes(json.dumps(earlier, sort_keys=True).encode())
     assert replace(ours, external=True).digest != ours.digest
 
@@ -176,3 +177,15 @@ def test_file_that_is_not_a_manifest_is_an_error_that_names_it(tmp_path, content
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(NtireSrError, match=r"manifest\.json"):
         load_manifest(tmp_path)
+
+
+def test_removed_setting_is_read_with_its_only_value(folder):
+    content = json.loads((folder / "manifest.json").read_text())
+    content["settings"]["test_time_augmentation"] = False
+    write_json(folder / "manifest.json", content)
+    manifest = load_manifest(folder)
+    assert {record.settings_sha256 for record in manifest.files.values()} == {manifest.settings.digest}
+    content["settings"]["test_time_augmentation"] = True
+    write_json(folder / "manifest.json", content)
+    with pytest.raises(NtireSrError, match=r"settings\.test_time_augmentation is True, not false"):
+        load_manifest(folder)

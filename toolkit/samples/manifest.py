@@ -32,6 +32,9 @@ REMEDY = "make the samples again with --overwrite, or move the manifest away to 
 # keys of earlier versions -> today's
 EARLIER_IMAGE_KEYS = {"unreachable": "infeasible", "reachable_db": "best_db"}
 
+# settings that manifests of earlier versions hold -> the only value there
+REMOVED_SETTINGS = {"test_time_augmentation": False}
+
 TilePx = Annotated[int, msgspec.Meta(ge=0, le=MOST_TILE_PX)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
@@ -47,7 +50,6 @@ class SamplingSettings(Record, frozen=True):
     projection: bool  # False: samples are the network's output, only rounded to 8 bits
     precision: str  # precision of the network, float32, bfloat16 or unknown; the projection is always float32
     hyper_parameters: dict[str, Any]  # the model's settings and the projection's limits
-    test_time_augmentation: bool = False  # averaging over flips or rotations: never, as the challenge requires
     code_sha256: str | None = None  # digest of the code of a network from outside; None: the package's own
     external: bool = False  # True: another program drew the images, which were only projected here
     temperature: float = 1.0  # factor of latents and noise, the same for all samples
@@ -66,14 +68,15 @@ class SamplingSettings(Record, frozen=True):
     def digest(self) -> str:
         """SHA-256 of all settings. Every sample's record holds it, so that other settings are noticed.
 
-        Fields of `EARLIER` count only where they differ from it, so that earlier samples keep their digest.
+        Fields of `EARLIER` count only where they differ from it, and removed settings with their only value, so that
+        earlier samples keep their digest.
         """
         values = {
             name: value
             for name, value in msgspec.structs.asdict(self).items()
             if name not in self.EARLIER or value != self.EARLIER[name]
         }
-        return sha256_bytes(json.dumps(values, sort_keys=True).encode())
+        return sha256_bytes(json.dumps(values | REMOVED_SETTINGS, sort_keys=True).encode())
 
     def differences(self, other: "SamplingSettings") -> list[str]:
         """The settings that differ between a folder's (`self`) and the requested ones (`other`), for users.
@@ -271,6 +274,8 @@ def _parse_manifest(content: dict[str, Any], path: Path) -> Manifest:
     if isinstance(content.get("images"), list):
         images = enumerate(content["images"])
         rest["images"] = [_parse_image(image, f"{path}: images[{index}]") for index, image in images]
+    if isinstance(content.get("settings"), dict):
+        rest["settings"] = _without_removed(content["settings"], path)
     if "files" in content:
         rest["files"] = _parse_files(content["files"], path)
     manifest = to_record(rest, Manifest, str(path), REMEDY)
@@ -279,6 +284,13 @@ def _parse_manifest(content: dict[str, Any], path: Path) -> Manifest:
             raise NtireSrError(f"{path}: {name} belongs to none of {len(manifest.images)} images", REMEDY)
     _check_code(manifest.code, manifest.settings.code_sha256, path)
     return manifest
+
+
+def _without_removed(settings: dict[str, Any], path: Path) -> dict[str, Any]:
+    for name, only in REMOVED_SETTINGS.items():
+        if settings.get(name, only) is not only:
+            raise NtireSrError(f"{path}: settings.{name} is {settings[name]!r}, not {json.dumps(only)}", REMEDY)
+    return {name: value for name, value in settings.items() if name not in REMOVED_SETTINGS}
 
 
 def _parse_image(content: Any, what: str) -> ImageRecord:
