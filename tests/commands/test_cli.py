@@ -337,7 +337,9 @@ def test_data_check_exits_with_1_for_forbidden_or_broken_files(in_empty_folder, 
 @pytest.mark.usefixtures("imports_as_before")
 @pytest.mark.parametrize("quiet", [(), ("--quiet",)])
 def test_earlier_attribute_of_a_network_is_noted_on_stderr(tmp_path, ntire_sr_command, quiet):
-    body = "def build(scale, weights, device):\n    net = Net(scale)\n    net.sample_reach = 0\n    return net"
+    body = (
+        "def build(scale, weights, device):\n    net = Net(scale)\n    net.sample_reach = None\n    return net"
+    )
     write_png(tmp_path / "LR" / "0801.png", np.full((8, 8, 3), 128, np.uint8))
     words = ("--model", f"{write_network(tmp_path, body)}:build", "--lr", tmp_path / "LR", "--samples", 1)
     result = ntire_sr_command("generate", *words, "--out", tmp_path / "SR", *quiet)
