@@ -26,6 +26,7 @@ from ntire_sr.samples.manifest import Manifest, load_manifest
 from ntire_sr.samples.sources import Source, Submission, open_submission
 from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.sampling.tolerance import same_sample
+from ntire_sr.sampling.write_samples import ProjectionLimits
 from ntire_sr.submission.check import check_samples, lr_folder
 from ntire_sr.submission.origin import find_weights
 from ntire_sr.submission.readme import readme_problems
@@ -203,12 +204,12 @@ def _draw_again(
             assert path is not None  # names without an LR image were left out
             shutil.copy(path, alone / path.name)
             only = SampleName(0, name.sample)
-            request = Request(
-                alone, out, None, s.seed or 0, s.projection, allow_infeasible=True, only=frozenset((only,)),
-                tile=manifest.files[str(name)].tile, temperature=s.temperature,
-                precision=s.precision,
-            )  # fmt: skip
             try:
+                request = Request(
+                    alone, out, seed=s.seed or 0, projection=s.projection, projection_limits=ProjectionLimits.of(s),
+                    allow_infeasible=True, only=frozenset((only,)), tile=manifest.files[str(name)].tile,
+                    temperature=s.temperature, precision=s.precision,
+                )  # fmt: skip
                 generate(request, loaded, device)
                 again = (out / str(only)).read_bytes()
                 _compare(result, name, submission.samples[name], again, s.precision)

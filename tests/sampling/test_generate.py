@@ -286,7 +286,7 @@ def test_sample_under_45_dB_of_a_feasible_lr_image_is_a_named_error(lr_folder, s
     monkeypatch.setattr(
         module,
         "project_uint8",
-        lambda sr, lr, scale: project_uint8(torch.rand_like(sr), lr, scale, max_rounds=1),
+        lambda sr, lr, scale, *limits: project_uint8(torch.rand_like(sr), lr, scale, max_rounds=1),
     )
     with pytest.raises(
         ValidationErrors, match=r"000000_sample00000\.png reaches \d+\.\d dB of 45 after 1 rounds"

@@ -18,6 +18,7 @@ from ntire_sr.models.loading import load_model
 from ntire_sr.samples.manifest import load_manifest
 from ntire_sr.samples.sources import MOST_README_BYTES
 from ntire_sr.sampling.generate import Request, generate
+from ntire_sr.sampling.write_samples import USUAL_LIMITS, ProjectionLimits
 from ntire_sr.submission.package import PackageRequest, pack
 from ntire_sr.submission.verify import verify
 
@@ -107,6 +108,21 @@ def test_missing_samples_are_listed_as_runs(samples, lr_folder):
     found = verify([samples], lr_folder)
     assert "0802.png (index 1): 99997 of 100000 samples are missing: 3 to 99999" in found.problems
     assert len(found.problems) == 2
+
+
+def test_regenerate_projects_with_the_limits_of_the_manifest(lr_folder, trained, tmp_path):
+    loaded = load_model(trained / "weights.safetensors", None, CPU)
+    for folder, limits in (("SR", ProjectionLimits(50.0, 3)), ("usual", USUAL_LIMITS)):
+        generate(Request(lr_folder, tmp_path / folder, samples=1, projection_limits=limits), loaded, CPU)
+    name = "000000_sample00000.png"
+    assert (tmp_path / "SR" / name).read_bytes() != (tmp_path / "usual" / name).read_bytes()
+    assert verify([tmp_path / "SR"], regenerate=2).drawn_again == [name, "000001_sample00000.png"]
+    path = tmp_path / "SR" / "manifest.json"
+    path.write_text(path.read_text().replace('"projection_max_rounds": 3', '"projection_max_rounds": "many"'))
+    problems = verify([tmp_path / "SR"], regenerate=1).problems
+    assert any(
+        "cannot be drawn again: settings.hyper_parameters of the manifest" in problem for problem in problems
+    )
 
 
 def test_regenerate_keeps_the_other_problems_of_the_report(samples, lr_folder, tmp_path):

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 from torch import Tensor
 
 from ntire_sr.challenge.names import DEFAULT_SAMPLES, SampleName, parse_sample_name
@@ -24,7 +24,8 @@ from ntire_sr.samples.manifest import MOST_TEMPERATURE, ImageRecord, Manifest, S
 from ntire_sr.samples.sample_folder import SampleFolder, open_samples
 from ntire_sr.sampling.sampler import Sampler
 from ntire_sr.sampling.write_samples import (
-    PROJECTION_LIMITS,
+    USUAL_LIMITS,
+    ProjectionLimits,
     RawSample,
     SamplingResult,
     check_folders,
@@ -45,6 +46,7 @@ class Request:
     )
     seed: int = 0
     projection: bool = True  # False: write the network's output, whatever its LR-PSNR
+    projection_limits: ProjectionLimits = USUAL_LIMITS
     allow_infeasible: bool = False  # True: also write samples of LR images that no 8-bit HR image downscales to
     overwrite: bool = False  # True: replace samples of other settings instead of refusing
     only: frozenset[SampleName] = frozenset()  # draw only these, again; empty means all that are missing
@@ -172,7 +174,8 @@ def _fresh_manifest(
         seed=request.seed,
         projection=request.projection,
         precision=resolve_precision(request.precision, loaded, device),
-        hyper_parameters=loaded.hyper_parameters | (PROJECTION_LIMITS if request.projection else {}),
+        hyper_parameters=loaded.hyper_parameters
+        | (asdict(request.projection_limits) if request.projection else {}),
         code_sha256=loaded.code.sha256 if loaded.code else None,
         temperature=request.temperature,
     )

@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from msgspec.structs import asdict
 from torch import Tensor
 
 from ntire_sr.challenge.downscale import REQUIRED_DB, lr_psnr_db
@@ -23,7 +24,7 @@ from ntire_sr.samples.sample_folder import SampleFolder, open_samples
 from ntire_sr.samples.sources import file_source
 from ntire_sr.sampling.external import ExternalFolder, read_external
 from ntire_sr.sampling.write_samples import (
-    PROJECTION_LIMITS,
+    USUAL_LIMITS,
     RawSample,
     SamplingResult,
     check_folders,
@@ -149,7 +150,7 @@ def _fresh_manifest(request: ProjectRequest, external: ExternalFolder) -> Manife
         seed=None,
         projection=True,
         precision="unknown",
-        hyper_parameters=dict(PROJECTION_LIMITS),
+        hyper_parameters=asdict(USUAL_LIMITS),
         external=True,
     )
     return Manifest(

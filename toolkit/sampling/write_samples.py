@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
+import msgspec
 import numpy as np
 import torch
 from msgspec.structs import replace
@@ -26,14 +27,37 @@ from ntire_sr.core.distributed import rank_and_world_size
 from ntire_sr.core.errors import NtireSrError, ValidationErrors, require
 from ntire_sr.core.files import sha256_bytes
 from ntire_sr.core.progress import SILENT, Progress
+from ntire_sr.core.records import Record, to_record
 from ntire_sr.samples.folders import list_images
 from ntire_sr.samples.image_files import MOST_PIXELS, read_image
-from ntire_sr.samples.manifest import ImageRecord, Manifest, SampleRecord, SourceRecord
+from ntire_sr.samples.manifest import ImageRecord, Manifest, SampleRecord, SamplingSettings, SourceRecord
 from ntire_sr.samples.sample_folder import SampleFolder, Writer
 
 SMALLEST_LR_PX = 4
-# the part of a sample's settings that is the projection's
-PROJECTION_LIMITS = {"projection_target_db": TARGET_DB, "projection_max_rounds": MAX_ROUNDS}
+MOST_ROUNDS = 100_000  # of a projection that a manifest asks for
+
+
+class ProjectionLimits(Record, frozen=True):
+    """When the projection of a sample stops: the part of a sample's hyper-parameters that is not the network's."""
+
+    projection_target_db: Annotated[float, msgspec.Meta(gt=0)] = TARGET_DB
+    projection_max_rounds: Annotated[int, msgspec.Meta(ge=1, le=MOST_ROUNDS)] = MAX_ROUNDS
+
+    @classmethod
+    def of(cls, settings: SamplingSettings) -> "ProjectionLimits":
+        """The limits that a manifest records; the usual ones where it records none.
+
+        Raises:
+            NtireSrError: they have a wrong type or range.
+        """
+        recorded = settings.hyper_parameters
+        values = {name: recorded[name] for name in cls.__struct_fields__ if name in recorded}
+        return to_record(
+            values, cls, "settings.hyper_parameters of the manifest", "correct them in the manifest"
+        )
+
+
+USUAL_LIMITS = ProjectionLimits()
 
 
 @dataclass(frozen=True)
@@ -239,9 +263,10 @@ def _write_image(
 
     Ends early if no 8-bit HR image downscales to the LR image, which is then marked as infeasible."""
     record, settings = folder.manifest.images[index], folder.manifest.settings
+    limits = ProjectionLimits.of(settings)
     for name, raw in zip(names, make(index, lr, names), strict=True):
         start = time.monotonic()
-        result = project_and_round(raw.image, lr, settings.scale, settings.projection)
+        result = project_and_round(raw.image, lr, settings.scale, settings.projection, limits)
         if settings.projection and result.lr_psnr_db < REQUIRED_DB:
             if not record.infeasible:
                 feasible, best = is_feasible(lr, settings.scale)
@@ -269,11 +294,13 @@ def _write_image(
         yield None
 
 
-def project_and_round(sr: Tensor, lr: Tensor, scale: int, projection: bool) -> ProjectionResult:
+def project_and_round(
+    sr: Tensor, lr: Tensor, scale: int, projection: bool, limits: ProjectionLimits = USUAL_LIMITS
+) -> ProjectionResult:
     """An image as 8 bits, projected or not. Projection takes about 200 bytes a pixel."""
     try:
         if projection:
-            return project_uint8(sr, lr, scale)
+            return project_uint8(sr, lr, scale, limits.projection_target_db, limits.projection_max_rounds)
         image = to_8bit(sr)
         return ProjectionResult(image, lr_psnr_db(image, lr, scale), 0)
     except (MemoryError, RuntimeError) as error:
