@@ -198,7 +198,7 @@ def test_missing_foreign_damaged_and_nan_weights_are_refused(tmp_path):
     with pytest.raises(UsageError, match="no weights of srgan for scale 4 come with the package"):
         load_model("srgan", None, CPU)
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(NtireSrError, match=r"foreign\.safetensors does not hold weights of ntire-sr"):
+    with pytest.raises(NtireSrError, match=r"foreign\.safetensors holds no weights of ntire-sr"):
         load_model(tmp_path / "foreign.safetensors", None, CPU)
     (tmp_path / "damaged.safetensors").write_bytes(b"\x00" * 100)
     with pytest.raises(NtireSrError, match=r"damaged\.safetensors is no readable"):

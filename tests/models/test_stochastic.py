@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ntire_sr.challenge.downscale import downscale
+from ntire_sr.core import device as core_device
 from ntire_sr.core.device import full_float32
 from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.errors import NtireSrError, UsageError
@@ -22,7 +23,6 @@ from ntire_sr.training.losses.adversarial import adversarial_loss
 from ntire_sr.training.losses.discriminator import UNetDiscriminator
 from ntire_sr.training.losses.features import FilterBank
 from ntire_sr.training.multi_sample import draw_latents
-from ntire_sr.training.trainers import stochastic
 from ntire_sr.training.trainers.registry import TRAINERS
 from ntire_sr.training.trainers.stochastic import StochasticSettings, StochasticTrainer
 from ntire_sr.training.trainers.stochastic_losses import Crops, EnergyLoss, FeaturedImages
@@ -218,8 +218,8 @@ def test_auto_precision_is_bfloat16_on_hardware_that_computes_it(monkeypatch):
         (False, True, "bfloat16"),
         (False, False, "float32"),
     ):
-        monkeypatch.setattr(stochastic, "computes_bfloat16", lambda device, gpu=gpu: gpu)
-        monkeypatch.setattr(stochastic, "processor_computes_bfloat16", lambda processor=processor: processor)
+        monkeypatch.setattr(core_device, "computes_bfloat16", lambda device, gpu=gpu: gpu)
+        monkeypatch.setattr(core_device, "processor_computes_bfloat16", lambda processor=processor: processor)
         assert trainer(precision="auto").settings.precision == precision
 
 
