@@ -34,11 +34,12 @@ def save_weights(
     atomic_write(path, save(tensors, metadata))
 
 
-def needs_trunk(path: Path) -> bool:
-    """Whether a weights file takes its trunk from the package, see `package_weights.with_trunk`."""
+def needed_trunk(path: Path) -> str | None:
+    """The digest of the trunk that a weights file takes from the package, see `package_weights.with_trunk`; or None."""
     with safe_open(path, framework="pt") as file:
         facts, names = json.loads((file.metadata() or {}).get("facts", "{}")), file.keys()
-        return "trunk_sha256" in facts and not any(name.startswith(TRUNK) for name in names)
+        contained = any(name.startswith(TRUNK) for name in names)
+        return None if contained else facts.get("trunk_sha256")
 
 
 def read_weights(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from ntire_sr.core.package_files import package_files
 from ntire_sr.models.checkpoints import is_checkpoint
 from ntire_sr.models.package_weights import trunk_files
-from ntire_sr.models.weights_files import needs_trunk
+from ntire_sr.models.weights_files import needed_trunk
 from ntire_sr.samples.folders import MANIFEST
 from ntire_sr.samples.manifest import Manifest
 from ntire_sr.samples.sources import file_source
@@ -36,7 +36,8 @@ def code_members(sr: Path, origin: Origin, facts: Facts) -> list[Member]:
     # the weights used are listed above; of the package's own weights only a trunk that they need is added
     is_external = manifest is not None and manifest.code is not None
     own = origin.weights if origin.weights and not is_external and not is_checkpoint(origin.weights) else None
-    needed = set(trunk_files()) if own and needs_trunk(own) else set()
+    trunk = needed_trunk(own) if own else None
+    needed = set(trunk_files(trunk)) if trunk else set()
     for name, path in package_files():
         is_weights = name.startswith("ntire_sr/models/") and path.suffix == ".safetensors"
         if not is_weights or path in needed:

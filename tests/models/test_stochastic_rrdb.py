@@ -20,7 +20,7 @@ from ntire_sr.models.modulation import Latents, zero_latents
 from ntire_sr.models.rrdb import RrdbTrunk, expected_shapes, read_rrdb
 from ntire_sr.models.stochastic_rrdb import RrdbGenerator, level_receptive_field
 from ntire_sr.models.tiles import in_tiles
-from ntire_sr.models.weights_files import read_weights, save_weights
+from ntire_sr.models.weights_files import needed_trunk, read_weights, save_weights
 from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.loop import train
 from ntire_sr.training.rrdb_init import PretrainedDecoder
@@ -171,13 +171,15 @@ def test_weights_without_trunk_get_the_trunk_of_the_package(parent_file, tmp_pat
     trunk = {name.removeprefix("rrdb."): value for name, value in whole.items() if name.startswith("rrdb.")}
     decoder = {name: value for name, value in whole.items() if not name.startswith("rrdb.")}
     names = sorted(trunk)
-    save_file({name: trunk[name] for name in names[:5]}, tmp_path / "rrdb_trunk_1of2.safetensors")
-    save_file({name: trunk[name] for name in names[5:]}, tmp_path / "rrdb_trunk_2of2.safetensors")
     digest = tensors_digest({f"rrdb.{name}": value for name, value in trunk.items()})
+    save_file({name: trunk[name] for name in names[:5]}, tmp_path / f"trunk_{digest[:12]}_1of2.safetensors")
+    save_file({name: trunk[name] for name in names[5:]}, tmp_path / f"trunk_{digest[:12]}_2of2.safetensors")
+    save_file({}, tmp_path / "trunk_000000000001_1of1.safetensors")  # of another decoder
     path = tmp_path / "decoder.safetensors"
     save_weights(path, "stochastic", 4, settings, decoder, {"step": 1, "trunk_sha256": digest})
     found = load_model(path, None, torch.device("cpu")).generator.state_dict()
     assert all(torch.equal(found[name], value) for name, value in whole.items())
+    assert needed_trunk(path) == digest
     save_weights(path, "stochastic", 4, settings, decoder, {"step": 1, "trunk_sha256": "0" * 64})
     with pytest.raises(NtireSrError, match="needs the trunk with SHA-256 000000000000"):
         load_model(path, None, torch.device("cpu"))
