@@ -7,18 +7,19 @@ from ntire_sr.challenge.downscale import CROP_MULTIPLE
 from ntire_sr.challenge.names import DEFAULT_SAMPLES, SampleName
 from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.errors import NtireSrError, ValidationErrors, require
-from ntire_sr.core.files import make_folder, relative_to, sha256_of_digests
+from ntire_sr.core.files import make_folder, relative_to, sha256_of_digests, write_json
 from ntire_sr.core.pretrained import ALEXNET, NotFound, find
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.evaluation.metrics.base import compute_merged
 from ntire_sr.evaluation.metrics.lpips_network import SMALLEST_PX
 from ntire_sr.evaluation.metrics.registry import quality_metric
 from ntire_sr.evaluation.pages.score_page import write_score_page
+from ntire_sr.evaluation.scoring.csv_tables import write_tables
 from ntire_sr.evaluation.scoring.matching import MatchedSamples, match_samples
 from ntire_sr.evaluation.scoring.opinion import Opinions, load_opinions
 from ntire_sr.evaluation.scoring.records import ImageResult, Records
 from ntire_sr.evaluation.scoring.scorer import Scorer, Settings
-from ntire_sr.evaluation.scoring.summary import Origin, ScoreSummary, write_score
+from ntire_sr.evaluation.scoring.summary import Origin, ScoreSummary
 from ntire_sr.evaluation.scoring.workers import measure_all
 from ntire_sr.samples.folders import list_images, list_samples
 from ntire_sr.samples.manifest import load_manifest
@@ -152,13 +153,14 @@ def score_folder(
         digests={group.index: group.digests for group in groups.images},
     )
     score = _assemble(records, origin, groups, samples, settings, opinions, study_method)
-    write_score(score, out)
+    write_tables(score, out)
+    write_json(out / "score.json", score.as_json())
     records.discard_others(set(keys))
     report = out / "report.html"
     if not with_report:
         report.unlink(missing_ok=True)  # an earlier one would show other figures
     else:
-        write_score_page(report, score, groups.images, records, manifest, without_lpips)
+        write_score_page(report, score, groups.images, records, manifest, without_lpips, progress)
     processes.close()
     return FolderScore(score, out, report if with_report else None, len(kept), without_lpips)
 

@@ -169,7 +169,7 @@ class Figure(Generic[V]):
 
 
 def mean(values: Iterable[float | None]) -> float:
-    """The mean without None and nan values, as pandas computes it and thus the official tables; nan without any.
+    """The mean without None and nan values, as in the official tables; nan without any.
 
     >>> mean([1.0, math.nan, 3.0]), mean([])
     (2.0, nan)

@@ -9,11 +9,12 @@ import numpy as np
 
 from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors, suggestion
 from ntire_sr.core.progress import SILENT, Progress
+from ntire_sr.core.threads import map_in_threads
 from ntire_sr.evaluation.pages.maps import SHOWN_SAMPLES, Maps, map_notes, picture_maps
 from ntire_sr.evaluation.pages.pictures import PAGE_BYTES, Detail, Picture, Target, choose_detail
 from ntire_sr.evaluation.pages.scored_files import find_hr, find_samples
 from ntire_sr.evaluation.scoring.comparison import Comparison
-from ntire_sr.samples.image_files import read_image
+from ntire_sr.samples.image_files import read_png
 
 PICTURED_IMAGES = 10
 COMPARED_SAMPLES = 12  # pictures of samples for each image of a comparison, shared among the methods
@@ -80,14 +81,22 @@ def picture_image(
         ValueError: no picture fits into the budget.
     """
     target = Target(hr, scale)
-    first = [target.crop_image(read_image(method.files[0][1])) for method in methods]
-    deviation = maps.deviation if maps else _deviation(first)
-    detail = choose_detail(deviation, target.crop, scale)
-    pictures = [target.picture_hr(detail)]
-    for method, image in zip(methods, first, strict=True):
-        for number, path in method.files[:SHOWN_SAMPLES]:
-            sample = image if path == method.files[0][1] else target.crop_image(read_image(path))
-            pictures.append(_picture_sample(target, method, number, path, sample, detail))
+    images: dict[Path, np.ndarray] = {}  # samples that were read to choose the detail
+    if maps is None:
+        images = {
+            path: target.crop_image(read_png(path)) for path in (method.files[0][1] for method in methods)
+        }
+    detail = choose_detail(maps.deviation if maps else _deviation(list(images.values())), target.crop, scale)
+
+    def picture_sample(sample: tuple[MethodSamples, int, Path]) -> Picture:
+        method, number, path = sample
+        image = images.pop(path, None)
+        if image is None:
+            image = target.crop_image(read_png(path))
+        return _picture_sample(target, method, number, path, image, detail)
+
+    shown = [(method, number, path) for method in methods for number, path in method.files[:SHOWN_SAMPLES]]
+    pictures = [target.picture_hr(detail), *map_in_threads(picture_sample, shown, "picture")]
     pictures.append(target.picture_lr(detail))
     notes: list[str] = []
     if maps:

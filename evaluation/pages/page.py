@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from markupsafe import Markup
-
 from ntire_sr._version import __version__
 from ntire_sr.core.files import atomic_write, json_safe
 from ntire_sr.evaluation.pages.charts import CURVES_FRAME, PLOT_FRAME
@@ -50,6 +47,9 @@ class Page:
 
 def render(page: Page) -> str:
     """The whole page as HTML text."""
+    import jinja2  # takes .2 s to import: only when a page is written
+    from markupsafe import Markup
+
     # read as text, so that line ends are always \n, as in the script that the browser compares with its digest
     style, script = ("\n".join(map(_read, names)) for names in (STYLES, SCRIPTS))
     environment = jinja2.Environment(

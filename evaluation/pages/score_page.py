@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import fmean
 
 from ntire_sr.challenge.published import CAVEAT
+from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.evaluation.metrics.lpips import LpipsValues
 from ntire_sr.evaluation.metrics.pixels import PixelValues
 from ntire_sr.evaluation.pages.charts import curve_chart
@@ -38,6 +39,7 @@ def write_score_page(
     records: Records,
     manifest: Manifest | None,
     lpips_missing: str | None,
+    progress: Progress = SILENT,
 ) -> None:
     """Write the page of a score, one HTML file that needs no other file.
 
@@ -50,17 +52,20 @@ def write_score_page(
         records: records of the images, with the maps.
         manifest: manifest of the samples; None if they have none.
         lpips_missing: why LPIPS was not measured; None if it was.
+        progress: reports how many images were pictured.
     """
     pictured = _worst_images(score)[:PICTURED_IMAGES]
     by_index = {group.index: group for group in groups}
     keys = score.origin.keys if score.origin else {}
     gallery = []
-    for image in (score.images[position] for position in pictured):
-        group = by_index[image.index]
-        samples = MethodSamples(list(zip(group.numbers, group.samples, strict=True)))
-        maps = load_maps(records, image.index, keys[image.index])
-        budget = PAGE_BYTES // PICTURED_IMAGES
-        gallery.append(picture_image(group.hr, group.hr.name, score.scale, [samples], budget, maps))
+    budget = PAGE_BYTES // max(1, len(pictured))
+    with progress.task("picture", len(pictured)) as advance:
+        for image in (score.images[position] for position in pictured):
+            group = by_index[image.index]
+            samples = MethodSamples(list(zip(group.numbers, group.samples, strict=True)))
+            maps = load_maps(records, image.index, keys[image.index])
+            gallery.append(picture_image(group.hr, group.hr.name, score.scale, [samples], budget, maps))
+            advance()
     write_page(path, _page(score, pictured, gallery, manifest, lpips_missing))
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import ndtr, stdtrit
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
@@ -37,6 +36,8 @@ def bootstrap_interval(values: Sequence[float], confidence: float = CONFIDENCE, 
     Returns:
         (low, high); (nan, nan) for fewer than two values, and where one is infinite.
     """
+    from scipy.special import ndtr, stdtrit  # takes .2 s to import, and `score` computes no intervals
+
     defined = np.array([value for value in values if not math.isnan(value)])
     if len(defined) < 2 or not np.isfinite(defined).all():
         return math.nan, math.nan

@@ -1,6 +1,6 @@
 """Measuring all values of one image, sample by sample: each file is read once, and no sample is kept."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,15 +75,25 @@ class Scorer:
         """A digest of all files and settings that the record of an image depends on."""
         return key_of({**self.facts, "name": group.hr.name, "numbers": group.numbers, "files": group.digests})
 
-    def measure(self, group: SampleGroup) -> ImageResult:
-        """All values of one image.
+    def measure(self, group: SampleGroup, count: Callable[[int], None] | None = None) -> ImageResult:
+        """All values of one image. Samples are decoded in threads while earlier ones are measured.
+
+        Args:
+            group: the image and its samples.
+            count: is called with 1 after each sample.
 
         Raises:
             NtireSrError: a file cannot be decoded.
         """
-        samples = (to_tensor(array) for array in map_ahead(read_png, group.samples, AHEAD, AHEAD))
+
+        def samples() -> Iterator[Tensor]:
+            for array in map_ahead(read_png, group.samples, AHEAD, AHEAD):
+                yield to_tensor(array)
+                if count is not None:
+                    count(1)
+
         return self.measure_images(
-            to_tensor(read_image(group.hr)), samples, group.numbers, group.index, group.hr.name
+            to_tensor(read_image(group.hr)), samples(), group.numbers, group.index, group.hr.name
         )
 
     def measure_images(

@@ -1,26 +1,20 @@
-"""The score of all images: the official tables, and one JSON file with all figures that the metrics declare."""
+"""The score of all images: all figures that the metrics declare, over the images and as JSON."""
 
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import fmean
 from typing import Any
-
-import numpy as np
-import pandas as pd
 
 from ntire_sr._version import __version__
 from ntire_sr.challenge.downscale import REQUIRED_DB
 from ntire_sr.challenge.published import CAVEAT, Standing, standing
-from ntire_sr.core.files import atomic_write, make_folder, write_json
 from ntire_sr.evaluation.metrics import registry
-from ntire_sr.evaluation.metrics.declarations import Figure, ImageScore, Output, defined_values
+from ntire_sr.evaluation.metrics.declarations import Figure, ImageScore, defined_values
 from ntire_sr.evaluation.metrics.lpips import LpipsValues
 from ntire_sr.evaluation.metrics.lr_psnr import LrErrors, LrValues
 from ntire_sr.evaluation.scoring.opinion import MethodOpinion, Opinions
 from ntire_sr.evaluation.scoring.records import VERSION
 
-OFFICIAL_COLUMNS = ("LPIPS_mean", "LRPSNR_worst", "LRPSNR_mean", "score")
 LPIPS_CURVE = "LPIPS_score"  # name of the curve of S_n by which the challenge ranks
 CHALLENGE_SAMPLES = 10  # samples per image, on which the published table is ranked
 
@@ -86,32 +80,6 @@ class ScoreSummary:
         if figure.data_set:
             return self.data_set.get(figure.name, math.nan)
         return figure.of_images(self.images)
-
-    def table(self) -> pd.DataFrame:
-        """`measure.csv`: a row per image. If samples are missing, a column holds how many were measured."""
-        columns = [figure for figure in self.figures if Output.CSV in figure.outputs]
-        columns.sort(key=lambda figure: _official_position(figure.name))
-        return self._framed(
-            [{figure.name: figure.of_image(image) for figure in columns} for image in self.images]
-        )
-
-    def full_table(self) -> pd.DataFrame:
-        """`measure_full.csv`: a row per image, with values for every number of samples."""
-        return self._framed(
-            [
-                {
-                    f"{name}_n{n}": value
-                    for n in range(1, len(image.numbers) + 1)
-                    for metric in registry.METRICS
-                    for name, value in metric.columns_of_first(image.of(metric.values), n).items()
-                }
-                for image in self.images
-            ]
-        )
-
-    def _framed(self, rows: list[dict[str, float]]) -> pd.DataFrame:
-        table = pd.DataFrame(rows, index=[image.index for image in self.images])
-        return table if self.complete else table.assign(samples=[len(image.numbers) for image in self.images])
 
     def curves(self) -> dict[str, list[float]]:
         """S_1 ... S_N and the like by name, means over the images; empty for one that was not measured."""
@@ -199,11 +167,6 @@ class ScoreSummary:
         }
 
 
-def _official_position(column: str) -> int:
-    """Position of a column in `measure.csv`: the official ones first, in the official order."""
-    return OFFICIAL_COLUMNS.index(column) if column in OFFICIAL_COLUMNS else len(OFFICIAL_COLUMNS)
-
-
 def _image_origin(image: ImageScore, origin: Origin | None) -> dict[str, Any]:
     if origin is None:
         return {}
@@ -217,23 +180,3 @@ def image_json(image: ImageScore) -> dict[str, Any]:
     for metric in registry.METRICS:
         content |= metric.json_of_image(image.of(metric.values))
     return content
-
-
-def write_score(score: ScoreSummary, out: Path) -> None:
-    """Write the official tables and `score.json`.
-
-    `measure.csv` and `measure_full.csv` have a row per image, `measure_mean.csv` and
-    `measure_full_mean.csv` the means of their columns.
-    """
-    make_folder(out)
-    counts = (
-        {}
-        if score.complete
-        else {"samples_missing": score.missing_samples, "images_missing": score.missing_images}
-    )
-    with np.errstate(invalid="ignore"):
-        for name, table in (("measure", score.table()), ("measure_full", score.full_table())):
-            atomic_write(out / f"{name}.csv", table.to_csv())
-            means = table.drop(columns="samples", errors="ignore").mean()
-            atomic_write(out / f"{name}_mean.csv", pd.concat([means, pd.Series(counts, dtype=float)]).to_csv())
-    write_json(out / "score.json", score.as_json())

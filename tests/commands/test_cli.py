@@ -274,6 +274,15 @@ def test_help_imports_neither_torch_nor_numpy():
     assert result.stdout.endswith("False False\n")
 
 
+def test_score_imports_no_library_that_it_does_not_use():
+    code = (
+        "import sys, ntire_sr.commands.score, ntire_sr.evaluation.score_folder, ntire_sr.evaluation.pages.terminal\n"
+        "print([name for name in ('pandas', 'scipy', 'skimage', 'jinja2', 'lpips', 'torchvision') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "[]", result.stderr
+
+
 def test_python_m_ntire_sr_is_the_command():
     result = subprocess.run(
         [sys.executable, "-m", "ntire_sr", "--version"], capture_output=True, text=True, check=True

@@ -23,7 +23,6 @@ MODULES = {
     "opencv": "cv2",
     "scikit-image": "skimage",
     "scipy": "scipy",
-    "pandas": "pandas",
     "safetensors": "safetensors",
     "pillow": "PIL",
 }

@@ -115,13 +115,26 @@ def test_large_images_are_averaged_and_small_ones_stay():
 
 def test_each_file_is_read_once(files, monkeypatch):
     seen = []
-    for module in (gallery, pictures):
-        monkeypatch.setattr(
-            module, "read_image", lambda path, read=module.read_image: seen.append(path) or read(path)
-        )
+    for module, name in ((gallery, "read_png"), (pictures, "read_image")):
+        read = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda path, read=read: seen.append(path) or read(path))
     hr, samples = files
     gallery_of(files, full_maps(), budget=200_000)  # little, so that pictures are encoded several times
-    assert seen == [hr, *samples[:3]]
+    assert sorted(seen) == sorted([hr, *samples[:3]])
+    seen.clear()
+    methods = [
+        MethodSamples([(0, path)], name, number)
+        for number, (path, name) in enumerate(zip(samples[:2], "ab", strict=True), 1)
+    ]
+    picture_image(hr, "0801.png", 4, methods, PLENTY)
+    assert sorted(seen) == sorted([hr, *samples[:2]])
+
+
+@pytest.mark.parametrize("budget", [150_000, 40_000])
+def test_skipping_sizes_that_cannot_fit_gives_the_same_pictures(files, monkeypatch, budget):
+    skipping = gallery_of(files, full_maps(), samples=1, budget=budget)
+    monkeypatch.setattr(pictures, "_least_bytes", lambda *_: 0.0)  # tries every size
+    assert gallery_of(files, full_maps(), samples=1, budget=budget) == skipping
 
 
 def test_unreadable_sample_is_named_in_error(files):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from conftest import RecordedProgress
 from waiting import PATIENCE_SECONDS, wait_until
 
 from ntire_sr.core.errors import UsageError, ValidationErrors
@@ -32,9 +33,9 @@ def watched(monkeypatch) -> list[int]:
     seen = []
     plain = workers._measure
 
-    def measured(scorer, pair, records):
+    def measured(scorer, pair, records, count):
         seen.append(pair.index)
-        return plain(scorer, pair, records)
+        return plain(scorer, pair, records, count)
 
     monkeypatch.setattr(workers, "_measure", measured)
     return seen
@@ -47,6 +48,12 @@ def test_second_call_measures_nothing_and_gives_the_same_tables(folders, tmp_pat
     again = score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
     assert seen == [0, 1] and again.kept == 2
     assert tables(tmp_path / "out") == before
+
+
+def test_score_reports_progress_after_each_sample(folders, tmp_path):
+    progress = RecordedProgress()
+    score_folder(folders.hr, folders.sr, tmp_path / "out", progress=progress, **AWAY)
+    assert ("score", 6, [1, 2, 3, 4, 5, 6]) in progress.tasks
 
 
 def test_only_changed_images_are_measured_again(folders, tmp_path, monkeypatch, photograph):
@@ -105,7 +112,9 @@ def two_threads() -> Iterator[None]:
 
 def test_several_workers_give_the_same_tables(folders, tmp_path, alexnet, two_threads):
     score_folder(folders.hr, folders.sr, tmp_path / "one", **AWAY)
-    score_folder(folders.hr, folders.sr, tmp_path / "two", workers=2, **AWAY)
+    progress = RecordedProgress()
+    score_folder(folders.hr, folders.sr, tmp_path / "two", workers=2, progress=progress, **AWAY)
+    assert next(counts[-1] for name, _, counts in progress.tasks if name == "score") == 6
     assert tables(tmp_path / "one") == tables(tmp_path / "two")
     # matrix products of other thread counts end in other last bits
     found = []
