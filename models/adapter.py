@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from ntire_sr.challenge.downscale import SCALES
+from ntire_sr.challenge.image_checks import form_without_values
 from ntire_sr.core.device import is_out_of_memory
 from ntire_sr.core.errors import EarlierNameWarning, NtireSrError, require
 from ntire_sr.core.seeding import global_seed
+from ntire_sr.models.copies import copy_tensors
 from ntire_sr.models.interfaces import TILE_PX
 
 EXPECTED = "an object with a method sample(lr, generator) that returns SR images"
@@ -112,7 +114,8 @@ def describe_value(value: Any) -> str:
     ('a torch.float32 tensor of shape (1, 3, 8, 8)', 'None', 'a str')
     """
     if isinstance(value, Tensor):
-        return f"a {value.dtype} tensor of shape {tuple(value.shape)}"
+        form = form_without_values(value)
+        return f"a {form and form + ' '}{value.dtype} tensor of shape {tuple(value.shape)}"
     return "None" if value is None else f"a {type(value).__name__}"
 
 
@@ -164,7 +167,7 @@ class ModelAdapter:
             )
         if self.tiled:
             self._check_maps("trunk", maps, lr)
-        return maps
+        return copy_tensors(maps)
 
     def latents(self, lr: Tensor, generators: Sequence[torch.Generator]) -> Any:
         """The result of the network's `latents`; without this method a random generator, or None if deterministic."""
@@ -174,7 +177,7 @@ class ModelAdapter:
             latents = self._call(seed, "latents", lr.clone(), generator)
             if self.sample_receptive_field is not None:
                 self._check_maps("latents", latents, lr)
-            return latents
+            return copy_tensors(latents)
         return None if self.deterministic else generator
 
     def sample(self, trunk: Any, lr: Tensor, latents: Any) -> Tensor:
@@ -182,16 +185,23 @@ class ModelAdapter:
         if latents is None and not self.has_latents:
             latents = torch.Generator(self._device).manual_seed(0)
         seed = latents.initial_seed() if isinstance(latents, torch.Generator) else 0
-        # networks often change their input in place; the next sample needs it unchanged
-        sr = self._call(seed, "sample", *([trunk] if self.has_trunk else []), lr.clone(), latents)
+        # networks often change their input in place; the next sample or tile needs it unchanged
+        arguments = [copy_tensors(value) for value in (*([trunk] if self.has_trunk else []), lr, latents)]
+        sr = self._call(seed, "sample", *arguments)
         shape = (1, 3, lr.shape[2] * self.scale, lr.shape[3] * self.scale)
-        if not isinstance(sr, Tensor) or tuple(sr.shape) != shape or not sr.is_floating_point():
+        if (
+            not isinstance(sr, Tensor)
+            or tuple(sr.shape) != shape
+            or not sr.is_floating_point()
+            or form_without_values(sr)
+        ):
             raise self._wrong_result("sample", describe_value(sr), f"a floating-point tensor of shape {shape}")
         if not bool(torch.isfinite(sr).all()):
             raise self._wrong_result("sample", "values that are NaN or infinite", "values about in [0, 1]")
         if (most := float(sr.abs().max())) > MOST_VALUE:
             raise self._wrong_result("sample", f"values of up to {most:.4g}", "values about in [0, 1]")
-        return sr.detach().to(lr.device, torch.float32)
+        # a copy: the network may draw the next sample into the same tensor
+        return sr.detach().to(lr.device, torch.float32, copy=True)
 
     def _call(self, seed: int, name: str, *arguments: Any) -> Any:
         method = _method(self._network, name)
@@ -211,7 +221,7 @@ class ModelAdapter:
                 self._check_maps(name, part, lr)
             return
         height, width = lr.shape[2:]
-        shape = tuple(maps.shape) if isinstance(maps, Tensor) else ()
+        shape = tuple(maps.shape) if isinstance(maps, Tensor) and not form_without_values(maps) else ()
         factor = shape[2] // height if len(shape) == 4 else 0
         if maps is not None and (not factor or shape[2:] != (factor * height, factor * width)):
             expected = f"(1, C, k * {height}, k * {width}) in lists or tuples, which can be cut into tiles"

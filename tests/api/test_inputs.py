@@ -64,6 +64,8 @@ REFUSED = {
     "no pixels": (np.zeros((0, 5, 3), np.uint8), ValueError, r"\(0, 5, 3\)"),
     "grey levels as float": (TENSOR.float(), ValueError, "values from 0 to 189"),
     "a range of [-1, 1]": (TENSOR / 127.5 - 1, ValueError, "values from -1 to 0.48"),
+    "a sparse tensor": ((TENSOR / 255).to_sparse(), TypeError, r"a sparse_coo tensor \(2, 3, 6, 5\)"),
+    "a meta tensor": (torch.empty(1, 3, 6, 5, device="meta"), TypeError, r"a meta tensor \(1, 3, 6, 5\)"),
     "nan": (torch.full((1, 3, 6, 5), torch.nan), ValueError, "values from nan to nan"),
 }
 

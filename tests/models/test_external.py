@@ -1,6 +1,8 @@
 """Networks from outside the package: how they are named, recorded and checked."""
 
 import sys
+from collections import namedtuple
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -147,6 +149,62 @@ def test_network_cannot_change_the_lr_image_or_global_random_state():
     assert torch.equal(first, again) and not torch.equal(first, second)
 
 
+Maps = namedtuple("Maps", "wide narrow")
+
+
+@dataclass(frozen=True)
+class Features:
+    wide: torch.Tensor
+
+
+FORMS = {  # trunk in several forms, with a function that gives its tensor
+    "tensor": (lambda wide: wide, lambda trunk: trunk),
+    "list": (lambda wide: [1, wide], lambda trunk: trunk[1]),
+    "named tuple": (lambda wide: Maps(wide, None), lambda trunk: trunk.wide),
+    "dictionary": (lambda wide: {"maps": [wide]}, lambda trunk: trunk["maps"][0]),
+    "frozen data class": (Features, lambda trunk: trunk.wide),
+    "array": (lambda wide: wide.numpy(), torch.from_numpy),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_sample_is_the_same_if_network_changes_its_trunk_in_place(form):
+    wrap, tensor_of = FORMS[form]
+
+    def trunk(lr):
+        return wrap(nn.functional.interpolate(lr, scale_factor=4))
+
+    def sample(trunk, lr, generator):
+        return tensor_of(trunk).add_(torch.rand(1, 3, 24, 32, generator=generator))
+
+    generator = adapt(SimpleNamespace(trunk=trunk, sample=sample), "net", 4, CPU, StderrRedirect())
+    shared = generator.trunk(LR)
+    alone = draw(generator, 2)
+    sampler = Sampler(SimpleNamespace(generator=generator, scale=4), CPU, False, 0)
+    assert torch.equal([sampler.sample(LR, shared, seed) for seed in (0, 1, 2)][2], alone)
+
+
+def test_network_may_draw_every_sample_into_the_same_tensor():
+    out = torch.zeros(1, 3, 24, 32)
+    network = SimpleNamespace(sample=lambda lr, generator: out.uniform_(generator=generator))
+    generator = adapt(network, "net", 4, CPU, StderrRedirect())
+    first, second = draw(generator, 1), draw(generator, 2)
+    assert not torch.equal(first, second) and torch.equal(first, draw(generator, 1))
+
+
+def test_tiles_are_not_changed_by_the_tile_before():
+    def sample(trunk, lr, latents):
+        return nn.functional.interpolate(trunk.mul_(2) + latents.mul_(2), scale_factor=4)
+
+    network = SimpleNamespace(
+        trunk=lambda lr: lr / 8, latents=lambda lr, generator: lr / 8, sample=sample, sample_receptive_field=4
+    )
+    generator = adapt(network, "net", 4, CPU, StderrRedirect())
+    whole = draw(generator)
+    in_tiles = Sampler(SimpleNamespace(generator=generator, scale=4), CPU, False, 4)
+    assert torch.equal(in_tiles.sample(LR, generator.trunk(LR), 0), whole)
+
+
 def test_network_is_in_evaluation_mode_and_can_compute_gradients():
     class Guided(nn.Module):
         deterministic = True
@@ -231,6 +289,14 @@ def test_network_that_cannot_be_built_gives_one_error_with_the_reason(tmp_path, 
         (lambda shape: torch.full(shape, 255.0), "values of up to 255, not values about in [0, 1]"),
         (lambda shape: torch.zeros(shape).numpy(), "a ndarray, not"),
         (lambda shape: None, "returned None"),
+        (
+            lambda shape: torch.zeros(shape, device="meta"),
+            "a meta torch.float32 tensor of shape (1, 3, 24, 32), not a",
+        ),
+        (
+            lambda shape: torch.zeros(shape).to_sparse(),
+            "a sparse_coo torch.float32 tensor of shape (1, 3, 24, 32), not a",
+        ),
     ],
 )
 def test_wrong_result_of_sample_is_named(sr, part):

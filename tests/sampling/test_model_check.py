@@ -57,6 +57,35 @@ def test_wrong_network_fails_the_check_of_its_fault(tmp_path, old, new, what):
     assert what in broken(check(tmp_path, SMOOTH.replace(old, new)))
 
 
+STATEFUL = """
+class Stateful(Net):
+    def trunk(self, lr):
+        return lr
+
+    def sample(self, trunk, lr, generator):
+        noise = torch.randn(lr.shape, generator=generator) / 20
+        CHANGE
+        return torch.nn.functional.interpolate(trunk + noise, scale_factor=self.scale)
+
+def build(scale, weights, device):
+    return Stateful(scale)
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "holds"),
+    [
+        ("trunk.add_(noise)", True),  # on its copy of the trunk
+        ("noise = self.noise = getattr(self, 'noise', noise)", False),
+        ("trunk = self.trunk_maps = getattr(self, 'trunk_maps', trunk if lr.shape[2] == 32 else 0) if lr.shape[2] == 32 else trunk", False),
+    ],
+)  # fmt: skip
+def test_network_that_remembers_samples_or_images_fails_that_check(tmp_path, change, holds):
+    results = check(tmp_path, STATEFUL.replace("CHANGE", change))
+    assert results[4, "draws the same from the same seed"][0]
+    assert results[4, "draws a sample the same alone and after others"][0] is holds
+
+
 def test_only_a_stated_scale_that_cannot_be_built_fails(tmp_path):
     only_4 = SMOOTH.replace("return Smooth(scale)", "assert scale == 4, 'no'; return Smooth(scale)")
     found = check(tmp_path, only_4, None)

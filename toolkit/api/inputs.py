@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ntire_sr.challenge.downscale import lr_size
-from ntire_sr.challenge.image_checks import described
+from ntire_sr.challenge.image_checks import described, form_without_values
 from ntire_sr.challenge.pixels import in_planes, to_8bit, to_unit
 from ntire_sr.core.errors import ArgumentTypeError, ArgumentValueError
 
@@ -97,16 +97,19 @@ def take(name: str, image: Any, in_unit: bool = True) -> Images:
     if isinstance(image, np.ndarray):
         return _taken(name, image, _tensor_of(name, image), array=True)
     if isinstance(image, Tensor):
+        if form := form_without_values(image):
+            remedy = "image.to_dense()" if form.startswith("sparse") else "a tensor that holds its pixels"
+            raise _refused(name, image, ArgumentTypeError, remedy)
         if image.dtype == torch.uint8:
             return _taken(name, image, image, array=False)
         if image.is_floating_point():
             if image.ndim != 4 or image.shape[1] != 3:
                 raise _refused(name, image, ArgumentValueError, "image.permute(2, 0, 1)[None] of (H, W, 3)")
             _check_pixels(name, image)
-            if in_unit:
-                _check_range(name, image)
             # 16 bits would be rounded once more before they are rounded to levels
             image = image if image.dtype == torch.float64 else image.float()
+            if in_unit:
+                _check_range(name, image)
             return Images(name, image, single=False, channels_last=False, array=False)
         raise _refused(name, image, ArgumentTypeError, "image.to(torch.uint8) for grey levels from 0 to 255")
     raise _refused(name, image, ArgumentTypeError, "numpy.asarray(image), or numpy.stack(images) for a list")

@@ -21,9 +21,25 @@ def described(image: Any) -> str:
     if shape is None:
         name = type(image).__name__
         return f"{'an' if name[0] in 'AEIOaeio' else 'a'} {name}"
-    kind = "tensor" if isinstance(image, Tensor) else "array"
+    form = form_without_values(image) if isinstance(image, Tensor) else ""
+    kind = f"a {form and form + ' '}tensor" if isinstance(image, Tensor) else "an array"
     dtype = str(image.dtype).removeprefix("torch.")
-    return f"{'an' if kind == 'array' else 'a'} {kind} {tuple(shape)} of {dtype}"
+    return f"{kind} {tuple(shape)} of {dtype}"
+
+
+def form_without_values(tensor: Tensor) -> str:
+    """The form of a tensor that does not hold one value per element, and so cannot be an image; else empty.
+
+    >>> form_without_values(torch.zeros(2, 2)), form_without_values(torch.zeros(2, 2).to_sparse())
+    ('', 'sparse_coo')
+    """
+    if tensor.is_meta:
+        return "meta"
+    if tensor.is_nested:
+        return "nested"
+    if tensor.is_quantized:
+        return "quantized"
+    return "" if tensor.layout is torch.strided else str(tensor.layout).removeprefix("torch.")
 
 
 def check_8bit(name: str, image: Tensor, single: bool = False) -> None:

@@ -1,7 +1,7 @@
 """Tests whether a network does everything that sampling requires: `ntire-sr models check`."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -72,7 +72,9 @@ def check_model(
                 errors[tried_scale] = error
             else:
                 stated |= set(getattr(loaded.generator, "stated_scales", SCALES))
-                findings += _findings(loaded, device)
+                findings += _findings(
+                    loaded, device, partial(load_model, model, tried_scale, device, weights=weights)
+                )
             advance()
     if len(errors) == len(scales):
         raise errors[scales[0]]
@@ -83,8 +85,10 @@ def check_model(
     return sorted(findings, key=lambda finding: finding.scale)
 
 
-def _findings(loaded: LoadedModel, device: torch.device) -> Iterator[Finding]:
-    """The results of all checks at one scale."""
+def _findings(
+    loaded: LoadedModel, device: torch.device, build_again: Callable[[], LoadedModel]
+) -> Iterator[Finding]:
+    """The results of all checks at one scale; `build_again` builds the network once more."""
     generator, scale = loaded.generator, loaded.scale
     finding = partial(Finding, scale)
     yield finding("is built", True, _describe(loaded))
@@ -92,13 +96,13 @@ def _findings(loaded: LoadedModel, device: torch.device) -> Iterator[Finding]:
     size = f"{SIZE[1]} x {SIZE[0]} LR pixels"
     try:
         start = time.monotonic()
-        drawn = _draw(loaded, device, lr, seeds=(1, 2, 1))
+        drawn = _draw(loaded, device, lr, seeds=(1, 1, 2))
         seconds = (time.monotonic() - start) / len(drawn)
     except NtireSrError as error:
         yield finding(f"draws {size}", False, error.message)
         return
     raw = lr_psnr_db(to_8bit(drawn[0]), lr, scale)
-    first, second, again = (project_uint8(sr, lr, scale) for sr in drawn)
+    first, again, second = (project_uint8(sr, lr, scale) for sr in drawn)
     yield finding(
         f"draws {size}", True, f"{seconds:.2g} s, values from {drawn[0].min():.2f} to {drawn[0].max():.2f}"
     )
@@ -110,6 +114,8 @@ def _findings(loaded: LoadedModel, device: torch.device) -> Iterator[Finding]:
     )
     difference = _levels(first.image, again.image)
     yield finding("draws the same from the same seed", difference == 0, _describe_levels(difference))
+    if difference == 0:
+        yield _without_memory(loaded, build_again(), device, lr, second.image)
     difference = _levels(first.image, second.image)
     if loaded.deterministic:
         yield finding(
@@ -144,6 +150,32 @@ def _odd_size(loaded: LoadedModel, device: torch.device, height: int, width: int
     except NtireSrError as error:
         return Finding(loaded.scale, what, False, error.message)
     return Finding(loaded.scale, what, True, f"{width * loaded.scale} x {height * loaded.scale} SR pixels")
+
+
+def _without_memory(
+    loaded: LoadedModel, fresh: LoadedModel, device: torch.device, lr: Tensor, second: Tensor
+) -> Finding:
+    """Check that what a network draws does not depend on the samples and images that it drew before.
+
+    Args:
+        loaded: the network, which has drawn samples of `lr`.
+        fresh: the same network, built again, which has drawn nothing.
+        device: where they compute.
+        lr: the LR image.
+        second: the projected sample that `loaded` drew from seed 2, after others.
+    """
+    what, other_lr = "draws a sample the same alone and after others", 255 - lr.flip(3)
+    try:
+        drawn = [_draw(network, device, other_lr, seeds=(2,))[0] for network in (fresh, loaded)]
+        alone = _draw(fresh, device, lr, seeds=(2,))[0]
+    except NtireSrError as error:
+        return Finding(loaded.scale, what, False, error.message)
+    images = [project_uint8(sr, other_lr, loaded.scale).image for sr in drawn]
+    difference = max(_levels(*images), _levels(project_uint8(alone, lr, loaded.scale).image, second))
+    hint = "; the network keeps something between calls, such as noise or features of an earlier sample"
+    return Finding(
+        loaded.scale, what, difference == 0, _describe_levels(difference) + (hint if difference else "")
+    )
 
 
 def _in_tiles(loaded: LoadedModel, device: torch.device) -> Iterator[Finding]:
