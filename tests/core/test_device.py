@@ -1,6 +1,8 @@
 """Choosing a device, its precision and its memory; random generators on it."""
 
 import random
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -173,11 +175,14 @@ def test_global_seed_restores_the_generator_of_a_gpu(monkeypatch):
 
 @pytest.mark.parametrize(("nccl", "backend"), [(True, "cpu:gloo,cuda:nccl"), (False, "gloo")])
 def test_processes_with_gpus_use_nccl_and_gloo(four_gpus, monkeypatch, nccl, backend):
-    for name, value in {"MASTER_ADDR": "localhost", "RANK": "1", "WORLD_SIZE": "2"}.items():
+    for name, value in {"MASTER_ADDR": "localhost", "MASTER_PORT": "1", "RANK": "1", "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
     started = []
     monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: nccl)
-    monkeypatch.setattr(torch.distributed, "init_process_group", lambda name, timeout: started.append(name))
+    store = SimpleNamespace(set_timeout=lambda timeout: None)
+    module = sys.modules["torch.distributed.rendezvous"]  # the attribute of this name is a function
+    monkeypatch.setattr(module, "rendezvous", lambda *place, timeout: iter([(store, 1, 2)]))
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda name, **more: started.append(name))
     assert ProcessGroup().rank == 1
     assert started == [backend]
 

@@ -1,6 +1,7 @@
 """Several processes at one training, as torchrun starts them, with the gloo backend."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ from safetensors.torch import load_file
 from waiting import PATIENCE_SECONDS
 
 from ntire_sr.challenge.projection import project
+from ntire_sr.core import distributed
+from ntire_sr.core.distributed import ProcessGroup
+from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.core.seeding import make_generator
 from ntire_sr.models.loading import load_model
@@ -88,6 +92,51 @@ def test_stopped_distributed_training_resumes_to_the_same_bits(tmp_path):
     one, other = load_file(straight.weights), load_file(parts.weights)
     assert all(torch.equal(value, other[name]) for name, value in one.items())
     assert [line["step"] for line in logged(parts)] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("RANK", "x", "the variable RANK is 'x', not a whole number"),
+        ("RANK", "2", "the variable RANK is 2, and WORLD_SIZE 2"),
+        ("WORLD_SIZE", "", "the variable WORLD_SIZE is '', not a whole number of 1 or more"),
+        ("MASTER_PORT", None, "the variable MASTER_PORT is not set"),
+        ("MASTER_PORT", "99999", "give no address: 127.0.0.1:99999"),
+        ("MASTER_ADDR", "", "give no address: :1"),
+    ],
+)
+def test_broken_variables_of_torchrun_are_refused(monkeypatch, variable, value, message):
+    variables = {
+        "RANK": "0",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": "1",
+        variable: value,
+    }
+    for name, text in variables.items():
+        if text is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, text)
+    with pytest.raises(UsageError, match=message) as caught:
+        ProcessGroup()
+    assert "unset RANK WORLD_SIZE" in caught.value.remedy
+
+
+def test_process_without_the_others_says_what_it_waits_for(monkeypatch, capfd):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    for name, value in {"RANK": 0, "WORLD_SIZE": 3, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(distributed, "SECONDS_BEFORE_MESSAGE", 0)
+    monkeypatch.setattr(distributed, "START_MINUTES", 0.01)
+    with pytest.raises(NtireSrError, match=f"process 0 of 3 cannot join the others at 127.0.0.1:{port}"):
+        ProcessGroup()
+    assert (
+        f"process 0 of 3 (RANK and WORLD_SIZE) waits for processes 1, 2 at 127.0.0.1:{port}"
+        in capfd.readouterr().err
+    )
 
 
 def test_batch_not_divisible_by_processes_is_refused(tmp_path):

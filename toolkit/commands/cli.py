@@ -5,7 +5,7 @@ seconds to import, so everything that needs it is imported inside the commands. 
 output, progress and errors to standard error. Exit codes: 0 success, 1 failure, 2 usage error, 130 interrupted.
 """
 
-import io
+import errno
 import sys
 
 import click
@@ -45,11 +45,12 @@ for command in (data, downscale, train, models, generate, project, score, compar
 
 def main() -> None:
     """Run the command; turn an error into a message and an exit code."""
+    from ntire_sr.commands.streams import flush_output, open_standard_streams
     from ntire_sr.core.files import error_from_os_error
+    from ntire_sr.core.machine import limit_threads
 
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    open_standard_streams()
+    limit_threads()
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
@@ -61,7 +62,8 @@ def main() -> None:
         code = error.exit_code
     except NtireSrError as failure:
         code = _fail(str(failure), failure.exit_code)
-    except BrokenPipeError:
+    except BrokenPipeError:  # the reader, such as `head`, has left
+        flush_output()
         code = 1
     except RuntimeError as error:
         from ntire_sr.core.device import is_out_of_memory
@@ -70,9 +72,14 @@ def main() -> None:
             raise
         code = _fail(str(NtireSrError("out of memory", "a smaller batch, patch or network, smaller images, or more memory")), 1)
     except OSError as error:
-        code = _fail(str(error_from_os_error(error, f"{error.filename or 'the operating system refused'}")), 1)
+        flush_output()
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # files are written with their names in errors
+        doing = error.filename or ("cannot write the output" if full else "the operating system refused")
+        code = _fail(str(error_from_os_error(error, str(doing))), 1)
     except MemoryError:
         code = _fail(str(NtireSrError("out of memory", "smaller images, fewer threads, or a machine with more memory")), 1)
+    if refused := flush_output():
+        code = _fail(str(refused), 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.metadata
-import os
 import platform
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,8 @@ import click
 from ntire_sr._version import __version__
 from ntire_sr.commands.command import Command
 from ntire_sr.commands.output import Output, output_options
-from ntire_sr.core.errors import NtireSrError
+from ntire_sr.core.errors import NtireSrError, plural
+from ntire_sr.core.machine import memory_bytes, processors
 
 if TYPE_CHECKING:
     from ntire_sr.core.pretrained import Pretrained
@@ -52,7 +52,9 @@ def examine() -> dict[str, str]:
         facts["lpips"] = importlib.metadata.version("lpips")  # only its weights are read: it is never imported
     except importlib.metadata.PackageNotFoundError:
         facts["lpips"] = "not installed"
-    facts["processors"] = f"{os.cpu_count()}, torch uses {torch.get_num_threads()} threads"
+    facts["processors"] = f"{processors()}, torch uses {plural(torch.get_num_threads(), 'thread')}"
+    memory = memory_bytes()
+    facts["memory"] = f"{memory / 1e9:.1f} GB" if memory else "unknown"
     facts["GPU"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "none that torch can use"
     for network in (pretrained.ALEXNET, pretrained.SQUEEZENET, pretrained.VGG19):
         facts[network.name] = f"{network.purpose}: {_state(network)}"

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 
 from ntire_sr.core.errors import NtireSrError, UsageError, require
+from ntire_sr.core.variables import torchrun_number
 
 
 def choose_device(name: str) -> torch.device:
@@ -36,7 +37,7 @@ def choose_device(name: str) -> torch.device:
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     # under torchrun each process of a machine has its own GPU
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
+    return torch.device("cuda", torchrun_number("LOCAL_RANK", 0) % torch.cuda.device_count())
 
 
 @contextmanager

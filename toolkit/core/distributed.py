@@ -2,14 +2,20 @@
 
 import gc
 import os
+import sys
+import threading
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ntire_sr.core.errors import NtireSrError
+from ntire_sr.core.errors import NtireSrError, require, shorten
+from ntire_sr.core.variables import REMEDY, torchrun_number
 
 if TYPE_CHECKING:  # torch takes seconds to import, and a single process does not need it here
     from torch import Tensor, nn
+
+SECONDS_BEFORE_MESSAGE = 10  # of waiting for other processes
+START_MINUTES = 30  # in which all processes must have started
 
 Value = TypeVar("Value")
 
@@ -19,7 +25,56 @@ def rank_and_world_size() -> tuple[int, int]:
     # some job systems set WORLD_SIZE for other programs; torchrun also sets MASTER_ADDR
     if "MASTER_ADDR" not in os.environ or "RANK" not in os.environ:
         return 0, 1
-    return int(os.environ["RANK"]), int(os.environ.get("WORLD_SIZE", 1))
+    rank, world_size = torchrun_number("RANK"), torchrun_number("WORLD_SIZE", 1, least=1)
+    require(rank < world_size, f"the variable RANK is {rank}, and WORLD_SIZE {world_size}", REMEDY)
+    return rank, world_size
+
+
+def _join_group(rank: int, world_size: int) -> None:
+    """Connect this process to the others; a message on standard error says what it waits for.
+
+    Raises:
+        UsageError: the address of the main process is not complete.
+        NtireSrError: the processes cannot be reached, or are not there after START_MINUTES.
+    """
+    import torch.distributed
+    from torch.distributed.rendezvous import rendezvous
+
+    host, port = os.environ["MASTER_ADDR"], torchrun_number("MASTER_PORT")
+    address = f"{host}:{port}"
+    require(bool(host) and port < 2**16, f"MASTER_ADDR and MASTER_PORT give no address: {address}", REMEDY)
+    gpus = torch.cuda.is_available() and torch.distributed.is_nccl_available()
+    others = [str(other) for other in range(world_size) if other != rank]
+    missing = f"process{'' if len(others) == 1 else 'es'} {shorten(others)}"
+    waiting = threading.Timer(
+        SECONDS_BEFORE_MESSAGE,
+        lambda: print(
+            f"process {rank} of {world_size} (RANK and WORLD_SIZE) waits for {missing} at {address}, at most {START_MINUTES} "
+            f"minutes; to start them: {REMEDY}",
+            file=sys.stderr,
+            flush=True,
+        ),
+    )
+    waiting.daemon = True
+    waiting.start()
+    try:
+        store, _, _ = next(rendezvous("env://", timeout=timedelta(minutes=START_MINUTES)))
+        run_time = timedelta(days=2)  # the slowest process may be hours behind the fastest
+        store.set_timeout(run_time)
+        torch.distributed.init_process_group(
+            "cpu:gloo,cuda:nccl" if gpus else "gloo",
+            store=store,
+            rank=rank,
+            world_size=world_size,
+            timeout=run_time,
+        )
+    except (RuntimeError, ValueError, OSError) as error:
+        raise NtireSrError(
+            f"process {rank} of {world_size} cannot join the others at {address}: {str(error).splitlines()[0]}",
+            f"another MASTER_PORT, or {REMEDY}",
+        ) from error
+    finally:
+        waiting.cancel()
 
 
 class ProcessGroup:
@@ -36,11 +91,7 @@ class ProcessGroup:
             import torch
 
             if not torch.distributed.is_initialized():
-                gpus = torch.cuda.is_available() and torch.distributed.is_nccl_available()
-                torch.distributed.init_process_group(
-                    "cpu:gloo,cuda:nccl" if gpus else "gloo",
-                    timeout=timedelta(days=2),  # the slowest process may be hours behind the fastest
-                )
+                _join_group(self.rank, self.world_size)
 
     @property
     def is_main(self) -> bool:

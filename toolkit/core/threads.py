@@ -1,6 +1,5 @@
 """Mapping a function over many image files with a few threads."""
 
-import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -10,6 +9,7 @@ from typing import TypeVar
 
 from PIL import Image
 
+from ntire_sr.core.machine import processors
 from ntire_sr.core.progress import SILENT, Progress
 
 THREADS = 4  # at most; decoding releases Python's global interpreter lock
@@ -49,7 +49,7 @@ def map_in_threads(
 
     An error of `work` is raised when its item is reached. Close the iterator if it is not read to its end.
     """
-    threads = min(THREADS, os.cpu_count() or 1)
+    threads = min(THREADS, processors().usable)
     with (
         progress.task(name, len(items)) as advance,
         closing(map_ahead(work, items, threads, 2 * threads)) as values,

@@ -1,6 +1,5 @@
 """Reading images and samples once each, in threads: sizes, modes and digests, and what is wrong with them."""
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from ntire_sr.challenge.downscale import SCALES, crop_size, lr_size
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.files import sha256_bytes
+from ntire_sr.core.machine import processors
 from ntire_sr.core.threads import map_ahead
 from ntire_sr.samples.image_files import check_png, decode_image
 from ntire_sr.samples.problems import Kind, Problem, printable_name
@@ -139,7 +139,7 @@ def inspect_files(
         for image, samples in groups
         for inspect, source in [(inspect_image, image), *((inspect_sample, sample) for sample in samples)]
     )
-    threads = threads or min(MAX_THREADS, os.cpu_count() or 1)
+    threads = threads or min(MAX_THREADS, processors().usable)
     return map_ahead(lambda file: file[0](file[1], keep), files, threads, threads)
 
 

@@ -1,7 +1,6 @@
 """Setting up a training: everything that is opened before its first step."""
 
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from ntire_sr.core.errors import UsageError, plural, require
 from ntire_sr.core.files import make_folder, sha256_file, write_json
 from ntire_sr.core.progress import Progress
 from ntire_sr.core.run_folder import RunFolder
+from ntire_sr.core.variables import torchrun_number
 from ntire_sr.data.data_check import div2k_part
 from ntire_sr.data.feature_cache import FeatureCache
 from ntire_sr.data.patches import PatchDataset
@@ -104,7 +104,7 @@ def _check_processes(config: TrainConfig, device: torch.device, processes: Proce
         f"batch={-(-config.batch // processes.world_size) * processes.world_size}",
     )
     if device.type == "cuda" and processes.world_size > 1:
-        local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        local_processes = torchrun_number("LOCAL_WORLD_SIZE", 1)
         require(
             local_processes <= torch.cuda.device_count(),
             f"{local_processes} processes cannot share {plural(torch.cuda.device_count(), 'GPU')} in training",

@@ -7,9 +7,15 @@ from typing import Any
 
 from ntire_sr.core.distributed import ProcessGroup
 
+# Schedulers send these before they kill a job, terminals when they close (SIGHUP); not all exist on every system
+SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+
 
 class StopRule:
-    """A context in which the first SIGTERM or Ctrl-C only sets the reason to stop; a second interrupts at once.
+    """A context in which a signal of SIGNALS only sets the reason to stop; a second Ctrl-C interrupts at once.
+
+    Other signals never interrupt the last save, as a scheduler sends several. A signal that the caller ignores, such as
+    SIGHUP under nohup, stays ignored.
 
     Args:
         max_minutes: time limit in minutes from now on; 0 means no limit.
@@ -26,8 +32,10 @@ class StopRule:
         with suppress(
             ValueError
         ):  # outside the main thread Python allows no handlers: the caller handles signals
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._handlers[number] = signal.signal(number, self._note)
+            for name in SIGNALS:
+                number = getattr(signal, name, None)
+                if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                    self._handlers[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -35,9 +43,9 @@ class StopRule:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: Any) -> None:
-        if self._caught:
+        if self._caught and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self._caught = signal.Signals(number).name
+        self._caught = self._caught or signal.Signals(number).name
 
     def reason(self) -> str | None:
         """`time` or a signal's name if any process has to stop, else None; the same on all processes."""
