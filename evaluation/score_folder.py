@@ -21,6 +21,7 @@ from ntire_sr.evaluation.scoring.records import ImageResult, Records
 from ntire_sr.evaluation.scoring.scorer import Scorer, Settings
 from ntire_sr.evaluation.scoring.summary import Origin, ScoreSummary
 from ntire_sr.evaluation.scoring.workers import measure_all
+from ntire_sr.samples.extraction import extract_samples
 from ntire_sr.samples.folders import list_images, list_samples
 from ntire_sr.samples.manifest import load_manifest
 
@@ -61,7 +62,8 @@ def score_folder(
     writes the results.
 
     Args:
-        hr, sr, out: folders of HR images, of samples, and for the results.
+        hr, sr, out: folders of HR images, of samples, and for the results. `sr` may be a zip, whose samples are
+            then extracted to `out`/samples.
         scale: HR pixels per LR pixel along an axis; None for the manifest's, or 4 without a manifest.
         samples: samples per image; None for the manifest's number, or 10 without a manifest.
         device: auto, cpu or cuda.
@@ -85,6 +87,9 @@ def score_folder(
         NtireSrError: AlexNet's weights are missing, or images could not be measured.
     """
     processes = ProcessGroup()
+    if sr.is_file():
+        archive, sr = sr, out / "samples"
+        processes.broadcast_from_main(lambda: extract_samples([archive], out / "samples", progress))
     manifest = load_manifest(sr)
     drawn_at = manifest.settings.scale if manifest else None
     require(

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import re
+from collections.abc import Mapping
 
 from ntire_sr.evaluation.pages.tables import method_table
 from ntire_sr.evaluation.scoring.comparison import Comparison
@@ -11,24 +12,47 @@ from ntire_sr.evaluation.scoring.comparison import Comparison
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "∞": r"$\infty$"}
 
 
-def comparison_csv(comparison: Comparison) -> str:
+def comparison_csv(comparison: Comparison | None, not_ranked: Mapping[str, str] | None = None) -> str:
     """One row per method: its name, and for each figure the value and the ends of its 95 % interval.
 
     Undefined values are empty; numbers have full precision, with a decimal point.
+
+    Args:
+        comparison: the methods; None if there are none.
+        not_ranked: name -> reason of the entries of a leaderboard that are not ranked, in a further column; those
+            without figures get a row as well.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    names = [figure.name for figure in comparison.all_figures]
-    writer.writerow(["method", *(column for name in names for column in (name, f"{name}_low", f"{name}_high"))])
-    for at, method in enumerate(comparison.methods):
+    names = [figure.name for figure in comparison.all_figures] if comparison else []
+    columns = [column for name in names for column in (name, f"{name}_low", f"{name}_high")]
+    further = [] if not_ranked is None else ["not_ranked"]
+    writer.writerow(["method", *columns, *further])
+    rest = dict(not_ranked or {})
+    for at, method in enumerate(comparison.methods if comparison else ()):
         values = [comparison.values[name][at] for name in names]
         numbers = [number for value in values for number in (value.value, *value.interval)]
-        writer.writerow([method.name, *("" if math.isnan(number) else repr(number) for number in numbers)])
+        reason = [rest.pop(method.name, "")] if further else []
+        writer.writerow(
+            [method.name, *("" if math.isnan(number) else repr(number) for number in numbers), *reason]
+        )
+    for name, reason in rest.items():
+        writer.writerow([name, *("" for _ in columns), reason])
     return text.getvalue()
 
 
-def comparison_latex(comparison: Comparison) -> str:
-    """A `tabular` of the methods and their figures, the best of each column in bold; needs the package booktabs."""
+def comparison_latex(comparison: Comparison | None, not_ranked: Mapping[str, str] | None = None) -> str:
+    """A `tabular` of the methods and their figures, the best of each column in bold; needs the package booktabs.
+
+    Args:
+        comparison: the methods; None if there are none.
+        not_ranked: name -> reason of the entries of a leaderboard that are not ranked, listed in comments.
+    """
+    comments = "".join(f"% {_one_line(name)}: {_one_line(why)}\n" for name, why in (not_ranked or {}).items())
+    if comments:
+        comments = f"% not ranked:\n{comments}"
+    if comparison is None:
+        return comments
     content = method_table(comparison)
     arrows = {True: r" $\downarrow$", False: r" $\uparrow$", None: ""}
     headings = [f"{escape_latex(f.label)}{arrows[f.lower_is_better]}" for f in comparison.all_figures]
@@ -45,7 +69,11 @@ def comparison_latex(comparison: Comparison) -> str:
             f"\\textbf{{{text}}}" if cell["best"] else text for text, cell in zip(texts, cells, strict=True)
         ]
         lines.append(" & ".join([escape_latex(method.name), *shown]) + r" \\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+    return comments + "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def escape_latex(text: str) -> str:

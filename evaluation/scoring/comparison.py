@@ -1,7 +1,7 @@
 """The comparison of several scores over the images that all have: figures, intervals, paired differences."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -78,16 +78,11 @@ class Comparison:
         Raises:
             UsageError: the study shows the samples of none of the methods, or other samples under the name of one.
         """
-        of_method = _opinions_by_samples(self.methods, opinions)
+        of_method = opinions_by_samples(self.methods, opinions)
         renamed = [f"{name} is {opinion.name}" for name, opinion in of_method.items() if opinion.name != name]
         notes = [f"In the study, by the digests of the samples, {', '.join(renamed)}."] if renamed else []
-        mor = {name: opinion.mor for name, opinion in of_method.items() if opinion.mor is not None}
-        intervals = {
-            name: (opinion.low, opinion.high)
-            for name, opinion in of_method.items()
-            if opinion.low is not None and opinion.high is not None
-        }
-        columns = [MethodColumn(_column("MOR", "MOR", digits=2), mor, intervals)]
+        columns = [opinion_column(of_method)]
+        mor = columns[0].values
         diversity = dict(
             zip((method.name for method in self.methods), self.values.get("score", ()), strict=False)
         )
@@ -277,7 +272,7 @@ def _value_of_images(figure: Figure[Any], method: Method, images: Sequence[Metho
     return compute_merged(data_set, (result.tensors for result in results if result))
 
 
-def _opinions_by_samples(methods: Sequence[Method], opinions: Opinions) -> dict[str, MethodOpinion]:
+def opinions_by_samples(methods: Sequence[Method], opinions: Opinions) -> dict[str, MethodOpinion]:
     """What a study says about each method whose samples it shows, by the method's name.
 
     Raises:
@@ -306,6 +301,21 @@ def _opinions_by_samples(methods: Sequence[Method], opinions: Opinions) -> dict[
             "score the samples that it shows",
         )
     return of_method
+
+
+def opinion_column(of_method: Mapping[str, MethodOpinion]) -> MethodColumn:
+    """The mean opinion ranks as a column, with their intervals.
+
+    Args:
+        of_method: from `opinions_by_samples`.
+    """
+    mor = {name: opinion.mor for name, opinion in of_method.items() if opinion.mor is not None}
+    intervals = {
+        name: (opinion.low, opinion.high)
+        for name, opinion in of_method.items()
+        if opinion.low is not None and opinion.high is not None
+    }
+    return MethodColumn(_column("MOR", "MOR", digits=2), mor, intervals)
 
 
 def _column(name: str, label: str, digits: int) -> Figure[Values]:

@@ -60,17 +60,20 @@ class Method:
         return Records(self.folder / "records").load(image.score.index, image.record)
 
 
-def read_methods(named: Sequence[tuple[str, Path]]) -> list[Method]:
+def read_methods(named: Sequence[tuple[str, Path]], least: int = 2) -> list[Method]:
     """Read scores that are to be compared.
 
     Args:
         named: (name, folder of a score) of each method, in the order of the comparison.
+        least: smallest number of methods.
 
     Raises:
         ValidationErrors: all problems of the names and folders, and all obstacles to a comparison: other scales,
             other HR images of the same name, no image in common, other networks of LPIPS.
     """
     problems = _naming(named)
+    if len(named) < least:
+        problems.insert(0, "a comparison takes two scores or more; give each as NAME=FOLDER")
     methods = []
     for name, folder in named:
         try:
@@ -200,8 +203,6 @@ def _parse(name: str, folder: Path, content: dict[str, Any]) -> Method:
 
 def _naming(named: Sequence[tuple[str, Path]]) -> list[str]:
     problems = []
-    if len(named) < 2:
-        problems.append("a comparison takes two scores or more; give each as NAME=FOLDER")
     names = [name for name, _ in named]
     for name in dict.fromkeys(name for name in names if names.count(name) > 1):
         problems.append(f"the name {name} is given to {names.count(name)} scores; use different names")

@@ -17,6 +17,7 @@ from ntire_sr.commands.data import data, downscale
 from ntire_sr.commands.demo import demo
 from ntire_sr.commands.doctor import doctor
 from ntire_sr.commands.generate import generate
+from ntire_sr.commands.leaderboard import leaderboard
 from ntire_sr.commands.models import models
 from ntire_sr.commands.package import package
 from ntire_sr.commands.project import project
@@ -39,7 +40,7 @@ def cli() -> None:
 
 
 # in the order of the pipeline, as `--help` and the documentation list them
-for command in (data, downscale, train, models, generate, project, score, compare, fit_niqe, study, package, verify, demo, doctor):
+for command in (data, downscale, train, models, generate, project, score, compare, leaderboard, fit_niqe, study, package, verify, demo, doctor):
     cli.add_command(command)
 
 

@@ -16,7 +16,7 @@ from ntire_sr.core.run_folder import RunFolder, results_path
 @option_group(
     "Images and samples",
     option("--hr", type=PATH, show_default="RUN/validation/HR", help="Folder of HR images, in the order of the samples' indices."),
-    option("--sr", type=PATH, show_default="RUN/samples", help="Folder of samples."),
+    option("--sr", type=PATH, show_default="RUN/samples", help="Folder of samples, or a zip, which is extracted to the folder of --out."),
     option("--out", type=PATH, show_default="RUN/score, or SR_score next to samples that are not the run's", help="Folder for measure.csv, measure_full.csv, their means, score.json, report.html."),
     run_option,
     option("--scale", type=SCALE, show_default="the manifest's, or 4", help="HR pixels per LR pixel along an axis."),

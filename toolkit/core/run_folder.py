@@ -71,4 +71,4 @@ def results_path(sr: Path, run: RunFolder, own: Path, ending: str) -> Path:
     if sr.resolve() == run.samples.resolve():
         return own
     named = sr if sr.name not in ("", "..") else sr.resolve()
-    return named.with_name(f"{named.name}{ending}")
+    return named.with_name(f"{named.stem if named.is_file() else named.name}{ending}")
