@@ -57,7 +57,7 @@ def downscale(image: Tensor, scale: int) -> Tensor:
     """
     with full_float32(image.device):
         image = image if image.dtype == torch.float64 else image.float()
-        rows, columns = (downscale_matrix(size, scale).to(image) for size in image.shape[2:])
+        rows, columns = (_matrix_on(size, scale, image.device, image.dtype) for size in image.shape[2:])
         return rows @ image @ columns.T
 
 
@@ -87,12 +87,12 @@ def _downscale_8bit(image: Tensor, scale: int) -> Tensor:
     height, width = (lr_size(side, scale) for side in size)
     # Away from the border each LR pixel has the same weights, so a pass is one small matrix for BLOCK
     # pixels that moves along the axis. Mirroring comes first; the last block may extend beyond the image.
-    band = _band(scale).float().to(image.device)
+    band = _band_on(scale, image.device)
     taps, step = band.shape[1], BLOCK * scale
     blocks = [-(-side // BLOCK) for side in (height, width)]
     before = -_first_tap(scale)
     rows, columns = (
-        mirrored(side, before, (number - 1) * step + taps - before - side).to(image.device)
+        _mirrored_on(side, before, (number - 1) * step + taps - before - side, image.device)
         for side, number in zip(size, blocks, strict=True)
     )
     pixels = image.permute(0, 2, 3, 1).contiguous().index_select(1, rows)
@@ -177,6 +177,28 @@ def downscale_matrix(size: int, scale: int) -> Tensor:
         folded = torch.where(folded < size, folded, 2 * size - 1 - folded)
         matrix = torch.zeros(rows, size, dtype=torch.float64)
         return matrix.scatter_add_(1, folded, weights.expand(rows, -1))
+
+
+# Constants stay on their device: a training that copied them there at every step would wait for a GPU each time.
+@lru_cache(maxsize=16)
+def _matrix_on(size: int, scale: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """`downscale_matrix` on a device."""
+    with torch.inference_mode(False):
+        return downscale_matrix(size, scale).to(device, dtype)
+
+
+@lru_cache(maxsize=16)
+def _band_on(scale: int, device: torch.device) -> Tensor:
+    """`_band` on a device, float32."""
+    with torch.inference_mode(False):
+        return _band(scale).to(device, torch.float32)
+
+
+@lru_cache(maxsize=16)
+def _mirrored_on(size: int, before: int, after: int, device: torch.device) -> Tensor:
+    """`mirrored` on a device."""
+    with torch.inference_mode(False):
+        return mirrored(size, before, after).to(device)
 
 
 @lru_cache(maxsize=8)

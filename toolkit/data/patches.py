@@ -241,7 +241,7 @@ class PatchDataset:
     def _resident_crops(self, prepared: Prepared) -> Tensor:
         """The crops of a batch from the images on the device, (N, P, P, 3) uint8."""
         assert self._resident is not None
-        strides = prepared.crops.to(self._resident.device)
+        strides = prepared.crops.to(self._resident.device, non_blocking=True)
         crops, first = [], 0
         for side, same in groupby(prepared.sides):
             last = first + len(list(same))
