@@ -140,6 +140,19 @@ def test_discriminator_has_a_logit_per_pixel_and_sees_the_whole_patch():
     assert gradient[1].abs().max() == 0  # images are judged one by one
 
 
+def test_discriminator_in_bfloat16_is_close_to_float32(device):
+    phi = FilterBank()
+    image, partner = torch.rand(2, 2, 3, 32, 32)
+    logits = []
+    for half in (False, True):
+        torch.manual_seed(0)
+        discriminator = UNetDiscriminator(8, [maps.shape[1] for maps in phi(image)], half).eval().to(device)
+        features = [[maps.to(device) for maps in phi(images)] for images in (image, partner)]
+        logits.append(discriminator(image.to(device), features[0], partner.to(device), features[1]))
+    assert logits[1].dtype == torch.float32
+    assert 0 < (logits[0] - logits[1]).norm() < 0.02 * logits[0].norm()
+
+
 def share_judged_right(draw: Callable[[], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> float:
     """Of places, by a discriminator that learnt for a hundred steps: `draw` gives a real image, a false
     one, and what stands beside either."""

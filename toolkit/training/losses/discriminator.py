@@ -32,16 +32,22 @@ SLOPE = 0.2  # negative slope of leaky ReLUs
 class _Level(nn.Module):
     """One level of the decoder: its skip connection, added to the upsampled output of the coarser level."""
 
-    def __init__(self, inputs: int, channels: int):
+    def __init__(self, inputs: int, channels: int, half_precision: bool):
         super().__init__()
+        self.half_precision = half_precision
         self.enter = spectral_norm(nn.Conv2d(inputs, channels, 1))
         self.join = spectral_norm(nn.Conv2d(channels, channels, 3, padding=1))
 
     def forward(self, maps: Tensor, coarser: Tensor | None) -> Tensor:
-        x = self.enter(maps)
+        x = self._convolved(self.enter, maps)
         if coarser is not None:
             x = x + functional.interpolate(coarser, x.shape[2:], mode="bilinear", align_corners=False)
-        return functional.leaky_relu(self.join(functional.leaky_relu(x, SLOPE)), SLOPE)
+        return functional.leaky_relu(self._convolved(self.join, functional.leaky_relu(x, SLOPE)), SLOPE)
+
+    def _convolved(self, layer: nn.Conv2d, maps: Tensor) -> Tensor:
+        weight = layer.weight  # outside of autocast, since it computes the spectral norm
+        with torch.autocast(maps.device.type, torch.bfloat16, enabled=self.half_precision):
+            return functional.conv2d(maps, weight, layer.bias, padding=layer.padding)
 
 
 class UNetDiscriminator(nn.Module):
@@ -50,13 +56,14 @@ class UNetDiscriminator(nn.Module):
     Args:
         channels: channels of every layer.
         widths: channels of phi's maps, finest first.
+        half_precision: compute in bfloat16 what costs most: all convolutions but that of the pixels and the last.
     """
 
-    def __init__(self, channels: int, widths: Sequence[int]):
+    def __init__(self, channels: int, widths: Sequence[int], half_precision: bool = False):
         super().__init__()
         self.pixels = nn.Conv2d(6, channels, 4, stride=2, padding=1)
         self.levels = nn.ModuleList(
-            _Level(width, channels) for width in (channels, *(2 * each for each in widths))
+            _Level(width, channels, half_precision) for width in (channels, *(2 * each for each in widths))
         )
         self.tail = nn.Conv2d(channels, 1, 3, padding=1)
         self.to(memory_format=torch.channels_last)
@@ -84,4 +91,5 @@ class UNetDiscriminator(nn.Module):
         x = None
         for level, maps in by_size:
             x = level(maps, x)
-        return self.tail(x)
+        assert x is not None
+        return self.tail(x.float())

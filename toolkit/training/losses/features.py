@@ -43,10 +43,15 @@ def feature_distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tenso
 
 
 class _Classifier(nn.Module):
-    """The convolutional part of a torchvision classifier, with the outputs of some of its layers."""
+    """The convolutional part of a torchvision classifier, with the outputs of some of its layers.
+
+    With `half_precision` all layers but the first compute in bfloat16. The first one would round the pixels, to
+    about half a grey level. Norms and results are float32.
+    """
 
     def __init__(self, features: nn.Sequential, taps: tuple[int, ...]):
         super().__init__()
+        self.half_precision = False
         self.features = features[: taps[-1] + 1].to(memory_format=torch.channels_last)
         self.taps = taps
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
@@ -56,9 +61,10 @@ class _Classifier(nn.Module):
         maps = ((image - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         features = []
         for index, layer in enumerate(self.features):
-            maps = layer(maps)
+            with torch.autocast(image.device.type, torch.bfloat16, enabled=self.half_precision and index > 0):
+                maps = layer(maps)
             if index in self.taps:
-                features.append(unit_normalised(maps))
+                features.append(unit_normalised(maps.float()))
         return features
 
 
@@ -186,11 +192,12 @@ NETWORKS = {"squeezenet1_1": (pretrained.SQUEEZENET, _squeezenet1_1), "vgg19": (
 CHOICES = ("auto", "filters", *NETWORKS)
 
 
-def classifier(name: str, path: Path) -> nn.Module:
+def classifier(name: str, path: Path, half_precision: bool = False) -> nn.Module:
     """The frozen features of a pretrained classifier from a file whose checksum is verified."""
     network, build = NETWORKS[name]
     tensors = pretrained.load(network, path)
     features = build()
+    features.half_precision = half_precision
     wanted = features.state_dict().keys()
     try:
         features.load_state_dict({key: tensors[key] for key in wanted})
@@ -200,7 +207,7 @@ def classifier(name: str, path: Path) -> nn.Module:
 
 
 def build_features(
-    choice: str, path: str | None = None, progress: Progress = SILENT
+    choice: str, path: str | None = None, progress: Progress = SILENT, half_precision: bool = False
 ) -> tuple[nn.Module, str, str | None]:
     """The extractor that the setting `features` asks for.
 
@@ -209,6 +216,7 @@ def build_features(
             be downloaded, else the filters.
         path: file of the network's weights; None looks it up.
         progress: where a download says how far it is.
+        half_precision: compute a classifier in bfloat16, except its first layer. Filters are always float32.
 
     Returns:
         The frozen extractor, its name in a manifest, and the reason if `auto` fell back to the filters,
@@ -224,4 +232,4 @@ def build_features(
         if choice != "auto":
             raise
         return FilterBank(), "filters", str(error)
-    return classifier(name, file), name, None
+    return classifier(name, file, half_precision), name, None

@@ -4,7 +4,6 @@ The losses are in `stochastic_losses`, the discriminator in `losses.discriminato
 at the samples is scaled to a set share of the other terms' norm, so that it never dominates.
 """
 
-import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ from ntire_sr.models.package_weights import TRUNK
 from ntire_sr.models.rrdb import read_rrdb
 from ntire_sr.models.stochastic_model import build_generator
 from ntire_sr.training.config import TrainConfig
-from ntire_sr.training.gan_state import GanState
+from ntire_sr.training.gan_state import GanState, clipped_step, gradient_norm
 from ntire_sr.training.gradient_guard import GradientGuard
 from ntire_sr.training.losses.adversarial import adversarial_loss, balanced_weight, r1_penalty
 from ntire_sr.training.losses.discriminator import UNetDiscriminator
@@ -66,10 +65,11 @@ class StochasticTrainer:
         progress: Progress = SILENT,
     ):
         self.device, self.processes = device, processes
-        phi, self.features_name, self.features_reason = build_features(
-            settings.features, config.features_file, progress
-        )
         precision = training_precision(settings.precision, device)
+        half_precision = precision == "bfloat16"
+        phi, self.features_name, self.features_reason = build_features(
+            settings.features, config.features_file, progress, half_precision
+        )
         processes.assert_same(features=self.features_name, precision=precision)
         settings = replace(settings, features=self.features_name, precision=precision)
         pretrained, groups = read_rrdb(Path(config.trunk)) if config.trunk else (None, 0)
@@ -83,7 +83,7 @@ class StochasticTrainer:
         self.phi = phi.to(device)
         self.gan = GanState(
             lambda: build_generator(config.scale, settings),
-            lambda: UNetDiscriminator(settings.discriminator_channels, phi_widths),
+            lambda: UNetDiscriminator(settings.discriminator_channels, phi_widths, half_precision),
             partial(torch.optim.AdamW, weight_decay=0.0),
             settings.learning_rate,
             settings.ema_decay,
@@ -103,7 +103,7 @@ class StochasticTrainer:
         self.warm_up = WarmUp(settings.samples)
         self.energy = EnergyLoss(settings, FilterBank(colour=False).to(device))
         multi_sample = MultiSampleForward(
-            self.gan.generator, settings.samples, settings.projection, half=precision == "bfloat16"
+            self.gan.generator, settings.samples, settings.projection, half=half_precision
         )
         if settings.compile:
             multi_sample.compile()
@@ -154,7 +154,7 @@ class StochasticTrainer:
         # One backward pass through the network, for the gradient at the samples and the error before projection.
         gan.generator_optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward((drawn, settings.consistency * lr_error), (gradient, None))
-        grad_norm = torch.nn.utils.clip_grad_norm_(gan.generator.parameters(), MAX_GRADIENT_NORM)
+        grad_norm = gradient_norm(gan.generator)
 
         # The optimiser's step, unless the gradient has exploded.
         losses = self.processes.all_reduce_mean(
@@ -167,7 +167,7 @@ class StochasticTrainer:
                 "gradient": grad_norm,
             }
         )
-        self._update_generator(losses["gradient"])
+        self._update_generator(grad_norm, losses["gradient"])
         gan.finish_step()
         ratios = {
             f"r_{kind}": spread_ratio(losses[f"to_hr_{kind}"], losses[f"pair_distance_{kind}"])
@@ -227,9 +227,7 @@ class StochasticTrainer:
             )
         gan.discriminator_optimiser.zero_grad(set_to_none=True)
         d_loss.backward()
-        d_norm = torch.nn.utils.clip_grad_norm_(gan.discriminator.parameters(), MAX_GRADIENT_NORM)
-        if math.isfinite(d_norm.item()):
-            gan.discriminator_optimiser.step()
+        clipped_step(gan.discriminator_optimiser, gradient_norm(gan.discriminator), MAX_GRADIENT_NORM)
         # an accuracy of .5 is guessing; 1 for a long time means that the discriminator has won
         accuracy = ((real > 0).float().mean() + (fake < 0).float().mean()) / 2
         return {"discriminator": d_loss, "discriminator_accuracy": accuracy}
@@ -252,12 +250,17 @@ class StochasticTrainer:
         weight = balanced_weight(*norms, self.settings.adversarial, BALANCE_LIMIT)
         return weight * g_gradient, {"adversarial": g_loss, "adversarial_weight": weight}
 
-    def _update_generator(self, grad_norm: float) -> None:
+    def _update_generator(self, norm: Tensor, logged_norm: float) -> None:
         """Step the generator's optimiser, unless the gradient exploded. After several such steps in a row
-        continue from the EMA, without the optimiser's moments."""
+        continue from the EMA, without the optimiser's moments.
+
+        Args:
+            norm: of the gradient, on the device.
+            logged_norm: the same as a number, which every process has.
+        """
         gan, step = self.gan, self.gan.steps_done
-        if self.guard.accepts(grad_norm, step, self.settings.warm_up * gan.steps):
-            gan.generator_optimiser.step()
+        if self.guard.accepts(logged_norm, step, self.settings.warm_up * gan.steps):
+            clipped_step(gan.generator_optimiser, norm, MAX_GRADIENT_NORM)
         elif self.guard.wants_rollback:
             gan.generator.load_state_dict(gan.ema.state_dict())
             gan.generator_optimiser.state.clear()
