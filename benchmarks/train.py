@@ -234,7 +234,7 @@ def shares(ours: Ours, lr: Tensor, hr: Tensor, device: torch.device) -> dict[str
 
     def discriminator() -> None:
         made._step_discriminator(featured, featured_hr)
-        made._adversarial_gradient(featured, torch.ones_like(samples))
+        made._adversarial_gradient(featured, len(lr), torch.ones_like(samples))
 
     def optimiser() -> None:
         made.gan.generator_optimiser.step()

@@ -101,7 +101,7 @@ def fit_to_parent() -> None:
     trainer.processes = TwoProcesses()
     tensors = {name: torch.rand(shape) for name, shape in expected_shapes(1).items()}
     decoder = PretrainedDecoder(tensors).to(OTHER)
-    trainer.regression = PretrainedRegression(decoder, trainer.phi, settings.samples, settings.projection)
+    trainer.regression = PretrainedRegression(decoder, trainer.phi, settings.projection)
     trainer._fit_to_pretrained(torch.rand(2, 64, 8, 8, device=OTHER))
 
 

@@ -256,7 +256,7 @@ def test_adversarial_gradient_has_the_set_share():
     lr, _ = batch()
     samples = drawn_by(made, lr).detach().requires_grad_()
     gradient = torch.randn_like(samples) * 1e-6
-    adversarial_gradient, log = made._adversarial_gradient(FeaturedImages(samples, made.phi), gradient)
+    adversarial_gradient, log = made._adversarial_gradient(FeaturedImages(samples, made.phi), len(lr), gradient)
     assert (adversarial_gradient.norm() / gradient.norm()).item() == pytest.approx(0.2, rel=1e-4)
     assert 0 < log["adversarial_weight"] < 1
 
@@ -272,6 +272,16 @@ def test_discriminator_can_learn_before_the_adversarial_start():
     assert counted == [(False, False), (False, False), (True, False), (True, False), (True, True)]
     moved = [not torch.equal(one, other) for one, other in pairwise(weights)]
     assert moved == [False, False, True, True, True]
+
+
+def test_last_third_of_the_steps_draws_final_samples():
+    made, counts = trainer(final_samples=3, adversarial_start=0.0, warm_up=0.0), []
+    draw = made.gan.generator.sample
+    made.gan.generator.sample = lambda trunk, lr, latents: counts.append(len(lr)) or draw(trunk, lr, latents)
+    for done in (0, 66, 67, 99):
+        made.gan.steps_done = done
+        assert math.isfinite(made.step(*batch(), per_crop(done))["loss"])
+    assert counts == [4, 4, 6, 6]
 
 
 def test_warm_up_and_adversarial_loss_start_at_their_steps():

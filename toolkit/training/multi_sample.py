@@ -19,7 +19,7 @@ class MultiSampleForward(nn.Module):
 
     Args:
         generator: see `interfaces.Generator`.
-        samples: number of samples of each LR image.
+        samples: number of samples of each LR image, if a call states no other.
         projection: project the samples onto their LR images, without clipping or rounding.
         half: compute the network in bfloat16 where autocast allows it; the projection is always float32.
     """
@@ -29,7 +29,9 @@ class MultiSampleForward(nn.Module):
         self.generator: Any = generator
         self.samples, self.projection, self.half = samples, projection, half
 
-    def forward(self, lr: Tensor, latents: Any, features: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, lr: Tensor, latents: Any, features: Tensor | None = None, samples: int | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The trunk runs once per image, the rest once per sample.
 
         Args:
@@ -37,15 +39,17 @@ class MultiSampleForward(nn.Module):
             latents: from `draw_latents`, of samples * N samples.
             features: those of a frozen trunk where they are known already, what `generator.features(lr)` gives;
                 None computes everything here.
+            samples: number of samples of each image; None means that of the module.
 
         Returns:
             The samples, (samples * N, 3, H, W) float32: the first sample of each image, then the second, and
             so on; and the mean absolute difference between the LR images and the downscaled samples before
             projection, a scalar. (After projection it would be 0.)
         """
-        repeated = lr.repeat(self.samples, 1, 1, 1)
+        count = samples or self.samples
+        repeated = lr.repeat(count, 1, 1, 1)
         with torch.autocast(lr.device.type, torch.bfloat16, enabled=self.half):
             trunk = self.generator.trunk(lr) if features is None else self.generator.adapter(features)
-            drawn = self.generator.sample(trunk.repeat(self.samples, 1, 1, 1), repeated, latents).float()
+            drawn = self.generator.sample(trunk.repeat(count, 1, 1, 1), repeated, latents).float()
         lr_error = (downscale(drawn, self.generator.scale) - repeated).abs().mean()
         return project(drawn, repeated, self.generator.scale) if self.projection else drawn, lr_error

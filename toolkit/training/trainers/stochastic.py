@@ -42,6 +42,7 @@ from ntire_sr.training.trainers.stochastic_losses import (
 from ntire_sr.training.trainers.stochastic_settings import PRESETS, RRDB_SIZES, StochasticSettings
 
 BALANCE_LIMIT = 1.0  # upper bound of the adversarial loss's weight
+FINAL_START = 2 / 3  # share of the steps after which `final_samples` are drawn
 MAX_GRADIENT_NORM = 1.0  # larger gradients are clipped to this norm
 
 
@@ -99,8 +100,8 @@ class StochasticTrainer:
         self.regression: PretrainedRegression | None = None
         if pretrained:
             decoder = PretrainedDecoder(pretrained).to(device)
-            self.regression = PretrainedRegression(decoder, self.phi, settings.samples, settings.projection)
-        self.warm_up = WarmUp(settings.samples)
+            self.regression = PretrainedRegression(decoder, self.phi, settings.projection)
+        self.warm_up = WarmUp()
         self.energy = EnergyLoss(settings, FilterBank(colour=False).to(device))
         multi_sample = MultiSampleForward(
             self.gan.generator, settings.samples, settings.projection, half=half_precision
@@ -133,9 +134,10 @@ class StochasticTrainer:
             features = self._trunk_features(lr)
         if fits_decoder:
             self._fit_to_pretrained(features)
-        latents = draw_latents(gan.generator, lr, generators, settings.samples)
+        count = self._sample_count()
+        latents = draw_latents(gan.generator, lr, generators, count)
         latents = zero_latents(latents) if loss.zero_latents else latents
-        drawn, lr_error = self.multi_sample(lr, latents, features if self.trunk_is_frozen else None)
+        drawn, lr_error = self.multi_sample(lr, latents, features if self.trunk_is_frozen else None, count)
 
         # The terms of the loss, and their gradient at the samples: not yet at the network's weights.
         samples = FeaturedImages(drawn.detach().requires_grad_(), self.phi)
@@ -148,7 +150,7 @@ class StochasticTrainer:
         discriminator_log = self._step_discriminator(samples, crops.hr) if discriminator_learns else {}
         adversarial_log: dict[str, Tensor] = {}
         if adversarial:
-            adversarial_gradient, adversarial_log = self._adversarial_gradient(samples, gradient)
+            adversarial_gradient, adversarial_log = self._adversarial_gradient(samples, len(hr), gradient)
             gradient = gradient + adversarial_gradient
 
         # One backward pass through the network, for the gradient at the samples and the error before projection.
@@ -180,6 +182,12 @@ class StochasticTrainer:
         if self.gan.has_passed(self.settings.warm_up):
             return self.energy
         return self.regression or self.warm_up
+
+    def _sample_count(self) -> int:
+        """The number of samples of each crop in the step that comes next."""
+        settings = self.settings
+        final = settings.final_samples and self.gan.has_passed(FINAL_START)
+        return settings.final_samples if final else settings.samples
 
     def frozen_features(self) -> FrozenFeatures | None:
         if not self.trunk_is_frozen:
@@ -233,14 +241,13 @@ class StochasticTrainer:
         return {"discriminator": d_loss, "discriminator_accuracy": accuracy}
 
     def _adversarial_gradient(
-        self, samples: FeaturedImages, gradient: Tensor
+        self, samples: FeaturedImages, n: int, gradient: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The gradient of the adversarial loss at the samples, scaled to a share of the norm of `gradient`.
+        """The gradient of the adversarial loss at the samples of n crops, scaled to a share of the norm of `gradient`.
 
         Returns:
             The scaled gradient, and the loss and its weight for the log.
         """
-        n = len(samples.images) // self.settings.samples
         g_loss = adversarial_loss(
             self.gan.discriminator(samples.images, samples.features, *_partners(samples, n)), True
         )

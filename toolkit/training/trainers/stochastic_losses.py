@@ -104,7 +104,6 @@ class PretrainedRegression:
 
     decoder: PretrainedDecoder
     phi: Phi
-    samples: int
     projection: bool
     zero_latents = True
 
@@ -114,7 +113,8 @@ class PretrainedRegression:
             images = self.decoder(crops.trunk)
             if self.projection:
                 images = project(images, crops.lr, self.decoder.scale)
-            target = FeaturedImages(images.repeat(self.samples, 1, 1, 1), self.phi)
+            count = len(samples.images) // len(images)
+            target = FeaturedImages(images.repeat(count, 1, 1, 1), self.phi)
             target_features = target.features
         distances = [
             channel_norm(maps, target_maps).mean()
@@ -132,11 +132,10 @@ class PretrainedRegression:
 class WarmUp:
     """L1 distance to the HR image. It gives colours and edges before the scores ask for diversity."""
 
-    samples: int
     zero_latents = False
 
     def __call__(self, samples: FeaturedImages, crops: Crops) -> Terms:
-        target = crops.hr.images.repeat(self.samples, 1, 1, 1)
+        target = crops.hr.images.repeat(len(samples.images) // len(crops.hr.images), 1, 1, 1)
         return Terms([Term("l1", 1.0, functional.l1_loss(samples.images, target))])
 
 
@@ -157,7 +156,7 @@ class EnergyLoss:
 
         def by_sample(maps: Tensor) -> Tensor:
             """(K * N, C, h, w) to (K, N, C, h, w)."""
-            return maps.unflatten(0, (settings.samples, -1))
+            return maps.unflatten(0, (-1, len(hr.images)))
 
         # the order of these lines decides the order in which gradients are summed, and so their last bits
         features = [by_sample(maps) for maps in samples.features]

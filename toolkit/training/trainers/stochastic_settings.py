@@ -22,6 +22,7 @@ class StochasticSettings(Architecture):
 
     # fmt: off
     samples: int = 2  # number K of samples of each LR crop per step
+    final_samples: int = 0  # the same number for the last third of the steps; 0 means that of samples
     gamma: float = 0.5  # weight of the distance between samples; 0.5 gives the proper score
     pixel_weight: float = 1.0  # weight of the energy score of single pixels
     window_weight: float = 1.0  # weight of the energy score of windows of pixels
@@ -61,6 +62,7 @@ class StochasticSettings(Architecture):
     REMOVED: ClassVar[Mapping[str, Any]] = {"norms": True}
     EARLIER: ClassVar[Mapping[str, Any]] = {
         **Architecture.EARLIER,
+        "final_samples": 0,
         "discriminator_warmup": 0.0,
         "trunk_frozen": True,
         "precision": "float32",  # not auto, which is bfloat16 on some of today's processors
@@ -69,6 +71,11 @@ class StochasticSettings(Architecture):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.samples >= 2, f"samples {self.samples} is too small", "2 or more")
+        require(
+            self.final_samples == 0 or self.final_samples >= 2,
+            f"final_samples {self.final_samples} is too small",
+            "0 or 2 or more",
+        )
         check_gamma(self.gamma)
         for name in (
             "pixel_weight",
@@ -118,6 +125,25 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "adversarial_start": 0.2,
         "discriminator_warmup": 0.2,
         "discriminator_channels": 24,
+    },
+    # the same on a large GPU, with the trunk: benchmarks/gpu.py sets `steps` by the time that there is
+    "gpu": {
+        "batch": 32,
+        "patch": 160,
+        "downscale_min": 0.75,
+        "final_samples": 4,
+        "trunk_frozen": False,
+        "steps": 6000,
+        "max_minutes": 0.0,
+        "learning_rate": 1e-4,
+        "consistency": 2.0,
+        "warm_up": 0.0,
+        "adversarial_start": 0.1,
+        "discriminator_warmup": 0.1,
+        "discriminator_channels": 24,
+        "checkpoint_every": 500,
+        "validate_every": 500,
+        "log_every": 50,
     },
     # starts from the decoder of a pretrained network, see `trunk`
     "pretrained": {
