@@ -14,7 +14,7 @@ from ntire_sr.evaluation.pages.maps import SHOWN_SAMPLES, Maps, map_notes, pictu
 from ntire_sr.evaluation.pages.pictures import PAGE_BYTES, Detail, Picture, Target, choose_detail
 from ntire_sr.evaluation.pages.scored_files import find_hr, find_samples
 from ntire_sr.evaluation.scoring.comparison import Comparison
-from ntire_sr.samples.image_files import read_png
+from ntire_sr.samples.image_files import read_image, read_png
 
 PICTURED_IMAGES = 10
 COMPARED_SAMPLES = 12  # pictures of samples for each image of a comparison, shared among the methods
@@ -80,7 +80,7 @@ def picture_image(
         NtireSrError: a file cannot be read.
         ValueError: no picture fits into the budget.
     """
-    target = Target(hr, scale)
+    target = Target(read_image(hr), scale)
     images: dict[Path, np.ndarray] = {}  # samples that were read to choose the detail
     if maps is None:
         images = {

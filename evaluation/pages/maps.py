@@ -58,12 +58,7 @@ def picture_maps(maps: Maps, numbers: Sequence[int], detail: Detail, crop: tuple
     pictures = []
     samples = f"{len(numbers)} samples" if len(numbers) != 1 else "the only sample"
     if maps.deviation is not None:
-        caption = f"Standard deviation over {samples}, mean over RGB, in grey levels of 255"
-        limit = _limit(maps.deviation, DEVIATION_LIMITS)
-        image, colours = colour_levels(maps.deviation, limit), _colour_ramp(cv2.COLORMAP_INFERNO)
-        legend = _sequential_legend(f"≥ {limit:g} grey levels", colours)
-        part = detail.cut(image, crop)
-        pictures.append(Picture("deviation", "deviation", caption, image, part, False, colours, legend))
+        pictures.append(picture_deviation(maps.deviation, len(numbers), detail, crop))
     if maps.best is not None:
         caption = f"Which of {samples} has the lowest LPIPS at each place; share of the area per sample"
         image = np.minimum(maps.best, SHOWN_SAMPLES)
@@ -78,6 +73,45 @@ def picture_maps(maps: Maps, numbers: Sequence[int], detail: Detail, crop: tuple
         part = detail.cut(image, crop)
         pictures.append(Picture("lpips", "LPIPS", caption, image, part, False, colours, legend))
     return pictures
+
+
+def picture_deviation(deviation: np.ndarray, samples: int, detail: Detail, crop: tuple[int, int]) -> Picture:
+    """The picture of a standard deviation in grey levels.
+
+    Args:
+        deviation: (h, w), covers the crop at any resolution.
+        samples: number of samples.
+        detail, crop: as in `picture_maps`.
+    """
+    of = f"{samples} samples" if samples != 1 else "the only sample"
+    caption = f"Standard deviation over {of}, mean over RGB, in grey levels of 255"
+    limit = _limit(deviation, DEVIATION_LIMITS)
+    image, colours = colour_levels(deviation, limit), _colour_ramp(cv2.COLORMAP_INFERNO)
+    legend = _sequential_legend(f"≥ {limit:g} grey levels", colours)
+    return Picture("deviation", "deviation", caption, image, detail.cut(image, crop), False, colours, legend)
+
+
+def picture_difference(
+    number: int, difference: np.ndarray, largest: float, detail: Detail, crop: tuple[int, int]
+) -> Picture:
+    """The picture of a sample's difference to the mean of all samples: red where it is brighter, blue where darker.
+
+    Args:
+        number: of the sample.
+        difference: (h, w) in grey levels, mean over RGB.
+        largest: the largest absolute difference of all samples of the image, without outliers.
+        detail, crop: as in `picture_maps`.
+    """
+    limit = next((bound for bound in DEVIATION_LIMITS if largest <= bound), DEVIATION_LIMITS[-1])
+    image, colours = colour_levels(difference + limit, 2 * limit), _diverging_ramp()
+    legend = {
+        "low": f"≤ -{limit:g}",
+        "high": f"≥ {limit:g} grey levels",
+        "colours": [*colours[:: LEVELS // 8], colours[-1]],
+    }
+    caption = f"Sample {number} less the mean of all, mean over RGB: red is brighter, blue darker"
+    part = detail.cut(image, crop)
+    return Picture(f"difference/{number}", f"sample {number}", caption, image, part, False, colours, legend)
 
 
 def map_notes(maps: Maps, samples: int) -> list[str]:
@@ -126,6 +160,14 @@ def colour_levels(values: np.ndarray, limit: float) -> np.ndarray:
     [0, 16, 31, 31]
     """
     return np.clip(values * ((LEVELS - 1) / limit), 0, LEVELS - 1).round().astype(np.uint8)
+
+
+def _diverging_ramp() -> tuple[str, ...]:
+    """LEVELS colours from blue over white to red."""
+    blue, white, red = np.array(((33, 102, 172), (247, 247, 247), (178, 24, 43)), float)
+    shares = np.linspace(-1, 1, LEVELS)[:, None]
+    colours = white + np.abs(shares) * (np.where(shares < 0, blue, red) - white)
+    return tuple("#{:02x}{:02x}{:02x}".format(*colour) for colour in colours.round().astype(int))
 
 
 def _colour_ramp(colour_map: int) -> tuple[str, ...]:

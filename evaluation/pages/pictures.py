@@ -9,7 +9,6 @@ import base64
 import io
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -19,7 +18,6 @@ from PIL import Image
 from ntire_sr.challenge.downscale import crop_size, downscale_8bit
 from ntire_sr.challenge.pixels import to_array, to_tensor
 from ntire_sr.core.threads import map_in_threads
-from ntire_sr.samples.image_files import read_image
 
 PAGE_BYTES = 18_000_000  # upper limit for all pictures of a page
 LONGEST_PX = 640  # longest side of a whole image
@@ -66,19 +64,17 @@ class Detail:
 
 
 class Target:
-    """The HR image of some pictures, cropped to multiples of 8.
+    """The image that some pictures show, cropped at the top left.
 
     Args:
-        hr: the HR image.
+        image: the HR image, or another of its size, (H, W, 3) uint8.
         scale: HR pixels per LR pixel along an axis.
-
-    Raises:
-        NtireSrError: the file cannot be read.
+        crop: height and width of the crop; None for the challenge's, to multiples of 8.
     """
 
-    def __init__(self, hr: Path, scale: int):
-        image = read_image(hr)
-        self.height, self.width = self.crop = crop_size(*image.shape[:2])
+    def __init__(self, image: np.ndarray, scale: int, crop: tuple[int, int] | None = None):
+        self.height, self.width = self.crop = crop or crop_size(*image.shape[:2])
+        self.whole = crop is not None
         self.image = self.crop_image(image)
         self.scale = scale
         self.size = f"{self.width} x {self.height} pixels"
@@ -89,7 +85,8 @@ class Target:
 
     def picture_hr(self, detail: Detail) -> Picture:
         """The picture of the HR image."""
-        caption = f"HR: the photograph, {self.size} after the crop to multiples of 8"
+        cropped = "" if self.whole else " after the crop to multiples of 8"
+        caption = f"HR: the photograph, {self.size}{cropped}"
         return self.picture("hr", "HR", caption, self.image, detail)
 
     def picture_lr(self, detail: Detail) -> Picture:
@@ -162,7 +159,7 @@ def encode_pictures(
     """Encode pictures in threads, and shrink the whole images, later also the detail, until they fit.
 
     Returns:
-        The encoded pictures, [width, height] of the whole HR picture, and the detail.
+        The encoded pictures, [width, height] of the first whole picture, and the detail.
     """
     steps = _shrink_steps()
     step = 0
@@ -172,8 +169,8 @@ def encode_pictures(
         encode = partial(_encode, longest_px=longest_px, detail=detail, inner=inner)
         encoded = list(map_in_threads(encode, pictures, "encode"))
         if sum(len(picture["whole"]) + len(picture["detail"]) for picture in encoded) <= budget_bytes:
-            hr = downscale(next(picture for picture in pictures if picture.key == "hr").whole, longest_px)
-            return encoded, [hr.shape[1], hr.shape[0]], inner
+            first = downscale(pictures[0].whole, longest_px)
+            return encoded, [first.shape[1], first.shape[0]], inner
         step += 1
         while (
             step < len(steps)

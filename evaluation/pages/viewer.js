@@ -16,7 +16,9 @@ function startViewer() {
   // the picture of a method shows one of its samples: the chosen one, or the last if it has fewer
   const sampleOf = ({ samples }) => samples[Math.min(view.sample, samples.length - 1)];
   const shownOf = (picture) => (picture.samples ? sampleOf(picture) : picture);
-  const mostSamples = () => Math.max(1, ...entry().pictures.map(({ samples }) => samples?.length ?? 1));
+  // samples of the only method, which have pictures of their own
+  const numbered = () => entry().pictures.filter(({ key, samples }) => !samples && /^\d+$/.test(key));
+  const mostSamples = () => Math.max(numbered().length, ...entry().pictures.map(({ samples }) => samples?.length ?? 1));
   const clamped = (value, low, high) => Math.max(low, Math.min(high, value));
 
   function setImage(img, picture) {
@@ -62,12 +64,13 @@ function startViewer() {
       return figure;
     }));
     strip.querySelector(`[data-key="${focused}"]`)?.focus({ preventScroll: true });
-    if (element("sample")) element("sample").textContent = `sample ${view.sample + 1} of ${mostSamples()}`;
     drawSides();
   }
 
   // Draw what depends on the choice of the left and the right picture.
   function drawSides() {
+    element("steps").hidden = mostSamples() < 2;
+    element("sample").textContent = `sample ${view.sample + 1} of ${mostSamples()}`;
     for (const side of ["left", "right"]) {
       const chosen = picture(view[side]);
       sides[side].value = view[side];
@@ -141,7 +144,7 @@ function startViewer() {
     view.image = index;
     const { name, notes, pictures } = entry();
     const lacks = (key) => !pictures.some((picture) => picture.key === key);
-    if (lacks(view.left)) view.left = "hr";
+    if (lacks(view.left)) view.left = pictures[0].key;
     if (lacks(view.right)) view.right = pictures[Math.min(1, pictures.length - 1)].key;
     element("name").textContent = name;
     element("count").textContent = `picture ${index + 1} of ${data.gallery.length}`;
@@ -163,7 +166,19 @@ function startViewer() {
 
   function goSample(by) {
     view.sample = (view.sample + by + mostSamples()) % mostSamples();
-    drawPictures();
+    const samples = numbered();
+    if (samples.some(({ key }) => key === view.right)) view.right = samples[view.sample].key;
+    if (flickering && !view.grid) drawSides();
+    else drawPictures();
+  }
+
+  // Flicker: the right picture shows one sample after the other, so that the eye sees where they differ.
+  let flickering = null;
+  function flicker(on) {
+    clearInterval(flickering);
+    flickering = on ? setInterval(() => goSample(1), 400) : null;
+    viewer.querySelector("[data-do=flicker]").setAttribute("aria-pressed", on);
+    if (!on) drawPictures();
   }
 
   function go(by) {
@@ -173,7 +188,9 @@ function startViewer() {
   function choose(side, key) {
     if (!picture(key)) return;
     view[side] = key;
-    drawSides();
+    const place = numbered().findIndex((picture) => picture.key === key);
+    if (side === "right" && place >= 0) view.sample = place;
+    drawPictures();
   }
 
   function fill(on) {
@@ -188,6 +205,7 @@ function startViewer() {
     next: () => go(1),
     "sample-previous": () => goSample(-1),
     "sample-next": () => goSample(1),
+    flicker: () => flicker(!flickering),
     wipe: () => { view.grid = false; draw(); },
     grid: () => { view.grid = true; draw(); },
     whole: () => { Object.assign(view, unzoomed, { detail: false }); drawPictures(); },
@@ -199,8 +217,8 @@ function startViewer() {
     full: () => fill(!viewer.classList.contains("full")),
     help: () => help.showModal(),
   };
-  const keys = { n: "next", p: "previous", w: "wipe", g: "grid", "+": "in", "=": "in", "-": "out", r: "reset", x: "swap", f: "full", "?": "help" };
-  const pictureKeys = { l: "lr", h: "hr", d: "deviation", b: "best", m: "lpips" };
+  const keys = { n: "next", p: "previous", w: "wipe", g: "grid", "+": "in", "=": "in", "-": "out", r: "reset", a: "flicker", x: "swap", f: "full", "?": "help" };
+  const pictureKeys = { l: "lr", h: "hr", d: "deviation", b: "best", m: "lpips", u: "mean", i: "difference" };
 
   viewer.addEventListener("click", (event) => {
     const button = event.target.closest("button");

@@ -25,6 +25,7 @@ from ntire_sr.commands.score import fit_niqe, score
 from ntire_sr.commands.study import study
 from ntire_sr.commands.train import train
 from ntire_sr.commands.verify import verify
+from ntire_sr.commands.view import view
 from ntire_sr.core.errors import NtireSrError, printable
 
 
@@ -40,7 +41,7 @@ def cli() -> None:
 
 
 # in the order of the pipeline, as `--help` and the documentation list them
-for command in (data, downscale, train, models, generate, project, score, compare, leaderboard, fit_niqe, study, package, verify, demo, doctor):
+for command in (data, downscale, train, models, generate, view, project, score, compare, leaderboard, fit_niqe, study, package, verify, demo, doctor):
     cli.add_command(command)
 
 

@@ -1,5 +1,6 @@
 """`ntire-sr generate`."""
 
+import shlex
 from pathlib import Path
 
 import click
@@ -102,5 +103,6 @@ def generate(
         output.say(f"the folder was started with {drawn.manifest.samples} samples per image, and has all of them")
     output.say(f"drawn by {loaded.description}")
     output.say(f"worst LR-PSNR: {drawn.worst_db:.2f} dB" + ("" if request.projection else " (without projection)"))
+    output.say(f"to look at them: ntire-sr view {shlex.quote(str(request.out))}")
     for text in drawn.infeasible:
         output.note(f"no 8-bit image downscales to {text}; its samples are marked in the manifest")

@@ -49,6 +49,10 @@ class RunFolder:
         return self.path / "samples"
 
     @property
+    def view(self) -> Path:
+        return self.path / "view.html"
+
+    @property
     def score(self) -> Path:
         return self.path / "score"
 

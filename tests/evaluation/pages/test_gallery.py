@@ -115,7 +115,7 @@ def test_large_images_are_averaged_and_small_ones_stay():
 
 def test_each_file_is_read_once(files, monkeypatch):
     seen = []
-    for module, name in ((gallery, "read_png"), (pictures, "read_image")):
+    for module, name in ((gallery, "read_png"), (gallery, "read_image")):
         read = getattr(module, name)
         monkeypatch.setattr(module, name, lambda path, read=read: seen.append(path) or read(path))
     hr, samples = files
