@@ -112,7 +112,7 @@ def score_folder(
 
     def check_folders() -> None:
         # quick checks, before networks are loaded and all files are read, so that errors appear at once
-        list_images(hr, "HR")
+        list_images(hr, "HR", progress=progress)
         list_samples(sr)
         _check_lpips(settings, progress)
 

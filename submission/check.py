@@ -78,7 +78,7 @@ def check_samples(
     Returns:
         The result with all problems; problems of samples are never raised.
     """
-    lr_paths = list_images(lr, "LR")
+    lr_paths = list_images(lr, "LR", progress=progress)
     wanted = sorted(name for name in submission.samples if name.index < len(lr_paths) and name.sample < samples)
     images = [(index, list(names)) for index, names in groupby(wanted, key=lambda name: name.index)]
     sources = [

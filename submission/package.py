@@ -11,8 +11,9 @@ from ntire_sr.challenge.names import DEFAULT_SAMPLES, SampleName
 from ntire_sr.core.errors import ValidationErrors, plural, require
 from ntire_sr.core.files import remove_stale_temp_files
 from ntire_sr.core.progress import SILENT, Progress
+from ntire_sr.samples.folders import README
 from ntire_sr.samples.manifest import Manifest, load_manifest
-from ntire_sr.samples.sources import README, Submission, open_submission
+from ntire_sr.samples.sources import Submission, open_submission
 from ntire_sr.submission.archive import (
     Member,
     archive_name,
@@ -119,6 +120,10 @@ def pack(request: PackageRequest, progress: Progress = SILENT) -> PackageResult:
         archives = _write_parts(request, edition, submission, checked, samples, readme)
     packed = PackageResult(archives, len(checked.digests), checked.worst_db)
     packed.warnings = _archive_warnings(request, edition, archives)
+    if submission.readmes:
+        packed.warnings.append(
+            f"{README} in {request.sr} was not packed; package writes its own into the archive"
+        )
     if surplus:
         packed.warnings.append(f"{plural(len(surplus), 'sample')} beyond {samples} per image left out")
     if facts:
@@ -174,8 +179,6 @@ def _raise_problems(
     """Raise all problems of the samples in one error, with what to do about samples of this kind."""
     problems = checked.messages(allow_duplicates=bool(manifest and manifest.settings.deterministic))
     problems += edition_problems(edition, checked.images, samples)
-    if submission.readmes:
-        problems.append(f"{README} is not the name of a sample; package writes its own into the archive")
     if not problems:
         return
     if manifest is None:

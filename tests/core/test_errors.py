@@ -3,7 +3,7 @@
 import pytest
 
 from ntire_sr.core import errors
-from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors
+from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors, condense
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,20 @@ def test_validation_errors_list_all_problems():
         "  - b.png is missing",
         "  try: replace them",
     ]
+
+
+def test_many_problems_are_condensed_in_the_text_only():
+    problems = [f"SR/{k:06d}.png is missing" for k in range(1000)] + ["readme.txt is empty"]
+    error = ValidationErrors("samples", problems)
+    lines = str(error).splitlines()
+    assert error.problems == problems and lines[0] == "samples: 1001 problems"
+    assert lines[3:] == [
+        "  - SR/000002.png is missing",
+        "  - ... and 997 more like this",
+        "  - readme.txt is empty",
+    ]
+    different = [f"{chr(97 + k // 26)}{chr(97 + k % 26)}.png is broken" for k in range(60)]
+    assert condense(different)[-2:] == ["at.png is broken", "... and 40 more"]
 
 
 def test_argument_errors_are_also_pythons_own_errors():

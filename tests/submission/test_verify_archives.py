@@ -233,3 +233,20 @@ def test_control_characters_are_printed_as_escapes(samples, ntire_sr_command):
     write_json(samples / "manifest.json", content)
     result = ntire_sr_command("verify", samples)
     assert result.code == 1 and "\x1b" not in result.out and r"\x1b[2J.png" in result.out
+
+
+def test_many_files_of_one_fault_are_printed_in_a_few_lines(lr_folder, tmp_path, ntire_sr_command):
+    with zipfile.ZipFile(tmp_path / "mac.zip", "w") as archive:
+        for number in range(500):
+            archive.writestr(f"SR/{number:06d}_sample00000.png", b"")
+            archive.writestr(f"__MACOSX/SR/._{number:06d}_sample00000.png", b"")
+    result = ntire_sr_command("verify", tmp_path / "mac.zip", "--lr", lr_folder)
+    lines = result.out.splitlines()
+    assert result.code == 1 and len(lines) < 20
+    assert (
+        "  - __MACOSX/SR/._000000_sample00000.png: inside a folder, which the system added; zip without it"
+        in lines
+    )
+    assert lines.count("  - ... and 497 more like this") == 2
+    printed = json.loads(ntire_sr_command("verify", tmp_path / "mac.zip", "--lr", lr_folder, "--json").out)
+    assert len(printed["problems"]) == 1001

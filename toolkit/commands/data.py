@@ -53,6 +53,6 @@ def downscale(hr: Path, out: Path | None, scale: int, crop_multiple: int, output
     from ntire_sr.data.lr_images import make_lr
 
     target = out or hr.parent / f"LRx{scale}"
-    count = make_lr(hr, target, scale, crop_multiple)
+    count = make_lr(hr, target, scale, crop_multiple, output.progress())
     output.say(f"{count} LR images in {target}")
     output.json({"out": str(target), "scale": scale, "images": count})

@@ -107,8 +107,8 @@ def fit_niqe(hr: Path, out: Path, description: str | None, output: Output) -> No
     from ntire_sr.evaluation.metrics.niqe import fit, save_pristine
     from ntire_sr.samples.folders import list_images
 
-    paths = list_images(hr, "HR", recursive=True)
-    pristine = fit(paths, description or "", progress=output.progress())
+    progress = output.progress()
+    pristine = fit(list_images(hr, "HR", recursive=True, progress=progress), description or "", progress=progress)
     save_pristine(out, pristine)
     output.say(f"{pristine.blocks} sharp blocks of {pristine.photographs} photographs: {out}")
     output.json({"out": str(out), "blocks": pristine.blocks, "photographs": pristine.photographs})

@@ -8,7 +8,7 @@ import click
 from ntire_sr.commands.command import Command, option, option_group
 from ntire_sr.commands.options import PATH, SCALE, device_option, model_option
 from ntire_sr.commands.output import Output, output_options
-from ntire_sr.core.errors import plural, printable
+from ntire_sr.core.errors import condense, plural, printable
 
 
 @click.command(cls=Command, examples=("ntire-sr verify submission.zip --lr DIV2K_valid_LR --manifest samples/manifest.json --regenerate 3",))
@@ -62,9 +62,9 @@ def verify(
     output.say(f"{plural(result.samples, 'sample')} of {plural(result.images, 'image')}{at}, {describe_worst(result.worst_db)}")
     if result.seed is not None:
         output.say(f"{len(result.drawn_again)} drawn again and found the same (chosen with --seed {result.seed})")
-    for text in result.notes:
+    for text in condense(result.notes):
         output.say(f"note: {printable(text)}")
-    for text in result.problems:
+    for text in condense(result.problems):
         output.say(f"  - {printable(text)}")
     output.say("PASS" if result.passes else f"FAIL: {plural(len(result.problems), 'problem')}")
     if not result.passes:

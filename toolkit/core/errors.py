@@ -4,6 +4,7 @@ Any other exception of a command is a defect of this package and shows its trace
 """
 
 import difflib
+import re
 import warnings
 from collections.abc import Collection, Sequence
 
@@ -42,11 +43,11 @@ class ArgumentTypeError(UsageError, TypeError):
 
 
 class ValidationErrors(NtireSrError):
-    """All problems of a folder in one error."""
+    """All problems of a folder in one error, whose text names many problems of one kind by their number."""
 
     def __init__(self, what: str, problems: Sequence[str], remedy: str | None = None):
         self.problems = list(problems)
-        lines = "".join(f"\n  - {problem}" for problem in self.problems)
+        lines = "".join(f"\n  - {line}" for line in condense(self.problems))
         super().__init__(f"{what}: {plural(len(self.problems), 'problem')}{lines}", remedy)
 
 
@@ -71,6 +72,35 @@ def shorten(items: Sequence[object], most: int = 5) -> str:
     """
     shown = ", ".join(map(str, items[:most]))
     return shown if len(items) <= most else f"{shown} and {len(items) - most} more"
+
+
+def condense(lines: Sequence[str], most: int = 20, alike: int = 3) -> list[str]:
+    """Lines for a reader: of many, the first few of each kind, and how many more there are.
+
+    Lines are of one kind if they differ only in numbers.
+
+    >>> condense([f"{k}.png is missing" for k in range(9)] + ["readme.txt is empty"], most=5, alike=1)
+    ['0.png is missing', '... and 8 more like this', 'readme.txt is empty']
+
+    Args:
+        lines: the lines.
+        most: number of lines that are left as they are; also the most lines in the result, but for one.
+        alike: number of lines of each kind that are kept.
+    """
+    if len(lines) <= most:
+        return list(lines)
+    kinds: dict[str, list[str]] = {}
+    for line in lines:
+        kinds.setdefault(re.sub(r"\d+", "0", line), []).append(line)
+    kept, left = [], len(lines)
+    for members in kinds.values():
+        if len(kept) >= most:
+            return [*kept, f"... and {left} more"]
+        left -= len(members)
+        kept += members if len(members) <= alike + 1 else members[:alike]
+        if len(members) > alike + 1:
+            kept.append(f"... and {len(members) - alike} more like this")
+    return kept
 
 
 def printable(text: str) -> str:

@@ -31,6 +31,7 @@ from ntire_sr.data.image_cache import pixels_digest
 from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
 from ntire_sr.samples.folders import list_images
 from ntire_sr.samples.image_files import read_image
+from ntire_sr.samples.image_search import find_images
 
 ALIKE = 0.85
 SIDE, LOW = 32, 16  # along an axis: pixels of the small luma, and its frequencies that are compared
@@ -59,6 +60,9 @@ class Findings:
     alike: list[tuple[str, str, float]] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     forbidden: list[str] = field(default_factory=list)  # named like images of DIV2K validation or test
+    passed_over: list[str] = field(
+        default_factory=list
+    )  # files that training does not read, a line for each reason
     # image, validation image, correlation
     validated: list[tuple[str, str, float]] = field(default_factory=list)
 
@@ -97,8 +101,9 @@ def check(hr: Path, validation: Path | None, patch: int, progress: Progress = SI
         NtireSrError: a validation image cannot be read.
     """
     paths = list_images(hr, "HR", recursive=True)
+    passed_over = find_images(hr, recursive=True).notes()
     held_out = (
-        list_images(validation, "validation", recursive=True)
+        list_images(validation, "validation", recursive=True, progress=progress)
         if validation
         else embedded_photographs(VALIDATION_PHOTOGRAPHS)
     )
@@ -121,6 +126,7 @@ def check(hr: Path, validation: Path | None, patch: int, progress: Progress = SI
         same=same,
         alike=alike,
         unreadable=unreadable,
+        passed_over=passed_over,
         forbidden=[f"{name} (DIV2K {part})" for name in names if (part := div2k_part(Path(name).stem))],
         validated=_against(images, others),
     )
@@ -148,6 +154,8 @@ def print_findings(findings: Findings, console: Console) -> None:
         )
         table.add_row(label, str(len(names)), Text("\n".join(shown)))
     console.print(table)
+    for line in findings.passed_over:
+        console.print(f"note: {line}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"compared with: {findings.validation}", markup=False, highlight=False, soft_wrap=True)
     verdict = "PASS" if findings.passes else "FAIL: remove what is forbidden or broken"
     console.print(verdict, highlight=False)

@@ -9,10 +9,12 @@ from ntire_sr.challenge.names import image_key
 from ntire_sr.challenge.pixels import to_array, to_tensor
 from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors
 from ntire_sr.core.files import atomic_write, make_folder
+from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
-from ntire_sr.samples.folders import IMAGE_SUFFIXES, list_images
+from ntire_sr.samples.folders import list_images
 from ntire_sr.samples.image_files import encode_png, read_image, write_png
+from ntire_sr.samples.image_search import find_images
 
 
 def downscale_array(image: np.ndarray, scale: int, crop_multiple: int = CROP_MULTIPLE) -> np.ndarray:
@@ -23,7 +25,9 @@ def downscale_array(image: np.ndarray, scale: int, crop_multiple: int = CROP_MUL
     return to_array(downscale_8bit(to_tensor(image[:height, :width]), scale))
 
 
-def make_lr(hr: Path, out: Path, scale: int, crop_multiple: int = CROP_MULTIPLE) -> int:
+def make_lr(
+    hr: Path, out: Path, scale: int, crop_multiple: int = CROP_MULTIPLE, progress: Progress = SILENT
+) -> int:
     """Write the LR image of every HR image of a folder, as 8-bit PNG under the same stem.
 
     Args:
@@ -32,6 +36,7 @@ def make_lr(hr: Path, out: Path, scale: int, crop_multiple: int = CROP_MULTIPLE)
         scale: 4 or 8.
         crop_multiple: sides are first cropped to multiples of this; the challenge uses 8, and 1 keeps all
             pixels and rounds the LR sides up.
+        progress: receives messages about files that are passed over.
 
     Returns:
         The number of images.
@@ -40,11 +45,11 @@ def make_lr(hr: Path, out: Path, scale: int, crop_multiple: int = CROP_MULTIPLE)
         UsageError: `out` is the HR folder, or holds other images.
         ValidationErrors: HR images cannot be read or are too small; the LR images of the others were written.
     """
-    paths, problems = list_images(hr, "HR"), []
+    paths, problems = list_images(hr, "HR", progress=progress), []
     if make_folder(out).resolve() == hr.resolve():
         raise UsageError(f"--out is the HR folder {hr} itself", "choose another folder")
     targets = {path: out / f"{image_key(path)}.png" for path in paths}
-    existing = {path for path in out.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES}
+    existing = set(find_images(out).paths)
     if unexpected := sorted(path.name for path in existing - set(targets.values())):
         raise UsageError(
             f"{out} holds images of other HR images ({unexpected[0]}, {len(unexpected)} in all)",

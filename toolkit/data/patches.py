@@ -84,7 +84,9 @@ class PatchDataset:
         downscale_min: float = 1.0,
     ):
         paths = (
-            list_images(folder, "HR", recursive=True) if folder else embedded_photographs(TRAINING_PHOTOGRAPHS)
+            list_images(folder, "HR", recursive=True, progress=progress)
+            if folder
+            else embedded_photographs(TRAINING_PHOTOGRAPHS)
         )
         self.patch, self.scale, self.sharp = patch, scale, sharp
         self.downscale_min = downscale_min

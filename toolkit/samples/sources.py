@@ -14,11 +14,11 @@ from threading import Lock
 from ntire_sr.challenge.names import SampleName, number_samples
 from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.files import error_from_os_error
-from ntire_sr.samples.folders import list_samples
+from ntire_sr.samples.folders import README, list_samples
 from ntire_sr.samples.image_files import MOST_PIXELS
+from ntire_sr.samples.image_search import SYSTEM_FOLDERS
 from ntire_sr.samples.problems import Kind, Problem, printable_name
 
-README = "readme.txt"
 MOST_BYTES = 3 * MOST_PIXELS  # largest file: more than a PNG of the largest allowed image
 MOST_MEMBERS = 200_000  # members of an archive
 BOMB_RATIO, BOMB_BYTES = 100, 10_000_000  # members over this ratio and this size are refused as zip bombs
@@ -101,8 +101,8 @@ def _open_folder(path: Path) -> Submission:
         raise UsageError(f"{path} {problem}", "check the path: a folder of samples, or a zip")
     files, unexpected = list_samples(path)
     samples = {name: file_source(file, file.name, MOST_BYTES) for name, file in files.items()}
-    readmes = [file_source(path / README, README, MOST_README_BYTES)] if README in unexpected else []
-    return Submission(samples, readmes, [name for name in unexpected if name != README], [])
+    readmes = [file_source(path / README, README, MOST_README_BYTES)] if (path / README).is_file() else []
+    return Submission(samples, readmes, unexpected, [])
 
 
 def _list_archives(archives: list[zipfile.ZipFile]) -> Submission:
@@ -156,7 +156,9 @@ def _faults(member: zipfile.ZipInfo) -> list[str]:
     if not faults and member.is_dir():
         faults.append("a folder; all files lie at the root")
     elif not faults and len(parts) > 1:
-        faults.append("inside a folder; all files lie at the root")
+        by_system = parts[0].lower() in SYSTEM_FOLDERS
+        reason = ", which the system added; zip without it" if by_system else "; all files lie at the root"
+        faults.append(f"inside a folder{reason}")
     if member.flag_bits & 0x1:
         faults.append("encrypted")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):

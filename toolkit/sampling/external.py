@@ -5,10 +5,11 @@ from pathlib import Path
 
 from ntire_sr.challenge.downscale import SCALES
 from ntire_sr.challenge.names import SampleName
-from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors, require
+from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors, plural, require
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.threads import map_in_threads
-from ntire_sr.samples.folders import IMAGE_SUFFIXES, list_images
+from ntire_sr.samples.folders import list_images
+from ntire_sr.samples.image_search import IMAGE_SUFFIXES, Reason, find_images
 from ntire_sr.samples.inspection import FileFacts, file_problems, inspect_image, size_for_lr
 from ntire_sr.samples.manifest import ImageRecord
 from ntire_sr.samples.problems import Kind, Problem
@@ -48,8 +49,8 @@ def read_external(
         ValidationErrors: all that is wrong with the images: missing, doubled, unmatched, unreadable, of a wrong size.
     """
     pattern = None if names is None else parse_pattern(names)
-    lr_paths = list_images(lr, "LR")
-    files = _list_files(sr, pattern)
+    lr_paths = list_images(lr, "LR", progress=progress)
+    files = _list_files(sr, pattern, progress)
     match = match_names(files, lr_paths, pattern)
     problems = list(match.problems)
     images: list[ImageRecord | None] = []
@@ -93,30 +94,30 @@ def read_external(
     )
 
 
-def _list_files(sr: Path, pattern: Pattern | None) -> list[str]:
+def _list_files(sr: Path, pattern: Pattern | None, progress: Progress) -> list[str]:
     """Names of the images of a folder, or of its subfolders if the pattern names folders."""
     if not sr.is_dir():
         problem = "is not a folder" if sr.exists() else "does not exist"
         raise UsageError(f"the SR folder {sr} {problem}", "check the path")
     depth = pattern.depth if pattern else 0
 
-    def images(depth: int) -> list[str]:
-        return sorted(
-            path.relative_to(sr).as_posix()
-            for path in sr.glob("/".join(["*"] * (depth + 1)))
-            if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-            if not any(part.startswith(".") for part in path.relative_to(sr).parts)
+    found = find_images(sr, recursive=depth > 0)
+    names = sorted(path.relative_to(sr).as_posix() for path in found.paths)
+    files = [name for name in names if name.count("/") == depth]
+    notes = found.notes()
+    if len(files) < len(names):
+        notes.append(
+            f"passed over {plural(len(names) - len(files), 'file')} (not in folders as --names has them)"
         )
-
-    files = images(depth)
     require(
         bool(files),
-        f"the SR folder {sr} holds no image ({', '.join(IMAGE_SUFFIXES)})"
-        + (" in folders as --names has them" if depth else ""),
+        "; ".join([f"the SR folder {sr} holds no image ({', '.join(IMAGE_SUFFIXES)})", *notes]),
         "--names '{stem}/{sample}' if there is a folder per LR image"
-        if not depth and images(1)
+        if not depth and Reason.SUBFOLDER in found.passed_over.values()
         else "give the folder that holds the images",
     )
+    for note in notes:
+        progress.message(f"note: SR folder {sr}: {note}")
     return files
 
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from ntire_sr.challenge.names import MOST_SAMPLES, SampleName, first_index, image_key, parse_sample_name
 from ntire_sr.core.errors import require
-from ntire_sr.samples.folders import IMAGE_SUFFIXES
+from ntire_sr.samples.image_search import IMAGE_SUFFIXES
 from ntire_sr.samples.problems import Kind, Problem, name_problems, of_kind, samples_without_image
 
 _FIELD = re.compile(r"(\{[^{}]*\})")

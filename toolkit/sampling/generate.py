@@ -93,7 +93,7 @@ def generate(
         "a model that draws latents, or no --temperature",
     )
     check_folders(request.lr, request.out, request.overwrite)
-    images = read_lr_folder(request.lr, loaded.scale)
+    images = read_lr_folder(request.lr, loaded.scale, progress)
     fresh = _fresh_manifest(request, loaded, [record for _, record in images], device)
     if loaded.is_external and not request.only and (request.overwrite or not (request.out / MANIFEST).exists()):
         _check_that_it_draws(loaded, device, images, fresh)

@@ -110,14 +110,19 @@ class SamplingResult:
         }
 
 
-def read_lr_folder(folder: Path, scale: int) -> list[tuple[Path, ImageRecord]]:
+def read_lr_folder(folder: Path, scale: int, progress: Progress = SILENT) -> list[tuple[Path, ImageRecord]]:
     """Read every LR image of a folder once, so that all problems are known before the first sample is made.
+
+    Args:
+        folder: the folder.
+        scale: HR pixels per LR pixel along an axis.
+        progress: receives messages about files that are passed over.
 
     Raises:
         ValidationErrors: images are broken, or too small, or their SR images would be too large to be read again.
     """
     records, problems = [], []
-    for path in list_images(folder, "LR"):
+    for path in list_images(folder, "LR", progress=progress):
         try:
             records.append((path, read_lr(path, scale)))
         except NtireSrError as error:

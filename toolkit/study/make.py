@@ -24,6 +24,7 @@ from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.evaluation.scoring.matching import SampleGroup, match_samples
 from ntire_sr.samples.folders import list_images, list_samples
 from ntire_sr.samples.image_files import encode_png, read_image, read_png
+from ntire_sr.samples.image_search import is_of_system
 from ntire_sr.samples.manifest import load_manifest
 from ntire_sr.study.folder import (
     BETWEEN,
@@ -108,7 +109,7 @@ def make_study(
     require(
         size % scale == 0, f"size {size} is not a multiple of scale {scale}", f"--size {size // scale * scale}"
     )
-    paths = list_images(hr, "HR")
+    paths = list_images(hr, "HR", progress=progress)
     matched, digests = _match_all(hr, sr, scale, paths, progress)
     spots = _all_spots(paths, size, scale, seed, progress)
     asked = places + check + PRACTICE
@@ -325,7 +326,11 @@ def _write(folder: StudyFolder, study: Study, pictures: Mapping[str, bytes]) -> 
             raise UsageError(
                 f"{out} holds another study ({reason})", "choose another --out, or remove that folder"
             )
-    elif out.exists() and (unexpected := sorted({path.name for path in out.iterdir()} - {folder.images.name})):
+    elif out.exists() and (
+        unexpected := sorted(
+            path.name for path in out.iterdir() if path != folder.images and not is_of_system(path.name)
+        )
+    ):
         raise UsageError(
             f"{out} holds other files ({unexpected[0]})", "choose a new or an empty folder for --out"
         )

@@ -87,7 +87,9 @@ def set_up(
         state.origin = {"trunk": f"{Path(config.trunk).name}, SHA-256 {sha256_file(Path(config.trunk))}"}
     orientations = _attach_features(trainer, config, patches, processes, progress)
     run_config = replace(run_config, config=replace(config, cached_orientations=orientations))
-    validator = processes.on_main(lambda: open_validator(config.validation, patches, config.scale, device))
+    validator = processes.on_main(
+        lambda: open_validator(config.validation, patches, config.scale, device, progress)
+    )
     logger = processes.on_main(lambda: RunLogger(run, progress, config.tensorboard, state.step))
     setup = Setup(run_config, run, device, processes, patches, trainer, validator, logger, progress)
     if not checkpoint:

@@ -14,6 +14,7 @@ from ntire_sr.challenge.projection import project, project_uint8
 from ntire_sr.core.device import full_float32
 from ntire_sr.core.errors import UsageError
 from ntire_sr.core.pretrained import ALEXNET, locate
+from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.seeding import make_generator
 from ntire_sr.data.patches import PatchDataset
 from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photographs
@@ -142,7 +143,7 @@ def _row(lr: Tensor, samples: list[Tensor], hr: Tensor, scale: int) -> np.ndarra
 
 
 def open_validator(
-    choice: str | None, patches: PatchDataset, scale: int, device: torch.device
+    choice: str | None, patches: PatchDataset, scale: int, device: torch.device, progress: Progress = SILENT
 ) -> Validator | None:
     """The validator for the setting `validation`, or None if there is to be no validation.
 
@@ -152,6 +153,7 @@ def open_validator(
         patches: the training images.
         scale: scale factor of the generator.
         device: the device to compute on.
+        progress: receives messages about files of the folder that are passed over.
 
     Raises:
         UsageError: the folder is missing, or its images are too small.
@@ -165,7 +167,7 @@ def open_validator(
         images = [read_image(path) for path in embedded_photographs(VALIDATION_PHOTOGRAPHS)]
         description = f"{len(images)} photographs embedded in scikit-image"
     else:
-        paths = list_images(Path(choice), "validation", recursive=True)
+        paths = list_images(Path(choice), "validation", recursive=True, progress=progress)
         every = max(1.0, len(paths) / IMAGES)
         images = [read_image(paths[int(index * every)]) for index in range(min(IMAGES, len(paths)))]
         description = f"{len(images)} photographs of {choice}"
