@@ -1,17 +1,21 @@
 """Reading and writing images."""
 
 import io
+import os
+import warnings
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from conftest import RecordedProgress
+from PIL import Image, ImageCms, PngImagePlugin
 
 from ntire_sr.challenge.pixels import to_8bit, to_array, to_tensor, to_unit
 from ntire_sr.core.errors import ArgumentTypeError, ArgumentValueError, NtireSrError
 from ntire_sr.core.files import sha256_file
 from ntire_sr.samples.image_files import check_png, read_image, read_png, write_png
+from ntire_sr.samples.metadata import NO_ORIENTATION, ImageNotes
 
 
 def saved(path, image: Image.Image, **options):
@@ -160,3 +164,72 @@ def test_conversions_refuse_already_converted_images():
         to_8bit(levels)  # its levels wrapped around
     with pytest.raises(ArgumentValueError, match="not a single image"):
         to_array(torch.cat([levels, levels]))  # the first was returned for all
+
+
+def noted(path) -> tuple[np.ndarray, list[str]]:
+    notes: list[str] = []
+    return read_image(path, notes.append), notes
+
+
+@pytest.mark.parametrize("metadata", ["profile", "text", "garbage chunk"])
+def test_pixels_are_read_whatever_the_size_of_the_metadata(tmp_path, photograph, metadata):
+    info = PngImagePlugin.PngInfo()
+    options = {"profile": {"icc_profile": os.urandom(20_000_000)}}.get(metadata, {"pnginfo": info})
+    if metadata == "text":
+        info.add_text("x", "y" * 3_000_000, zip=True)
+        info.add_text("Raw profile type exif", "y" * 3_000_000, zip=True)
+    if metadata == "garbage chunk":
+        info.add(b"tIME", b"garbage")
+        info.add(b"gAMA", b"")
+    path = saved(tmp_path / "a.png", Image.fromarray(photograph), **options)
+    image, notes = noted(path)
+    assert np.array_equal(image, photograph) and np.array_equal(read_png(path), photograph)
+    assert ["profile 'unknown'" in note for note in notes] == {"profile": [True], "text": [False]}.get(
+        metadata, []
+    )
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp"])
+@pytest.mark.parametrize("exif", [b"Exif\0\0garbage!", b"Exif\0\0II*\0\x08\0\0\0\xff\xff"])
+def test_garbage_in_the_exif_block_is_a_note(tmp_path, photograph, kind, exif):
+    path = saved(tmp_path / f"a.{kind}", Image.fromarray(photograph), exif=exif)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        image, notes = noted(path)
+    assert image.shape == photograph.shape
+    assert notes == [NO_ORIENTATION]
+
+
+def test_orientation_in_texts_of_a_png_is_applied(tmp_path, photograph):
+    info = PngImagePlugin.PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", '<x tiff:Orientation="6"/>')
+    info.add_text("comment", "y" * 3_000_000, zip=True)
+    assert read_image(saved(tmp_path / "a.png", Image.fromarray(photograph), pnginfo=info)).shape == (
+        128,
+        96,
+        3,
+    )
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp"])
+def test_colour_profiles_are_named(tmp_path, photograph, kind):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    other = srgb.replace("sRGB".encode("utf-16-be"), "Wide".encode("utf-16-be"))
+    for name, profile, text in (
+        ("srgb", srgb, "is left out"),
+        ("wide", other, "'Wide built-in' is not applied"),
+    ):
+        image, notes = noted(
+            saved(tmp_path / f"{name}.{kind}", Image.fromarray(photograph), icc_profile=profile, lossless=True)
+        )
+        assert len(notes) == 1 and text in notes[0] and image.shape == photograph.shape
+
+
+def test_notes_name_all_files_in_one_line():
+    notes, progress = ImageNotes(), RecordedProgress()
+    for number in range(7):
+        notes.of(f"{number}.png")("no orientation")
+    notes.report("LR", progress)
+    assert progress.messages == [
+        "note: LR images: no orientation: 0.png, 1.png, 2.png, 3.png, 4.png and 2 more"
+    ]

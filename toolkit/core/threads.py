@@ -18,6 +18,12 @@ Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 
+def set_image_warnings() -> None:
+    """Make Pillow's warning of too many pixels an error, and ignore those of damaged metadata."""
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
 def map_ahead(
     work: Callable[[Item], Value], items: Iterable[Item], threads: int, ahead: int
 ) -> Generator[Value, None, None]:
@@ -28,7 +34,7 @@ def map_ahead(
     with warnings.catch_warnings():
         # Warning filters belong to the whole process, and threads set and restore those of `read_image` in any
         # order. So they are set here for the whole time, and restored once at the end.
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        set_image_warnings()
         waiting: deque[Future[Value]] = deque()
         pool = ThreadPoolExecutor(threads, "images")
         try:

@@ -32,6 +32,7 @@ from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photograp
 from ntire_sr.samples.folders import list_images
 from ntire_sr.samples.image_files import read_image
 from ntire_sr.samples.image_search import find_images
+from ntire_sr.samples.metadata import ImageNotes
 
 ALIKE = 0.85
 SIDE, LOW = 32, 16  # along an axis: pixels of the small luma, and its frequencies that are compared
@@ -60,6 +61,8 @@ class Findings:
     alike: list[tuple[str, str, float]] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     forbidden: list[str] = field(default_factory=list)  # named like images of DIV2K validation or test
+    # lines about profiles and orientations that are not applied
+    notes: list[str] = field(default_factory=list)
     passed_over: list[str] = field(
         default_factory=list
     )  # files that training does not read, a line for each reason
@@ -108,8 +111,8 @@ def check(hr: Path, validation: Path | None, patch: int, progress: Progress = SI
         else embedded_photographs(VALIDATION_PHOTOGRAPHS)
     )
     names = [path.relative_to(hr).as_posix() for path in paths]
-    images, unreadable = _inspect(paths, names, "check", progress)
-    others, broken = _inspect(held_out, [path.name for path in held_out], "validation", progress)
+    images, unreadable, notes = _inspect(paths, names, "check", progress)
+    others, broken, _ = _inspect(held_out, [path.name for path in held_out], "validation", progress)
     if broken:
         raise NtireSrError(f"validation images cannot be read: {'; '.join(broken)}", "replace or remove them")
     same, alike = _within(images)
@@ -126,6 +129,7 @@ def check(hr: Path, validation: Path | None, patch: int, progress: Progress = SI
         same=same,
         alike=alike,
         unreadable=unreadable,
+        notes=notes,
         passed_over=passed_over,
         forbidden=[f"{name} (DIV2K {part})" for name in names if (part := div2k_part(Path(name).stem))],
         validated=_against(images, others),
@@ -154,7 +158,7 @@ def print_findings(findings: Findings, console: Console) -> None:
         )
         table.add_row(label, str(len(names)), Text("\n".join(shown)))
     console.print(table)
-    for line in findings.passed_over:
+    for line in (*findings.notes, *findings.passed_over):
         console.print(f"note: {line}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"compared with: {findings.validation}", markup=False, highlight=False, soft_wrap=True)
     verdict = "PASS" if findings.passes else "FAIL: remove what is forbidden or broken"
@@ -208,12 +212,13 @@ def signature(image: np.ndarray) -> np.ndarray:
 
 def _inspect(
     paths: Sequence[Path], names: Sequence[str], what: str, progress: Progress
-) -> tuple[list[_ImageInfo], list[str]]:
-    """Read the images: the information on each readable one, and a message for each of the others."""
+) -> tuple[list[_ImageInfo], list[str], list[str]]:
+    """Read the images: the information on each readable one, a message for each of the others, and notes."""
+    notes = ImageNotes()
 
     def inspect(item: tuple[Path, str]) -> _ImageInfo | NtireSrError:
         try:
-            image = read_image(item[0])
+            image = read_image(item[0], notes.of(item[1]))
         except NtireSrError as failure:
             return failure
         return _ImageInfo(item[1], image.shape[0], image.shape[1], pixels_digest(image), signature(image))
@@ -221,7 +226,7 @@ def _inspect(
     with closing(map_in_threads(inspect, list(zip(paths, names, strict=True)), what, progress)) as inspected:
         results = list(inspected)
     images = [result for result in results if isinstance(result, _ImageInfo)]
-    return images, [result.message for result in results if isinstance(result, NtireSrError)]
+    return images, [result.message for result in results if isinstance(result, NtireSrError)], notes.lines()
 
 
 def _signatures(images: Sequence[_ImageInfo]) -> np.ndarray:

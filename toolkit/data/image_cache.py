@@ -24,6 +24,7 @@ from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.threads import map_in_threads
 from ntire_sr.data.array_folder import ArrayFolder, rotated_by_process
 from ntire_sr.samples.image_files import read_image
+from ntire_sr.samples.metadata import ImageNotes
 
 CACHE_VARIABLE = "NTIRE_SR_CACHE"  # a folder for caches, instead of the one in the user's cache folder
 MEMORY_BYTES = 2 << 30  # decoded images kept in memory if there is no cache on disk
@@ -99,10 +100,11 @@ def _in_memory(folder: Path | None, paths: Sequence[Path], progress: Progress, r
     """The images in memory; those beyond MEMORY_BYTES are decoded at each read. `where` ends with `reason`."""
     kept: list[np.ndarray | None] = []
     sizes, digests, problems, used = [], [], [], 0
+    notes = ImageNotes()
 
     def decode(path: Path) -> tuple[np.ndarray, str] | NtireSrError:
         try:
-            image = read_image(path)
+            image = read_image(path, notes.of(path.name))
         except NtireSrError as error:
             return error
         return image, pixels_digest(image)
@@ -118,6 +120,7 @@ def _in_memory(folder: Path | None, paths: Sequence[Path], progress: Progress, r
             sizes.append(image.shape[:2])
             digests.append(digest)
     _refuse(folder, problems)
+    notes.report("training", progress)
 
     def read(number: int) -> np.ndarray:
         image = kept[number]
@@ -143,6 +146,7 @@ def _cached(folder: Path, paths: Sequence[Path], home: Path, progress: Progress)
     identities = [_identity(path, folder) for path in paths]
     missing = [number for number, identity in enumerate(identities) if _record(arrays, identity) is None]
     written: list[str] = []
+    notes = ImageNotes()
 
     def add(number: int) -> str | None:
         """Decode one image into the cache; returns why it cannot be read."""
@@ -151,7 +155,7 @@ def _cached(folder: Path, paths: Sequence[Path], home: Path, progress: Progress)
         if _record(arrays, identity) is not None:  # another process has just written it
             return None
         try:
-            image = read_image(paths[number])
+            image = read_image(paths[number], notes.of(paths[number].name))
         except NtireSrError as error:
             return error.message
         arrays.write(identity, _make_record(image))
@@ -167,6 +171,7 @@ def _cached(folder: Path, paths: Sequence[Path], home: Path, progress: Progress)
             arrays.remove(identity)
         raise
     _refuse(folder, [problem for _, problem in sorted(problems.items()) if problem is not None])
+    notes.report("training", progress)
     sizes, digests = [], []
     for identity in identities:
         record = _record(arrays, identity)

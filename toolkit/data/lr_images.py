@@ -15,6 +15,7 @@ from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photograp
 from ntire_sr.samples.folders import list_images
 from ntire_sr.samples.image_files import encode_png, read_image, write_png
 from ntire_sr.samples.image_search import find_images
+from ntire_sr.samples.metadata import ImageNotes
 
 
 def downscale_array(image: np.ndarray, scale: int, crop_multiple: int = CROP_MULTIPLE) -> np.ndarray:
@@ -55,9 +56,10 @@ def make_lr(
             f"{out} holds images of other HR images ({unexpected[0]}, {len(unexpected)} in all)",
             "choose another --out",
         )
+    notes = ImageNotes()
     for path, target in targets.items():
         try:
-            image = read_image(path)
+            image = read_image(path, notes.of(path.name))
         except NtireSrError as failure:
             problems.append(failure.message)
             continue
@@ -65,6 +67,7 @@ def make_lr(
             problems.append(f"{path.name} is smaller than {max(crop_multiple, scale)} pixels")
             continue
         write_png(target, downscale_array(image, scale, crop_multiple))
+    notes.report("HR", progress)
     if problems:
         raise ValidationErrors(
             f"HR images in {hr}", problems, "replace or remove these files; the others were written"

@@ -13,6 +13,16 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.files import atomic_write, error_from_os_error, sha256_bytes
+from ntire_sr.core.threads import set_image_warnings
+from ntire_sr.samples.metadata import (
+    NO_ORIENTATION,
+    Note,
+    ignore,
+    is_readable_exif,
+    png_profile,
+    profile_note,
+    without_metadata,
+)
 
 # zlib level of written PNGs. Samples are nearly incompressible: 1 is several times faster than the
 # usual 6 and the files are a few per cent larger.
@@ -96,7 +106,7 @@ def decode_png(path: Path | str, content: bytes) -> np.ndarray:
         )
     # IMREAD_COLOR_RGB would save the swap of channels, 3 % of the time, but needs OpenCV 4.11
     options = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), options)
+    image = cv2.imdecode(np.frombuffer(without_metadata(content, orientation=False), np.uint8), options)
     if image is None or image.shape != (header.height, header.width, 3):
         raise NtireSrError(
             f"{path} is truncated or damaged (its pixels cannot be decompressed)", "replace the file"
@@ -104,13 +114,17 @@ def decode_png(path: Path | str, content: bytes) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path, note: Note = ignore) -> np.ndarray:
     """Read an image file as (H, W, 3) uint8 RGB.
 
     8-bit RGB is taken as it is. Grey and 1-bit images get three equal channels, a palette is replaced
     by its colours, an alpha channel is dropped where it is opaque everywhere, the EXIF orientation is
-    applied, colour profiles are ignored. 16-bit, transparent, CMYK and animated images are refused:
+    applied, colour profiles are not. 16-bit, transparent, CMYK and animated images are refused:
     each would need a decision that only the user can make.
+
+    Args:
+        path: path of the file.
+        note: receives what was not applied to the pixels: a colour profile, or an orientation that cannot be read.
 
     Raises:
         NtireSrError: the file is missing, truncated, damaged or of a refused kind; the message names it.
@@ -121,21 +135,21 @@ def read_image(path: Path) -> np.ndarray:
         raise error_from_os_error(error, f"cannot read {path}") from error
     except MemoryError as error:
         raise NtireSrError(f"{path} does not fit into memory", "cut it into parts") from error
-    return decode_image(path, content)
+    return decode_image(path, content, note)
 
 
-def decode_image(path: Path | str, content: bytes) -> np.ndarray:
+def decode_image(path: Path | str, content: bytes, note: Note = ignore) -> np.ndarray:
     """The content of an image file as (H, W, 3) uint8 RGB; see `read_image`.
 
     Args:
         path: where it comes from, for the error.
         content: of the file.
+        note: receives what was not applied to the pixels.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
-                return _to_rgb(path, content, image)
+            set_image_warnings()
+            return _decode(path, content, note)
     except NtireSrError:
         raise
     except UnidentifiedImageError as error:
@@ -153,7 +167,30 @@ def decode_image(path: Path | str, content: bytes) -> np.ndarray:
         raise NtireSrError(f"{path} is truncated or damaged ({error})", "replace the file") from error
 
 
-def _to_rgb(path: Path | str, content: bytes, image: Image.Image) -> np.ndarray:
+def _decode(path: Path | str, content: bytes, note: Note) -> np.ndarray:
+    if not content.startswith(PNG_SIGNATURE):
+        return _open(path, content, note)
+    profile = png_profile(content)
+    if profile is not None:
+        note(profile_note(profile))
+    try:
+        return _open(path, without_metadata(content), note)
+    except NtireSrError:
+        raise
+    except Exception:
+        image = _open(
+            path, without_metadata(content, orientation=False), note
+        )  # its metadata are at fault, or it raises
+        note(NO_ORIENTATION)
+        return image
+
+
+def _open(path: Path | str, content: bytes, note: Note) -> np.ndarray:
+    with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
+        return _to_rgb(path, content, image, note)
+
+
+def _to_rgb(path: Path | str, content: bytes, image: Image.Image, note: Note) -> np.ndarray:
     refusal = None
     # phones store depth and gain maps after the photograph, as MPO: its first frame is the photograph
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
@@ -165,7 +202,9 @@ def _to_rgb(path: Path | str, content: bytes, image: Image.Image) -> np.ndarray:
     if refusal:
         raise NtireSrError(f"{path} {refusal[0]}", refusal[1])
     image.load()
-    upright = ImageOps.exif_transpose(image)
+    if profile := image.info.get("icc_profile"):
+        note(profile_note(profile))
+    upright = _upright(image, note)
     if "A" in upright.mode or "transparency" in upright.info:
         rgba = np.asarray(upright.convert("RGBA"))
         if (rgba[..., 3] != 255).any():
@@ -174,6 +213,21 @@ def _to_rgb(path: Path | str, content: bytes, image: Image.Image) -> np.ndarray:
             )
         return np.ascontiguousarray(rgba[..., :3])
     return np.array(upright.convert("RGB"))
+
+
+def _upright(image: Image.Image, note: Note) -> Image.Image:
+    """The image with its EXIF orientation applied, if that can be read."""
+    exif = image.info.get("exif")
+    if exif and not is_readable_exif(exif):  # Pillow raises an error or not, which depends on the format
+        note(NO_ORIENTATION)
+        return image
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # Pillow raises errors of many types
+        if not exif:
+            raise
+        note(NO_ORIENTATION)
+        return image
 
 
 def encode_png(image: np.ndarray) -> bytes:

@@ -27,6 +27,7 @@ class FileFacts:
     height: int = 0  # in pixels
     width: int = 0
     mode: str | None = None  # mode of a sample that is not 8-bit RGB, such as "8-bit grey"
+    notes: tuple[str, ...] = ()  # what was not applied to the pixels of an image, see `image_files.read_image`
     unreadable: str | None = None  # why it cannot be decoded; None if it can
     pixels_sha256: str = ""  # digest of the decoded pixels; empty for samples, which are not decoded
     content: bytes = b""  # bytes of a sample's file, if they were asked for
@@ -84,9 +85,10 @@ def inspect_image(source: Source, keep: bool = False) -> FileFacts:
         source: the file, which is read once.
         keep: whether to keep the pixels.
     """
+    notes: list[str] = []
     try:
         content = source.read()
-        pixels = decode_image(source.name, content)
+        pixels = decode_image(source.name, content, notes.append)
     except NtireSrError as error:
         return FileFacts(source.name, unreadable=error.message)
     height, width = pixels.shape[:2]
@@ -95,6 +97,7 @@ def inspect_image(source: Source, keep: bool = False) -> FileFacts:
         sha256_bytes(content),
         height,
         width,
+        notes=tuple(notes),
         pixels_sha256=sha256_bytes(pixels.tobytes()),
         pixels=pixels if keep else None,
     )

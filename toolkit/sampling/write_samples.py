@@ -31,6 +31,7 @@ from ntire_sr.core.records import Record, to_record
 from ntire_sr.samples.folders import list_images
 from ntire_sr.samples.image_files import MOST_PIXELS, read_image
 from ntire_sr.samples.manifest import ImageRecord, Manifest, SampleRecord, SamplingSettings, SourceRecord
+from ntire_sr.samples.metadata import ImageNotes, Note, ignore
 from ntire_sr.samples.sample_folder import SampleFolder, Writer
 
 SMALLEST_LR_PX = 4
@@ -116,31 +117,37 @@ def read_lr_folder(folder: Path, scale: int, progress: Progress = SILENT) -> lis
     Args:
         folder: the folder.
         scale: HR pixels per LR pixel along an axis.
-        progress: receives messages about files that are passed over.
+        progress: receives messages about files that are passed over, and about metadata that are not applied.
 
     Raises:
         ValidationErrors: images are broken, or too small, or their SR images would be too large to be read again.
     """
-    records, problems = [], []
+    records, problems, notes = [], [], ImageNotes()
     for path in list_images(folder, "LR", progress=progress):
         try:
-            records.append((path, read_lr(path, scale)))
+            records.append((path, read_lr(path, scale, notes.of(path.name))))
         except NtireSrError as error:
             problems.append(error.message)
     if problems:
         raise ValidationErrors(
             f"LR images in {folder}", problems, "replace or remove these files; nothing was written"
         )
+    notes.report("LR", progress)
     return records
 
 
-def read_lr(path: Path, scale: int) -> ImageRecord:
+def read_lr(path: Path, scale: int, note: Note = ignore) -> ImageRecord:
     """The record of an LR image.
+
+    Args:
+        path: path of the file.
+        scale: HR pixels per LR pixel along an axis.
+        note: receives what was not applied to its pixels.
 
     Raises:
         NtireSrError: it is broken, or too small, or its SR images would be too large to be read again.
     """
-    image = read_image(path)
+    image = read_image(path, note)
     height, width = image.shape[:2]
     if min(height, width) < SMALLEST_LR_PX:
         raise NtireSrError(
