@@ -1,6 +1,6 @@
 """Scoring of a folder of samples, from its files to the tables and the report."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ntire_sr.challenge.downscale import CROP_MULTIPLE
@@ -15,6 +15,7 @@ from ntire_sr.evaluation.metrics.lpips_network import SMALLEST_PX
 from ntire_sr.evaluation.metrics.registry import quality_metric
 from ntire_sr.evaluation.pages.score_page import write_score_page
 from ntire_sr.evaluation.scoring.csv_tables import write_tables
+from ntire_sr.evaluation.scoring.diagnosis import diagnose
 from ntire_sr.evaluation.scoring.matching import MatchedSamples, match_samples
 from ntire_sr.evaluation.scoring.opinion import Opinions, load_opinions
 from ntire_sr.evaluation.scoring.records import ImageResult, Records
@@ -53,6 +54,7 @@ def score_folder(
     with_report: bool = True,
     study: Path | None = None,
     study_method: str | None = None,
+    lr_names: str | None = None,
     progress: Progress = SILENT,
 ) -> FolderScore | None:
     """Score a folder of samples and write the tables and the report.
@@ -76,6 +78,7 @@ def score_folder(
         with_report: whether to write the HTML page.
         study: results of a study with people, for MOR and the final rank; see `opinion.load_opinions`.
         study_method: name of the samples' method there; None to find it by the digest of the samples.
+        lr_names: pattern of the LR images' names, such as "{stem}_small" for small versions of the HR images; None to find it.
         progress: reports how many files were checked and images measured.
 
     Returns:
@@ -129,6 +132,7 @@ def score_folder(
             skip_missing,
             progress,
             SMALLEST_PX if with_lpips else CROP_MULTIPLE,
+            lr_names,
         )
 
     groups = processes.broadcast_from_main(inspect)
@@ -158,6 +162,7 @@ def score_folder(
         digests={group.index: group.digests for group in groups.images},
     )
     score = _assemble(records, origin, groups, samples, settings, opinions, study_method)
+    score = replace(score, reasons=diagnose(groups.images, score.images, scale, manifest))
     write_tables(score, out)
     write_json(out / "score.json", score.as_json())
     records.discard_others(set(keys))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ntire_sr.challenge.downscale import REQUIRED_DB, lr_psnr_db
+from ntire_sr.challenge.downscale import REQUIRED_DB, downscale_8bit, lr_psnr_db
+from ntire_sr.challenge.mismatch import find_mismatch
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.challenge.pixels import to_tensor
 from ntire_sr.core.errors import NtireSrError, UsageError, plural
@@ -18,7 +19,14 @@ from ntire_sr.samples.folders import list_images
 from ntire_sr.samples.image_files import decode_png
 from ntire_sr.samples.inspection import FileFacts, file_problems, inspect_files, size_for_lr
 from ntire_sr.samples.manifest import ImageRecord, Manifest
-from ntire_sr.samples.problems import Kind, Problem, name_problems, order_problems, printable_name
+from ntire_sr.samples.problems import (
+    Kind,
+    Problem,
+    in_manifest_order,
+    name_problems,
+    order_problems,
+    printable_name,
+)
 from ntire_sr.samples.sources import Submission, file_source
 
 # threads that read files; few, since files read ahead are held in memory, and an archive may be hostile
@@ -78,7 +86,7 @@ def check_samples(
     Returns:
         The result with all problems; problems of samples are never raised.
     """
-    lr_paths = list_images(lr, "LR", progress=progress)
+    lr_paths = in_manifest_order(list_images(lr, "LR", progress=progress), manifest, "LR", progress=progress)
     wanted = sorted(name for name in submission.samples if name.index < len(lr_paths) and name.sample < samples)
     images = [(index, list(names)) for index, names in groupby(wanted, key=lambda name: name.index)]
     sources = [
@@ -175,6 +183,9 @@ class _Checker:
         self.measured_db.append(db)
         if db < REQUIRED_DB:
             reason = "; no 8-bit image downscales to its LR image" if lr.infeasible else ""
+            mismatch = find_mismatch(downscale_8bit(to_tensor(image), self.scale), to_tensor(lr.pixels))
+            if mismatch and mismatch.is_mistake:
+                reason += f"; it {mismatch.text}"
             text = f"{file}: LR-PSNR {db:.2f} dB, under {REQUIRED_DB:.0f}{reason}"
             problems.append(Problem(Kind.INCONSISTENT, text, name, name.index))
         first_file = first_files.setdefault(sha256_bytes(image.tobytes()), file)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ntire_sr.challenge.names import SampleName
-from ntire_sr.core.errors import NtireSrError
+from ntire_sr.core.errors import NtireSrError, require
 from ntire_sr.core.files import read_json, sha256_file, sha256_of_digests
 from ntire_sr.models.package_weights import shipped_weights
 from ntire_sr.samples.manifest import Manifest
@@ -22,7 +22,11 @@ class Origin:
 
 
 def find_origin(
-    manifest: Manifest | None, sr: Path, run: Path | None, digests: dict[SampleName, str]
+    manifest: Manifest | None,
+    sr: Path,
+    run: Path | None,
+    digests: dict[SampleName, str],
+    score: Path | None = None,
 ) -> Origin:
     """Find the files that belong to a folder of samples.
 
@@ -31,19 +35,29 @@ def find_origin(
         sr: folder of the samples.
         run: a run folder to search, too; None for none.
         digests: SHA-256 of each sample.
+        score: folder that `score` wrote for these samples; None to search for it.
+
+    Raises:
+        UsageError: `score` holds no score of these samples.
     """
     weights = find_weights(manifest, sr, run) if manifest else None
     config = None
-    scores = [sr.with_name(f"{sr.name}_score")]  # where `score` writes it by default
+    # where `score` writes it by default, and where the documents write it
+    scores = [sr.with_name(f"{sr.name}_score"), sr.with_name("score"), Path("score")]
     if run:
         if weights and weights.resolve() == (run / "weights.safetensors").resolve():
             config = run / "config.json"
         scores.insert(0, run / "score")
     digest = sha256_of_digests({str(name): digest for name, digest in digests.items()})
-    score_files = (score / "score.json" for score in scores)
-    score = next((path for path in score_files if read_object(path).get("samples_sha256") == digest), None)
+    score_files = [folder / "score.json" for folder in ([score] if score else scores)]
+    score_file = next((path for path in score_files if read_object(path).get("samples_sha256") == digest), None)
+    require(
+        score is None or score_file is not None,
+        f"--score {score} holds no score.json of exactly these samples",
+        f"score them again: ntire-sr score --sr {sr} --out {score}",
+    )
     network = find_code(manifest, sr) if manifest else None
-    return Origin(weights, config if config and config.is_file() else None, score, network)
+    return Origin(weights, config if config and config.is_file() else None, score_file, network)
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class PackageRequest:
     split: bool = False  # write several archives if one would be larger
     code: bool = True  # also write the archive with the fact sheet and the code
     team: Path | None = None  # JSON file with the team's facts, see facts.TEAM
+    score: Path | None = None  # folder of the score; None to search for it
     run: Path | None = None  # run folder, which may hold config.json, weights and score
 
 
@@ -110,7 +111,7 @@ def pack(request: PackageRequest, progress: Progress = SILENT) -> PackageResult:
             description=request.description or (manifest.settings.model if manifest else "ntire-sr"),
         )
         # everything that can still be wrong is found here, before anything is written
-        origin = find_origin(manifest, request.sr, request.run, checked.digests)
+        origin = find_origin(manifest, request.sr, request.run, checked.digests, request.score)
         facts = None
         if request.code:
             facts = collect_facts(

@@ -23,6 +23,7 @@ from ntire_sr.models.registry import MODELS
 from ntire_sr.samples.folders import MANIFEST, list_images
 from ntire_sr.samples.image_files import decode_png, read_image
 from ntire_sr.samples.manifest import Manifest, load_manifest
+from ntire_sr.samples.problems import in_manifest_order
 from ntire_sr.samples.sources import Source, Submission, open_submission
 from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.sampling.tolerance import same_sample
@@ -187,7 +188,9 @@ def _draw_again(
     result.seed = random.SystemRandom().randrange(2**32) if seed is None else seed
     lr_paths = [
         path if _is_of(path, record.lr_sha256) else None
-        for path, record in zip(list_images(lr, "LR"), manifest.images, strict=False)
+        for path, record in zip(
+            in_manifest_order(list_images(lr, "LR"), manifest, "LR"), manifest.images, strict=False
+        )
     ]
     names = sorted(
         name

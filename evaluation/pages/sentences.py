@@ -56,6 +56,7 @@ def score_notes(score: ScoreSummary, lpips_missing: str | None) -> list[str]:
         notes.append(
             f"A sample equals its HR image in {plural(undefined, 'image')}: S_n is undefined there, and left out of its mean."
         )
+    notes += score.reasons
     if lpips_missing:
         notes.append(f"LPIPS was not measured: {lpips_missing}")
     return notes

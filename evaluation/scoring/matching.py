@@ -13,7 +13,16 @@ from ntire_sr.evaluation.metrics.lpips_network import SMALLEST_PX
 from ntire_sr.samples.folders import list_images, list_samples
 from ntire_sr.samples.inspection import FileFacts, file_problems, inspect_files, size_for_hr
 from ntire_sr.samples.manifest import Manifest
-from ntire_sr.samples.problems import Kind, Problem, name_problems, of_kind, order_problems
+from ntire_sr.samples.metadata import ImageNotes
+from ntire_sr.samples.problems import (
+    Kind,
+    Problem,
+    in_manifest_order,
+    name_problems,
+    of_kind,
+    order_problems,
+    pattern_for,
+)
 from ntire_sr.samples.sources import file_source
 
 # kinds of problems -> what to do about them
@@ -64,6 +73,7 @@ def match_samples(
     skip_missing: bool = False,
     progress: Progress = SILENT,
     smallest_px: int = SMALLEST_PX,
+    lr_names: str | None = None,
 ) -> MatchedSamples:
     """Each HR image with its samples in order.
 
@@ -75,15 +85,16 @@ def match_samples(
         skip_missing: accept missing samples and score those that exist.
         progress: reports how many files have been read.
         smallest_px: smallest allowed side of the cropped HR images, as LPIPS requires.
+        lr_names: pattern of the LR images' names in the manifest, by which HR images are paired with them; None to find it.
 
     Raises:
         ValidationErrors: files are missing, unexpected, misnamed, unreadable, of a wrong size or not 8-bit RGB; all are
             listed.
     """
-    paths = list_images(hr, "HR")
+    paths = in_manifest_order(list_images(hr, "HR"), manifest, "HR", lr_names, progress)
     sample_paths, unexpected = list_samples(sr)
     files = {name: path.name for name, path in sample_paths.items()}
-    names = name_problems(files, unexpected, paths, samples) + order_problems(paths, manifest)
+    names = name_problems(files, unexpected, paths, samples) + order_problems(paths, manifest, lr_names)
     missing = of_kind(names, Kind.MISSING)
     # samples beyond those that count are allowed
     problems = [problem for problem in names if problem.kind not in (Kind.MISSING, Kind.SURPLUS)]
@@ -91,7 +102,7 @@ def match_samples(
     for name in sorted(sample_paths):
         if name.index < len(paths) and name.sample < samples:
             there[name.index].append(name)
-    groups = []
+    groups, notes = [], ImageNotes()
     sources = [
         (file_source(path), [file_source(sample_paths[name], sample_paths[name].name) for name in kept])
         for path, kept in zip(paths, there, strict=True)
@@ -103,6 +114,8 @@ def match_samples(
             for _ in (path, *kept):
                 facts.append(next(files))
                 advance()
+            for text in facts[0].notes:
+                notes.of(path.name)(text)
             problems += _file_problems(index, facts[0], facts[1:], scale, smallest_px)
             if kept:
                 numbers, digests = (name.sample for name in kept), (file.sha256 for file in facts)
@@ -115,11 +128,16 @@ def match_samples(
         problems = missing + problems
     elif not groups:
         problems += missing
+    notes.report("HR", progress)
     if problems:
+        pattern = pattern_for(paths, manifest) if of_kind(problems, Kind.OUT_OF_ORDER) else None
+        remedies = [remedy for kinds, remedy in REMEDIES if kinds & {problem.kind for problem in problems}]
+        if pattern:
+            remedies.insert(0, f"--lr-names '{pattern}', which fits all names of the LR images")
         raise ValidationErrors(
             f"scoring {sr} against {hr} ({_counts(problems)})",
             [problem.text for problem in problems],
-            "; ".join(remedy for kinds, remedy in REMEDIES if kinds & {problem.kind for problem in problems}),
+            "; ".join(remedies),
         )
     lost = sum(problem.count for problem in missing)
     return MatchedSamples(groups, [problem.text for problem in missing], lost, len(paths) - len(groups))

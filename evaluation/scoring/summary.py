@@ -40,6 +40,7 @@ class ScoreSummary:
     quality: tuple[str, ...] = ()  # names of the quality metrics that were measured
     data_set: dict[str, float] = field(default_factory=dict)  # values of quality metrics of the whole data set
     missing: list[str] = field(default_factory=list)  # descriptions of the samples that were left out
+    reasons: list[str] = field(default_factory=list)  # why samples have a low LR-PSNR, see `diagnosis`
     missing_samples: int = 0
     missing_images: int = 0
     samples_sha256: str = ""  # digest of all sample files, see `files.sha256_of_digests`
@@ -155,6 +156,7 @@ class ScoreSummary:
             "samples_sha256": self.samples_sha256,
             "summary": self.summary(),
             "missing": self.missing,
+            "reasons": self.reasons,
             "curves": self.curves(),
             "standing_2021": place
             and {

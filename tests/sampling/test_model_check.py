@@ -49,6 +49,8 @@ def test_correct_network_passes_at_both_scales(tmp_path):
         ("return interpolate", "assert lr.shape[2] % 2 == 0; return interpolate", "draws 37 x 23 LR pixels"),
         ("return interpolate(wide,", "self.n = getattr(self, 'n', 0) + 1; return interpolate(wide * (1 - 0.1 * self.n),", "draws the same from the same seed"),
         ("return interpolate", "return torch.zeros(1) / 0 + interpolate", "draws 48 x 32 LR pixels"),
+        ("return interpolate(wide,", "return interpolate(wide.flip(1),", "fits the LR image before the projection"),
+        ("return interpolate(wide,", "return interpolate(wide * 2 - 1,", "fits the LR image before the projection"),
         ("True, 3, 7", "False, None, 7", "draws another image from another seed"),
     ],
 )  # fmt: skip

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import RecordedProgress
 from waiting import wait_until
 
 from ntire_sr.challenge.downscale import lr_psnr_db
@@ -17,6 +18,7 @@ from ntire_sr.challenge.pixels import to_8bit, to_array, to_tensor, to_unit
 from ntire_sr.challenge.projection import bicubic_upsample
 from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors
 from ntire_sr.core.files import sha256_file
+from ntire_sr.data.lr_images import downscale_array
 from ntire_sr.models.loading import load_model
 from ntire_sr.samples.image_files import read_image, write_png
 from ntire_sr.samples.manifest import load_manifest
@@ -287,3 +289,40 @@ def test_project_prints_lr_psnr_before_and_after(foreign, lr_folder, tmp_path, n
         and "4 samples without an image: 0801_1.png, 0801_2.png, 0802_1.png, 0802_2.png" in wrong.err
         and "Traceback" not in wrong.err
     )
+
+
+@pytest.mark.parametrize(
+    ("mistake", "text"), [(lambda sr: sr[:, ::-1], "mirrored"), (lambda sr: sr[..., ::-1], "BGR")]
+)
+def test_image_with_a_mistake_is_refused_unless_allowed(foreign, lr_folder, tmp_path, mistake, text):
+    write_png(foreign / "0801_1.png", np.ascontiguousarray(mistake(read_image(foreign / "0801_1.png"))))
+    with pytest.raises(ValidationErrors, match=text) as caught:
+        project(foreign, lr_folder, tmp_path / "SR")
+    assert len(caught.value.problems) == 1 and "0801_1.png looks" in caught.value.problems[0]
+    assert "--allow-mismatch" in caught.value.remedy and not (tmp_path / "SR").exists()
+    progress = RecordedProgress()
+    request = ProjectRequest(foreign, lr_folder, tmp_path / "SR", names=NAMES, allow_mismatch=True)
+    assert project_folder(request, CPU, progress).written == 4
+    assert len(progress.messages) == 1 and progress.messages[0].startswith("warning: 0801_1.png looks")
+
+
+def test_images_in_another_order_are_named_with_the_image_that_fits(tmp_path, photograph):
+    for number, top in enumerate((0, 32), start=1):
+        hr = np.ascontiguousarray(photograph[top : top + 64, :96])
+        write_png(tmp_path / "LR" / f"{number}.png", downscale_array(hr, 4))
+        write_png(tmp_path / "SR" / f"{3 - number}.png", hr)
+    with pytest.raises(ValidationErrors, match=r"1\.png fits 2\.png better than its own LR image"):
+        project(tmp_path / "SR", tmp_path / "LR", tmp_path / "out", names=None)
+
+
+def test_names_of_other_spelling_are_paired_and_that_is_reported(lr_folder, tmp_path):
+    for path in list(lr_folder.iterdir()):
+        write_png(tmp_path / "SR" / f"{path.stem}_SR.PNG", draw(path, 0))
+        path.rename(path.with_name(f"{path.stem}_bicLRx4.png"))
+    progress = RecordedProgress()
+    request = ProjectRequest(tmp_path / "SR", lr_folder, tmp_path / "out")
+    assert project_folder(request, CPU, progress).written == 2
+    assert progress.messages == [
+        "note: SR and LR images are paired by their names without regard to suffixes such as x4 or _LR: "
+        "0801_SR.png with 0801_bicLRx4.png"
+    ]

@@ -219,6 +219,25 @@ def test_fact_sheet_contains_the_score_of_these_samples(samples, trained, tmp_pa
         assert "multiply-adds per SR pixel once per image" in archive.read("factsheet.md").decode()
 
 
+def test_score_in_another_folder_fills_the_fact_sheet(samples, tmp_path, ntire_sr_command):
+    options = ("--without-lpips", "--no-report", "--out", tmp_path / "elsewhere" / "score")
+    result = ntire_sr_command("score", "--sr", samples, "--hr", tmp_path / "HR", *options)
+    assert result.code == 0, result.err
+    assert "Measured by ntire-sr score" in pack(PackageRequest(samples, tmp_path / "out.zip")).blanks
+    request = PackageRequest(samples, tmp_path / "out.zip", score=tmp_path / "elsewhere" / "score")
+    assert "Measured by ntire-sr score" not in pack(request).blanks
+    (tmp_path / "elsewhere" / "score").rename(samples.with_name("score"))
+    assert "Measured by ntire-sr score" not in pack(PackageRequest(samples, tmp_path / "out.zip")).blanks
+    with pytest.raises(UsageError, match=r"--score .*LR holds no score\.json of exactly these samples"):
+        pack(PackageRequest(samples, tmp_path / "out.zip", score=tmp_path / "LR"))
+
+
+def test_readme_in_the_sample_folder_is_a_warning(samples, tmp_path):
+    (samples / "readme.txt").write_text("of an archive")
+    packed = pack(PackageRequest(samples, tmp_path / "out.zip", code=False))
+    assert packed.files == 6 and "package writes its own" in packed.warnings[0]
+
+
 def test_archive_in_the_sample_folder_or_over_a_device_is_refused(samples, tmp_path):
     with pytest.raises(UsageError, match="is in the folder of the samples"):
         pack(PackageRequest(samples, samples / "out.zip"))

@@ -47,17 +47,6 @@ def image_key(path: Path) -> str:
     return _SCALE_SUFFIX.sub("", path.stem)
 
 
-def same_image(first: Path, second: Path) -> bool:
-    """Whether two file names belong to the same image; an `x4` at the end of either is ignored.
-
-    >>> same_image(Path("HR/baboon.png"), Path("LR/baboonx4.png"))
-    True
-    """
-    shorter, longer = sorted((first.stem, second.stem), key=len)
-    is_scaled = re.fullmatch(re.escape(shorter) + "x[2348]", longer) is not None
-    return image_key(first) == image_key(second) or is_scaled
-
-
 def number_samples(names: Collection[str]) -> tuple[dict[SampleName, str], list[str]]:
     """Parse file names to sample names with images numbered from 0; also returns the names of other files.
 

@@ -41,13 +41,14 @@ from ntire_sr.core.run_folder import RunFolder, results_path
     option("--gpu/--cpu", "on_gpu", default=None, show_default="the manifest's", help="Device that the run time in readme.txt was measured on."),
     option("--extra-data/--no-extra-data", default=True, help="Whether readme.txt says that training used data other than the challenge's."),
     option("--description", default="", show_default="the model's name", help="Description of the method in readme.txt."),
+    option("--score", type=PATH, show_default="RUN/score, SR_score or score", help="Folder that score wrote for these samples, for the fact sheet; those that are searched count only if they are of exactly these samples."),
     option("--team", type=PATH, show_default="marked blanks", help="JSON file with facts that only the team knows, for the fact sheet."),
 )
 @output_options
 def package(
     sr: Path | None, lr: Path | None, run: Path, scale: int | None, samples: int | None, out: Path | None, edition: str,
     max_size: str | None, split: bool, code: bool, seconds: float | None, on_gpu: bool | None, extra_data: bool,
-    description: str, team: Path | None, output: Output,
+    description: str, score: Path | None, team: Path | None, output: Output,
 ) -> dict[str, Any]:
     """Check all samples and zip them for the upload.
 
@@ -74,6 +75,7 @@ def package(
         split=split,
         code=code,
         team=team,
+        score=score,
         run=folder.path,
     )
     packed = pack(request, output.progress())

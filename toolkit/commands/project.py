@@ -21,6 +21,7 @@ from ntire_sr.commands.output import Output, output_options
     option("--names", metavar="PATTERN", show_default="the LR images' names, or the challenge's", help="How the SR images are named: {stem} stands for the LR image's name without its suffix, {sample} for the number of the sample; such as {stem}_{sample}, or {stem}/{sample} for a folder per LR image."),
     option("--scale", type=SCALE, show_default="that of the images", help="HR pixels per LR pixel along an axis."),
     option("--overwrite", is_flag=True, help="Replace samples that were made from other images or with other settings; the others are kept."),
+    option("--allow-mismatch", is_flag=True, help="Also project images that look mirrored, turned, grey, of swapped channels or another range, or made from another LR image."),
     option("--allow-infeasible", is_flag=True, former="--allow-unreachable", help="Also write samples of LR images that no 8-bit HR image downscales to."),
 )
 @option_group(
@@ -35,14 +36,16 @@ from ntire_sr.commands.output import Output, output_options
 )
 @output_options
 def project(
-    sr: Path, lr: Path, out: Path, names: str | None, scale: int | None, overwrite: bool, allow_infeasible: bool,
+    sr: Path, lr: Path, out: Path, names: str | None, scale: int | None, overwrite: bool,
+    allow_mismatch: bool, allow_infeasible: bool,
     model_name: str, seconds: float | None, on_gpu: bool | None, device: str, output: Output,
 ) -> None:
     """Make another program's SR images LR-exact.
 
     Projects each image onto the images that downscale to its LR image, to 50 dB or more, and writes
     {index:06d}_sample{k:05d}.png and manifest.json, which score, package and verify read. All problems of
-    the folders are listed before anything is written. Existing samples are kept, so an interrupted call
+    the folders are listed before anything is written, also images that do not fit their LR images before the
+    projection. Existing samples are kept, so an interrupted call
     resumes when it is run again. torchrun distributes the images over processes and machines.
     """
     from ntire_sr.challenge.downscale import REQUIRED_DB
@@ -60,6 +63,7 @@ def project(
         seconds=seconds,
         on_gpu=on_gpu,
         allow_infeasible=allow_infeasible,
+        allow_mismatch=allow_mismatch,
         overwrite=overwrite,
     )
     result = projecting.project_folder(request, choose_device(device), output.progress())

@@ -21,6 +21,7 @@ from ntire_sr.core.run_folder import RunFolder, results_path
     run_option,
     option("--scale", type=SCALE, show_default="the manifest's, or 4", help="HR pixels per LR pixel along an axis."),
     option("--samples", type=click.IntRange(min=1), show_default="the manifest's, or 10", help="Samples per image to measure."),
+    option("--lr-names", metavar="PATTERN", show_default="found by itself", help="How the LR images are named that samples with a manifest were drawn from: {stem} stands for the HR image's name without its suffix, such as {stem}_small."),
     option("--skip-missing", is_flag=True, help="Score the samples that exist; every output lists what is missing."),
 )
 @option_group(
@@ -44,7 +45,7 @@ from ntire_sr.core.run_folder import RunFolder, results_path
 )
 @output_options
 def score(
-    hr: Path | None, sr: Path | None, out: Path | None, run: Path, scale: int | None, samples: int | None, skip_missing: bool,
+    hr: Path | None, sr: Path | None, out: Path | None, run: Path, scale: int | None, samples: int | None, lr_names: str | None, skip_missing: bool,
     lpips_weights: Path | None, without_lpips: str | None, realism: tuple[str, ...], niqe_model: Path | None, study: Path | None,
     study_method: str | None, device: str, workers: int, with_report: bool, exit_code: bool, output: Output,
 ) -> dict[str, Any] | None:
@@ -75,6 +76,7 @@ def score(
         with_report=with_report,
         study=study,
         study_method=study_method,
+        lr_names=lr_names,
         progress=output.progress(),
     )
     if measured is None:  # one of torchrun's other processes

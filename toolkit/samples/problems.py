@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from ntire_sr.challenge.names import SampleName, same_image
+from ntire_sr.challenge.names import SampleName
+from ntire_sr.challenge.pairs import pair_names, suggest_pattern
 from ntire_sr.core.errors import plural, printable, shorten
+from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.samples.manifest import Manifest
 
 
@@ -26,6 +28,7 @@ class Kind(Enum):
     UNREADABLE = "unreadable"
     WRONG_SIZE = "of a wrong size"
     WRONG_MODE = "of a wrong kind"
+    UNLIKE = "unlike the LR image"
     INCONSISTENT = "inconsistent with the LR image"
     OTHER_THAN_RECORDED = "other than the manifest says"
     UNSAFE = "unsafe in an archive"
@@ -145,8 +148,62 @@ def _wrong_numbering(names: Sequence[SampleName], without_image: bool, beyond_co
             yield Problem(Kind.WRONGLY_NUMBERED, text)
 
 
-def order_problems(images: Sequence[Path], manifest: Manifest | None) -> list[Problem]:
-    """Images at an index where the samples, by their manifest, were drawn from another image."""
+def in_manifest_order(
+    images: Sequence[Path],
+    manifest: Manifest | None,
+    what: str,
+    lr_names: str | None = None,
+    progress: Progress = SILENT,
+) -> list[Path]:
+    """The images in the order of the manifest's LR images, paired by their names; see `challenge.pairs`.
+
+    Args:
+        images: HR or LR images, in their order.
+        manifest: manifest of the samples; without one, and where it has more images, the order stays as it is.
+        what: what the images are ("HR", "LR"), for messages.
+        lr_names: pattern of the manifest's names; None to find it.
+        progress: receives a message on how images were paired whose names differ.
+
+    Returns:
+        The images: those with a partner at its index, the others in their order at the indices between and after them.
+    """
+    if manifest is None or len(manifest.images) > len(images):
+        return list(images)
+    pairs = pair_names([record.name for record in manifest.images], [path.name for path in images], lr_names)
+    by_index = {
+        index: images[pairs.positions[record.name]]
+        for index, record in enumerate(manifest.images)
+        if record.name in pairs.positions
+    }
+    if pairs.ignored:
+        progress.message(
+            f"note: {what} images are paired with the LR images of the manifest by their names without regard to "
+            f"{pairs.ignored}: {printable_name(pairs.example)}"
+        )
+    taken = set(by_index.values())
+    others = iter([path for path in images if path not in taken])
+    return [by_index.get(index) or next(others) for index in range(len(images))]
+
+
+def pattern_for(images: Sequence[Path], manifest: Manifest | None) -> str | None:
+    """A pattern of the manifest's LR names with which each has a partner among the images; None if none was found."""
+    if manifest is None:
+        return None
+    return suggest_pattern([record.name for record in manifest.images], [path.name for path in images])
+
+
+def order_problems(
+    images: Sequence[Path], manifest: Manifest | None, lr_names: str | None = None
+) -> list[Problem]:
+    """Images at an index where the samples, by their manifest, were drawn from another image.
+
+    Args:
+        images: the images, as `in_manifest_order` returns them.
+        manifest: manifest of the samples; None if they have none.
+        lr_names: pattern of the manifest's names, see `in_manifest_order`.
+    """
+    records = list(manifest.images) if manifest else []
+    pairs = pair_names([record.name for record in records], [path.name for path in images], lr_names)
     return [
         Problem(
             Kind.OUT_OF_ORDER,
@@ -154,6 +211,6 @@ def order_problems(images: Sequence[Path], manifest: Manifest | None) -> list[Pr
             f"{printable_name(record.name)}",
             image=index,
         )
-        for index, (path, record) in enumerate(zip(images, manifest.images if manifest else (), strict=False))
-        if not same_image(Path(record.name), path)
+        for index, (path, record) in enumerate(zip(images, records, strict=False))
+        if pairs.positions.get(record.name) != index
     ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ntire_sr.challenge.names import MOST_SAMPLES, SampleName, first_index, image_key, parse_sample_name
+from ntire_sr.challenge.pairs import NamePairs, pair_names
 from ntire_sr.core.errors import require
 from ntire_sr.samples.image_search import IMAGE_SUFFIXES
 from ntire_sr.samples.problems import Kind, Problem, name_problems, of_kind, samples_without_image
@@ -22,6 +23,8 @@ class NameMatch:
     files: dict[SampleName, str]
     per_image: int  # number of samples that each image should have
     problems: list[Problem]
+    ignored: str = ""  # what was ignored to pair the names, see `challenge.pairs.NamePairs`
+    example: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,8 @@ def match_names(files: Sequence[str], lr: Sequence[Path], pattern: Pattern | Non
     """
     if pattern is not None:
         return _number(*_by_pattern(files, lr, pattern), lr)
-    readings = [_by_pattern(files, lr, parse_pattern("{stem}")), _by_index(files)]
-    groups, unmatched = min(readings, key=lambda reading: len(reading[1]))
-    return _number(groups, unmatched, lr)
+    readings = [_by_pattern(files, lr, parse_pattern("{stem}")), (*_by_index(files), NamePairs({}))]
+    return _number(*min(readings, key=lambda reading: len(reading[1])), lr)
 
 
 def suggested_pattern(files: Sequence[str], lr: Sequence[Path]) -> str | None:
@@ -128,7 +130,7 @@ def suggested_pattern(files: Sequence[str], lr: Sequence[Path]) -> str | None:
         ):
             if len(_FIELD.findall(text)) == 2 and not re.search(r"\}[^{]*\D[^{]*\{", text):
                 continue
-            groups, unmatched = _by_pattern(files, lr, parse_pattern(text))
+            groups, unmatched, _ = _by_pattern(files, lr, parse_pattern(text))
             if not unmatched and all(len(group) == 1 for group in groups.values()):
                 return text
     return None
@@ -156,23 +158,22 @@ def _spellings(path: Path) -> list[str]:
 _Groups = dict[tuple[int, int], list[str]]  # (index of the LR image, number in the name) -> files
 
 
-def _by_pattern(files: Iterable[str], lr: Sequence[Path], pattern: Pattern) -> tuple[_Groups, list[str]]:
-    """Files by LR image and number, and those of another form or without an LR image."""
-    indices: dict[str, int] = {}
-    for place in range(5):  # the stem itself before other spellings, whichever image they are of
-        for index, path in enumerate(lr):
-            if len(spellings := _spellings(path)) > place:
-                indices.setdefault(spellings[place], index)
+def _by_pattern(
+    files: Iterable[str], lr: Sequence[Path], pattern: Pattern
+) -> tuple[_Groups, list[str], NamePairs]:
+    """Files by LR image and number, those of another form or without an LR image, and how the names were paired."""
+    matches = {file: pattern.match(file) for file in files}
+    stems = dict.fromkeys(f"{match[0]}.png" for match in matches.values() if match)
+    pairs = pair_names(list(stems), [path.name for path in lr])
     groups: _Groups = defaultdict(list)
     unmatched = []
-    for file in files:
-        match = pattern.match(file)
-        index = indices.get(match[0]) if match else None
+    for file, match in matches.items():
+        index = pairs.positions.get(f"{match[0]}.png") if match else None
         if match is None or index is None:
             unmatched.append(file)
         else:
             groups[index, match[1]].append(file)
-    return groups, unmatched
+    return groups, unmatched, pairs
 
 
 def _by_index(files: Iterable[str]) -> tuple[_Groups, list[str]]:
@@ -186,7 +187,7 @@ def _by_index(files: Iterable[str]) -> tuple[_Groups, list[str]]:
     return groups, [file for file, name in named.items() if name is None]
 
 
-def _number(groups: _Groups, unmatched: list[str], lr: Sequence[Path]) -> NameMatch:
+def _number(groups: _Groups, unmatched: list[str], pairs: NamePairs, lr: Sequence[Path]) -> NameMatch:
     """The files with their samples numbered from 0, and all problems of their names."""
     without_image = sorted(unmatched)
     too_high: list[str] = []
@@ -210,4 +211,4 @@ def _number(groups: _Groups, unmatched: list[str], lr: Sequence[Path]) -> NameMa
     first, per_image = min(numbers), max(numbers) - min(numbers) + 1
     matched = {SampleName(index, number - first): files[0] for (index, number), files in samples.items()}
     problems += of_kind(name_problems(matched, [], lr, per_image, first), Kind.MISSING)
-    return NameMatch(matched, per_image, problems)
+    return NameMatch(matched, per_image, problems, pairs.ignored, pairs.example)

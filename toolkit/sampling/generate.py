@@ -10,8 +10,10 @@ import torch
 from msgspec.structs import asdict, replace
 from torch import Tensor
 
+from ntire_sr.challenge.downscale import downscale_8bit
+from ntire_sr.challenge.mismatch import find_mismatch
 from ntire_sr.challenge.names import DEFAULT_SAMPLES, SampleName, parse_sample_name
-from ntire_sr.challenge.pixels import to_tensor, to_unit
+from ntire_sr.challenge.pixels import to_8bit, to_tensor, to_unit
 from ntire_sr.core.device import computes_bfloat16
 from ntire_sr.core.errors import UsageError, plural, require
 from ntire_sr.core.files import relative_to
@@ -96,7 +98,7 @@ def generate(
     images = read_lr_folder(request.lr, loaded.scale, progress)
     fresh = _fresh_manifest(request, loaded, [record for _, record in images], device)
     if loaded.is_external and not request.only and (request.overwrite or not (request.out / MANIFEST).exists()):
-        _check_that_it_draws(loaded, device, images, fresh)
+        _check_that_it_draws(loaded, device, images, fresh, progress)
     more = request.samples is not None or not request.only
     folder = open_samples(request.out, fresh, request.overwrite, request.tile, more)
     half = folder.manifest.settings.precision == "bfloat16"
@@ -205,14 +207,25 @@ def _fresh_manifest(
 
 
 def _check_that_it_draws(
-    loaded: LoadedModel, device: torch.device, images: list[tuple[Path, ImageRecord]], fresh: Manifest
+    loaded: LoadedModel,
+    device: torch.device,
+    images: list[tuple[Path, ImageRecord]],
+    fresh: Manifest,
+    progress: Progress,
 ) -> None:
-    """Draw one sample of the smallest LR image, so that a network that fails creates and replaces no files."""
+    """Draw one sample of the smallest LR image, so that a network that fails creates and replaces no files.
+
+    A message says if the sample does not fit the LR image, which the projection would hide.
+    """
     path, record = min(images, key=lambda image: image[1].height * image[1].width)
     settings = fresh.settings
     sampler = Sampler(loaded, device, settings.precision == "bfloat16", fresh.tile, settings.temperature)
-    unit = to_unit(to_tensor(read_image(path)).to(device))
-    sampler.sample(unit, sampler.trunk(unit), sample_seed(0, record.lr_sha256, 0))
+    lr = to_tensor(read_image(path)).to(device)
+    unit = to_unit(lr)
+    sr = sampler.sample(unit, sampler.trunk(unit), sample_seed(0, record.lr_sha256, 0))
+    mismatch = find_mismatch(downscale_8bit(to_8bit(sr), loaded.scale), lr)
+    if mismatch:
+        progress.message(f"warning: before the projection a sample of {path.name} {mismatch.text}")
 
 
 def _samples_to_draw(request: Request, manifest: Manifest, images: int) -> dict[int, list[SampleName]]:

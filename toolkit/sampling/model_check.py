@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ntire_sr.challenge.downscale import REQUIRED_DB, SCALES, lr_psnr_db
+from ntire_sr.challenge.downscale import REQUIRED_DB, SCALES, downscale_8bit, lr_psnr_db
+from ntire_sr.challenge.mismatch import find_mismatch
 from ntire_sr.challenge.pixels import to_8bit, to_tensor, to_unit
 from ntire_sr.challenge.projection import project_uint8
 from ntire_sr.core.errors import NtireSrError, plural
@@ -111,6 +112,12 @@ def _findings(
         "is LR-consistent",
         first.lr_psnr_db >= REQUIRED_DB,
         f"{raw:.1f} dB before the projection, {first.lr_psnr_db:.1f} dB after it",
+    )
+    mismatch = find_mismatch(downscale_8bit(to_8bit(drawn[0]), scale), lr)
+    yield finding(
+        "fits the LR image before the projection",
+        not (mismatch and mismatch.is_mistake),
+        f"the image {mismatch.text}" if mismatch else f"{raw:.1f} dB",
     )
     difference = _levels(first.image, again.image)
     yield finding("draws the same from the same seed", difference == 0, _describe_levels(difference))

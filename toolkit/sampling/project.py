@@ -48,6 +48,7 @@ class ProjectRequest:
     seconds: float | None = None  # run time of that program per sample
     on_gpu: bool | None = None  # whether it ran on a GPU
     allow_infeasible: bool = False  # True: also write samples of LR images that no 8-bit HR image downscales to
+    allow_mismatch: bool = False  # True: also project images that look mirrored, grey or of another LR image
     overwrite: bool = False  # True: replace samples of other settings or sources instead of refusing
 
 
@@ -71,7 +72,9 @@ def project_folder(
     """
     check_folders(request.lr, request.out, request.overwrite)
     _check_request(request)
-    external = read_external(request.sr, request.lr, request.names, request.scale, progress)
+    external = read_external(
+        request.sr, request.lr, request.names, request.scale, request.allow_mismatch, progress
+    )
     fresh = _fresh_manifest(request, external)
     sources = {str(name): source for name, source in external.files.items()}
     folder = open_samples(request.out, fresh, request.overwrite, sources=sources)

@@ -211,7 +211,8 @@ def _match_all(
         except UsageError as error:
             problems.append(f"{name}: {error.message}")
             continue
-        groups = {group.index: group for group in samples.images}
+        # the index of an image in a method's samples may be another than in the HR folder
+        groups = {paths.index(group.hr): group for group in samples.images}
         problems += [
             f"{name}: {path.name} (index {index}) has no sample"
             for index, path in enumerate(paths)
