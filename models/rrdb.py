@@ -46,7 +46,7 @@ def dense_residual(x: Tensor, layers: Iterable[nn.Module], last: nn.Module) -> T
     maps = x
     for layer in layers:
         maps = torch.cat((maps, functional.leaky_relu_(layer(maps), SLOPE)), 1)
-    return last(maps).mul_(RESIDUAL_SCALE).add_(x)
+    return torch.add(x, last(maps), alpha=RESIDUAL_SCALE)
 
 
 class DenseBlock(nn.Module):
@@ -74,7 +74,7 @@ class ResidualInResidual(nn.Module):
         self.rdb3 = DenseBlock(channels, growth)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.rdb3(self.rdb2(self.rdb1(x))).mul_(RESIDUAL_SCALE).add_(x)
+        return torch.add(x, self.rdb3(self.rdb2(self.rdb1(x))), alpha=RESIDUAL_SCALE)
 
 
 class RrdbTrunk(nn.Module):
@@ -91,6 +91,7 @@ class RrdbTrunk(nn.Module):
         self.conv_body = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
 
     def forward(self, lr: Tensor) -> Tensor:
+        lr = lr.to(self.conv_first.weight.dtype)
         maps = self.conv_first(lr.contiguous(memory_format=torch.channels_last))
         return maps + self.conv_body(self.body(maps))
 

@@ -20,7 +20,15 @@ from ntire_sr.challenge.projection import bicubic_upsample
 from ntire_sr.core.errors import require
 from ntire_sr.models.earlier_names import rename_on_load
 from ntire_sr.models.interfaces import MOST_BLOCKS, MOST_CHANNELS, TILE_PX
-from ntire_sr.models.modulation import SLOPE, Latents, ModulatedBlock, local_latents, upsample
+from ntire_sr.models.modulation import (
+    SLOPE,
+    Latents,
+    ModulatedBlock,
+    local_latents,
+    modulation_inputs,
+    set_noise,
+    upsample,
+)
 from ntire_sr.models.rrdb import RESIDUAL_SCALE, dense_residual
 
 DENSE_LAYERS = 4  # layers of a dense block before the one that joins them
@@ -138,7 +146,7 @@ class StochasticGenerator(nn.Module):
 
     def trunk(self, lr: Tensor) -> Tensor:
         """The features that all samples share: (N, 3, h, w) in [0, 1] to (N, channels, h, w)."""
-        maps = self.head((lr - 0.5).contiguous(memory_format=torch.channels_last))
+        maps = self.head((lr - 0.5).to(self.head.weight.dtype).contiguous(memory_format=torch.channels_last))
         return maps + self.trunk_conv(self.groups(maps))
 
     def latents(self, lr: Tensor, generators: Sequence[torch.Generator]) -> Latents:
@@ -149,17 +157,18 @@ class StochasticGenerator(nn.Module):
 
     def sample(self, trunk: Tensor, lr: Tensor, latents: Latents) -> Tensor:
         """SR images, (N, 3, scale * h, scale * w), about [0, 1], before projection."""
-        joined = torch.cat((latents.fine, latents.coarse), 1)
+        joined = torch.cat((latents.fine, latents.coarse), 1).to(trunk.dtype)
         latent_maps = functional.leaky_relu(
             self.latent_conv(joined.contiguous(memory_format=torch.channels_last)), SLOPE
         )
-        maps = trunk
-        for block, noise in zip(self.blocks, latents.noise, strict=False):
-            maps = block(maps, latent_maps, noise)
+        maps, count = trunk, len(self.blocks)
+        inputs = set_noise(modulation_inputs(latent_maps, count), latents.noise[:count])
+        for index, block in enumerate(self.blocks):
+            maps = block(maps, inputs, index)
+        inputs = modulation_inputs(latent_maps, 1)
         for upsample_conv, block, noise in zip(
-            self.upsample_convs, self.mid_blocks, latents.noise[len(self.blocks) :], strict=True
+            self.upsample_convs, self.mid_blocks, latents.noise[count:], strict=True
         ):
-            maps = upsample_conv(maps)
-            latent_maps = upsample(latent_maps)
-            maps = block(maps, latent_maps, noise)
+            inputs = set_noise(upsample(inputs), [noise])
+            maps = block(upsample_conv(maps), inputs, 0)
         return bicubic_upsample(lr, self.scale) + self.tail(maps)

@@ -19,7 +19,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ntire_sr.models.earlier_names import rename_on_load
-from ntire_sr.models.modulation import SLOPE, Latents, ModulatedBlock, Modulation, local_latents, upsample
+from ntire_sr.models.modulation import (
+    SLOPE,
+    Latents,
+    ModulatedBlock,
+    Modulation,
+    local_latents,
+    modulation_inputs,
+    set_noise,
+    upsample,
+)
 from ntire_sr.models.rrdb import CHANNELS, TRUNK_RECEPTIVE_FIELD, RrdbTrunk
 from ntire_sr.models.stochastic import Architecture
 from ntire_sr.models.tiles import in_tiles
@@ -126,13 +135,15 @@ class RrdbGenerator(nn.Module):
 
     def sample(self, trunk: Tensor, lr: Tensor, latents: Latents) -> Tensor:
         """SR images, (N, 3, scale * h, scale * w), about [0, 1], before projection."""
-        joined = torch.cat((latents.fine, latents.coarse), 1)
+        joined = torch.cat((latents.fine, latents.coarse), 1).to(trunk.dtype)
         latent_maps = functional.leaky_relu(
             self.latent_conv(joined.contiguous(memory_format=torch.channels_last)), SLOPE
         )
-        maps, noise = trunk, list(latents.noise)
-        for block in self.blocks:
-            maps = block(maps, latent_maps, noise.pop(0))
+        maps, noise, count = trunk, latents.noise, len(self.blocks)
+        inputs = set_noise(modulation_inputs(latent_maps, count), noise[:count])
+        for index, block in enumerate(self.blocks):
+            maps = block(maps, inputs, index)
+        inputs, noise = modulation_inputs(latent_maps, max(2, 1 + self.architecture.mid_blocks)), noise[count:]
         side = self.level_tile_px if maps.device.type == "cpu" and not torch.is_grad_enabled() else 0
         for level in range(len(self.upsample_convs)):
             last = level == len(self.upsample_convs) - 1
@@ -143,27 +154,25 @@ class RrdbGenerator(nn.Module):
                 level_receptive_field(self.architecture.mid_blocks, last),
                 side,
                 maps,
-                latent_maps,
+                inputs,
                 level_noise,
                 memory_format=torch.channels_last,
             )
-            latent_maps = latent_maps if last else upsample(latent_maps)
+            inputs = inputs if last else upsample(inputs)
         return maps
 
-    def _level(self, level: int, maps: Tensor, latent_maps: Tensor, noise: Sequence[Tensor]) -> Tensor:
+    def _level(self, level: int, maps: Tensor, inputs: Tensor, noise: Sequence[Tensor]) -> Tensor:
         """One upsampling and the layers after it, at the last level up to the image.
 
         (N, C, h, w) to (N, C, 2 * h, 2 * w), or to (N, 3, 2 * h, 2 * w) at the last level.
         """
-        latent_maps, noises = upsample(latent_maps), iter(noise)
-        maps = self.modulations[level](self.upsample_convs[level](upsample(maps)), latent_maps, next(noises))
-        maps = functional.leaky_relu_(maps, SLOPE)
-        for block in self._mid_blocks(level):
-            maps = block(maps, latent_maps, next(noises))
+        inputs = set_noise(upsample(inputs), noise)
+        maps = self.modulations[level](self.upsample_convs[level], upsample(maps), inputs, 0)
+        for index, block in enumerate(self._mid_blocks(level), start=1):
+            maps = block(maps, inputs, index)
         if level < len(self.upsample_convs) - 1:
             return maps
-        maps = self.full_modulation(self.full(maps), latent_maps, next(noises))
-        return self.tail(functional.leaky_relu_(maps, SLOPE))
+        return self.tail(self.full_modulation(self.full, maps, inputs, 1))
 
     def _mid_blocks(self, level: int) -> Sequence[nn.Module]:
         """The blocks after an upsampling; none after the last."""

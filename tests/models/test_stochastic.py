@@ -9,12 +9,11 @@ import pytest
 import torch
 
 from ntire_sr.challenge.downscale import downscale
-from ntire_sr.core import device as core_device
-from ntire_sr.core.device import full_float32
+from ntire_sr.core.device import BFLOAT16_VARIABLE, full_float32
 from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.seeding import make_generator
-from ntire_sr.models.modulation import FIRST_NOISE, MOST_SCALING, ModulatedBlock
+from ntire_sr.models.modulation import FIRST_NOISE, MOST_SCALING, ModulatedBlock, modulation_inputs
 from ntire_sr.models.stochastic import Architecture, StochasticGenerator, _Upsampling
 from ntire_sr.training import gradient_guard
 from ntire_sr.training.config import TrainConfig
@@ -119,8 +118,10 @@ def test_scaling_by_large_latents_is_bounded():
         block.second.weight.zero_()
         block.second.weight[range(4), range(4), 1, 1] = 1.0
         block.second.bias.zero_()
-    x, none = torch.rand(1, 4, 9, 9), torch.zeros(1, 1, 9, 9)
-    drawn = {size: block(x, torch.full((1, 2, 9, 9), size), none) - x for size in (0.0, 1e3, -1e3)}
+    x = torch.rand(1, 4, 9, 9)
+    drawn = {
+        size: block(x, modulation_inputs(torch.full((1, 2, 9, 9), size), 1), 0) - x for size in (0.0, 1e3, -1e3)
+    }
     for size in (1e3, -1e3):
         ratio = drawn[size] / drawn[0.0]
         assert torch.allclose((ratio - 1).abs(), torch.tensor(MOST_SCALING), atol=1e-3)
@@ -225,15 +226,10 @@ def test_losses_and_gradients_on_every_device_equal_float64(device):
     assert (gradients[0] - gradients[1]).norm() < 1e-3 * gradients[0].norm()
 
 
-def test_auto_precision_is_bfloat16_on_hardware_that_computes_it(monkeypatch):
-    for gpu, processor, precision in (
-        (True, False, "bfloat16"),
-        (False, True, "bfloat16"),
-        (False, False, "float32"),
-    ):
-        monkeypatch.setattr(core_device, "computes_bfloat16", lambda device, gpu=gpu: gpu)
-        monkeypatch.setattr(core_device, "processor_computes_bfloat16", lambda processor=processor: processor)
-        assert trainer(precision="auto").settings.precision == precision
+@pytest.mark.parametrize(("value", "precision"), [("1", "bfloat16"), ("0", "float32")])
+def test_auto_precision_is_bfloat16_on_hardware_that_computes_it(monkeypatch, value, precision):
+    monkeypatch.setenv(BFLOAT16_VARIABLE, value)
+    assert trainer(precision="auto").settings.precision == precision
 
 
 def test_loss_is_the_weighted_sum_of_its_terms():
