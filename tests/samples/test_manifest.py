@@ -47,6 +47,13 @@ def test_hyper_parameters_are_compared_only_for_the_same_model():
     ]
 
 
+def test_precision_of_samples_is_not_that_of_the_training():
+    ours = SamplingSettings("srgan", False, "a1", 4, 0, True, "float32", {"precision": "float32"})
+    assert ours.differences(replace(ours, precision="bfloat16")) == [
+        "precision: float32 there, bfloat16 asked for"
+    ]
+
+
 def test_later_fields_keep_the_digest_of_earlier_settings():
     ours = SamplingSettings("srgan", False, "a1", 4, 0, True, "float32", {})
     earlier = {name: value for name, value in asdict(ours).items() if name not in SamplingSettings.EARLIER}

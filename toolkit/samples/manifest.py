@@ -86,7 +86,8 @@ class SamplingSettings(Record, frozen=True):
         mine, theirs = msgspec.structs.asdict(self), msgspec.structs.asdict(other)
         hyper_parameters = [settings.pop("hyper_parameters") for settings in (mine, theirs)]
         if self.model == other.model:
-            mine, theirs = mine | hyper_parameters[0], theirs | hyper_parameters[1]
+            # both may have a precision: that of training is a hyper-parameter
+            mine, theirs = mine | hyper_parameters[0] | mine, theirs | hyper_parameters[1] | theirs
         else:
             for settings in (mine, theirs):
                 del settings["deterministic"], settings["code_sha256"]  # facts of the model
