@@ -26,9 +26,22 @@ def test_log_gets_messages_and_lines_but_no_bars(monkeypatch):
     # 28 and 36 of 100 after 32 and 64 seconds: 4 seconds for each item that is left
     assert console.file.getvalue().splitlines() == [
         "a [bold]path[/bold]",
-        "train: 28 of 100, 5 images/s, about 288 s left",
-        "train: 36 of 100, 5 images/s, about 256 s left",
+        "train: 28 of 100, 5 images/s, about 5 min left",
+        "train: 36 of 100, 5 images/s, about 4 min left",
     ]
+
+
+def test_terminal_estimates_the_time_left_after_the_first_item(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    console = a_console(True)
+    progress = TerminalProgress(console)
+    with progress.task("trunk", 5, done=1) as advance:
+        now[0] += 25
+        advance(note="fast")
+        with progress.task("decode", 1):  # shows all bars again
+            pass
+    assert "2/5" in console.file.getvalue() and "fast, about 75 s left" in console.file.getvalue()
 
 
 def test_terminal_shows_nested_tasks_and_clears_them():

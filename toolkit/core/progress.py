@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
 
 SECONDS_BETWEEN_LINES = 30  # if standard error is no terminal
@@ -85,15 +85,22 @@ class TerminalProgress:
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"),
-            TimeRemainingColumn(),
         )
         outermost = self._bars is None  # a terminal has room for one display, which shows all open tasks
         bars = self._bars = self._bars or Bars(*columns, console=self.console, transient=True)
         if outermost:
             bars.start()
         bar = bars.add_task(name, total=total, completed=done, note="")
+        start, count = time.monotonic(), done
+
+        def advance(items: int = 1, note: str = "") -> None:
+            nonlocal count
+            count += items
+            left = _time_left(start, count - done, total - count)
+            bars.update(bar, advance=items, note=", ".join(filter(None, (note, left))))
+
         try:
-            yield lambda items=1, note="": bars.update(bar, advance=items, note=note)
+            yield advance
         finally:
             bars.remove_task(bar)
             if outermost:
@@ -106,16 +113,32 @@ class TerminalProgress:
 
     def _advance_in_lines(self, name: str, total: int, done: int) -> Advance:
         start = printed = time.monotonic()
-        first, count = done, done
+        count = done
 
         def advance(items: int = 1, note: str = "") -> None:
             nonlocal printed, count
             count += items
             now = time.monotonic()
-            if now - printed >= SECONDS_BETWEEN_LINES and count > first:
+            if now - printed >= SECONDS_BETWEEN_LINES and count > done:
                 printed = now
-                seconds_left = (now - start) / (count - first) * (total - count)
-                suffix = f", {note}" if note else ""
-                self.message(f"{name}: {count} of {total}{suffix}, about {seconds_left:.0f} s left")
+                parts = (f"{name}: {count} of {total}", note, _time_left(start, count - done, total - count))
+                self.message(", ".join(filter(None, parts)))
 
         return advance
+
+
+def _time_left(start: float, done: int, left: int) -> str:
+    """An estimate from the items done since `start`; empty before the first."""
+    return f"about {describe_seconds((time.monotonic() - start) / done * left)} left" if done > 0 else ""
+
+
+def describe_seconds(seconds: float) -> str:
+    """A duration for people.
+
+    >>> describe_seconds(75), describe_seconds(1200), describe_seconds(9000)
+    ('75 s', '20 min', '2 h 30 min')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

@@ -33,6 +33,7 @@ from ntire_sr.samples.image_files import MOST_PIXELS, read_image
 from ntire_sr.samples.manifest import ImageRecord, Manifest, SampleRecord, SamplingSettings, SourceRecord
 from ntire_sr.samples.metadata import ImageNotes, Note, ignore
 from ntire_sr.samples.sample_folder import SampleFolder, Writer
+from ntire_sr.sampling.plan import Plan
 
 SMALLEST_LR_PX = 4
 MOST_ROUNDS = 100_000  # of a projection that a manifest asks for
@@ -228,16 +229,20 @@ def write_samples(
         keep_freed_memory()
     result = SamplingResult(folder.manifest)
     mine = {index: names for index, names in wanted.items() if index % count == number}
+    missing_by_image: dict[int, list[SampleName]] = {}
+    for index, names in mine.items():
+        missing = [name for name in names if not keep(name)]
+        result.kept += len(names) - len(missing)
+        if missing and (allow_infeasible or not folder.manifest.images[index].infeasible):
+            missing_by_image[index] = missing
+    plan = Plan(folder.manifest, missing_by_image)
+    if plan.samples:
+        progress.message(f"{task}: {plan.description}")
     problems: list[str] = []
-    with Writer(folder) as writer, progress.task(task, sum(map(len, mine.values()))) as advance:
-        for index, names in mine.items():
-            missing = [name for name in names if not keep(name)]
-            result.kept += len(names) - len(missing)
-            advance(len(names) - len(missing))
-            skip = folder.manifest.images[index].infeasible and not allow_infeasible
-            if skip or not missing:
-                advance(len(missing))
-                continue
+    total = sum(map(len, mine.values()))
+    with Writer(folder) as writer, progress.task(task, total, done=total - plan.samples) as advance:
+        for index, missing in missing_by_image.items():
+            start = time.monotonic()
             lr = to_tensor(read_image(lr_paths[index])).to(device)
             left = len(missing)
             for problem in _write_image(folder, writer, lr, index, missing, make, allow_infeasible):
@@ -248,6 +253,8 @@ def write_samples(
                 advance()
                 left -= 1
             advance(left)  # the LR image turned out to be infeasible, and its other samples are not made
+            if index == plan.first and not left and len(missing_by_image) > 1:
+                progress.message(plan.describe_rest(time.monotonic() - start))
     result.complete = folder.fold(allow_infeasible)
     result.manifest = folder.manifest
     # of several processes only the one that completes the folder fails for these: a failure stops the others
