@@ -17,6 +17,10 @@ class Generator(Protocol):
     Images are (N, 3, H, W) float32, LR in [0, 1], SR about [0, 1] and not yet projected or clipped. Images are drawn in
     tiles. So the sizes of all maps are whole multiples of the LR image's, and no pixel depends on pixels outside of the
     stated receptive field.
+
+    A generator may also have methods `trunk_steps` and `sample_steps`: from the height and width of an LR image they
+    give the modules whose calls show the progress of `trunk` and `sample`, and the number of calls. Without them the
+    progress is shown by tiles.
     """
 
     scale: int

@@ -104,14 +104,14 @@ class SrganGenerator(nn.Module):
 
     def sample(self, trunk: Tensor, lr: Tensor, latents: list[Tensor]) -> Tensor:
         """SR images, (N, 3, scale * h, scale * w), about [0, 1]."""
-        maps = torch.cat((lr - 0.5, latents[0]), 1).contiguous(memory_format=torch.channels_last)
+        dtype = self.tail.weight.dtype
+        maps = torch.cat((lr - 0.5, latents[0]), 1).to(dtype).contiguous(memory_format=torch.channels_last)
         maps = self.head(maps)
         maps = maps + self.body(maps)
         for convolution, activation, noise in zip(self.up, self.activations, latents[1:], strict=True):
             maps = functional.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
-            maps = activation(
-                convolution(torch.cat((maps, noise), 1).contiguous(memory_format=torch.channels_last))
-            )
+            joined = torch.cat((maps, noise.to(dtype)), 1).contiguous(memory_format=torch.channels_last)
+            maps = activation(convolution(joined))
         return trunk + self.tail(maps)
 
 

@@ -172,3 +172,11 @@ class StochasticGenerator(nn.Module):
             inputs = set_noise(upsample(inputs), [noise])
             maps = block(upsample_conv(maps), inputs, 0)
         return bicubic_upsample(lr, self.scale) + self.tail(maps)
+
+    def trunk_steps(self, height: int, width: int) -> dict[nn.Module, int]:
+        """See `interfaces.Generator`."""
+        return dict.fromkeys(self.groups, 1)
+
+    def sample_steps(self, height: int, width: int) -> dict[nn.Module, int]:
+        """See `interfaces.Generator`."""
+        return dict.fromkeys((*self.blocks, *self.mid_blocks), 1)

@@ -31,7 +31,7 @@ from ntire_sr.models.modulation import (
 )
 from ntire_sr.models.rrdb import CHANNELS, TRUNK_RECEPTIVE_FIELD, RrdbTrunk
 from ntire_sr.models.stochastic import Architecture
-from ntire_sr.models.tiles import in_tiles
+from ntire_sr.models.tiles import in_tiles, tiles_of
 
 # Side of the tiles in which an upsampling and the layers after it are computed on processors, in pixels of the smaller
 # size. Maps of twice that side stay in the processor's cache, where convolutions run as fast as its matrix products.
@@ -144,7 +144,7 @@ class RrdbGenerator(nn.Module):
         for index, block in enumerate(self.blocks):
             maps = block(maps, inputs, index)
         inputs, noise = modulation_inputs(latent_maps, max(2, 1 + self.architecture.mid_blocks)), noise[count:]
-        side = self.level_tile_px if maps.device.type == "cpu" and not torch.is_grad_enabled() else 0
+        side = self._level_tile()
         for level in range(len(self.upsample_convs)):
             last = level == len(self.upsample_convs) - 1
             count = 2 if last else 1 + self.architecture.mid_blocks
@@ -173,6 +173,22 @@ class RrdbGenerator(nn.Module):
         if level < len(self.upsample_convs) - 1:
             return maps
         return self.tail(self.full_modulation(self.full, maps, inputs, 1))
+
+    def trunk_steps(self, height: int, width: int) -> dict[nn.Module, int]:
+        """See `interfaces.Generator`."""
+        return dict.fromkeys((*self.rrdb.body, *self.adapter), 1)
+
+    def sample_steps(self, height: int, width: int) -> dict[nn.Module, int]:
+        """See `interfaces.Generator`: a step is a tile of an upsampling level."""
+        return {
+            modulation: len(list(tiles_of(height << level, width << level, self._level_tile())))
+            for level, modulation in enumerate(self.modulations)
+        }
+
+    def _level_tile(self) -> int:
+        """Side of the tiles of an upsampling level, in pixels of the smaller size; 0 for none."""
+        on_processor = self.tail.weight.device.type == "cpu"
+        return self.level_tile_px if on_processor and not torch.is_grad_enabled() else 0
 
     def _mid_blocks(self, level: int) -> Sequence[nn.Module]:
         """The blocks after an upsampling; none after the last."""

@@ -74,6 +74,7 @@ def in_tiles(
     lr: Tensor,
     *maps: Any,
     memory_format: torch.memory_format = torch.contiguous_format,
+    advance: Callable[[], None] | None = None,
 ) -> Tensor:
     """Compute `compute(lr, *maps)` for an LR image (N, 3, h, w) tile by tile.
 
@@ -85,13 +86,17 @@ def in_tiles(
         lr: the LR image.
         maps: further arguments of `compute`, see `cut`.
         memory_format: of the result.
+        advance: called after each tile.
 
     Returns:
         (N, C, k * h, k * w), equal to `compute` of the whole image up to rounding.
     """
     height, width = lr.shape[2:]
+    advance = advance or (lambda: None)
     if not side or side >= max(height, width):
-        return compute(lr, *maps)
+        result = compute(lr, *maps)
+        advance()
+        return result
     whole: Tensor | None = None
     for tile in tiles_of(height, width, side):
         outer = tile.grown(receptive_field, height, width)
@@ -104,5 +109,6 @@ def in_tiles(
         rows, columns = tile.slices(factor)
         inside = inner.slices(factor)
         whole[:, :, rows, columns] = part[:, :, inside[0], inside[1]]
+        advance()
     assert whole is not None  # every image has at least one tile
     return whole

@@ -25,7 +25,7 @@ PACKAGE_FOLDERS = ("toolkit", "models", "evaluation", "submission")
 
 # name -> what it does; `reference_page` fails if the code reads a variable that is missing here
 VARIABLES = {
-    "NTIRE_SR_BFLOAT16": "1 or 0: whether `precision=auto` of `train` assumes that the processor computes bfloat16 in hardware, instead of asking it.",
+    "NTIRE_SR_BFLOAT16": "1 or 0: whether `train` and `generate` assume with the precision `auto` that the processor computes bfloat16 in hardware, instead of asking it.",
     "NTIRE_SR_CACHE": "Folder for the [cache of decoded images](data.md#the-cache-of-decoded-images), instead of the user's cache folder.",
     "NTIRE_SR_FEATURE_WEIGHTS": "File of the network whose features `train` compares: SqueezeNet 1.1, or VGG-19 with `--set features=vgg19`.",
     "NTIRE_SR_LPIPS_WEIGHTS": "File of AlexNet, for LPIPS.",

@@ -11,6 +11,7 @@ import torch
 from ntire_sr.core.device import (
     BFLOAT16_VARIABLE,
     choose_device,
+    choose_precision,
     computes_bfloat16,
     full_float32,
     is_out_of_memory,
@@ -64,7 +65,13 @@ def test_missing_gpus_are_refused(four_gpus, monkeypatch):
 def test_bfloat16_needs_hardware_support(monkeypatch, supported):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
     assert computes_bfloat16(torch.device("cuda")) == supported
-    assert not computes_bfloat16(CPU)
+
+
+@pytest.mark.parametrize(("value", "automatic"), [("1", "bfloat16"), ("0", "float32")])
+def test_auto_precision_on_processors_follows_their_bfloat16(monkeypatch, value, automatic):
+    monkeypatch.setenv(BFLOAT16_VARIABLE, value)
+    words = ("auto", "float32", "bfloat16")
+    assert [choose_precision(word, CPU) for word in words] == [automatic, "float32", "bfloat16"]
 
 
 @pytest.mark.parametrize(

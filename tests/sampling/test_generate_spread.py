@@ -273,7 +273,6 @@ def test_defaults_of_tile_and_precision_are_those_of_the_device(srgan, monkeypat
     for supported, automatic in ((True, "bfloat16"), (False, "float32")):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda supported=supported, **_: supported)
         assert [resolve_precision(word, srgan, gpu) for word in words] == [automatic, "float32", "bfloat16"]
-        assert [resolve_precision(word, srgan, CPU) for word in words] == ["float32", "float32", "bfloat16"]
 
 
 def test_projection_out_of_memory_is_reported(lr_folder, srgan, tmp_path, monkeypatch):

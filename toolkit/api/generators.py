@@ -79,7 +79,7 @@ class GeneratorHandle:
                 network and device, as `generate` does.
             project: whether to project every sample onto the LR image; False gives the network's output.
             first: number of the first sample.
-            precision: of the network: float32, bfloat16, or auto for bfloat16 on GPUs that support it.
+            precision: of the network: float32, bfloat16, or auto for bfloat16 where the device computes it in hardware.
             temperature: factor of latents and noise, 0 to 2; 1 is calibrated, less gives samples that differ less.
             allow_infeasible: whether to return the closest image found if no 8-bit image downscales to `lr`.
             allow_unreachable: deprecated spelling of `allow_infeasible`.

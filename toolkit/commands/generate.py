@@ -46,7 +46,7 @@ from ntire_sr.core.run_folder import RunFolder
     "Computing",
     device_option,
     option("--tile", metavar="auto|N|0", default="auto", help="Side of the tiles for large images, in LR pixels; 0 means no tiles. Tiles change no pixel by more than one grey level."),
-    option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", help="Precision of the network; auto uses bfloat16 on GPUs that support it. The projection is always float32."),
+    option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", help="Precision of the network; auto is that of samples that are in the folder, else bfloat16 where the GPU or processor computes it in hardware. The projection is always float32."),
 )
 @output_options
 def generate(

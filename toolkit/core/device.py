@@ -55,7 +55,9 @@ def full_float32(device: torch.device) -> Iterator[None]:
 
 
 def computes_bfloat16(device: torch.device) -> bool:
-    """Whether the device computes bfloat16 in hardware, as NVIDIA's GPUs do from Ampere on."""
+    """Whether the device computes bfloat16 in hardware, as NVIDIA's GPUs do from Ampere on and many processors."""
+    if device.type == "cpu":
+        return processor_computes_bfloat16()
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
@@ -77,13 +79,12 @@ def processor_computes_bfloat16() -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def training_precision(choice: str, device: torch.device) -> str:
-    """The precision that the setting `precision` asks for: `auto` is bfloat16 where the device computes it in hardware,
-    else float32."""
+def choose_precision(choice: str, device: torch.device) -> str:
+    """The precision that a choice names: float32, bfloat16, or for `auto` bfloat16 where the device computes it in
+    hardware, else float32."""
     if choice != "auto":
         return choice
-    fast = computes_bfloat16(device) or (device.type == "cpu" and processor_computes_bfloat16())
-    return "bfloat16" if fast else "float32"
+    return "bfloat16" if computes_bfloat16(device) else "float32"
 
 
 def keep_freed_memory() -> bool:

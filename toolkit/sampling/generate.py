@@ -14,7 +14,7 @@ from ntire_sr.challenge.downscale import downscale_8bit
 from ntire_sr.challenge.mismatch import find_mismatch
 from ntire_sr.challenge.names import DEFAULT_SAMPLES, SampleName, parse_sample_name
 from ntire_sr.challenge.pixels import to_8bit, to_tensor, to_unit
-from ntire_sr.core.device import computes_bfloat16
+from ntire_sr.core.device import choose_precision, computes_bfloat16
 from ntire_sr.core.errors import UsageError, plural, require
 from ntire_sr.core.files import relative_to
 from ntire_sr.core.progress import SILENT, Progress
@@ -22,7 +22,7 @@ from ntire_sr.core.seeding import sample_seed
 from ntire_sr.models.loading import LoadedModel
 from ntire_sr.samples.folders import MANIFEST
 from ntire_sr.samples.image_files import read_image
-from ntire_sr.samples.manifest import MOST_TEMPERATURE, ImageRecord, Manifest, SamplingSettings
+from ntire_sr.samples.manifest import MOST_TEMPERATURE, ImageRecord, Manifest, SamplingSettings, load_manifest
 from ntire_sr.samples.sample_folder import SampleFolder, open_samples
 from ntire_sr.sampling.sampler import Sampler
 from ntire_sr.sampling.write_samples import (
@@ -54,9 +54,7 @@ class Request:
     only: frozenset[SampleName] = frozenset()  # draw only these, again; empty means all that are missing
     tile: int | None = None  # side of a tile in LR pixels; 0: no tiles; None: the folder's, or by the device
     temperature: float = 1.0  # factor of latents and noise, 0 to MOST_TEMPERATURE
-    precision: str = (
-        "auto"  # precision of the network: float32, bfloat16; auto: bfloat16 on GPUs that support it
-    )
+    precision: str = "auto"  # of the network: float32 or bfloat16; auto: the folder's, or by the device
 
 
 def generate(
@@ -102,7 +100,9 @@ def generate(
     more = request.samples is not None or not request.only
     folder = open_samples(request.out, fresh, request.overwrite, request.tile, more)
     half = folder.manifest.settings.precision == "bfloat16"
-    sampler = Sampler(loaded, device, half, folder.manifest.tile, request.temperature)
+    if half and not computes_bfloat16(device):
+        progress.message(f"{device} has no instructions for bfloat16, so drawing in it takes long")
+    sampler = Sampler(loaded, device, half, folder.manifest.tile, request.temperature, progress)
     return write_samples(
         folder,
         [path for path, _ in images],
@@ -125,25 +125,32 @@ def _draw_image(
     manifest = folder.manifest
     start = time.monotonic()
     unit = to_unit(lr)
-    trunk = sampler.trunk(unit)
+    image = manifest.images[index]
+    trunk = sampler.trunk(unit, f"{image.name}, trunk")
     shared_seconds = (time.monotonic() - start) / len(names)
     for name in names:
         start = time.monotonic()
-        own_seed = sample_seed(seed, manifest.images[index].lr_sha256, name.sample)
-        sr = sampler.sample(unit, trunk, own_seed)
+        own_seed = sample_seed(seed, image.lr_sha256, name.sample)
+        sr = sampler.sample(unit, trunk, own_seed, f"{image.name}, sample {name.sample}")
         if sampler.tile != manifest.tile:  # memory ran out: use the smaller tiles for all later samples
             folder.use_tile(sampler.tile)
         yield RawSample(sr, time.monotonic() - start + shared_seconds, own_seed, sampler.tile)
 
 
 def resolve_precision(precision: str, loaded: LoadedModel, device: torch.device) -> str:
-    """Resolve `auto` to bfloat16 on GPUs that support it, else to float32.
+    """Resolve `auto` to bfloat16 where the device computes it in hardware, else to float32.
 
     A network from outside the package gets float32, since it may need the precision.
     """
-    if precision != "auto":
-        return precision
-    return "bfloat16" if computes_bfloat16(device) and not loaded.is_external else "float32"
+    return "float32" if precision == "auto" and loaded.is_external else choose_precision(precision, device)
+
+
+def _recorded_precision(request: Request) -> str:
+    """The precision that was asked for; for `auto` that of the samples in the folder, if they are to be kept."""
+    if request.precision != "auto" or request.overwrite:
+        return request.precision
+    present = load_manifest(request.out)
+    return present.settings.precision if present and not present.settings.external else request.precision
 
 
 def resolve_tile(tile: int | None, loaded: LoadedModel, device: torch.device) -> int:
@@ -175,7 +182,7 @@ def _fresh_manifest(
         scale=loaded.scale,
         seed=request.seed,
         projection=request.projection,
-        precision=resolve_precision(request.precision, loaded, device),
+        precision=resolve_precision(_recorded_precision(request), loaded, device),
         hyper_parameters=loaded.hyper_parameters
         | (asdict(request.projection_limits) if request.projection else {}),
         code_sha256=loaded.code.sha256 if loaded.code else None,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ntire_sr.core.device import training_precision
+from ntire_sr.core.device import choose_precision
 from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.errors import require, suggestion
 from ntire_sr.core.progress import SILENT, Progress
@@ -108,7 +108,7 @@ class SrganTrainer:
         phi, self.features_name, self.features_reason = build_features(
             settings.features, config.features_file, progress
         )
-        precision = training_precision(settings.precision, device)
+        precision = choose_precision(settings.precision, device)
         processes.assert_same(features=self.features_name, precision=precision)
         self.settings = settings = replace(settings, features=self.features_name, precision=precision)
         self.messages: list[str] = []

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ntire_sr.core.device import training_precision
+from ntire_sr.core.device import choose_precision
 from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.errors import require
 from ntire_sr.core.pretrained import tensors_digest
@@ -66,7 +66,7 @@ class StochasticTrainer:
         progress: Progress = SILENT,
     ):
         self.device, self.processes = device, processes
-        precision = training_precision(settings.precision, device)
+        precision = choose_precision(settings.precision, device)
         half_precision = precision == "bfloat16"
         phi, self.features_name, self.features_reason = build_features(
             settings.features, config.features_file, progress, half_precision
