@@ -278,7 +278,7 @@ def test_defaults_of_tile_and_precision_are_those_of_the_device(srgan, monkeypat
 def test_projection_out_of_memory_is_reported(lr_folder, srgan, tmp_path, monkeypatch):
     from ntire_sr.sampling import write_samples as module
 
-    def no_memory(sr, lr, scale):
+    def no_memory(*_):
         raise MemoryError
 
     monkeypatch.setattr(module, "project_uint8", no_memory)
