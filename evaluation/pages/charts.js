@@ -1,9 +1,36 @@
+// A button that saves a chart as an SVG file, with the page's styles inside.
+function saveButton(svg, label) {
+  const button = create("button", "save", "SVG");
+  button.type = "button";
+  button.title = "save this chart as SVG";
+  button.addEventListener("click", () => {
+    const copy = svg.cloneNode(true);
+    const names = ["fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "visibility", "display", "font-family", "font-size", "font-weight"];
+    const [originals, copies] = [svg, copy].map((root) => [root, ...root.querySelectorAll("*")]);
+    originals.forEach((node, at) => {
+      const style = getComputedStyle(node);
+      for (const name of names) copies[at].style.setProperty(name, style.getPropertyValue(name));
+    });
+    const { width, height } = svg.viewBox.baseVal;
+    copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+    copy.setAttribute("width", width);
+    copy.setAttribute("height", height);
+    const link = create("a");
+    link.href = URL.createObjectURL(new Blob([new XMLSerializer().serializeToString(copy)], { type: "image/svg+xml" }));
+    link.download = `${label.replace(/[^A-Za-z0-9]+/g, "_")}.svg`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  });
+  return button;
+}
+
 // A chart shows the values of one step at a time: of a number of samples, or of a point.
 
 for (const figure of document.querySelectorAll(".chart")) {
   const [svg, readout] = [figure.querySelector("svg"), figure.querySelector("output")];
   const steps = [...svg.querySelectorAll(".step")];
   const horizontally = svg.dataset.nearest === "horizontally"; // how the distance to a step is measured
+  figure.querySelector("figcaption").append(saveButton(svg, figure.querySelector("b").textContent));
   if (!steps.length) continue;
   const last = steps.length - 1;
   let at = last;

@@ -37,33 +37,90 @@ def curve_chart(
         (method, x, y, text), and their values as `text`; lines: [(x, y), ...] of each curve; ticks: (y, text).
     """
     most = max(map(len, curves), default=0)
-    low, high, step = _axis([value for curve in curves for value in curve if _is_finite(value)])
-    width = CURVES_FRAME["right"] - CURVES_FRAME["left"] - 2 * CURVES_FRAME["margin"]
+    chart = line_chart(
+        label,
+        range(1, most + 1),
+        curves,
+        names,
+        x_name="n",
+        x_label="n, samples",
+        unit="%",
+        direction="higher is better",
+    )
+    # every n has a tick, or of many the first, the last and each fifth one
+    few = len(chart["steps"]) <= 12
+    chart["x_ticks"] = [
+        (step["points"][0][1], f"{step['n']}")
+        for at, step in enumerate(chart["steps"])
+        if few or at in (0, len(chart["steps"]) - 1) or step["n"] % 5 == 0
+    ]
+    return chart
 
-    def place_y(value: float) -> float:
-        return _place(value, low, high, CURVES_FRAME["bottom"], CURVES_FRAME["top"])
+
+def line_chart(
+    label: str,
+    x: Sequence[float],
+    curves: Sequence[Sequence[float | None]],
+    names: Sequence[str] = ("",),
+    *,
+    x_name: str,
+    x_label: str,
+    unit: str = "",
+    direction: str = "",
+) -> dict[str, Any]:
+    """Place curves over any x, such as training steps.
+
+    Args:
+        label: what the curves show.
+        x: increasing positions of the values.
+        curves: for each name, its values; None or nan where they are undefined; may be shorter than `x`.
+        names: names of the curves, for the text of a step.
+        x_name: name of x in the text of a step.
+        x_label: label of the x axis.
+        unit: unit of the values.
+        direction: such as "higher is better"; empty if neither is.
+
+    Returns:
+        As `curve_chart`, with unit, direction, x_label; x_ticks: (x, text).
+    """
+    low, high, step = _axis([value for curve in curves for value in curve if _is_finite(value)])
+    left, right = CURVES_FRAME["left"] + CURVES_FRAME["margin"], CURVES_FRAME["right"] - CURVES_FRAME["margin"]
+    first, last = (x[0], x[-1]) if x else (0, 1)
+
+    def place_x(value: float) -> float:
+        return round(left + (value - first) / (last - first or 1) * (right - left), 1)
 
     steps: list[dict[str, Any]] = []
     lines: list[list[tuple[float, float]]] = [[] for _ in curves]
-    for n in range(1, most + 1):
-        x = round(CURVES_FRAME["left"] + CURVES_FRAME["margin"] + (n - 1) / max(1, most - 1) * width, 1)
+    shown_unit = f" {unit}" if unit else ""
+    for place, position in enumerate(x):
         points, texts = [], []
         for at, curve in enumerate(curves):
-            value = curve[n - 1] if n <= len(curve) else None
+            value = curve[place] if place < len(curve) else None
             if not _is_finite(value):
                 continue
-            y = place_y(value)
-            points.append((at, x, y, f"{value:.3g}"))
-            texts.append(f"{names[at]} {value:.3g} %".lstrip())
-            lines[at].append((x, y))
+            y = _place(value, low, high, CURVES_FRAME["bottom"], CURVES_FRAME["top"])
+            points.append((at, place_x(position), y, f"{value:.3g}"))
+            texts.append(f"{names[at]} {value:.3g}{shown_unit}".lstrip())
+            lines[at].append((place_x(position), y))
         if points:
-            steps.append({"n": n, "text": f"n = {n}: {' · '.join(texts)}", "points": points})
+            steps.append(
+                {"n": position, "text": f"{x_name} = {position:g}: {' · '.join(texts)}", "points": points}
+            )
+    ticks = [tick for tick in _ticks(*_axis([first, last])) if first <= tick <= last]
     return {
         "label": label,
         "named": len(curves) > 1,
+        "unit": unit,
+        "direction": direction,
+        "x_label": x_label,
         "steps": steps,
         "lines": lines,
-        "ticks": [(place_y(tick), f"{tick:.4g}") for tick in _ticks(low, high, step)],
+        "ticks": [
+            (_place(tick, low, high, CURVES_FRAME["bottom"], CURVES_FRAME["top"]), f"{tick:.4g}")
+            for tick in _ticks(low, high, step)
+        ],
+        "x_ticks": [(place_x(tick), f"{tick:.4g}") for tick in ticks],
     }
 
 

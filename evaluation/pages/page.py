@@ -47,11 +47,32 @@ class Page:
 
 def render(page: Page) -> str:
     """The whole page as HTML text."""
+    columns, rows = json_safe(page.images.columns), json_safe(page.images.rows)
+    start = {"sort": page.images.sort, "left": page.left, "right": page.right, "grid": page.grid}
+    return render_template(
+        "page.html.j2",
+        SCRIPTS,
+        data={"start": start, "columns": columns, "images": rows, "gallery": json_safe(page.gallery)},
+        page=page,
+        rows=rows,
+        several=len(page.methods) > 1,
+    )
+
+
+def render_template(template: str, scripts: Sequence[str], data: Any, **values: Any) -> str:
+    """A whole page as HTML text.
+
+    Args:
+        template: name of a template of this folder that extends `layout.html.j2`.
+        scripts: names of its scripts, of which `page.js` comes first.
+        data: what the scripts read; must be JSON.
+        values: what the template reads.
+    """
     import jinja2  # takes .2 s to import: only when a page is written
     from markupsafe import Markup
 
     # read as text, so that line ends are always \n, as in the script that the browser compares with its digest
-    style, script = ("\n".join(map(_read, names)) for names in (STYLES, SCRIPTS))
+    style, script = ("\n".join(map(_read, names)) for names in (STYLES, scripts))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("ntire_sr.evaluation.pages", "."),
         autoescape=True,
@@ -59,16 +80,12 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    columns, rows = json_safe(page.images.columns), json_safe(page.images.rows)
-    start = {"sort": page.images.sort, "left": page.left, "right": page.right, "grid": page.grid}
-    return environment.get_template("page.html.j2").render(
-        page=page,
-        rows=rows,
-        several=len(page.methods) > 1,
+    return environment.get_template(template).render(
+        **values,
         version=__version__,
         curves_frame=CURVES_FRAME,
         plot_frame=PLOT_FRAME,
-        data={"start": start, "columns": columns, "images": rows, "gallery": json_safe(page.gallery)},
+        data=data,
         style=Markup(style),
         script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

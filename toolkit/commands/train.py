@@ -50,12 +50,14 @@ def train(
     """Train a generator.
 
     By default it fine-tunes the pretrained weights shipped with the package; --set start_from=none trains from
-    scratch. Writes weights.safetensors, config.json, log.jsonl and checkpoints into the run folder.
+    scratch. Writes weights.safetensors, config.json, log.jsonl, checkpoints and at each validation training.html, a
+    page with the losses, the validation figures and the previews, into the run folder.
     """
     import json
 
     from ntire_sr.core.errors import require
     from ntire_sr.core.settings import parse_words
+    from ntire_sr.evaluation.pages.training_page import write_training_page
     from ntire_sr.training.loop import train as run_training
     from ntire_sr.training.run_config import make_run_config, read_settings, resume_run_config
     from ntire_sr.training.status import is_finished, saved_steps
@@ -82,7 +84,7 @@ def train(
         output.say(f"{run} is finished: {done} steps, weights in {folder.weights}")
         output.json({"run": str(run), "weights": str(folder.weights), "steps": total, "steps_done": done, "stop_reason": "finished"})
         return
-    result = run_training(run_config, folder, resume, output.progress())
+    result = run_training(run_config, folder, resume, output.progress(), write_training_page)
     if result is None:  # one of torchrun's other processes
         return
     output.json({"run": str(run), "weights": str(result.weights), "steps": result.steps, "steps_done": result.steps_done, "stop_reason": result.stop_reason})
@@ -91,3 +93,4 @@ def train(
     else:
         output.say(f"stopped ({result.stop_reason}) after {result.steps_done} of {result.steps} steps; resume with: ntire-sr train --run {run} --resume")
     output.say(f"weights: {result.weights}")
+    output.say(f"losses and previews: {folder.training_page}")

@@ -21,6 +21,10 @@ class RunFolder:
         return self.path / "log.jsonl"
 
     @property
+    def training_page(self) -> Path:
+        return self.path / "training.html"
+
+    @property
     def previews(self) -> Path:
         return self.path / "previews"
 

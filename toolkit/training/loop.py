@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,11 @@ class TrainResult:
 
 
 def train(
-    run_config: RunConfig, run: RunFolder, resume: bool = False, progress: Progress = SILENT
+    run_config: RunConfig,
+    run: RunFolder,
+    resume: bool = False,
+    progress: Progress = SILENT,
+    after_validation: Callable[[RunFolder], object] | None = None,
 ) -> TrainResult | None:
     """Train until the last step, the time limit or a signal; always ends with a checkpoint and weights.
 
@@ -41,6 +46,7 @@ def train(
         run: the run folder; created if it does not exist.
         resume: resume from the folder's last checkpoint, if there is one.
         progress: receives the progress and messages.
+        after_validation: called on the main process after each validation and at the end, for example to draw the log.
 
     Returns:
         The result on the main process, None on the others.
@@ -51,23 +57,33 @@ def train(
     """
     processes = ProcessGroup()
     # in a separate function, so that the networks, whose gradients refer to the group, are deleted before it closes
-    result = _train(run_config, run, resume, processes, progress if processes.is_main else SILENT)
+    after = after_validation if processes.is_main else None
+    result = _train(run_config, run, resume, processes, progress if processes.is_main else SILENT, after)
     processes.close()
     return result if processes.is_main else None
 
 
 def _train(
-    run_config: RunConfig, run: RunFolder, resume: bool, processes: ProcessGroup, progress: Progress
+    run_config: RunConfig,
+    run: RunFolder,
+    resume: bool,
+    processes: ProcessGroup,
+    progress: Progress,
+    after_validation: Callable[[RunFolder], object] | None,
 ) -> TrainResult:
     stop = StopRule(run_config.config.max_minutes, processes)
     setup, state = set_up(run_config, run, resume, processes, progress)
-    stop_reason = _loop(setup, state, stop)
+    stop_reason = _loop(setup, state, stop, after_validation)
     if setup.logger:
         setup.logger.close()
+    if after_validation:
+        after_validation(run)
     return TrainResult(state.step, run_config.config.steps, stop_reason, run.weights)
 
 
-def _loop(setup: Setup, state: TrainState, stop: StopRule) -> str:
+def _loop(
+    setup: Setup, state: TrainState, stop: StopRule, after_validation: Callable[[RunFolder], object] | None
+) -> str:
     """Run the steps with log, validation and checkpoints; returns the reason of the stop."""
     config, processes, patches = setup.run_config.config, setup.processes, setup.patches
     rank, world_size = processes.rank, processes.world_size
@@ -93,7 +109,9 @@ def _loop(setup: Setup, state: TrainState, stop: StopRule) -> str:
             seconds = time.monotonic() - first_time
             images_per_second = (state.step - first_step) * config.batch / seconds
             advance(note=f"{images_per_second:.1f} images/s")
-            _log(setup, state, losses, images_per_second, batches.waited_seconds / seconds)
+            validated = _log(setup, state, losses, images_per_second, batches.waited_seconds / seconds)
+            if validated and after_validation:
+                after_validation(setup.run)
             if state.step % config.checkpoint_every == 0:
                 _save(setup, state)
             if stop_reason := stop.reason():
@@ -107,11 +125,15 @@ def _loop(setup: Setup, state: TrainState, stop: StopRule) -> str:
 
 def _log(
     setup: Setup, state: TrainState, losses: dict[str, float], images_per_second: float, loader_share: float
-) -> None:
-    """Write this step's warnings, log line and validation, if it has any, on the main process."""
+) -> bool:
+    """Write this step's warnings, log line and validation, if it has any, on the main process.
+
+    Returns:
+        Whether there was a validation.
+    """
     config, logger, step = setup.run_config.config, setup.logger, state.step
     if logger is None:
-        return
+        return False
     for text in state.monitor.update(losses):
         logger.log_warning(step, text)
     line: dict[str, float] = {}
@@ -119,15 +141,18 @@ def _log(
         line = {
             "images_per_second": round(images_per_second, 2),
             "loader_share": round(loader_share, 4),
+            "learning_rate": setup.trainer.gan.generator_optimiser.param_groups[0]["lr"],
             **losses,
         }
-    if setup.validator and (step % config.validate_every == 0 or step == config.steps):
+    validation_is_due = bool(setup.validator) and (step % config.validate_every == 0 or step == config.steps)
+    if setup.validator and validation_is_due:
         validated = setup.validator.run(setup.trainer.gan.ema)
         state.metrics = {"step": step, **validated.figures}
         logger.log_preview(step, validated)
         line |= validated.figures
     if line:
         logger.log({"step": step, **line})
+    return validation_is_due
 
 
 def _save(setup: Setup, state: TrainState) -> None:
