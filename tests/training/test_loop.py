@@ -38,12 +38,13 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 def test_run_writes_config_log_weights_and_two_checkpoints(tmp_path):
     run = RunFolder(tmp_path)
-    result = train(make_run_config({**TINIEST, "steps": 4}), run)
+    run_config = make_run_config({**TINIEST, "steps": 4, "precision": "float32"})
+    result = train(run_config, run)
     assert (result.stop_reason, result.steps_done) == ("finished", 4)
     assert [step for step, _ in checkpoint.saved_steps(run.checkpoints)] == [4, 3]
     lines = [json.loads(line) for line in run.log.read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
-    assert load_run_config(run) == make_run_config({**TINIEST, "steps": 4})
+    assert load_run_config(run) == run_config
     assert not list(tmp_path.rglob("*.part"))
 
 
