@@ -8,7 +8,7 @@ from ntire_sr.challenge.names import DEFAULT_SAMPLES, SampleName
 from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.errors import NtireSrError, ValidationErrors, require
 from ntire_sr.core.files import make_folder, relative_to, sha256_of_digests, write_json
-from ntire_sr.core.pretrained import ALEXNET, NotFound, find
+from ntire_sr.core.pretrained import ALEXNET, find
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.evaluation.metrics.base import compute_merged
 from ntire_sr.evaluation.metrics.lpips_network import SMALLEST_PX
@@ -69,7 +69,7 @@ def score_folder(
         scale: HR pixels per LR pixel along an axis; None for the manifest's, or 4 without a manifest.
         samples: samples per image; None for the manifest's number, or 10 without a manifest.
         device: auto, cpu or cuda.
-        lpips_weights: file of AlexNet's weights; None to search for it.
+        lpips_weights: file of AlexNet's weights; None for the one in the package.
         without_lpips: why LPIPS is not measured, only LR-PSNR and the diversity of MSE; None to measure it.
         realism: names of quality metrics, see `ntire_sr.evaluation.metrics.registry`.
         niqe_model: pristine model for NIQE; None for the one in the package.
@@ -87,7 +87,7 @@ def score_folder(
     Raises:
         ValidationErrors: all problems of the folders.
         UsageError: a setting contradicts the manifest or another setting.
-        NtireSrError: AlexNet's weights are missing, or images could not be measured.
+        NtireSrError: a file of weights cannot be used, or images could not be measured.
     """
     processes = ProcessGroup()
     if sr.is_file():
@@ -117,7 +117,8 @@ def score_folder(
         # quick checks, before networks are loaded and all files are read, so that errors appear at once
         list_images(hr, "HR", progress=progress)
         list_samples(sr)
-        _check_lpips(settings, progress)
+        if settings.lpips:
+            find(ALEXNET, settings.lpips_weights)
 
     processes.broadcast_from_main(check_folders)
     scorer = Scorer(settings)
@@ -183,14 +184,6 @@ def _check_quality(settings: Settings) -> None:
             f"{metric.name} is measured on the features of LPIPS",
             f"leave out --without-lpips or --realism {metric.name}",
         )
-
-
-def _check_lpips(settings: Settings, progress: Progress) -> None:
-    if settings.lpips:
-        try:
-            find(ALEXNET, settings.lpips_weights, progress)
-        except NotFound as error:
-            raise NtireSrError(error.message, f"{error.remedy}; or score --without-lpips") from error
 
 
 def _assemble(

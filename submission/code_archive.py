@@ -33,13 +33,14 @@ def code_members(sr: Path, origin: Origin, facts: Facts) -> list[Member]:
     }
     files = {name: path for name, path in optional.items() if path}
     files |= {f"network/{name}": path for name, path in (origin.network or {}).items()}
-    # the weights used are listed above; of the package's own weights only a trunk that they need is added
+    # the weights used are listed above; of the package's own weights only a trunk that they need is added. The feature
+    # networks draw nothing: `score` and `train` of this copy download them
     is_external = manifest is not None and manifest.code is not None
     own = origin.weights if origin.weights and not is_external and not is_checkpoint(origin.weights) else None
     trunk = needed_trunk(own) if own else None
     needed = set(trunk_files(trunk)) if trunk else set()
     for name, path in package_files():
-        is_weights = name.startswith("ntire_sr/models/") and path.suffix == ".safetensors"
+        is_weights = name.startswith(("ntire_sr/models/", "ntire_sr/core/")) and path.suffix == ".safetensors"
         if not is_weights or path in needed:
             files[f"code/{name}"] = path
     return members + [Member(name, file_source(path, name)) for name, path in files.items()]

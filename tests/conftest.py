@@ -31,6 +31,7 @@ from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, VALIDATION_PHOTOGRAP
 from ntire_sr.samples.image_files import read_image, write_png
 
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
+ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("NTIRE_SR_SHARED", Path(__file__).parents[2] / "shared"))
 
 
@@ -91,12 +92,14 @@ def golden() -> Path:
 
 @pytest.fixture(scope="session")
 def alexnet() -> Path:
-    return shared_path("weights/alexnet_features.safetensors")
+    """The file of AlexNet's convolutions that comes with the package."""
+    return ROOT / "toolkit" / "core" / "alexnet_features.safetensors"
 
 
 @pytest.fixture(scope="session")
 def squeezenet() -> Path:
-    return shared_path("weights/squeezenet1_1_features.safetensors")
+    """The file of SqueezeNet's convolutions that comes with the package."""
+    return ROOT / "toolkit" / "core" / "squeezenet1_1_features.safetensors"
 
 
 class RecordedProgress:

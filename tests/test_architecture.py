@@ -33,8 +33,6 @@ LAYERS = [
 ]
 # pairs that are not allowed although the second package lies lower
 FORBIDDEN = {("submission", "training"), ("api", "training"), ("commands", "api")}
-# modules whose examples need AlexNet's weights
-WITH_ALEXNET = {"ntire_sr.api.measuring"}
 
 
 def modules() -> dict[str, Path]:
@@ -174,9 +172,7 @@ def test_wheel_contains_exactly_the_modules_and_templates(tmp_path):
 
 
 @pytest.mark.parametrize("module", sorted(modules().keys() - {"ntire_sr.__main__"}))
-def test_docstring_examples_give_the_printed_results(module, request, monkeypatch):
-    if module in WITH_ALEXNET:
-        monkeypatch.setenv("NTIRE_SR_LPIPS_WEIGHTS", str(request.getfixturevalue("alexnet")))
+def test_docstring_examples_give_the_printed_results(module):
     assert doctest.testmod(importlib.import_module(module)).failed == 0
 
 

@@ -138,7 +138,6 @@ SMALL = {
         *(f"--set={key}={value}" for key, value in TINIEST.items() if key not in ("steps", "model")),
     ],
     "generate": ["--samples", "2"],
-    "score": ["--without-lpips"],  # AlexNet's file may not be here
 }
 SMALL_STOCHASTIC = [
     f"--set={name}={value}"

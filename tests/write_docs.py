@@ -27,10 +27,9 @@ PACKAGE_FOLDERS = ("toolkit", "models", "evaluation", "submission")
 VARIABLES = {
     "NTIRE_SR_BFLOAT16": "1 or 0: whether `train` and `generate` assume with the precision `auto` that the processor computes bfloat16 in hardware, instead of asking it.",
     "NTIRE_SR_CACHE": "Folder for the [cache of decoded images](data.md#the-cache-of-decoded-images), instead of the user's cache folder.",
-    "NTIRE_SR_FEATURE_WEIGHTS": "File of the network whose features `train` compares: SqueezeNet 1.1, or VGG-19 with `--set features=vgg19`.",
-    "NTIRE_SR_LPIPS_WEIGHTS": "File of AlexNet, for LPIPS.",
-    "NTIRE_SR_MIRROR": "Address to download [pretrained files](pretrained.md) from, instead of download.pytorch.org.",
-    "NTIRE_SR_OFFLINE": "Any value but 0 forbids downloads.",
+    "NTIRE_SR_FEATURE_WEIGHTS": "File of the network whose features `train` compares, instead of the package's SqueezeNet 1.1; of VGG-19 with `--set features=vgg19`.",
+    "NTIRE_SR_LPIPS_WEIGHTS": "Another file of AlexNet, for LPIPS, instead of the package's.",
+    "NTIRE_SR_OFFLINE": "Any value but 0 forbids downloads, which only `features=vgg19` and some `--realism iqa:NAME` need.",
 }
 TEST_VARIABLES = {
     "NTIRE_SR_CHROMIUM": "Path of the Chromium in which the pages of `score`, `compare` and the study are tested.",

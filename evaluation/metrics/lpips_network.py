@@ -240,11 +240,10 @@ def _chunks(vectors: Tensor) -> Iterator[slice]:
 
 
 def load_lpips(given: str | Path | None = None, device: str | torch.device = "cpu") -> Lpips:
-    """Load LPIPS, with the trunk's weights from `given` or found as `ntire_sr.core.pretrained` describes.
+    """Load LPIPS, with the trunk's weights from `given` or those of the package, see `ntire_sr.core.pretrained`.
 
     Raises:
-        NotFound: the trunk's weights are missing and cannot be fetched.
-        NtireSrError: their file lacks a tensor of AlexNet.
+        NtireSrError: their file cannot be read, or holds another network.
     """
     path = pretrained.find(pretrained.ALEXNET, given)
     tensors = pretrained.load(pretrained.ALEXNET, path)
@@ -252,5 +251,5 @@ def load_lpips(given: str | Path | None = None, device: str | torch.device = "cp
         return Lpips(tensors, pretrained.lpips_linear_layers()).to(device)
     except KeyError as error:
         raise NtireSrError(
-            f"{path} lacks the tensor {error} of AlexNet", f"fetch {pretrained.ALEXNET.address}"
+            f"{path} lacks the tensor {error} of AlexNet", f"leave out {pretrained.ALEXNET.option}"
         ) from error

@@ -11,6 +11,7 @@ from ntire_sr.challenge.downscale import SCALES
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.core.errors import NtireSrError, ValidationErrors, plural, shorten
 from ntire_sr.core.files import read_json, sha256_of_digests
+from ntire_sr.core.pretrained import ALEXNET
 from ntire_sr.core.records import to_record
 from ntire_sr.evaluation.metrics.declarations import ImageScore
 from ntire_sr.evaluation.scoring.records import AGAIN, VERSION, ImageResult, Records
@@ -220,7 +221,7 @@ def _contradictions(methods: Sequence[Method]) -> list[str]:
     problems = []
     if len({method.scale for method in methods}) > 1:
         problems.append(f"their scales differ: {_list_by_method(methods, lambda method: str(method.scale))}")
-    if len({method.lpips for method in methods if method.lpips}) > 1:
+    if len({_trunk(method.lpips) for method in methods if method.lpips}) > 1:
         digests = _list_by_method(methods, lambda method: (method.lpips or "not measured")[:12])
         problems.append(
             f"their LPIPS is of different AlexNet weights (SHA-256): {digests}; score them with one file"
@@ -241,6 +242,12 @@ def _contradictions(methods: Sequence[Method]) -> list[str]:
     if not problems and not common_digests(methods):
         problems.append("no HR image is in all of them; score them against the same HR files")
     return problems
+
+
+def _trunk(sha256: str) -> str:
+    """The name of AlexNet's weights by the digest of their file: torchvision's .pth and the package's file hold the same."""
+    official = sha256.startswith(ALEXNET.hash_prefix) or sha256 == ALEXNET.shipped_sha256
+    return ALEXNET.name if official else sha256
 
 
 def common_digests(methods: Sequence[Method]) -> list[str]:

@@ -31,7 +31,7 @@ class Settings:
 
     scale: int
     device: str = "cpu"  # auto, cpu or cuda
-    lpips_weights: Path | None = None  # file of AlexNet's weights; None to search for it
+    lpips_weights: Path | None = None  # file of AlexNet's weights; None for the one in the package
     lpips: bool = True  # whether to measure LPIPS
     realism: tuple[str, ...] = ()  # names of quality metrics
     niqe_model: Path | None = None  # None for the one in the package
@@ -41,7 +41,7 @@ class Scorer:
     """Measures images one after another, with networks that are loaded once.
 
     Raises:
-        NotFound: LPIPS is to be measured and AlexNet's weights are missing.
+        NtireSrError: the given file of AlexNet's weights cannot be used.
     """
 
     def __init__(self, settings: Settings):

@@ -10,7 +10,7 @@ import torch
 from ntire_sr import SampleSetMetric, lpips, score_samples
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.challenge.pixels import to_tensor, to_unit
-from ntire_sr.core.pretrained import NotFound
+from ntire_sr.core.errors import NtireSrError
 from ntire_sr.evaluation.score_folder import score_folder
 from ntire_sr.samples.image_files import read_image, write_png
 
@@ -116,11 +116,12 @@ def test_lpips_of_equal_images_is_0_with_a_figure_per_image(images, scored, weig
     assert not single.is_inference()
 
 
-def test_lpips_weights_are_needed_only_for_lpips(images):
+def test_lpips_weights_are_needed_only_for_lpips(images, monkeypatch):
+    monkeypatch.setenv("NTIRE_SR_LPIPS_WEIGHTS", "absent.pth")
     hr, samples = images[0]
     found = score_samples(samples[:1], hr, 4, lpips=False)
     assert math.isnan(found["LPIPS_mean"]) and found["LRPSNR_worst"] > 40 and math.isnan(found["r_pixels"])
-    with pytest.raises(NotFound, match="alexnet"):
+    with pytest.raises(NtireSrError, match="NTIRE_SR_LPIPS_WEIGHTS names"):
         score_samples(samples, hr, 4)
 
 

@@ -26,11 +26,7 @@ def in_empty_folder(tmp_path, monkeypatch, small_validation):
 
 
 @pytest.mark.parametrize("lpips", [True, False])
-def test_four_commands_run_in_sequence_in_an_empty_folder(
-    in_empty_folder, ntire_sr_command, monkeypatch, request, lpips
-):
-    if lpips:
-        monkeypatch.setenv("NTIRE_SR_LPIPS_WEIGHTS", str(request.getfixturevalue("alexnet")))
+def test_four_commands_run_in_sequence_in_an_empty_folder(in_empty_folder, ntire_sr_command, lpips):
     # the settings only make the training short; no command names a folder
     result = ntire_sr_command("train", *TINIEST_WORDS)
     assert result.code == 0 and "finished: 2 steps" in result.out, result.err
@@ -111,11 +107,12 @@ def test_score_exits_with_1_under_45_db_only_with_exit_code(in_empty_folder, nti
     assert ntire_sr_command(*words, "--strict").code == 1
 
 
-def test_score_without_alexnet_is_an_error(in_empty_folder, ntire_sr_command):
+def test_score_measures_lpips_offline_without_any_option(in_empty_folder, ntire_sr_command):
+    # NTIRE_SR_OFFLINE is set and all caches are empty, see conftest
     ntire_sr_command("generate", "--weights", "bicubic", "--samples", 1)
-    result = ntire_sr_command("score")
-    assert result.code == 1
-    assert "alexnet-owt-7be5be79.pth" in result.err and "--without-lpips" in result.err
+    result = ntire_sr_command("score", "--no-report", "--json")
+    assert result.code == 0, result.err
+    assert 0.1 < json.loads(result.out)["summary"]["LPIPS_mean"] < 0.6
 
 
 def test_score_refuses_another_scale_than_the_samples(in_empty_folder, ntire_sr_command):
@@ -164,16 +161,14 @@ def test_train_on_a_finished_run_needs_resume(in_empty_folder, ntire_sr_command)
     assert result.code == 2 and "add --resume" in result.err
 
 
-def test_train_reports_filters_used_instead_of_squeezenet(in_empty_folder, ntire_sr_command):
+def test_train_compares_features_of_squeezenet_offline(in_empty_folder, ntire_sr_command):
     words = [word.replace("features=filters", "features=auto") for word in TINIEST_WORDS]
     result = ntire_sr_command("train", *words)
     assert result.code == 0
-    assert "feature losses compare: filters" in result.err
-    assert "squeezenet1_1-b8a52dc0.pth" in result.err.replace("\n", "")
+    assert "feature losses compare: squeezenet1_1" in result.err
     ntire_sr_command("generate", "--samples", 1)
-    assert (
-        json.loads((in_empty_folder / "runs/latest/samples/manifest.json").read_text())["features"] == "filters"
-    )
+    manifest = json.loads((in_empty_folder / "runs/latest/samples/manifest.json").read_text())
+    assert manifest["features"] == "squeezenet1_1"
 
 
 def test_downscale_makes_the_lr_images(in_empty_folder, ntire_sr_command, photograph):
@@ -198,13 +193,13 @@ def test_demo_ends_with_tables_reports_and_archive_and_resumes(in_empty_folder, 
         "archive: ",
         "the weights that were trained here\n",
         "the weights that come with the package\n",
-        "LPIPS was not measured",
-        "alexnet-owt-7be5be79.pth",
+        "LPIPS, mean",
+        "Diversity S_2 (LPIPS)",
     ):
         assert part in result.out
     for place in ("score", "shipped/score"):
         page = (in_empty_folder / "runs/demo" / place / "report.html").read_text(encoding="utf-8")
-        assert "alexnet-owt-7be5be79.pth" in page and "--without-lpips was given" not in page
+        assert "Diversity S_2 (LPIPS)" in page and "not measured" not in page
     assert {
         load_manifest(in_empty_folder / "runs/demo" / place).settings.weights_sha256
         for place in ("samples", "shipped/samples")
@@ -228,7 +223,8 @@ def test_demo_ends_with_tables_reports_and_archive_and_resumes(in_empty_folder, 
 
 def test_doctor_shows_versions_and_paths_of_pretrained_files(ntire_sr_command, monkeypatch, tmp_path):
     facts = json.loads(ntire_sr_command("doctor", "--json").out)
-    assert facts["torch"] and "not found; will be fetched from https://download.pytorch.org" in facts["alexnet"]
+    assert facts["torch"] and "alexnet_features.safetensors (package)" in facts["alexnet"]
+    assert "not on this machine; will be fetched from https://download.pytorch.org" in facts["vgg19"]
     monkeypatch.setenv("NTIRE_SR_LPIPS_WEIGHTS", str(tmp_path / "absent.pth"))
     result = ntire_sr_command("doctor")
     assert result.code == 0 and "unusable: NTIRE_SR_LPIPS_WEIGHTS names" in result.out

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from ntire_sr.core import pretrained
 from ntire_sr.core.errors import NtireSrError
+from ntire_sr.core.files import sha256_file
 from ntire_sr.core.pretrained import ALEXNET, NotFound, find, load, locate, lpips_linear_layers, tensors_digest
 
 
@@ -27,6 +28,7 @@ def network(tmp_path):
     path = (tmp_path / "made.pth").rename(tmp_path / f"net-{digest[:8]}.pth")
     made = replace(
         ALEXNET,
+        shipped=None,
         name="net",
         file_name=path.name,
         variable="NTIRE_SR_TEST",
@@ -51,7 +53,7 @@ def site(tmp_path, monkeypatch):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    monkeypatch.setenv("NTIRE_SR_MIRROR", f"http://127.0.0.1:{server.server_address[1]}/")
+    monkeypatch.setattr(pretrained, "DOWNLOAD_SITE", f"http://127.0.0.1:{server.server_address[1]}")
     monkeypatch.delenv("NTIRE_SR_OFFLINE")
     yield folder
     server.shutdown()
@@ -127,7 +129,7 @@ def test_missing_file_and_missing_site_are_one_error_each(network, site, monkeyp
     with pytest.raises(NotFound, match="404"):
         find(made)
     for address in ("http://127.0.0.1:9", "no address"):
-        monkeypatch.setenv("NTIRE_SR_MIRROR", address)
+        monkeypatch.setattr(pretrained, "DOWNLOAD_SITE", address)
         with pytest.raises(NotFound, match="cannot be fetched"):
             find(made)
 
@@ -176,6 +178,18 @@ def test_known_digests_are_those_of_the_real_networks(alexnet, squeezenet):
     assert tensors_digest(load_file(alexnet)) == ALEXNET.tensors_sha256
     assert tensors_digest(load_file(squeezenet)) == pretrained.SQUEEZENET.tensors_sha256
     assert ALEXNET.hash_prefix == "7be5be79"
+    assert sha256_file(alexnet) == ALEXNET.shipped_sha256
+
+
+@pytest.mark.parametrize("network", [ALEXNET, pretrained.SQUEEZENET], ids=lambda network: network.name)
+def test_shipped_network_is_used_unless_another_file_is_named(network, tmp_path, monkeypatch):
+    kind, path = locate(network)
+    assert kind == "package" and find(network) == path
+    assert all(value.dtype == torch.float32 for value in load(network, path).values())
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(path.read_bytes())
+    monkeypatch.setenv(network.variable, str(copy))
+    assert locate(network) == (network.variable, copy)
 
 
 def test_linear_layers_are_read_without_importing_lpips():
@@ -212,7 +226,7 @@ def test_broken_connection_counts_as_not_found(network, monkeypatch, answer):
 
         thread = threading.Thread(target=serve)
         thread.start()
-        monkeypatch.setenv("NTIRE_SR_MIRROR", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setattr(pretrained, "DOWNLOAD_SITE", f"http://127.0.0.1:{server.getsockname()[1]}")
         with pytest.raises(NotFound):
             find(made)
         thread.join()
@@ -224,5 +238,5 @@ def test_unwritable_cache_counts_as_not_found(network, site):
     (site / made.file_name).write_bytes(path.read_bytes())
     pretrained.cache_folder().parent.mkdir(parents=True)
     pretrained.cache_folder().write_text("a file in the place of the folder")
-    with pytest.raises(NotFound, match="cannot be kept"):
+    with pytest.raises(NotFound, match="cannot be fetched"):
         find(made)

@@ -72,8 +72,7 @@ def test_documented_network_runs_through_all_commands_and_a_kill(here, ntire_sr_
     assert straight.code == 0 and files(here / "samples") == files(here / "straight")
     printed = {}
     for line in rest:
-        more = ["--without-lpips"] if " score " in line else []
-        result = ntire_sr_command(*shlex.split(line)[1:], *more)
+        result = ntire_sr_command(*shlex.split(line)[1:])
         assert result.code == 0, f"{line}\n{result.out}{result.err}"
         printed[line.split()[1]] = result.out
     assert "LR-PSNR, worst single sample" in printed["score"]

@@ -241,13 +241,12 @@ def test_cuda_is_refused_without_a_gpu(tmp_path, monkeypatch):
         train(make_run_config({**TINIEST, "device": "cuda"}), RunFolder(tmp_path))
 
 
-def test_resume_keeps_the_values_that_auto_chose(tmp_path, squeezenet, monkeypatch):
+def test_resume_keeps_the_values_that_auto_chose(tmp_path):
     straight, parts = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "parts")
     auto = {**TINIEST, "features": "auto", "steps": 3}
     train(make_run_config(auto), straight)
     train(make_run_config({**auto, "max_minutes": 1e-9}), parts)
-    assert load_run_config(parts).settings.features == "filters"
-    monkeypatch.setenv("NTIRE_SR_FEATURE_WEIGHTS", str(squeezenet))
+    assert load_run_config(parts).settings.features == "squeezenet1_1"
     train(resume_run_config(parts, {"max_minutes": 0}), parts, resume=True)
     assert same(weights(straight), weights(parts))
 

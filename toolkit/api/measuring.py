@@ -35,7 +35,7 @@ def lpips(sr: AnyImage, hr: AnyImage, spatial: bool = False) -> Any:
     """LPIPS with AlexNet, version 0.1, as the challenge computes it: 0 or more, lower is closer.
 
     Of the whole images, on the device on which `sr` is. Float images are measured as the 8-bit images that they are
-    rounded to. AlexNet's weights are fetched once, see docs/pretrained.md.
+    rounded to. AlexNet's weights come with the package, see docs/pretrained.md.
 
     >>> from ntire_sr import downscale, lpips
     >>> from skimage.data import astronaut
@@ -57,7 +57,7 @@ def lpips(sr: AnyImage, hr: AnyImage, spatial: bool = False) -> Any:
 
     Raises:
         ValueError, TypeError: an image is none of these, or they do not belong together.
-        NtireSrError: AlexNet's weights are missing.
+        NtireSrError: the file that NTIRE_SR_LPIPS_WEIGHTS names cannot be used.
     """
     taken, reference = take("sr", sr), take("hr", hr)
     if taken.pixels.shape[2:] != reference.pixels.shape[2:] or min(taken.pixels.shape[2:]) < SMALLEST_PX:
@@ -99,7 +99,7 @@ def score_samples(
             image's to that of the LR image times the scale.
         hr: the HR image, (H, W, 3) uint8, or a tensor (1, 3, H, W); 32 x 32 or more for LPIPS.
         scale: HR pixels per LR pixel along an axis.
-        lpips: whether to measure LPIPS, which needs AlexNet's weights.
+        lpips: whether to measure LPIPS.
         realism: names of proxies of photo-realism, such as niqe; see docs/scoring.md.
 
     Returns:
@@ -107,7 +107,7 @@ def score_samples(
 
     Raises:
         ValueError, TypeError: an image or name is none of these, or they do not belong together.
-        NtireSrError: AlexNet's weights are missing.
+        NtireSrError: the file that NTIRE_SR_LPIPS_WEIGHTS names cannot be used.
     """
     wanted = _Wanted.checked(scale, lpips, realism)
     whole = [name for name in wanted.realism if quality_metric(name).data_set]
@@ -135,7 +135,7 @@ class SampleSetMetric:
 
     Args:
         scale: HR pixels per LR pixel along an axis.
-        lpips: whether to measure LPIPS, which needs AlexNet's weights.
+        lpips: whether to measure LPIPS.
         realism: names of proxies of photo-realism, such as niqe or patch-frechet; see docs/scoring.md.
 
     Raises:
@@ -159,7 +159,7 @@ class SampleSetMetric:
 
         Raises:
             ValueError, TypeError: an image is none of these, or they do not belong together.
-            NtireSrError: AlexNet's weights are missing.
+            NtireSrError: the file that NTIRE_SR_LPIPS_WEIGHTS names cannot be used.
         """
         measured = _measured(samples, hr, self._wanted, len(self._images))
         count = len(measured.score.numbers)

@@ -42,16 +42,10 @@ def demo(
     again.
     """
     from ntire_sr.core.errors import NtireSrError
-    from ntire_sr.core.pretrained import ALEXNET, NotFound, find
     from ntire_sr.models.registry import SHIPPED_MODEL
 
     start = time.monotonic()
     folder, shipped = RunFolder(run), RunFolder(run / "shipped")
-    lpips_missing = None
-    try:  # before the training, which takes minutes
-        find(ALEXNET, progress=output.progress())
-    except NotFound as error:
-        lpips_missing = str(error)
 
     # with --json the results of the four commands are part of that of the demonstration
     with redirect_stdout(io.StringIO()) if output.as_json else nullcontext():
@@ -74,7 +68,7 @@ def demo(
         for place, weights in ((folder, "were trained here"), (shipped, "come with the package")):
             output.say(f"\n3/4 score: the weights that {weights}")
             result = context.invoke(
-                score, hr=folder.validation_hr, run=place.path, without_lpips=lpips_missing, device=device, quiet=output.quiet
+                score, hr=folder.validation_hr, run=place.path, device=device, quiet=output.quiet
             )
             summaries[place] = result["summary"]
 

@@ -77,7 +77,7 @@ def _state(network: "Pretrained") -> str:
     try:
         located = pretrained.locate(network)
         if located is None:
-            return f"not found; will be fetched from {network.address}"
+            return f"not on this machine; will be fetched from {network.address}"
         origin, path = located
         pretrained.load(network, path)
         return f"{path} ({origin})"

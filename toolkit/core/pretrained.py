@@ -1,22 +1,19 @@
-"""Pretrained feature networks: locating, downloading and verifying their files.
+"""Pretrained feature networks: locating and verifying their files, and downloading that of VGG-19.
 
-A file is searched for, in this order, at the path given as an option, at the path in an environment
-variable, in the user's cache folder, in torch's hub cache, and last on torchvision's download site.
-It is accepted if its SHA-256 begins as in torchvision's file name, or if the tensors that are used have
-the known digest. Nothing but plain tensors is ever unpickled.
+A file is taken from the path given as an option, else from the path in an environment variable, else from this
+package. What the package lacks, VGG-19's file, is searched for in the cache folder and torch's hub cache, and
+downloaded from torchvision's site. A file is accepted if its SHA-256 begins as in torchvision's file name, or if
+the tensors that are used have the known digest. Nothing but plain tensors is ever unpickled.
 """
 
 import hashlib
-import http.client
 import importlib.util
 import os
 import pickle
 import re
-import urllib.request
 import warnings
 import zipfile
-from collections.abc import Generator, Mapping
-from contextlib import closing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,10 +28,8 @@ from ntire_sr.core.files import atomic_file, error_from_os_error, sha256_file
 from ntire_sr.core.progress import SILENT, Progress
 
 DOWNLOAD_SITE = "https://download.pytorch.org/models"
-MIRROR_VARIABLE = "NTIRE_SR_MIRROR"  # an address to use instead of DOWNLOAD_SITE
 OFFLINE_VARIABLE = "NTIRE_SR_OFFLINE"  # if set to anything but 0, nothing is downloaded
 TIMEOUT_SECONDS = 15
-LARGEST_DOWNLOAD = 1 << 30  # bytes; the largest file here has 0.55 GB
 
 
 class NotFound(NtireSrError):
@@ -50,7 +45,9 @@ class Pretrained:
     purpose: str
     variable: str  # environment variable that gives a path
     option: str  # command-line option or setting that gives a path
-    tensors_sha256: str | None  # `tensors_digest` of all `features.*` tensors; None if unknown
+    tensors_sha256: str | None = None  # `tensors_digest` of all `features.*` tensors; None if unknown
+    shipped: str | None = None  # name of its file in this folder; None if it is downloaded
+    shipped_sha256: str | None = None  # of that file
 
     @property
     def hash_prefix(self) -> str:
@@ -60,7 +57,7 @@ class Pretrained:
 
     @property
     def address(self) -> str:
-        return f"{os.environ.get(MIRROR_VARIABLE, DOWNLOAD_SITE).rstrip('/')}/{self.file_name}"
+        return f"{DOWNLOAD_SITE}/{self.file_name}"
 
 
 ALEXNET = Pretrained(
@@ -70,6 +67,8 @@ ALEXNET = Pretrained(
     variable="NTIRE_SR_LPIPS_WEIGHTS",
     option="--lpips-weights",
     tensors_sha256="b46189e918b5839984e730473cc7329f473de17968d8502d355c0f0fd30797e7",
+    shipped="alexnet_features.safetensors",
+    shipped_sha256="9f97fd313f4da83dbe6bbfbe6effca1241de9edfcd7c53386261ed9697286dd9",
 )
 SQUEEZENET = Pretrained(
     name="squeezenet1_1",
@@ -78,6 +77,7 @@ SQUEEZENET = Pretrained(
     variable="NTIRE_SR_FEATURE_WEIGHTS",
     option="--set features_file=FILE",
     tensors_sha256="f837b33e14c2b355b28d21c43ab05d411c1e65aee36259572d50b2a2be8f08ef",
+    shipped="squeezenet1_1_features.safetensors",
 )
 VGG19 = Pretrained(
     name="vgg19",
@@ -85,7 +85,6 @@ VGG19 = Pretrained(
     purpose="the features that training compares",
     variable="NTIRE_SR_FEATURE_WEIGHTS",
     option="--set features_file=FILE",
-    tensors_sha256=None,
 )
 
 
@@ -99,6 +98,8 @@ def places(network: Pretrained, given: str | Path | None = None) -> list[tuple[s
     searched = [(network.option, Path(given))] if given else []
     if os.environ.get(network.variable):
         searched.append((network.variable, Path(os.environ[network.variable])))
+    if network.shipped:
+        searched.append(("package", Path(__file__).parent / network.shipped))
     folders = (("cache", cache_folder()), ("torch hub cache", Path(torch.hub.get_dir()) / "checkpoints"))
     for kind, folder in folders:
         for suffix in (".pth", ".safetensors"):
@@ -132,7 +133,14 @@ def find(network: Pretrained, given: str | Path | None = None, progress: Progres
 
 
 def download(network: Pretrained, progress: Progress = SILENT) -> Path:
-    """Download the file into the cache folder and check the start of its SHA-256."""
+    """Download the file into the cache folder and check the start of its SHA-256.
+
+    Raises:
+        NotFound: it cannot be downloaded or kept; the message gives the file, its address and where to put it.
+    """
+    import http.client
+    import urllib.request
+
     target = cache_folder() / network.file_name
     remedy = f"fetch {network.address} elsewhere and put it at {target}, or name it with {network.variable}"
     what = f"the pretrained {network.name} ({network.purpose}) is not on this machine"
@@ -140,45 +148,25 @@ def download(network: Pretrained, progress: Progress = SILENT) -> Path:
         raise NotFound(f"{what}, and {OFFLINE_VARIABLE} forbids downloads", remedy)
     try:
         with atomic_file(target) as part:
-            with open(part, "wb") as file, closing(_blocks(network, what, remedy)) as blocks:
-                size, block = next(blocks, (0, b""))
-                with progress.task(f"fetch {network.file_name}, KiB", -(-size // 1024)) as advance:
-                    while block:
+            with urllib.request.urlopen(network.address, timeout=TIMEOUT_SECONDS) as response:
+                mebibytes = -(-int(response.headers.get("Content-Length") or 0) >> 20)
+                with open(part, "wb") as file, progress.task(f"fetch {target.name}, MiB", mebibytes) as advance:
+                    while block := response.read(1 << 20):
                         file.write(block)
-                        advance(len(block) // 1024)
-                        _, block = next(blocks, (0, b""))
+                        advance()
             digest = sha256_file(part)
             if not digest.startswith(network.hash_prefix):
                 raise NotFound(
                     f"{network.address} has SHA-256 {digest[:8]}..., not {network.hash_prefix}...: "
-                    "it was damaged or replaced",
+                    "it is incomplete, damaged or replaced",
                     remedy,
                 )
     except NotFound:
         raise
-    except (OSError, NtireSrError) as error:  # errors of the disk; those of the network are NotFound already
-        raise NotFound(f"{what} and cannot be kept: {error}", remedy) from error
+    except (OSError, http.client.HTTPException, ValueError, NtireSrError) as error:
+        reason = str(error) or type(error).__name__
+        raise NotFound(f"{what} and cannot be fetched from {network.address} ({reason})", remedy) from error
     return target
-
-
-def _blocks(network: Pretrained, what: str, remedy: str) -> Generator[tuple[int, bytes], None, None]:
-    """(announced size or 0, block) of a download; all its errors are raised as NotFound."""
-    received = 0
-    try:
-        with urllib.request.urlopen(network.address, timeout=TIMEOUT_SECONDS) as response:
-            size = int(response.headers.get("Content-Length") or 0)
-            while block := response.read(1 << 18):
-                received += len(block)
-                if received > LARGEST_DOWNLOAD:
-                    raise NotFound(f"{network.address} sends more than {LARGEST_DOWNLOAD >> 20} MiB", remedy)
-                yield size, block
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise NotFound(
-            f"{what} and cannot be fetched from {network.address} ({str(error) or type(error).__name__})",
-            remedy,
-        ) from error
-    if received < size:
-        raise NotFound(f"{network.address} broke off after {received} of {size} bytes", "run the command again")
 
 
 def load(network: Pretrained, path: Path) -> dict[str, Tensor]:
@@ -192,7 +180,9 @@ def load(network: Pretrained, path: Path) -> dict[str, Tensor]:
     if not digest_fits and not sha256_file(path).startswith(network.hash_prefix):
         raise NtireSrError(
             f"{path} does not hold torchvision's {network.name} ({network.file_name}): its tensors have another digest",
-            f"fetch {network.address}",
+            f"leave out {network.option} and {network.variable}"
+            if network.shipped
+            else f"fetch {network.address}",
         )
     return tensors
 

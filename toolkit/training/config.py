@@ -35,7 +35,7 @@ class TrainConfig:
     checkpoint_every: int = 100  # steps between checkpoints
     log_every: int = 10  # steps between lines of the log
     tensorboard: bool = False  # also write log and previews for TensorBoard, with the extra [tensorboard]
-    features_file: str | None = None  # weights file of the pretrained network for feature losses; looked up if not given
+    features_file: str | None = None  # weights file of the pretrained network for feature losses; the package's if not given
     # fmt: on
 
     # see core.settings

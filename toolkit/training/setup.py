@@ -197,7 +197,5 @@ def _describe(setup: Setup) -> None:
             f"{plural(len(named), 'image')} named as DIV2K's validation or test ({named[0]}), which the challenge "
             "forbids to train on; `ntire-sr data check` lists them"
         )
-    if trainer.features_reason:
-        lines.append(f"filters instead of a pretrained network: {trainer.features_reason}")
     for line in lines:
         setup.progress.message(line)

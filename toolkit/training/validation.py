@@ -13,7 +13,6 @@ from ntire_sr.challenge.pixels import to_8bit, to_array, to_tensor, to_unit
 from ntire_sr.challenge.projection import project, project_uint8
 from ntire_sr.core.device import full_float32
 from ntire_sr.core.errors import UsageError
-from ntire_sr.core.pretrained import ALEXNET, locate
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.seeding import make_generator
 from ntire_sr.data.patches import PatchDataset
@@ -21,7 +20,7 @@ from ntire_sr.data.photographs import VALIDATION_PHOTOGRAPHS, embedded_photograp
 from ntire_sr.evaluation.metrics.base import Reference
 from ntire_sr.evaluation.metrics.calibration import calibration_ratio
 from ntire_sr.evaluation.metrics.lpips import LpipsMetric
-from ntire_sr.evaluation.metrics.lpips_network import Lpips, load_lpips
+from ntire_sr.evaluation.metrics.lpips_network import load_lpips
 from ntire_sr.evaluation.metrics.pixels import PixelMetric
 from ntire_sr.models.interfaces import Generator
 from ntire_sr.samples.folders import list_images
@@ -60,11 +59,7 @@ class Validator:
         self.description, self.scale, self.device = description, scale, device
         self.hr = [crop.to(device) for crop in hr]
         self.lr = [downscale_8bit(crop, scale) for crop in self.hr]
-        self.lpips: Lpips | None = None
-        if locate(ALEXNET):  # else only pixel metrics are computed: validation does not download anything
-            self.lpips = load_lpips(device=device)
-        else:
-            self.description += f"; without LPIPS, since {ALEXNET.file_name} is not here"
+        self.lpips = load_lpips(device=device)
 
     @torch.inference_mode()
     def run(self, generator: Generator) -> ValidationResult:
@@ -91,7 +86,7 @@ class Validator:
                 trunk = generator.trunk(unit)
                 reference = Reference(hr, self.scale, self.lpips)
                 pixel_metric = PixelMetric(reference)
-                lpips_metric = LpipsMetric(reference) if self.lpips else None
+                lpips_metric = LpipsMetric(reference)
                 samples = []
                 for index in range(SAMPLES):
                     drawn = generator.sample(
@@ -104,8 +99,7 @@ class Validator:
                     worst = min(worst, written.lr_psnr_db)
                     sample = reference.sample(written.image)
                     pixel_metric.update(sample)
-                    if lpips_metric:
-                        lpips_metric.update(sample)
+                    lpips_metric.update(sample)
                     samples.append(written.image)
                 pixels = pixel_metric.compute()
                 note(
@@ -113,9 +107,8 @@ class Validator:
                     pixel_pairs=pixels.pixel_pairs,
                     pixel_distance=pixels.pixel_distance,
                 )
-                if lpips_metric:
-                    lpips = lpips_metric.compute()
-                    note(lpips=float(np.mean(lpips.lpips)), s=lpips.scores[-1], pairs=lpips.lpips_pairs)
+                lpips = lpips_metric.compute()
+                note(lpips=float(np.mean(lpips.lpips)), s=lpips.scores[-1], pairs=lpips.lpips_pairs)
                 if number < SHOWN:
                     rows.append(_row(lr, samples, hr, self.scale))
         figures: dict[str, float] = {}

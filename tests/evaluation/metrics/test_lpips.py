@@ -9,7 +9,6 @@ from missing_operators import import_or_skip
 
 from ntire_sr.challenge.pixels import to_8bit, to_tensor, to_unit
 from ntire_sr.core.errors import ArgumentTypeError, ArgumentValueError, NtireSrError
-from ntire_sr.core.pretrained import NotFound
 from ntire_sr.evaluation.metrics.lpips_network import Lpips, load_lpips, network_input
 from ntire_sr.evaluation.metrics.lr_psnr import official_crop
 from ntire_sr.samples.image_files import read_image
@@ -116,11 +115,10 @@ def test_lpips_of_a_small_network_has_the_hand_computed_value():
     assert torch.allclose(made(bright, dark), torch.full((1, 1, 64, 64), 0.75), atol=1e-6)
 
 
-def test_missing_or_foreign_alexnet_weights_are_an_error(squeezenet):
-    with pytest.raises(NotFound, match="alexnet"):
-        load_lpips()
-    with pytest.raises(NtireSrError, match="does not hold torchvision's alexnet"):
+def test_weights_of_another_network_than_alexnet_are_an_error(squeezenet):
+    with pytest.raises(NtireSrError, match="does not hold torchvision's alexnet") as caught:
         load_lpips(squeezenet)
+    assert "leave out --lpips-weights" in str(caught.value)
 
 
 def test_the_map_does_not_depend_on_memory_layout(lpips, photograph):

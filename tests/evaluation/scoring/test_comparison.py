@@ -12,6 +12,7 @@ from scores import edit_score, write_images, write_method
 
 from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors
 from ntire_sr.core.files import json_safe, sha256_file
+from ntire_sr.core.pretrained import ALEXNET
 from ntire_sr.evaluation.metrics.declarations import Figure, Values
 from ntire_sr.evaluation.pages.comparison_page import comparison_page
 from ntire_sr.evaluation.pages.gallery import most_different, picture_comparison
@@ -261,6 +262,13 @@ def test_other_hr_images_scales_and_networks_are_refused_together(tmp_path, hr, 
     assert "2 HR images of c differ from a's of the same name: 0802.png, 0803.png" in said
     assert "their scales differ: a 4, b 4, c 8" in said
     assert "different AlexNet weights (SHA-256): a aaaaaaaaaaaa, b aaaaaaaaaaaa, c bbbbbbbbbbbb" in said
+
+
+def test_alexnet_of_torchvision_and_of_the_package_may_be_compared(tmp_path, hr):
+    lpips = {name: [0.3, 0.2] for name in NAMES}
+    official = write_method(tmp_path / "a", hr, lpips, with_lpips="7be5be79" + 56 * "0")
+    shipped = write_method(tmp_path / "b", hr, lpips, with_lpips=ALEXNET.shipped_sha256)
+    assert compare(read_methods([("a", official), ("b", shipped)])).with_lpips
 
 
 def test_no_image_in_common_is_refused(tmp_path, hr, two):

@@ -133,9 +133,9 @@ def test_summary_has_mean_best_and_worst_lpips_of_the_samples(golden, alexnet, t
     assert curve[-1] == pytest.approx(summary["score"])
 
 
-def test_missing_alexnet_weights_are_an_error_with_a_remedy(folders, tmp_path):
-    with pytest.raises(NtireSrError, match="score --without-lpips"):
-        score_folder(folders.hr, folders.sr, tmp_path / "out", samples=3)
+def test_missing_file_of_lpips_weights_is_an_error(folders, tmp_path):
+    with pytest.raises(NtireSrError, match=r"--lpips-weights names .*absent\.pth, which is not a file"):
+        score_folder(folders.hr, folders.sr, tmp_path / "out", samples=3, lpips_weights=tmp_path / "absent.pth")
     assert not (tmp_path / "out").exists()
 
 

@@ -81,12 +81,10 @@ def test_filter_distance_grows_with_blur_and_noise(photograph):
     assert blurred == sorted(blurred) and blurred[0] == 0
 
 
-def test_auto_falls_back_on_the_filters_and_gives_the_reason():
-    features, name, reason = build_features("auto")
-    assert isinstance(features, FilterBank)
-    assert name == "filters"
-    assert reason is not None and "squeezenet1_1" in reason
-    assert build_features("filters")[1:] == ("filters", None)
+def test_auto_is_squeezenet_and_filters_need_no_file():
+    assert build_features("auto")[1] == "squeezenet1_1"
+    features, name = build_features("filters")
+    assert isinstance(features, FilterBank) and name == "filters"
 
 
 def test_named_feature_network_is_not_replaced():
@@ -97,8 +95,8 @@ def test_named_feature_network_is_not_replaced():
 
 
 def test_squeezenet_gives_five_layers_of_unit_length(squeezenet, photograph):
-    features, name, reason = build_features("auto", str(squeezenet))
-    assert (name, reason) == ("squeezenet1_1", None)
+    features, name = build_features("auto", str(squeezenet))
+    assert name == "squeezenet1_1"
     found = features(torch.from_numpy(photograph).permute(2, 0, 1)[None] / 255)
     assert [maps.shape[1] for maps in found] == [64, 128, 256, 384, 512]
     assert all(torch.allclose(maps.norm(dim=1), torch.ones(1), atol=1e-3) for maps in found)

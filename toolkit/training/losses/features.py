@@ -208,28 +208,23 @@ def classifier(name: str, path: Path, half_precision: bool = False) -> nn.Module
 
 def build_features(
     choice: str, path: str | None = None, progress: Progress = SILENT, half_precision: bool = False
-) -> tuple[nn.Module, str, str | None]:
+) -> tuple[nn.Module, str]:
     """The extractor that the setting `features` asks for.
 
     Args:
-        choice: `filters`, the name of a network, or `auto`, which is SqueezeNet if its file is found or can
-            be downloaded, else the filters.
-        path: file of the network's weights; None looks it up.
-        progress: where a download says how far it is.
+        choice: `filters`, the name of a network, or `auto`, which is SqueezeNet.
+        path: file of the network's weights; None for the one in the package, or a download of VGG-19's.
+        progress: reports a download.
         half_precision: compute a classifier in bfloat16, except its first layer. Filters are always float32.
 
     Returns:
-        The frozen extractor, its name in a manifest, and the reason if `auto` fell back to the filters,
-        else None.
+        The frozen extractor and its name in a manifest.
+
+    Raises:
+        NotFound: VGG-19 is not on this machine and cannot be downloaded.
     """
     require(choice in CHOICES, f"features {choice!r} is unknown", suggestion(choice, CHOICES))
     if choice == "filters":
-        return FilterBank(), "filters", None
+        return FilterBank(), "filters"
     name = "squeezenet1_1" if choice == "auto" else choice
-    try:
-        file = pretrained.find(NETWORKS[name][0], path, progress)
-    except pretrained.NotFound as error:
-        if choice != "auto":
-            raise
-        return FilterBank(), "filters", str(error)
-    return classifier(name, file, half_precision), name, None
+    return classifier(name, pretrained.find(NETWORKS[name][0], path, progress), half_precision), name

@@ -26,7 +26,6 @@ class Trainer(Protocol):
 
     settings: Any  # the model's settings, with every `auto` replaced by what was chosen
     features_name: str  # the network of the feature losses
-    features_reason: str | None  # why that network is the fallback; None if it is not
 
     gan: GanState  # networks, EMA and optimisers
     messages: list[str]  # shown before the training starts

@@ -49,7 +49,7 @@ class SrganSettings(SrganArchitecture):
     learning_rate: float = 4e-4  # initial learning rate of Adam, with cosine decay to 0
     ema_decay: float = 0.99  # decay of the generator's EMA per step
     precision: str = "auto"  # precision of the networks' convolutions: float32 or bfloat16; auto is bfloat16 where the device computes it in hardware
-    features: str = "auto"  # network phi of the feature losses: filters, squeezenet1_1 or vgg19; auto is squeezenet1_1 if it can be had
+    features: str = "auto"  # network phi of the feature losses: filters, squeezenet1_1 or vgg19; auto is squeezenet1_1
     # fmt: on
 
     # see core.settings
@@ -105,9 +105,7 @@ class SrganTrainer:
         progress: Progress = SILENT,
     ):
         self.processes = processes
-        phi, self.features_name, self.features_reason = build_features(
-            settings.features, config.features_file, progress
-        )
+        phi, self.features_name = build_features(settings.features, config.features_file, progress)
         precision = choose_precision(settings.precision, device)
         processes.assert_same(features=self.features_name, precision=precision)
         self.settings = settings = replace(settings, features=self.features_name, precision=precision)

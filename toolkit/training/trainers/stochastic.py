@@ -68,7 +68,7 @@ class StochasticTrainer:
         self.device, self.processes = device, processes
         precision = choose_precision(settings.precision, device)
         half_precision = precision == "bfloat16"
-        phi, self.features_name, self.features_reason = build_features(
+        phi, self.features_name = build_features(
             settings.features, config.features_file, progress, half_precision
         )
         processes.assert_same(features=self.features_name, precision=precision)

@@ -44,7 +44,7 @@ class StochasticSettings(Architecture):
     trunk_frozen: bool = True  # keep the weights of a pretrained trunk as they are; false trains them, too
     precision: str = "auto"  # precision of the generator's convolutions: float32 or bfloat16; auto is bfloat16 where the device computes it in hardware
     compile: bool = False  # compile the generator with torch.compile; costs minutes at the start (a GPU's gain is untested)
-    features: str = "auto"  # network of the feature losses: filters, squeezenet1_1 or vgg19; auto is squeezenet1_1 if it can be had
+    features: str = "auto"  # network of the feature losses: filters, squeezenet1_1 or vgg19; auto is squeezenet1_1
     # fmt: on
 
     # see core.settings
