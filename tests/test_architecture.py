@@ -27,7 +27,7 @@ LAYERS = [
     {"sampling", "training", "evaluation.scoring"},
     {"evaluation.pages"},
     {"evaluation.score_folder"},
-    {"submission", "study", "api"},
+    {"submission", "study", "api", "losses"},
     {"commands"},
     {"__main__"},
 ]
