@@ -136,6 +136,17 @@ def test_adversarial_loss_starts_at_the_set_step():
     assert ["adversarial" in found for found in names] == [False, False, True]
 
 
+def test_discriminator_on_features_learns_and_reaches_the_generator():
+    made = trainer(discriminator="features", adversarial=1.0, gamma=0.0)
+    before = [value.clone() for value in made.gan.discriminator.parameters()]
+    losses = made.step(*batch(), per_crop(0))
+    assert losses["discriminator"] == pytest.approx(2 * 0.693, abs=0.5)  # untrained logits are near 0
+    changed = [not torch.equal(a, b) for a, b in zip(before, made.gan.discriminator.parameters(), strict=True)]
+    assert all(changed) and {"adversarial", "content"} <= losses.keys()
+    with pytest.raises(UsageError, match="discriminator 'feature' is unknown"):
+        trainer(discriminator="feature")
+
+
 def test_warm_up_learns_by_l1_and_lr_term_alone():
     made = trainer(warm_up=0.2)
     names = [set(made.step(*batch(), per_crop(step))) for step in range(3)]

@@ -25,12 +25,14 @@ from ntire_sr.models.srgan import SrganArchitecture, SrganDiscriminator, SrganGe
 from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.gan_state import GanState
 from ntire_sr.training.losses.adversarial import adversarial_loss
+from ntire_sr.training.losses.discriminator import UNetDiscriminator
 from ntire_sr.training.losses.energy import spread_ratio
 from ntire_sr.training.losses.features import build_features, feature_distance
 from ntire_sr.training.multi_sample import MultiSampleForward, draw_latents
 from ntire_sr.training.trainers.interface import TrainerSpec
 
 RATIO_FLOOR = 1e-5  # keeps MSGAN's ratio finite
+DISCRIMINATORS = ("convolutions", "features")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class SrganSettings(SrganArchitecture):
     gamma: float = 0.4  # weight of the L1 between features of two samples, which is rewarded; above alpha / 2 diversity outweighs fidelity
     diversity: str = "difference"  # what gamma rewards: the difference, or MSGAN's ratio to that of the noise
     adversarial: float = 0.01  # weight of the adversarial loss inside L_SRGAN
+    discriminator: str = "convolutions"  # what judges HR and SR: convolutions of the pixels, trained from scratch, or a U-Net on the features phi
     warm_up: float = 0.0  # share of the steps at the start with the L1 distance to HR and the LR term alone
     adversarial_start: float = 0.25  # share of the steps after which the adversarial loss starts
     learning_rate: float = 4e-4  # initial learning rate of Adam, with cosine decay to 0
@@ -58,7 +61,11 @@ class SrganSettings(SrganArchitecture):
         "average": "ema_decay",
     }
 
-    EARLIER: ClassVar[Mapping[str, Any]] = {"warm_up": 0.0, "precision": "float32"}
+    EARLIER: ClassVar[Mapping[str, Any]] = {
+        "warm_up": 0.0,
+        "precision": "float32",
+        "discriminator": "convolutions",
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,6 +80,11 @@ class SrganSettings(SrganArchitecture):
             self.diversity in ("difference", "ratio"),
             f"diversity {self.diversity!r} is unknown",
             suggestion(self.diversity, ("difference", "ratio")),
+        )
+        require(
+            self.discriminator in DISCRIMINATORS,
+            f"discriminator {self.discriminator!r} is unknown",
+            suggestion(self.discriminator, DISCRIMINATORS),
         )
         for name in ("warm_up", "adversarial_start"):
             require(0 <= getattr(self, name) <= 1, f"{name} {getattr(self, name)} is not a share", "0 to 1")
@@ -110,10 +122,17 @@ class SrganTrainer:
         processes.assert_same(features=self.features_name, precision=precision)
         self.settings = settings = replace(settings, features=self.features_name, precision=precision)
         self.messages: list[str] = []
+        phi_widths = [maps.shape[1] for maps in phi(torch.zeros(1, 3, config.patch, config.patch))]
         self.phi = phi.to(device)
+
+        def build_discriminator() -> torch.nn.Module:
+            if settings.discriminator == "features":
+                return UNetDiscriminator(settings.discriminator_channels, phi_widths)
+            return SrganDiscriminator(settings.discriminator_channels)
+
         self.gan = GanState(
             lambda: SrganGenerator(config.scale, settings),
-            lambda: SrganDiscriminator(settings.discriminator_channels),
+            build_discriminator,
             torch.optim.Adam,
             settings.learning_rate,
             settings.ema_decay,
@@ -141,8 +160,15 @@ class SrganTrainer:
         latents = draw_latents(gan.generator, lr, generators, 2)
         sr, lr_error = self.multi_sample(lr, latents)
         logged: dict[str, Tensor] = {}
+        phi_hr: list[Tensor] = []
+        phi_sr: list[Tensor] = []
+        if not warm_up:
+            with torch.no_grad():
+                phi_hr = self.phi(hr)
+            phi_sr = self.phi(sr)
         if adversarial_on:
-            logits = gan.ddp_discriminator(torch.cat((hr, sr.detach())))
+            both = [torch.cat((real, fake.detach())) for real, fake in zip(phi_hr, phi_sr, strict=True)]
+            logits = self._logits(gan.ddp_discriminator, torch.cat((hr, sr.detach())), both)
             d_loss = adversarial_loss(logits[:n], True) + adversarial_loss(logits[n:], False)
             gan.discriminator_optimiser.zero_grad(set_to_none=True)
             d_loss.backward()
@@ -153,9 +179,7 @@ class SrganTrainer:
         terms = {"content": settings.alpha * l1, "consistency": settings.beta * lr_error}
         distances: dict[str, Tensor] = {}
         if not warm_up:
-            with torch.no_grad():
-                phi_hr = self.phi(hr)
-            phi_first, phi_second = self.phi(sr[:n]), self.phi(sr[n:])
+            phi_first, phi_second = [maps[:n] for maps in phi_sr], [maps[n:] for maps in phi_sr]
             to_hr = (feature_distance(phi_first, phi_hr) + feature_distance(phi_second, phi_hr)) / 2
             pairwise = feature_distance(phi_first, phi_second)
             distances = {"to_hr_features": to_hr, "pair_distance_features": pairwise}
@@ -163,7 +187,7 @@ class SrganTrainer:
             terms["diversity"] = settings.gamma * self._diversity_loss(pairwise, latents)
         if adversarial_on:
             gan.discriminator.requires_grad_(False)
-            g_adv_loss = adversarial_loss(gan.discriminator(sr), True)
+            g_adv_loss = adversarial_loss(self._logits(gan.discriminator, sr, phi_sr), True)
             gan.discriminator.requires_grad_(True)
             terms["adversarial"] = settings.alpha * settings.adversarial * g_adv_loss
         loss = torch.stack(list(terms.values())).sum()
@@ -175,6 +199,12 @@ class SrganTrainer:
         if not warm_up:  # 1 where samples differ from each other as much as from the truth
             losses["r_features"] = spread_ratio(losses["to_hr_features"], losses["pair_distance_features"])
         return losses
+
+    def _logits(self, discriminator: Any, images: Tensor, features: list[Tensor]) -> Tensor:
+        """The discriminator's logits. That on features judges pairs; it gets each image with itself, as a single one."""
+        if self.settings.discriminator == "features":
+            return discriminator(images, features, images, features)
+        return discriminator(images)
 
     def _diversity_loss(self, pairwise: Tensor, latents: list[Tensor]) -> Tensor:
         """The diversity loss of two samples at this feature distance, lower is more diverse.
@@ -212,13 +242,14 @@ TRAINER = TrainerSpec(
         "paper": {
             "channels": 64,
             "blocks": 16,
-            "discriminator_channels": 32,
+            "discriminator": "features",
+            "adversarial": 0.1,
             "batch": 8,
             "patch": 96,
             "steps": 5000,
             "max_minutes": 180.0,
-            "warm_up": 0.25,
-            "adversarial_start": 0.25,
+            "warm_up": 0.2,
+            "adversarial_start": 0.22,
             "ema_decay": 0.999,
             "start_from": "none",
         },
