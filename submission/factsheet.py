@@ -6,6 +6,7 @@ It is filled in from the manifest, the weights and the score; what only the team
 import json
 from typing import Any
 
+from ntire_sr.core.errors import is_printable
 from ntire_sr.samples.manifest import Manifest, SamplingSettings
 from ntire_sr.submission.facts import TEAM, Facts
 
@@ -171,7 +172,7 @@ def _escaped(text: str) -> str:
     """
 
     def escape(characters: str) -> str:
-        characters = "".join(c for c in characters if c.isprintable())
+        characters = "".join(c for c in characters if is_printable(c))
         shown = [_LATEX.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in characters]
         return (r"\allowbreak{}" if len(characters) > _UNBROKEN else "").join(shown)
 

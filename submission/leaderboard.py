@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors, plural
-from ntire_sr.core.files import atomic_write, make_folder, read_json, sha256_file, sha256_of_digests, write_json
+from ntire_sr.core.files import (
+    atomic_write,
+    make_folder,
+    read_json,
+    sha256_file,
+    sha256_of_digests,
+    write_csv,
+    write_json,
+)
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.data.lr_images import make_lr
 from ntire_sr.evaluation.metrics.declarations import Figure, Values
@@ -222,7 +230,7 @@ def _write(board: Leaderboard, pictures: int, progress: Progress) -> None:
     """Write the page and the tables."""
     write_json(board.out / "leaderboard.json", board.as_json())
     refused = {entry.name: entry.reason for entry in board.not_ranked}
-    atomic_write(board.out / "leaderboard.csv", comparison_csv(board.comparison, refused))
+    write_csv(board.out / "leaderboard.csv", comparison_csv(board.comparison, refused))
     atomic_write(board.out / "leaderboard.tex", comparison_latex(board.comparison, refused))
     if board.comparison is None:
         return

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 
+from ntire_sr.core.files import csv_cell
 from ntire_sr.evaluation.pages.tables import method_table
 from ntire_sr.evaluation.scoring.comparison import Comparison
 
@@ -34,10 +35,14 @@ def comparison_csv(comparison: Comparison | None, not_ranked: Mapping[str, str] 
         numbers = [number for value in values for number in (value.value, *value.interval)]
         reason = [rest.pop(method.name, "")] if further else []
         writer.writerow(
-            [method.name, *("" if math.isnan(number) else repr(number) for number in numbers), *reason]
+            [
+                csv_cell(method.name),
+                *("" if math.isnan(number) else repr(number) for number in numbers),
+                *reason,
+            ]
         )
     for name, reason in rest.items():
-        writer.writerow([name, *("" for _ in columns), reason])
+        writer.writerow([csv_cell(name), *("" for _ in columns), reason])
     return text.getvalue()
 
 

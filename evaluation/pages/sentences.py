@@ -8,6 +8,7 @@ from ntire_sr.challenge.published import CAVEAT
 from ntire_sr.core.errors import plural
 from ntire_sr.evaluation.metrics.lpips import LpipsValues
 from ntire_sr.evaluation.metrics.pixels import PixelValues
+from ntire_sr.evaluation.metrics.quality import QualityValues
 from ntire_sr.evaluation.scoring.comparison import Comparison
 from ntire_sr.evaluation.scoring.summary import ScoreSummary
 from ntire_sr.samples.manifest import Manifest
@@ -56,6 +57,13 @@ def score_notes(score: ScoreSummary, lpips_missing: str | None) -> list[str]:
         notes.append(
             f"A sample equals its HR image in {plural(undefined, 'image')}: S_n is undefined there, and left out of its mean."
         )
+    for name in score.quality:
+        values = [value for image in score.images for value in image.of(QualityValues).realism.get(name, [])]
+        count = sum(value is None for value in values)
+        if count:
+            notes.append(
+                f"{name} is undefined for {count} of {plural(len(values), 'sample')}, which its mean leaves out."
+            )
     notes += score.reasons
     if lpips_missing:
         notes.append(f"LPIPS was not measured: {lpips_missing}")

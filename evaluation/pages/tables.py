@@ -47,6 +47,9 @@ def _value(figure: Figure[Any], facts: dict[str, Any], score: ScoreSummary) -> s
     value = facts[figure.name]
     if not math.isnan(value):
         text = f"{value:.{figure.digits}f}"
+        defined = facts.get("images_defined", {}).get(figure.name)
+        if defined:
+            text += f" (mean of {defined} of {plural(len(score.images), 'image')})"
         return f"{text} of {facts[figure.total]}" if figure.total else text
     if figure.needs_lpips and not score.with_lpips:
         return "not measured"
@@ -143,7 +146,5 @@ def published_table(scale: int, rows: Sequence[Row], caveat: str) -> dict[str, A
 
 def diversity_curves(comparison: Comparison) -> tuple[str, list[list[float]]]:
     """What the curves show, and S_1, S_2, ... of each method; of MSE if LPIPS was not measured."""
-    summaries = comparison.summaries()
-    if comparison.with_lpips:
-        return "S_n (LPIPS)", [summary.curves()["LPIPS_score"] for summary in summaries]
-    return "S_n (MSE)", [summary.curves()["MSE_score"] for summary in summaries]
+    label, name = ("S_n (LPIPS)", "LPIPS_score") if comparison.with_lpips else ("S_n (MSE)", "MSE_score")
+    return label, [curves[name] for curves in comparison.curves()]

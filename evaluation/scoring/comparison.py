@@ -9,6 +9,7 @@ from typing import Any
 from ntire_sr._version import __version__
 from ntire_sr.challenge.published import CAVEAT, Row, ranked
 from ntire_sr.core.errors import UsageError, plural, shorten
+from ntire_sr.evaluation.metrics import registry
 from ntire_sr.evaluation.metrics.base import compute_merged
 from ntire_sr.evaluation.metrics.declarations import Figure, Values, mean
 from ntire_sr.evaluation.metrics.lr_psnr import LrValues
@@ -96,6 +97,33 @@ class Comparison:
         """The figure of each method's images, S_n at the compared number of samples."""
         return [[figure.of_image(image.score, self.samples) for image in images] for images in self.images]
 
+    def curves(self) -> list[dict[str, list[float]]]:
+        """S_1, S_2, ... of each method by the name of the curve, each over the images where all methods have it.
+
+        A method without so many samples of any image does not count among these.
+        """
+        curves: list[dict[str, list[float]]] = [{} for _ in self.methods]
+        for figure in registry.figures():
+            if not figure.curve or figure.compute_curve is None:
+                continue
+            # the values of each method's images, one per number of samples
+            values = [
+                [figure.compute_curve(image.score.of(figure.values)) for image in images]
+                for images in self.images
+            ]
+            lengths = [
+                method.samples if any(of) else 0 for method, of in zip(self.methods, values, strict=True)
+            ]
+            for curve in curves:
+                curve[figure.curve] = []
+            for n in range(max(lengths)):
+                column = [[curve[n] if len(curve) > n else math.nan for curve in of] for of in values]
+                means = [mean(row) for row in over_common_images(column)[0]]
+                for at, length in enumerate(lengths):
+                    if n < length:
+                        curves[at][figure.curve].append(means[at])
+        return curves
+
     def summaries(self) -> list[ScoreSummary]:
         """Each method's score over the common images."""
         return [_summary(method, images) for method, images in zip(self.methods, self.images, strict=True)]
@@ -141,9 +169,9 @@ class Comparison:
                     "intervals": {
                         figure.name: self.values[figure.name][at].interval for figure in self.all_figures
                     },
-                    "curves": summary.curves(),
+                    "curves": curves,
                 }
-                for at, (method, summary) in enumerate(zip(self.methods, self.summaries(), strict=True))
+                for at, (method, curves) in enumerate(zip(self.methods, self.curves(), strict=True))
             ],
             "pairs": [
                 {
@@ -216,6 +244,12 @@ def compare(methods: Sequence[Method]) -> Comparison:
             ]
             continue
         per_image = [[figure.of_image(image.score, samples) for image in of_method] for of_method in images]
+        per_image, count = over_common_images(per_image)
+        if count < len(images[0]):
+            left_out.append(
+                f"{figure.label} is over {count} of {plural(len(images[0]), 'image')}: those where it is defined for all "
+                "methods that have it."
+            )
         values[figure.name] = [Value(mean(of_method), bootstrap_interval(of_method)) for of_method in per_image]
         pairs[figure.name] = [
             (a, b, paired_difference(per_image[a], per_image[b], bool(figure.lower_is_better)))
@@ -251,6 +285,25 @@ def ranked_comparison(methods: Sequence[Method], opinions: Opinions | None) -> C
     if order == list(range(len(ranks))):
         return comparison
     return compare([methods[at] for at in order]).with_opinions(opinions)
+
+
+def over_common_images(per_image: list[list[float]]) -> tuple[list[list[float]], int]:
+    """The values of the images where all methods have one, so that means are over the same images.
+
+    Methods without any value do not count.
+
+    >>> over_common_images([[1.0, math.nan, 3.0], [4.0, 5.0, 6.0], [math.nan, math.nan, math.nan]])
+    ([[1.0, 3.0], [4.0, 6.0], [nan, nan]], 2)
+
+    Args:
+        per_image: for each method, the values of the images in one order; nan where one is undefined.
+
+    Returns:
+        The values, and the number of images that are left; all images if no method has a value.
+    """
+    measured = [row for row in per_image if not all(map(math.isnan, row))]
+    keep = [at for at in range(len(per_image[0])) if not any(math.isnan(row[at]) for row in measured)]
+    return [[row[at] for at in keep] for row in per_image], len(keep)
 
 
 def _common(method: Method, digests: Sequence[str]) -> tuple[MethodImage, ...]:

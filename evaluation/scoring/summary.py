@@ -76,6 +76,11 @@ class ScoreSummary:
         """The figures of all metrics that were measured, in the order of tables."""
         return registry.figures(self.quality)
 
+    def defined(self, figure: Figure[Any]) -> int:
+        """Number of images over which a figure that is a mean over images is taken: those where it is defined."""
+        values = [figure.of_image(image) for image in self.images] if figure.paired else []
+        return sum(not math.isnan(value) for value in values)
+
     def value(self, figure: Figure[Any]) -> float:
         """A figure's value over all images; nan if it is undefined or not measured."""
         if figure.data_set:
@@ -127,6 +132,13 @@ class ScoreSummary:
             value = self.value(figure)
             if not (figure.optional and math.isnan(value)):
                 summary[figure.name] = value
+        fewer = {
+            figure.name: count
+            for figure in self.figures
+            if figure.name in summary and 0 < (count := self.defined(figure)) < len(self.images)
+        }
+        if fewer:
+            summary["images_defined"] = fewer
         if self.opinion:
             summary |= {
                 "MOR": self.opinion.mor,

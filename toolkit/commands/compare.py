@@ -34,7 +34,7 @@ def compare(scores: tuple[tuple[str, Path], ...], out: Path | None, sr: tuple[tu
     HR images, scales, networks, versions or numbers of samples.
     """
     from ntire_sr.core.errors import UsageError
-    from ntire_sr.core.files import atomic_write
+    from ntire_sr.core.files import atomic_write, write_csv
     from ntire_sr.evaluation.pages.comparison_page import write_comparison
     from ntire_sr.evaluation.pages.export import comparison_csv, comparison_latex
     from ntire_sr.evaluation.pages.gallery import picture_comparison
@@ -49,9 +49,10 @@ def compare(scores: tuple[tuple[str, Path], ...], out: Path | None, sr: tuple[tu
         raise UsageError("--sr names a method twice", "give one folder for each method")
     opinions = load_opinions(study) if study else None
     comparison = ranked_comparison(read_methods(scores), opinions)
-    for file, text in ((csv_file, comparison_csv(comparison)), (latex_file, comparison_latex(comparison))):
-        if file is not None:
-            atomic_write(file, text)
+    if csv_file is not None:
+        write_csv(csv_file, comparison_csv(comparison))
+    if latex_file is not None:
+        atomic_write(latex_file, comparison_latex(comparison))
     page = None
     if out is not None:
         gallery = picture_comparison(comparison, pictures, dict(sr), hr, output.progress())

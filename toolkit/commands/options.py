@@ -67,4 +67,6 @@ def stdout_console(quiet: bool = False) -> "Console":
     from rich.console import Console
 
     # a pipe has no width: there, wide tables and long paths must not be wrapped
-    return Console(quiet=quiet) if sys.stdout.isatty() else Console(width=200, quiet=quiet)
+    width = None if sys.stdout.isatty() else 200
+    # names of files and methods are printed as they are: [x] is no markup, and :x: is no emoji
+    return Console(width=width, quiet=quiet, markup=False, emoji=False, highlight=False)

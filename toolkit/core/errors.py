@@ -8,6 +8,8 @@ import re
 import warnings
 from collections.abc import Collection, Sequence
 
+JOINERS = "\u200c\u200d"  # without which names in Persian, Hindi and other languages are spelt wrongly
+
 
 class NtireSrError(Exception):
     """The work was stopped by something outside the program: a broken file, a full disk, a failed check.
@@ -92,7 +94,8 @@ def condense(lines: Sequence[str], most: int = 20, alike: int = 3) -> list[str]:
     kinds: dict[str, list[str]] = {}
     for line in lines:
         kinds.setdefault(re.sub(r"\d+", "0", line), []).append(line)
-    kept, left = [], len(lines)
+    kept: list[str] = []
+    left = len(lines)
     for members in kinds.values():
         if len(kept) >= most:
             return [*kept, f"... and {left} more"]
@@ -109,7 +112,16 @@ def printable(text: str) -> str:
     >>> printable("a\\x1b[2Jb\\n")
     'a\\\\x1b[2Jb\\n'
     """
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+    return "".join(c if is_printable(c) or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def is_printable(text: str) -> bool:
+    """Whether a text has no control characters; the joiners of many scripts and of emoji are none.
+
+    >>> is_printable("\u0646\u200c\u0627"), is_printable("a\x1b")
+    (True, False)
+    """
+    return all(c.isprintable() or c in JOINERS for c in text)
 
 
 def require(condition: bool, message: str, remedy: str) -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -118,6 +119,20 @@ def atomic_write(path: Path, content: bytes | str) -> None:
             raise error_from_os_error(error, f"cannot write {path}") from error
 
 
+def write_csv(path: Path, text: str) -> None:
+    """Write CSV atomically. Text that is not ASCII begins with a byte-order mark, without which spreadsheets garble it."""
+    atomic_write(path, text if text.isascii() else f"\ufeff{text}")
+
+
+def csv_cell(text: str) -> str:
+    """A text that no spreadsheet takes for a formula.
+
+    >>> csv_cell("=1+1")
+    "'=1+1"
+    """
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text
+
+
 def create_json(path: Path, value: Any) -> bool:
     """`write_json`, unless the file exists, so that only one of several processes writes it.
 
@@ -171,13 +186,22 @@ def read_json(path: Path, what: str) -> Any:
         NtireSrError: it cannot be read or is not valid JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_text(encoding="utf-8-sig")  # Windows' editors begin files with a byte-order mark
+        return json.loads(content)
     except OSError as error:
         raise error_from_os_error(error, f"cannot read the {what} {path}") from error
     except (ValueError, RecursionError) as error:
+        key = _key_before(content, error.pos) if isinstance(error, json.JSONDecodeError) else None
         raise NtireSrError(
-            f"the {what} {path} is not valid JSON ({error})", "make it again, or restore it from a copy"
+            f"the {what} {path} is not valid JSON ({error}{f', after the key {key}' if key else ''})",
+            "correct it, make it again, or restore it from a copy",
         ) from error
+
+
+def _key_before(content: str, position: int) -> str | None:
+    """The last key of a JSON text before a position, with its quotes; None if there is none."""
+    keys = re.findall(r'("[^"\n]{1,80}")\s*:', content[:position])
+    return keys[-1] if keys else None
 
 
 def sha256_bytes(content: bytes) -> str:

@@ -71,7 +71,7 @@ class TerminalProgress:
     """
 
     def __init__(self, console: Console | None = None):
-        self.console = console or Console(stderr=True)
+        self.console = console or Console(stderr=True, markup=False, emoji=False)
         self._bars: Bars | None = None
 
     @contextmanager
@@ -81,10 +81,10 @@ class TerminalProgress:
             yield self._advance_in_lines(name, total, done)
             return
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         outermost = self._bars is None  # a terminal has room for one display, which shows all open tasks
         bars = self._bars = self._bars or Bars(*columns, console=self.console, transient=True)

@@ -15,7 +15,7 @@ from torch import Tensor
 from ntire_sr.challenge.downscale import REQUIRED_DB, lr_psnr_db
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.challenge.pixels import to_tensor, to_unit
-from ntire_sr.core.errors import NtireSrError, require
+from ntire_sr.core.errors import NtireSrError, is_printable, require
 from ntire_sr.core.files import relative_to, sha256_bytes
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.samples.image_files import decode_image
@@ -110,7 +110,7 @@ def _check_request(request: ProjectRequest) -> None:
     )
     name = request.model_name
     require(
-        bool(name.strip()) and name.isprintable(),
+        bool(name.strip()) and is_printable(name),
         f"--model-name {name!r} is not a valid name",
         "--model-name SwinIR",
     )

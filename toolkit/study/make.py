@@ -11,7 +11,7 @@ from ntire_sr.challenge.downscale import CROP_MULTIPLE, crop_size, downscale_8bi
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.challenge.pixels import to_8bit, to_array, to_tensor, to_unit
 from ntire_sr.challenge.projection import bicubic_upsample
-from ntire_sr.core.errors import UsageError, ValidationErrors, plural, require
+from ntire_sr.core.errors import UsageError, ValidationErrors, is_printable, plural, require
 from ntire_sr.core.files import (
     atomic_write,
     make_folder,
@@ -161,7 +161,7 @@ def _check_names(sr: Sequence[tuple[str, Path]]) -> None:
     for name in dict.fromkeys(names):
         if names.count(name) > 1:
             problems.append(f"the name {name} is given {names.count(name)} times")
-        if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+        if not name.strip() or len(name) > LONGEST_NAME or not is_printable(name):
             problems.append(f"{name!r} is no name: 1 to {LONGEST_NAME} printable characters are")
         if name.casefold() == HR.casefold():
             problems.append(f"the name {name} means the HR images, which take part by themselves")

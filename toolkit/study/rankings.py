@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Sequence
 
+from ntire_sr.core.files import csv_cell
 from ntire_sr.study.answers import Answer, Rater
 from ntire_sr.study.folder import Place, Study
 from ntire_sr.study.statistics import Ranking, mid_ranks
@@ -43,13 +44,8 @@ def answers_csv(study: Study, raters: Sequence[Rater], answers: Sequence[Answer]
         for candidate, rank in ranking_of(answer, place).ranks.items():
             table.writerow(
                 [
-                    rater.id, _harmless(rater.name), rater.mode, place.kind, place.id, _harmless(place.image),
-                    place.top, place.left, _harmless(candidate), f"{rank:g}", f"{answer.seconds:.1f}", answer.created,
+                    rater.id, csv_cell(rater.name), rater.mode, place.kind, place.id, csv_cell(place.image),
+                    place.top, place.left, csv_cell(candidate), f"{rank:g}", f"{answer.seconds:.1f}", answer.created,
                 ]
             )  # fmt: skip
     return text.getvalue()
-
-
-def _harmless(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ntire_sr._version import __version__
 from ntire_sr.core.errors import plural, printable
@@ -104,8 +105,8 @@ def print_results(results: StudyResults, console: Console) -> None:
         console.print(f"note: {printable(note)}", style="yellow", markup=False)
 
 
-def _plain(text: str) -> str:
-    return printable(text).replace("[", "\\[")
+def _plain(text: str) -> Text:
+    return Text(printable(text))
 
 
 def _where(place: PlaceStanding) -> str:

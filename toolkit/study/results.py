@@ -5,7 +5,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ntire_sr.core.errors import NtireSrError, UsageError, require
-from ntire_sr.core.files import atomic_write, make_folder, read_json, write_json
+from ntire_sr.core.files import make_folder, read_json, write_csv, write_json
 from ntire_sr.evaluation.scoring.opinion import FILE_NAME
 from ntire_sr.evaluation.scoring.summary import CHALLENGE_SAMPLES
 from ntire_sr.study.answers import read_answers
@@ -60,7 +60,7 @@ def study_results(
     write_json(results.written, results.as_json())
     write_page(results.page, results, folder)
     if csv_file:
-        atomic_write(csv_file, answers_csv(study, raters, answers))
+        write_csv(csv_file, answers_csv(study, raters, answers))
     return results
 
 

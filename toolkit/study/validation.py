@@ -6,6 +6,7 @@ from typing import Annotated, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from ntire_sr.core.errors import is_printable
 from ntire_sr.study.answers import Answer, Rater
 from ntire_sr.study.folder import MODES, Study
 from ntire_sr.study.trials import Trial
@@ -64,7 +65,7 @@ def parse_rater(post: RaterPost, study: Study) -> Rater:
         RequestError: the name is too long or unprintable, or the study does not offer the mode.
     """
     name = " ".join(post.name.split())
-    if len(name) > LONGEST_NAME or not name.isprintable() or set(name) & set("<>"):
+    if len(name) > LONGEST_NAME or not is_printable(name) or set(name) & set("<>"):
         raise RequestError(400, "name", f"a name has at most {LONGEST_NAME} characters and neither < nor >")
     if post.mode not in (MODES if study.mode == "either" else (study.mode,)):
         raise RequestError(400, "malformed", "the study does not offer this mode")

@@ -171,6 +171,27 @@ def test_quality_metrics_of_other_versions_are_left_out_with_a_note(tmp_path, hr
     )
 
 
+def test_means_are_over_the_same_images_of_all_methods(tmp_path, hr):
+    # S_2 of b is undefined in the first image, where the best sample equals the HR image
+    a = write_method(tmp_path / "a", hr, {name: [0.4, 0.4 - 0.1 * at] for at, name in enumerate(NAMES)})
+    b = write_method(tmp_path / "b", hr, {NAMES[0]: [0.0, 0.0], NAMES[1]: [0.4, 0.3], NAMES[2]: [0.4, 0.2]})
+    comparison = compare(read_methods([("a", a), ("b", b)]))
+    per_image = comparison.per_image(next(figure for figure in comparison.figures if figure.name == "score"))
+    assert math.isnan(per_image[1][0]) and not math.isnan(per_image[0][0])
+    assert [value.value for value in comparison.values["score"]] == pytest.approx(
+        [np.mean(row[1:]) for row in per_image]
+    )
+    assert [curves["LPIPS_score"][1] for curves in comparison.curves()] == pytest.approx(
+        [np.mean(row[1:]) for row in per_image]
+    )
+    assert (
+        "S_2 is over 2 of 3 images: those where it is defined for all methods that have it." in comparison.notes
+    )
+    assert sum("is over" in note for note in comparison.notes) == sum(
+        "S_2" in figure.label for figure in comparison.figures
+    )
+
+
 def test_note_names_versions_that_measure_alike(two):
     edit_score(two[1][1], version="0.0.7")
     notes = compare(read_methods(two)).notes

@@ -1,5 +1,7 @@
 """Why samples are under 45 dB, as far as score finds it."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -91,3 +93,25 @@ def test_pattern_pairs_systematic_names_and_the_error_suggests_it(tmp_path, hr):
         score(tmp_path)
     assert caught.value.remedy.startswith("--lr-names 'small {stem}', which fits all names")
     assert score(tmp_path, lr_names="small {stem}").passes
+
+
+def test_mean_of_some_images_says_of_how_many(tmp_path, hr, photograph, ntire_sr_command):
+    write_png(tmp_path / "HR" / "2.png", np.ascontiguousarray(np.tile(photograph, (2, 2, 1))))
+    write_png(tmp_path / "SR" / "000000.png", hr[1])
+    write_png(tmp_path / "SR" / "000001.png", np.ascontiguousarray(np.tile(photograph, (2, 2, 1))))
+    words = (
+        "score",
+        "--hr",
+        tmp_path / "HR",
+        "--sr",
+        tmp_path / "SR",
+        "--samples",
+        1,
+        "--without-lpips",
+        "--no-report",
+    )
+    result = ntire_sr_command(*words, "--realism", "niqe")
+    assert "(mean of 1 of 2 images)" in result.out
+    assert "niqe is undefined for 1 of 2 samples, which its mean leaves out." in result.out
+    printed = json.loads(ntire_sr_command(*words, "--realism", "niqe", "--json").out)
+    assert printed["summary"]["images_defined"] == {"niqe": 1, "niqe_of_HR": 1}
