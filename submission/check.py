@@ -1,14 +1,15 @@
 """Checking samples against the challenge's rules before submission."""
 
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
 from ntire_sr.challenge.downscale import REQUIRED_DB, downscale_8bit, lr_psnr_db
-from ntire_sr.challenge.mismatch import find_mismatch
+from ntire_sr.challenge.mismatch import OTHER_DB, OtherImages, find_mismatch
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.challenge.pixels import to_tensor
 from ntire_sr.core.errors import NtireSrError, UsageError, plural
@@ -16,7 +17,7 @@ from ntire_sr.core.files import sha256_bytes
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.seeding import sample_seed
 from ntire_sr.samples.folders import list_images
-from ntire_sr.samples.image_files import decode_png
+from ntire_sr.samples.image_files import decode_png, read_image
 from ntire_sr.samples.inspection import FileFacts, file_problems, inspect_files, size_for_lr
 from ntire_sr.samples.manifest import ImageRecord, Manifest
 from ntire_sr.samples.problems import (
@@ -93,7 +94,7 @@ def check_samples(
         (file_source(lr_paths[index]), [submission.samples[name] for name in names]) for index, names in images
     ]
     files = {name: source.name for name, source in submission.samples.items()}
-    checker = _Checker(manifest, scale or (manifest.settings.scale if manifest else None))
+    checker = _Checker(manifest, scale or (manifest.settings.scale if manifest else None), lr_paths)
     checker.problems += submission.problems
     checker.problems += name_problems(files, submission.unexpected_files, lr_paths, samples)
     checker.problems += _manifest_problems(manifest, lr_paths, samples)
@@ -131,13 +132,23 @@ class _LrImage:
 class _Checker:
     """Checks images one by one and collects problems, digests and LR-PSNR."""
 
-    def __init__(self, manifest: Manifest | None, scale: int | None):
+    def __init__(self, manifest: Manifest | None, scale: int | None, lr_paths: list[Path]):
         self.manifest = manifest
+        self.lr_paths = lr_paths
         self.scale = scale  # None until the first sample determines it
         self.digests: dict[SampleName, str] = {}
         self.problems: list[Problem] = []
         self.measured_db: list[float] = []
         self.different = 0  # different samples beyond the first of each image
+
+    @cached_property
+    def others(self) -> OtherImages:
+        """All LR images that can be read, to find the one that a sample was made from."""
+        others = OtherImages()
+        for path in self.lr_paths:
+            with suppress(NtireSrError):  # it is a problem of its samples
+                others.add(path.name, to_tensor(read_image(path)))
+        return others
 
     def check_lr(self, index: int, path: Path, facts: FileFacts) -> _LrImage | None:
         """The LR image; None if it cannot be read, which is one problem for all its samples."""
@@ -183,7 +194,8 @@ class _Checker:
         self.measured_db.append(db)
         if db < REQUIRED_DB:
             reason = "; no 8-bit image downscales to its LR image" if lr.infeasible else ""
-            mismatch = find_mismatch(downscale_8bit(to_tensor(image), self.scale), to_tensor(lr.pixels))
+            reduced = downscale_8bit(to_tensor(image), self.scale)
+            mismatch = find_mismatch(reduced, to_tensor(lr.pixels), self.others if db < OTHER_DB else None)
             if mismatch and mismatch.is_mistake:
                 reason += f"; it {mismatch.text}"
             text = f"{file}: LR-PSNR {db:.2f} dB, under {REQUIRED_DB:.0f}{reason}"

@@ -5,7 +5,7 @@ from typing import Any
 
 from ntire_sr.challenge.downscale import REQUIRED_DB
 from ntire_sr.challenge.published import CAVEAT
-from ntire_sr.core.errors import plural
+from ntire_sr.core.errors import condense, plural
 from ntire_sr.evaluation.metrics.lpips import LpipsValues
 from ntire_sr.evaluation.metrics.pixels import PixelValues
 from ntire_sr.evaluation.metrics.quality import QualityValues
@@ -47,7 +47,7 @@ def score_notes(score: ScoreSummary, lpips_missing: str | None) -> list[str]:
         notes.append(
             f"INCOMPLETE: {score.missing_samples} of {total} samples are missing "
             f"({plural(score.missing_images, 'image')} without any); all figures are over what is there. "
-            + "; ".join(score.missing)
+            + "; ".join(condense(score.missing, most=10))
         )
     undefined = sum(
         any(map(math.isnan, image.of(LpipsValues).scores + image.of(PixelValues).scores))

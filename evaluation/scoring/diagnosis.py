@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ntire_sr.challenge.downscale import REQUIRED_DB, downscale_8bit, psnr_db
-from ntire_sr.challenge.mismatch import OtherImages, find_mismatch
+from ntire_sr.challenge.mismatch import OTHER_DB, OtherImages, find_mismatch
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.challenge.pixels import to_tensor
 from ntire_sr.core.errors import condense, plural, shorten
@@ -14,7 +14,6 @@ from ntire_sr.samples.image_files import read_image, read_png
 from ntire_sr.samples.manifest import Manifest
 
 MOST_IMAGES = 20  # images that are looked at, evenly spread over those with a sample under 45 dB
-OTHER_DB = 20.0  # under it an image may belong to another HR image, and all of these are read
 
 
 def diagnose(

@@ -75,6 +75,12 @@ def test_link_that_leads_nowhere_is_an_image_that_cannot_be_read(tmp_path):
     put(tmp_path, "1.png")
     (tmp_path / "0.png").symlink_to(tmp_path / "gone.png")
     assert names(list_images(tmp_path, "LR"), tmp_path) == ["0.png", "1.png"]
+    (tmp_path / "DIV2K").symlink_to(tmp_path / "gone")
+    progress = RecordedProgress()
+    list_images(tmp_path, "LR", progress=progress)
+    assert progress.messages == [
+        f"note: LR folder {tmp_path}: passed over 1 file (a link that leads nowhere): DIV2K"
+    ]
     (tmp_path / "000000.png").symlink_to(tmp_path / "gone.png")
     samples, _ = list_samples(tmp_path)
     assert [path.name for path in samples.values()] == ["000000.png"]

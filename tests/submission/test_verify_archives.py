@@ -9,12 +9,15 @@ import time
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from ntire_sr.core.errors import UsageError, ValidationErrors
 from ntire_sr.core.files import write_json
+from ntire_sr.data.lr_images import downscale_array
 from ntire_sr.models.loading import load_model
+from ntire_sr.samples.image_files import write_png
 from ntire_sr.samples.manifest import load_manifest
 from ntire_sr.samples.sources import MOST_README_BYTES
 from ntire_sr.sampling.generate import Request, generate
@@ -236,6 +239,16 @@ def test_readme_in_the_sample_folder_is_a_warning(samples, tmp_path):
     (samples / "readme.txt").write_text("of an archive")
     packed = pack(PackageRequest(samples, tmp_path / "out.zip", code=False))
     assert packed.files == 6 and "package writes its own" in packed.warnings[0]
+
+
+def test_swapped_and_mirrored_samples_are_named(lr_folder, tmp_path, photograph):
+    first, second = photograph[:64, :96], photograph[32:96, :96]
+    for number, hr in (("1", first), ("2", second)):
+        write_png(tmp_path / "two" / f"{number}.png", downscale_array(np.ascontiguousarray(hr), 4))
+    for index, sample in enumerate((second, second[:, ::-1])):
+        write_png(tmp_path / "SR" / f"{index:06d}.png", np.ascontiguousarray(sample))
+    problems = verify([tmp_path / "SR"], tmp_path / "two").problems
+    assert "it fits 2.png better than its own LR image" in problems[0] and "it looks mirrored" in problems[1]
 
 
 def test_archive_in_the_sample_folder_or_over_a_device_is_refused(samples, tmp_path):

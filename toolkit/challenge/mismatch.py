@@ -17,6 +17,7 @@ from ntire_sr.challenge.downscale import psnr_db
 
 GAIN_DB = 6.0  # an explanation has to fit so much better than the LR image itself
 FAR_DB = 12.0  # under it an image is called far from its LR image, also without an explanation
+OTHER_DB = 20.0  # under it an image may belong to another LR image, so that it is worth reading all of these
 FLAT, VARIED = 2.0, 8.0  # standard deviations in grey levels: of one colour, and of an image that is not
 GREY, COLOURED = 0.5, 3.0  # mean differences of the channels in grey levels: without colours, and with colours
 SIDE = 16  # side of the small images that stand for other images

@@ -61,6 +61,7 @@ def generate(
     """
     from ntire_sr.core.device import choose_device
     from ntire_sr.core.distributed import rank_and_world_size
+    from ntire_sr.core.errors import condense
     from ntire_sr.data.lr_images import write_validation
     from ntire_sr.models.loading import load_model
     from ntire_sr.sampling.default_weights import default_weights
@@ -104,5 +105,5 @@ def generate(
     output.say(f"drawn by {loaded.description}")
     output.say(f"worst LR-PSNR: {drawn.worst_db:.2f} dB" + ("" if request.projection else " (without projection)"))
     output.say(f"to look at them: ntire-sr view {shlex.quote(str(request.out))}")
-    for text in drawn.infeasible:
+    for text in condense(drawn.infeasible):
         output.note(f"no 8-bit image downscales to {text}; its samples are marked in the manifest")

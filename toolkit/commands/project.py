@@ -51,6 +51,7 @@ def project(
     from ntire_sr.challenge.downscale import REQUIRED_DB
     from ntire_sr.core.device import choose_device
     from ntire_sr.core.distributed import rank_and_world_size
+    from ntire_sr.core.errors import condense
     from ntire_sr.sampling import project as projecting
 
     request = projecting.ProjectRequest(
@@ -83,5 +84,5 @@ def project(
             table.add_row(label, *(f"{getattr(side, key):.2f}" for side in both))
         table.add_row(f"samples under {REQUIRED_DB:.0f} dB", *(f"{side.under_required}" for side in both))
         output.console().print(table)
-    for text in result.infeasible:
+    for text in condense(result.infeasible):
         output.note(f"no 8-bit image downscales to {text}; its samples are marked in the manifest")

@@ -53,6 +53,7 @@ class Reason(Enum):
     SUBFOLDER = "in a subfolder, which is not searched here"
     LINK = "a link to a folder that is searched anyway"
     NO_FILE = "named like an image, but no file"
+    BROKEN_LINK = "a link that leads nowhere"
 
 
 @dataclass
@@ -121,6 +122,8 @@ def _add_file(found: FoundImages, folder: Path, path: Path) -> None:
         found.passed_over[_name(path, folder)] = Reason.NO_FILE
     elif suffix in OTHER_SUFFIXES:
         found.passed_over[_name(path, folder)] = Reason.FORMAT
+    elif not path.exists():  # such as a link to a folder of a disk that is not connected
+        found.passed_over[_name(path, folder)] = Reason.BROKEN_LINK
 
 
 def _pass_over(found: FoundImages, folder: Path, path: Path, reason: Reason, deep: bool = True) -> None:
