@@ -251,7 +251,7 @@ def lr_folder(sr: Path, given: Path | None, manifest: Manifest | None) -> Path:
     if manifest is None:
         raise UsageError(f"{sr} has no manifest that says where the LR images are", "give --lr FOLDER")
     recorded = (sr / manifest.lr).resolve()
-    if not recorded.is_dir():
+    if not recorded.exists():
         raise UsageError(
             f"the LR folder {recorded}, which the manifest of {sr} names, does not exist", "give --lr FOLDER"
         )

@@ -1,10 +1,12 @@
 """Drawing samples."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 
+import cv2
 import msgspec
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors
 from ntire_sr.core.files import sha256_file
 from ntire_sr.core.seeding import make_generator
 from ntire_sr.models.loading import load_model
-from ntire_sr.samples.image_files import read_image, write_png
+from ntire_sr.samples.image_files import MOST_PIXELS, read_image, write_png
 from ntire_sr.samples.manifest import load_manifest
 from ntire_sr.sampling.generate import Request, generate, parse_only
 from ntire_sr.sampling.sampler import scale_latents
@@ -95,6 +97,35 @@ def test_manifest_records_how_each_file_was_drawn(lr_folder, srgan, trained, tmp
         assert record["sha256"] == sha256_file(tmp_path / "SR" / name)
     assert len({record["seed"] for record in content["files"].values()}) == 4
     assert load_manifest(tmp_path / "SR").files.keys() == content["files"].keys()
+
+
+def test_single_photograph_is_drawn_and_named_after_it(lr_folder, ntire_sr_command, tmp_path):
+    image = read_image(lr_folder / "0802.png")
+    cv2.imwrite(str(tmp_path / "my photo.jpg"), image[:, :, ::-1])
+    out = tmp_path / "SR"
+    result = ntire_sr_command(
+        "generate", "--lr", tmp_path / "my photo.jpg", "--weights", "bicubic", "--samples", 2, "--out", out, "--names", "input"
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert result.err.count("JPEG, whose block edges") == 1
+    names = sorted(path.name for path in (tmp_path / "SR_named").iterdir())
+    assert names == ["my photo_sample00000.png", "my photo_sample00001.png"]
+    assert (tmp_path / "SR_named" / names[0]).read_bytes() == (out / "000000_sample00000.png").read_bytes()
+    for command in (("verify", out, "--regenerate", 1), ("view", out)):
+        assert ntire_sr_command(*command).code == 0
+
+
+def test_too_large_photograph_names_the_size_that_fits_and_leaves_no_folder(ntire_sr_command, tmp_path):
+    write_png(tmp_path / "huge.png", np.zeros((3000, 4000, 3), np.uint8))
+    result = ntire_sr_command(
+        "generate", "--lr", tmp_path / "huge.png", "--weights", "bicubic", "--out", tmp_path / "SR"
+    )
+    assert result.code == 1 and not (tmp_path / "SR").exists()
+    width, height = map(int, re.search(r"downscale it to (\d+) x (\d+) or less", result.err).groups())
+    assert (
+        width * height * 16 <= MOST_PIXELS < (width + 2) * (height + 2) * 16
+        and abs(width / height - 4 / 3) < 0.01
+    )
 
 
 def test_temperature_scales_the_latents_and_is_recorded(lr_folder, srgan, tmp_path):

@@ -22,10 +22,11 @@ from ntire_sr.core.run_folder import RunFolder
 )
 @option_group(
     "Images and samples",
-    option("--lr", type=PATH, show_default="embedded validation photographs", help="Folder of LR images."),
+    option("--lr", type=PATH, show_default="embedded validation photographs", help="Folder of LR images, or a single image."),
     option("--out", type=PATH, show_default="RUN/samples", help="Folder for the samples."),
     run_option,
     option("--samples", type=click.IntRange(min=1, max=MOST_SAMPLES), show_default=f"{DEFAULT_SAMPLES}, or with --only the folder's", help="Samples per LR image."),
+    option("--names", type=click.Choice(["challenge", "input"]), default="challenge", help="Also give the samples the names of their LR images, such as photo_sample00000.png, in the folder OUT_named (input)."),
     option("--only", multiple=True, metavar="SAMPLE", show_default="all", help="Draw this sample again, such as 000003_sample00007; repeatable."),
     option("--overwrite", is_flag=True, help="Replace samples that were drawn with other settings; samples of the same settings are kept."),
 )
@@ -50,7 +51,7 @@ from ntire_sr.core.run_folder import RunFolder
 )
 @output_options
 def generate(
-    lr: Path | None, out: Path | None, run: Path, samples: int | None, only: tuple[str, ...], overwrite: bool,
+    lr: Path | None, out: Path | None, run: Path, samples: int | None, names: str, only: tuple[str, ...], overwrite: bool,
     weights: str | None, model: str | None, scale: int | None, seed: int, temperature: float, projection: bool, allow_infeasible: bool,
     device: str, tile: str, precision: str, output: Output,
 ) -> None:
@@ -104,6 +105,12 @@ def generate(
         output.say(f"the folder was started with {drawn.manifest.samples} samples per image, and has all of them")
     output.say(f"drawn by {loaded.description}")
     output.say(f"worst LR-PSNR: {drawn.worst_db:.2f} dB" + ("" if request.projection else " (without projection)"))
+    if names == "input":
+        from ntire_sr.samples.named_copies import write_named_copies
+
+        named = request.out.with_name(f"{request.out.resolve().name}_named")
+        write_named_copies(drawn.manifest, request.out, named)
+        output.say(f"under the names of the LR images: {named}")
     output.say(f"to look at them: ntire-sr view {shlex.quote(str(request.out))}")
     for text in condense(drawn.infeasible):
         output.note(f"no 8-bit image downscales to {text}; its samples are marked in the manifest")

@@ -38,7 +38,7 @@ def view(samples: Path | None, lr: Path | None, hr: Path | None, run: Path, out:
     folder = RunFolder(run)
     sr = samples_folder(samples, folder)
     manifest = load_manifest(sr)
-    if lr is None and manifest and (sr / manifest.lr).is_dir():
+    if lr is None and manifest and (sr / manifest.lr).exists():
         lr = sr / manifest.lr
     images = list_viewed(sr, lr, hr)
     page = out or results_path(sr, folder, folder.view, "_view.html")

@@ -16,7 +16,7 @@ def list_images(folder: Path, what: str, recursive: bool = False, progress: Prog
     """The image files of a folder, ordered by their key, so that HR and LR folders agree.
 
     Args:
-        folder: folder to search.
+        folder: folder to search; without `recursive` also a single image file.
         what: what the folder should hold, for messages ("LR", "HR", ...).
         recursive: whether to search subfolders, too.
         progress: receives messages about files that are passed over; see `image_search`.
@@ -26,8 +26,10 @@ def list_images(folder: Path, what: str, recursive: bool = False, progress: Prog
         ValidationErrors: two files would be the same image (`0801.png` and `0801.jpg`).
         NtireSrError: the folder or a subfolder cannot be read.
     """
+    if folder.is_file() and folder.suffix.lower() in IMAGE_SUFFIXES and not recursive:
+        return [folder]
     if not folder.is_dir():
-        problem = "is not a folder" if folder.exists() else "does not exist"
+        problem = "is no folder and no image" if folder.exists() else "does not exist"
         raise UsageError(f"the {what} folder {folder} {problem}", "check the path")
     found = find_images(folder, recursive)
     paths, notes = found.paths, found.notes()

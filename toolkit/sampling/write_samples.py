@@ -137,6 +137,12 @@ def read_lr_folder(folder: Path, scale: int, progress: Progress = SILENT) -> lis
     return records
 
 
+JPEG_NOTE = (
+    "JPEG, whose block edges and rings the network will sharpen as if they were detail; downscale the photograph by 2 "
+    "or more first, or start from a file that was never compressed"
+)
+
+
 def read_lr(path: Path, scale: int, note: Note = ignore) -> ImageRecord:
     """The record of an LR image.
 
@@ -155,10 +161,14 @@ def read_lr(path: Path, scale: int, note: Note = ignore) -> ImageRecord:
             f"{path} has {width} x {height} pixels; at least {SMALLEST_LR_PX} x {SMALLEST_LR_PX} are needed"
         )
     if height * width * scale**2 > MOST_PIXELS:
+        factor = (MOST_PIXELS / (height * width * scale**2)) ** 0.5
         raise NtireSrError(
             f"{path} has {width} x {height} pixels: its SR images would have more than the "
-            f"{MOST_PIXELS / 1e6:.0f} megapixels that are read"
+            f"{MOST_PIXELS / 1e6:.0f} megapixels that are read; downscale it to {int(width * factor)} x "
+            f"{int(height * factor)} or less, or cut it into parts"
         )
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        note(JPEG_NOTE)
     return ImageRecord(path.name, sha256_bytes(image.tobytes()), height, width, infeasible=False, best_db=None)
 
 
