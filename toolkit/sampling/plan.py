@@ -1,4 +1,4 @@
-"""The samples that a call is going to make, described for people: their number, size and time."""
+"""The samples that a call is going to draw, described for people: their number, size and time."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from ntire_sr.samples.manifest import ImageRecord, Manifest
 
 @dataclass(frozen=True)
 class Plan:
-    """The samples that are to be made, for messages."""
+    """The samples that are to be drawn, for messages."""
 
     manifest: Manifest
     missing: dict[int, list[SampleName]]  # by index of the image
@@ -31,8 +31,8 @@ class Plan:
         images = sorted((self.manifest.images[index] for index in self.missing), key=_pixels)
         sizes = [f"{image.width * settings.scale} x {image.height * settings.scale}" for image in images]
         size = sizes[0] if sizes[0] == sizes[-1] else f"{sizes[0]} to {sizes[-1]}"
-        precision = "" if settings.external else f", in {settings.precision}"
-        return f"{plural(self.samples, 'sample')} of {plural(len(images), 'image')}, {size} pixels{precision}"
+        count = f"{plural(self.samples, 'sample')} of {plural(len(images), 'image')}"
+        return f"{count}, {size} pixels, in {settings.precision}"
 
     def describe_rest(self, seconds: float) -> str:
         """How long the rest takes, by the number of its pixels, if the first image took so many seconds."""

@@ -246,7 +246,8 @@ def write_samples(
         if missing and (allow_infeasible or not folder.manifest.images[index].infeasible):
             missing_by_image[index] = missing
     plan = Plan(folder.manifest, missing_by_image)
-    if plan.samples:
+    draws = not folder.manifest.settings.external
+    if draws and plan.samples:
         progress.message(f"{task}: {plan.description}")
     problems: list[str] = []
     total = sum(map(len, mine.values()))
@@ -263,7 +264,7 @@ def write_samples(
                 advance()
                 left -= 1
             advance(left)  # the LR image turned out to be infeasible, and its other samples are not made
-            if index == plan.first and not left and len(missing_by_image) > 1:
+            if draws and index == plan.first and not left and len(missing_by_image) > 1:
                 progress.message(plan.describe_rest(time.monotonic() - start))
     result.complete = folder.fold(allow_infeasible)
     result.manifest = folder.manifest
