@@ -37,22 +37,22 @@ FORBIDDEN = {("submission", "training"), ("api", "training"), ("commands", "api"
 
 def modules() -> dict[str, Path]:
     """Full module name -> file."""
-    found = {}
+    paths = {}
     for package, folder in package_folders().items():
         for path in folder.glob("*.py"):
-            found[package if path.stem == "__init__" else f"{package}.{path.stem}"] = path
-    return found
+            paths[package if path.stem == "__init__" else f"{package}.{path.stem}"] = path
+    return paths
 
 
 def imports(path: Path) -> set[str]:
     """Full names of the modules of this package that a file imports, wherever in the file."""
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("ntire_sr"):
-            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
         elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names if alias.name.startswith("ntire_sr")}
-    return found & modules().keys() - {"ntire_sr"}
+            names |= {alias.name for alias in node.names if alias.name.startswith("ntire_sr")}
+    return names & modules().keys() - {"ntire_sr"}
 
 
 def package_of(module: str) -> str:
@@ -85,7 +85,7 @@ def circles(imported: dict[str, set[str]]) -> list[list[str]]:
             if middle in names:
                 names |= reached[middle]
     groups = {
-        frozenset(other for other in names if module in reached[other])
+        frozenset(module_of_circle for module_of_circle in names if module in reached[module_of_circle])
         for module, names in reached.items()
         if module in names
     }
@@ -167,8 +167,8 @@ def test_wheel_contains_exactly_the_modules_and_templates(tmp_path):
     ]
     subprocess.run(command, check=True)
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
-        found = {name for name in wheel.namelist() if not name.split("/")[0].endswith(".dist-info")}
-    assert found == {name for name, _ in package_files()}
+        packed = {name for name in wheel.namelist() if not name.split("/")[0].endswith(".dist-info")}
+    assert packed == {name for name, _ in package_files()}
 
 
 @pytest.mark.parametrize("module", sorted(modules().keys() - {"ntire_sr.__main__"}))

@@ -70,8 +70,8 @@ def whole_png(path: Path) -> None:
 
 
 def manifest(path: Path) -> None:
-    found = load_manifest(path.parent)
-    assert found is not None and found.samples >= 1
+    manifest = load_manifest(path.parent)
+    assert manifest is not None and manifest.samples >= 1
 
 
 def weights(path: Path) -> None:
@@ -112,7 +112,7 @@ def cases(reader: str, originals: dict[str, Path], folder: Path, first: int, cou
             assert name in str(failure), (seed, str(failure))
         except BaseException as error:
             raise AssertionError(f"{reader}, seed {seed}: {type(error).__name__}: {error}") from error
-        assert [each.name for each in folder.iterdir()] == [name], seed
+        assert [file.name for file in folder.iterdir()] == [name], seed
     assert greatest_memory() - before < MEMORY_MIB
     return refused
 
@@ -132,7 +132,7 @@ def archives(originals: dict[str, Path], lr: Path, folder: Path, first: int, cou
             assert "out.zip" in str(failure), (seed, str(failure))
         except BaseException as error:
             raise AssertionError(f"archive, seed {seed}: {type(error).__name__}: {error}") from error
-        assert [each.name for each in folder.iterdir()] == ["out.zip"], seed
+        assert [file.name for file in folder.iterdir()] == ["out.zip"], seed
     assert greatest_memory() - before < MEMORY_MIB
     return failed
 

@@ -50,9 +50,9 @@ def drawings(tmp_path_factory, photograph) -> tuple[Path, list[Path]]:
 def test_samples_of_two_instruction_sets_are_within_tolerance(drawings, precision, scale):
     folders = [out / f"{precision}_x{scale}" for out in drawings[1]]
     for name in load_manifest(folders[0]).files:
-        one, other = (read_image(folder / name).astype(int) for folder in folders)
-        assert np.abs(one - other).max() <= TOLERANCES[precision].most
-        assert np.abs(one - other).mean() <= (0.01 if precision == "float32" else TOLERANCES[precision].mean)
+        first, second = (read_image(folder / name).astype(int) for folder in folders)
+        assert np.abs(first - second).max() <= TOLERANCES[precision].most
+        assert np.abs(first - second).mean() <= (0.01 if precision == "float32" else TOLERANCES[precision].mean)
 
 
 @needs_settings
@@ -68,8 +68,8 @@ def test_verify_regenerates_samples_of_other_instruction_sets(drawings, precisio
 def test_another_sample_of_the_same_image_exceeds_the_tolerance(drawings):
     for precision, scale in DRAWINGS:
         folder = drawings[1][0] / f"{precision}_x{scale}"
-        one, other = (read_image(folder / name) for name in load_manifest(folder).files)
-        assert same_sample(one, one, precision) and not same_sample(one, other, precision)
+        first, second = (read_image(folder / name) for name in load_manifest(folder).files)
+        assert same_sample(first, first, precision) and not same_sample(first, second, precision)
 
 
 @needs_settings

@@ -56,9 +56,9 @@ def test_downscale_of_float_is_linear_and_differentiable_for_any_range():
 def test_lr_psnr_gives_a_figure_per_image_also_with_one_lr_image(hr):
     lr = downscale(hr, 4)
     samples = np.stack([hr, hr ^ 1, hr ^ 16])
-    expected = [lr_psnr_db(to_tensor(each), to_tensor(lr), 4) for each in samples]
-    found = lr_psnr(samples, lr, 4)
-    assert found.tolist() == expected and found[0] == math.inf and found[1] > 45 > found[2]
+    expected = [lr_psnr_db(to_tensor(sample), to_tensor(lr), 4) for sample in samples]
+    decibels = lr_psnr(samples, lr, 4)
+    assert decibels.tolist() == expected and decibels[0] == math.inf and decibels[1] > 45 > decibels[2]
     assert lr_psnr(samples, np.stack([lr] * 3), 4).tolist() == expected
     assert float(lr_psnr(samples[2], lr, 4)) == expected[2]
     tensors = torch.from_numpy(samples).permute(0, 3, 1, 2)

@@ -27,13 +27,13 @@ def weights(alexnet, monkeypatch) -> None:
 @pytest.fixture(scope="module")
 def images(photograph) -> list[tuple[np.ndarray, np.ndarray]]:
     """HR images of 96 x 128 and 70 x 83 with three samples each."""
-    found = []
+    forms = []
     for hr in (photograph, np.ascontiguousarray(photograph[:70, :83])):
         samples = np.stack([hr] * 3)
         for k, sample in enumerate(samples):
             sample[8 + 16 * k : 24 + 16 * k, 8:40] ^= 3 + 8 * k
-        found.append((hr, samples))
-    return found
+        forms.append((hr, samples))
+    return forms
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +57,17 @@ def scored(images, alexnet, tmp_path_factory) -> dict:
     return json.loads((folder / "out" / "score.json").read_text())
 
 
-def same(found: object, written: object) -> bool:
+def same(measured: object, written: object) -> bool:
     """Whether a figure is the one in a file, where nan is null and infinity a text."""
-    if isinstance(found, dict):
-        return found.keys() == written.keys() and all(same(found[name], written[name]) for name in found)
-    if isinstance(found, list):
-        return len(found) == len(written) and all(map(same, found, written))
-    if isinstance(found, float) and not math.isfinite(found):
-        return written == (None if math.isnan(found) else "inf")
-    return found == written
+    if isinstance(measured, dict):
+        return measured.keys() == written.keys() and all(
+            same(measured[name], written[name]) for name in measured
+        )
+    if isinstance(measured, list):
+        return len(measured) == len(written) and all(map(same, measured, written))
+    if isinstance(measured, float) and not math.isfinite(measured):
+        return written == (None if math.isnan(measured) else "inf")
+    return measured == written
 
 
 # what a score's image has beside its figures: which files it is of
@@ -74,12 +76,12 @@ OF_FILES = {"name", "index", "samples", "record", "hr_sha256", "samples_sha256"}
 
 def test_score_samples_gives_the_figures_of_the_score_command(images, scored, weights):
     for (hr, samples), written in zip(images, scored["images"], strict=True):
-        found = score_samples(samples, hr, 4, realism=REALISM[:2])
-        assert found.keys() == written.keys() - OF_FILES
-        for name, value in found.items():
+        scores = score_samples(samples, hr, 4, realism=REALISM[:2])
+        assert scores.keys() == written.keys() - OF_FILES
+        for name, value in scores.items():
             assert same(value, written[name]), name
-        assert found["LPIPS_mean"] > 0 and found["r_LPIPS"] > 0 and found["MSE_score"] > 0
-    assert found["LRPSNR_worst_uncropped"] > 40
+        assert scores["LPIPS_mean"] > 0 and scores["r_LPIPS"] > 0 and scores["MSE_score"] > 0
+    assert scores["LRPSNR_worst_uncropped"] > 40
     planes = torch.from_numpy(samples).permute(0, 3, 1, 2).contiguous()
     again = score_samples(to_unit(planes), to_unit(to_tensor(hr)), 4, realism=REALISM[:2])
     assert all(same(value, written[name]) for name, value in again.items())
@@ -103,14 +105,14 @@ def test_lpips_of_equal_images_is_0_with_a_figure_per_image(images, scored, weig
     hr, samples = images[0]
     unit = to_unit(to_tensor(hr))
     assert lpips(hr, hr) == 0 and lpips(unit, unit).tolist() == [0]  # as float in [0, 1] it was .833
-    found = lpips(samples, hr)  # a batch of three had the first one's value
+    distances = lpips(samples, hr)  # a batch of three had the first one's value
     # means of one float32 map, summed in another order, which differs among instruction sets; float32 rounds to 6e-8
-    assert found.tolist() == pytest.approx(scored["images"][0]["LPIPS_of_samples"], rel=1e-5)
-    assert found.tolist() == [lpips(sample, hr) for sample in samples] and len(set(found.tolist())) == 3
-    assert lpips(samples, np.stack([hr] * 3)).tolist() == found.tolist()
+    assert distances.tolist() == pytest.approx(scored["images"][0]["LPIPS_of_samples"], rel=1e-5)
+    assert distances.tolist() == [lpips(sample, hr) for sample in samples] and len(set(distances.tolist())) == 3
+    assert lpips(samples, np.stack([hr] * 3)).tolist() == distances.tolist()
     maps = lpips(samples, hr, spatial=True)
     assert maps.shape == (3, 96, 128) and maps.dtype == np.float32
-    assert maps.mean((1, 2)) == pytest.approx(found, rel=1e-5)  # numpy's order of summation
+    assert maps.mean((1, 2)) == pytest.approx(distances, rel=1e-5)  # numpy's order of summation
     single = lpips(torch.from_numpy(samples[1]), hr, spatial=True)
     assert isinstance(single, torch.Tensor) and np.array_equal(single.numpy(), maps[1])
     assert not single.is_inference()
@@ -119,8 +121,8 @@ def test_lpips_of_equal_images_is_0_with_a_figure_per_image(images, scored, weig
 def test_lpips_weights_are_needed_only_for_lpips(images, monkeypatch):
     monkeypatch.setenv("NTIRE_SR_LPIPS_WEIGHTS", "absent.pth")
     hr, samples = images[0]
-    found = score_samples(samples[:1], hr, 4, lpips=False)
-    assert math.isnan(found["LPIPS_mean"]) and found["LRPSNR_worst"] > 40 and math.isnan(found["r_pixels"])
+    scores = score_samples(samples[:1], hr, 4, lpips=False)
+    assert math.isnan(scores["LPIPS_mean"]) and scores["LRPSNR_worst"] > 40 and math.isnan(scores["r_pixels"])
     with pytest.raises(NtireSrError, match="NTIRE_SR_LPIPS_WEIGHTS names"):
         score_samples(samples, hr, 4)
 

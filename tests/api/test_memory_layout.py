@@ -66,10 +66,10 @@ def new_strides(image: torch.Tensor) -> tuple[int, ...]:
 @pytest.fixture(scope="module")
 def samples(photograph) -> np.ndarray:
     """Two samples of the photograph, 96 x 128."""
-    found = np.stack([photograph, photograph])
-    found[0, 8:24, 8:40] ^= 3
-    found[1, 24:40, 8:40] ^= 11
-    return found
+    images = np.stack([photograph, photograph])
+    images[0, 8:24, 8:40] ^= 3
+    images[1, 24:40, 8:40] ^= 11
+    return images
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -92,9 +92,9 @@ def test_images_of_any_layout_become_contiguous_planes(form, shape):
 @pytest.mark.parametrize("layout", TENSORS)
 def test_planes_have_the_strides_of_a_new_tensor(layout, shape):
     image = torch.rand(shape)
-    found = in_planes(TENSORS[layout](image))
-    assert torch.equal(found, image) and found.stride() == new_strides(image)
-    assert in_planes(found) is found  # no copy where none is needed
+    planes = in_planes(TENSORS[layout](image))
+    assert torch.equal(planes, image) and planes.stride() == new_strides(image)
+    assert in_planes(planes) is planes  # no copy where none is needed
 
 
 def test_planes_pass_gradients_on():
@@ -118,18 +118,18 @@ def test_figures_of_samples_are_equal_in_every_form(samples, photograph, alexnet
             lr_psnr(given, form(lr[None]), 4).tolist(),
         )
     first = repr(next(iter(figures.values())))
-    assert [name for name, found in figures.items() if repr(found) != first] == []
+    assert [name for name, figure in figures.items() if repr(figure) != first] == []
 
 
 def test_projections_are_equal_in_every_form(samples, photograph):
     lr = downscale(photograph, 4)
     expected, figures, _ = project(samples, lr, 4)
     for name, form in FORMS.items():
-        images, found, _ = project(form(samples), form(lr[None]), 4)
+        images, projected, _ = project(form(samples), form(lr[None]), 4)
         planes = torch.as_tensor(images)
         planes = planes if planes.shape[1] == 3 else planes.permute(0, 3, 1, 2)
         assert torch.equal(planes, torch.from_numpy(expected).permute(0, 3, 1, 2)), name
-        assert found.tolist() == figures.tolist(), name
+        assert projected.tolist() == figures.tolist(), name
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -174,7 +174,7 @@ def test_8_bit_projection_computes_in_planes(layout, monkeypatch):
     sr = to_unit(lr).repeat_interleave(4, 2).repeat_interleave(4, 3)
     expected = projection.project_uint8(sr, lr, 4)
     seen.clear()
-    found = projection.project_uint8(TENSORS[layout](sr), TENSORS[layout](lr), 4)
-    assert torch.equal(found.image, expected.image) and found.lr_psnr_db == expected.lr_psnr_db
+    projected = projection.project_uint8(TENSORS[layout](sr), TENSORS[layout](lr), 4)
+    assert torch.equal(projected.image, expected.image) and projected.lr_psnr_db == expected.lr_psnr_db
     rounds = seen[1:]  # the first is the image as it came
     assert rounds and all(image.stride() == new_strides(image) for image in rounds)

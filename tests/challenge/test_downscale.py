@@ -65,10 +65,10 @@ def matlab_imresize(image: np.ndarray, scale: int) -> np.ndarray:
 def test_downscale_8bit_equals_a_reference_on_any_size(size, scale):
     image = torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8)
     expected = matlab_imresize(image[0].permute(1, 2, 0).numpy(), scale)
-    found = downscale_8bit(image, scale)[0].permute(1, 2, 0).numpy()
+    downscaled = downscale_8bit(image, scale)[0].permute(1, 2, 0).numpy()
     # ties may fall to either side; the two differ by rounding only, and hardly ever
-    assert found.shape == expected.shape
-    difference = np.abs(found.astype(int) - expected)
+    assert downscaled.shape == expected.shape
+    difference = np.abs(downscaled.astype(int) - expected)
     assert difference.max() <= 1
     assert (difference > 0).mean() < 0.01
 

@@ -54,16 +54,16 @@ def test_samples_may_be_numbered_from_0_or_as_the_hr_images_of_2021_and_2022(tmp
     touch(
         tmp_path, *(str(SampleName(first + index, k)) for index in range(2) for k in range(2)), "manifest.json"
     )
-    found, strangers = list_samples(tmp_path)
-    assert sorted(found) == [SampleName(0, 0), SampleName(0, 1), SampleName(1, 0), SampleName(1, 1)]
-    assert strangers == []
+    paths, unexpected = list_samples(tmp_path)
+    assert sorted(paths) == [SampleName(0, 0), SampleName(0, 1), SampleName(1, 0), SampleName(1, 1)]
+    assert unexpected == []
 
 
 def test_files_that_are_not_samples_are_listed(tmp_path):
     touch(tmp_path, "000000_sample00000.png", "000000.png", "000000_sample0.png", "notes.txt")
-    found, strangers = list_samples(tmp_path)
-    assert list(found) == [SampleName(0, 0)]
-    assert len(strangers) == 3
+    paths, unexpected = list_samples(tmp_path)
+    assert list(paths) == [SampleName(0, 0)]
+    assert len(unexpected) == 3
 
 
 def test_x4_at_the_end_of_a_word_is_not_a_scale(tmp_path):

@@ -164,9 +164,9 @@ def test_projection_uses_full_float32_at_any_caller_setting(
     seen = []
     plain = Tensor.__matmul__
 
-    def watched(self, other):
+    def watched(self, factor):
         seen.append(torch.get_float32_matmul_precision())
-        return plain(self, other)
+        return plain(self, factor)
 
     monkeypatch.setattr(Tensor, "__matmul__", watched)
     before = torch.get_float32_matmul_precision()

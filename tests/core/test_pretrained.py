@@ -69,11 +69,11 @@ def test_search_order_is_option_variable_cache_hub(network, monkeypatch, tmp_pat
     for place in (cached, hubbed):
         place.parent.mkdir(parents=True)
         place.write_bytes(path.read_bytes())
-    other = tmp_path / "other.pth"
-    other.write_bytes(path.read_bytes())
-    monkeypatch.setenv(made.variable, str(other))
+    second_file = tmp_path / "other.pth"
+    second_file.write_bytes(path.read_bytes())
+    monkeypatch.setenv(made.variable, str(second_file))
     assert locate(made, path) == (made.option, path)
-    assert locate(made) == (made.variable, other)
+    assert locate(made) == (made.variable, second_file)
     monkeypatch.delenv(made.variable)
     assert locate(made) == ("cache", cached)
     cached.unlink()
@@ -109,11 +109,11 @@ def test_offline_error_names_file_address_and_target(network):
 def test_download_is_cached_and_not_repeated(network, site):
     made, path, tensors = network
     (site / made.file_name).write_bytes(path.read_bytes())
-    found = find(made)
-    assert found == pretrained.cache_folder() / made.file_name
-    assert load(made, found).keys() == tensors.keys()
+    downloaded = find(made)
+    assert downloaded == pretrained.cache_folder() / made.file_name
+    assert load(made, downloaded).keys() == tensors.keys()
     (site / made.file_name).unlink()
-    assert find(made) == found
+    assert find(made) == downloaded
 
 
 def test_download_with_wrong_digest_is_refused_and_not_kept(network, site):

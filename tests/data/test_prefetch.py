@@ -22,12 +22,12 @@ def test_batches_come_in_order_and_a_few_are_prefetched():
         return 10 * step
 
     with Prefetch(prepare, lambda value: value + 1, 3, 9) as batches:
-        found = []
+        received = []
         for value in batches:
             time.sleep(0.01)
-            found.append(value)
-            assert len(made) <= len(found) + AHEAD
-    assert found == [31, 41, 51, 61, 71, 81] and made == [3, 4, 5, 6, 7, 8]
+            received.append(value)
+            assert len(made) <= len(received) + AHEAD
+    assert received == [31, 41, 51, 61, 71, 81] and made == [3, 4, 5, 6, 7, 8]
     assert not running()
 
 
@@ -37,14 +37,14 @@ def test_prefetch_raises_an_error_at_its_step():
             raise NtireSrError("the disk is gone")
         return step
 
-    found = []
+    received = []
     with (
         pytest.raises(NtireSrError, match="the disk is gone"),
         Prefetch(prepare, lambda step: step, 0, 9) as batches,
     ):
         for step in batches:
-            found.append(step)
-    assert found == [0, 1] and not running()
+            received.append(step)
+    assert received == [0, 1] and not running()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])

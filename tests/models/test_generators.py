@@ -26,22 +26,22 @@ def test_samples_have_the_stated_shape_and_depend_on_the_seed_alone(name, scale)
     generator = model.build(scale, SETTINGS[name])
     lr = torch.rand(1, 3, 9, 7)
     trunk = generator.trunk(lr)
-    one, again, other = (
+    sample, again, of_second_seed = (
         generator.sample(trunk, lr, generator.latents(lr, [make_generator(seed)])) for seed in (1, 1, 2)
     )
-    assert one.shape == (1, 3, 9 * scale, 7 * scale)
-    assert torch.equal(one, again)
-    assert torch.equal(one, other) == model.deterministic
+    assert sample.shape == (1, 3, 9 * scale, 7 * scale)
+    assert torch.equal(sample, again)
+    assert torch.equal(sample, of_second_seed) == model.deterministic
 
 
 def reached(of: torch.Tensor, inputs: list[torch.Tensor], middle: int, side: int) -> int:
     """How far from LR pixel `middle` lie the LR pixels that a number depends on."""
-    found = 0
+    farthest = 0
     for gradient in torch.autograd.grad(of, inputs, retain_graph=True, allow_unused=True):
         if gradient is not None:
             touched = gradient[0].abs().sum(0).nonzero().div(gradient.shape[2] // side, rounding_mode="floor")
-            found = max(found, int((touched - middle).abs().max()) if len(touched) else 0)
-    return found
+            farthest = max(farthest, int((touched - middle).abs().max()) if len(touched) else 0)
+    return farthest
 
 
 @pytest.mark.parametrize("scale", [4, 8])
@@ -63,8 +63,8 @@ def test_no_pixel_depends_on_more_than_the_stated_receptive_fields(name, scale):
 
     inputs = [lr, trunk.detach().requires_grad_()]
     latents = generator.latents(lr, [make_generator(0)])
-    leaves = [each for part in latents or () for each in (part if isinstance(part, list) else [part])]
-    inputs += [each.requires_grad_() for each in leaves]
+    leaves = [leaf for part in latents or () for leaf in (part if isinstance(part, list) else [part])]
+    inputs += [leaf.requires_grad_() for leaf in leaves]
     sr = generator.sample(inputs[1], lr, latents)
     far = max(
         reached(sr[0, :, at, at].sum(), inputs, middle, side)

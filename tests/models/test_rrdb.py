@@ -79,9 +79,9 @@ def test_trunk_and_decoder_equal_rrdbnet(size):
     tensors = some_weights(2)
     lr = torch.rand(2, 3, *size)
     with torch.no_grad():
-        found, expected = network(tensors, 2)(lr), plain_rrdbnet(tensors, lr, 2)
-    assert found.shape == (2, 3, 4 * size[0], 4 * size[1])
-    assert (found - expected).abs().max() < 1e-5
+        drawn, expected = network(tensors, 2)(lr), plain_rrdbnet(tensors, lr, 2)
+    assert drawn.shape == (2, 3, 4 * size[0], 4 * size[1])
+    assert (drawn - expected).abs().max() < 1e-5
 
 
 def test_published_network_of_23_blocks_equals_rrdbnet(photograph):
@@ -90,10 +90,10 @@ def test_published_network_of_23_blocks_equals_rrdbnet(photograph):
     tensors = {name: value.float() for name, value in tensors.items()}
     lr = torch.from_numpy(photograph[:20, :28]).permute(2, 0, 1)[None] / 255
     with torch.no_grad():
-        found, expected = network(tensors, blocks)(lr), plain_rrdbnet(tensors, lr, blocks)
-    assert (found - expected).abs().max() < 1e-5
+        drawn, expected = network(tensors, blocks)(lr), plain_rrdbnet(tensors, lr, blocks)
+    assert (drawn - expected).abs().max() < 1e-5
     # it enlarges: the mean over 4 x 4 pixels is about the LR image
-    assert (functional.avg_pool2d(found, 4) - lr).abs().mean() < 0.02
+    assert (functional.avg_pool2d(drawn, 4) - lr).abs().mean() < 0.02
 
 
 @pytest.mark.parametrize("kind", ["basicsr", "esrgan 1", "esrgan 2", "params_ema"])
@@ -110,9 +110,9 @@ def test_files_with_every_naming_give_the_same_tensors(tmp_path, kind, blocks):
     torch.save({"params_ema": renamed} if kind == "params_ema" else renamed, path)
     save_file(renamed, tmp_path / "net.safetensors")
     for file in (path, *([] if kind == "params_ema" else [tmp_path / "net.safetensors"])):
-        found, count = read_rrdb(file)
-        assert count == blocks and found.keys() == tensors.keys()
-        assert all(torch.equal(found[name], value) for name, value in tensors.items())
+        tensors_read, count = read_rrdb(file)
+        assert count == blocks and tensors_read.keys() == tensors.keys()
+        assert all(torch.equal(tensors_read[name], value) for name, value in tensors.items())
 
 
 def test_missing_tensors_and_wrong_shapes_are_named(tmp_path):

@@ -25,8 +25,10 @@ def test_latent_changes_the_sample_only_around_its_place():
     fine = latents.fine.clone()
     fine[0, :, 20, 20] += 1
     trunk = generator.trunk(lr)
-    one, other = (generator.sample(trunk, lr, each) for each in (latents, latents._replace(fine=fine)))
-    changed = ((one - other).abs().sum(1)[0] > 0).nonzero()
+    sample, changed_sample = (
+        generator.sample(trunk, lr, drawn) for drawn in (latents, latents._replace(fine=fine))
+    )
+    changed = ((sample - changed_sample).abs().sum(1)[0] > 0).nonzero()
     assert len(changed) > 16
     assert (changed - 82).abs().max() < 4 * 10
 

@@ -44,8 +44,8 @@ def test_with_zero_latents_only_the_parents_layers_have_an_effect(photograph):
         for block in (*made.blocks, *made.mid_blocks, *made.adapter):
             block.first.weight.mul_(2)
         assert torch.equal(made.sample(made.trunk(lr), lr, latents), before)
-        other = made.sample(made.trunk(lr), lr, made.latents(lr, [make_generator(1)] * 3))
-    assert not torch.equal(other, before)
+        with_latents = made.sample(made.trunk(lr), lr, made.latents(lr, [make_generator(1)] * 3))
+    assert not torch.equal(with_latents, before)
 
 
 def test_weights_without_trunk_get_the_trunk_of_the_package(tmp_path, monkeypatch):
@@ -63,8 +63,8 @@ def test_weights_without_trunk_get_the_trunk_of_the_package(tmp_path, monkeypatc
     save_file({}, tmp_path / "trunk_000000000001_1of1.safetensors")  # of another decoder
     path = tmp_path / "decoder.safetensors"
     save_weights(path, "stochastic", 4, settings, decoder, {"step": 1, "trunk_sha256": digest})
-    found = load_model(path, None, torch.device("cpu")).generator.state_dict()
-    assert all(torch.equal(found[name], value) for name, value in whole.items())
+    tensors = load_model(path, None, torch.device("cpu")).generator.state_dict()
+    assert all(torch.equal(tensors[name], value) for name, value in whole.items())
     assert needed_trunk(path) == digest
     save_weights(path, "stochastic", 4, settings, decoder, {"step": 1, "trunk_sha256": "0" * 64})
     with pytest.raises(NtireSrError, match="needs the trunk with SHA-256 000000000000"):
@@ -118,7 +118,7 @@ def test_sample_in_tiles_equals_whole_sample_with_stated_receptive_field(scale, 
         lr = torch.rand(1, 3, 12, 22, dtype=torch.double, generator=generator)
         maps = torch.rand(1, 64, 12, 22, dtype=torch.double, generator=generator)
         drawn = made.latents(lr, [make_generator(5)])
-        latents = Latents(drawn.fine.double(), drawn.coarse.double(), [each.double() for each in drawn.noise])
+        latents = Latents(drawn.fine.double(), drawn.coarse.double(), [noise.double() for noise in drawn.noise])
         whole = made.sample(maps, lr, latents)
         for reach, same in ((made.sample_receptive_field, True), (made.sample_receptive_field - 2, False)):
             tiled = in_tiles(

@@ -40,9 +40,9 @@ def test_tile_grows_up_to_the_border_and_cuts_maps_of_any_size():
     assert tile.grown(3, 7, 20) == Tile(0, 0, 7, 11)
     assert tile.grown(1, 100, 100) == Tile(1, 2, 6, 7)
     small, large = torch.arange(70.0).reshape(1, 1, 7, 10), torch.arange(280.0).reshape(1, 1, 14, 20)
-    one, nothing, (other,) = cut([small, None, (large,)], tile, 7)
+    small_part, nothing, (large_part,) = cut([small, None, (large,)], tile, 7)
     assert nothing is None
-    assert torch.equal(one, small[:, :, 2:6, 3:8]) and torch.equal(other, large[:, :, 4:12, 6:16])
+    assert torch.equal(small_part, small[:, :, 2:6, 3:8]) and torch.equal(large_part, large[:, :, 4:12, 6:16])
 
 
 def test_too_small_a_receptive_field_changes_the_result():
@@ -68,16 +68,16 @@ def test_sample_in_tiles_equals_whole_sample_within_a_grey_level(name, scale, si
     # an LR image that some image downscales to, so that the projection has something to reach
     lr = to_8bit(functional.interpolate(torch.rand(1, 3, 6, 6), size, mode="bicubic").clamp(0.2, 0.8))
     unit = lr.float() / 255
-    found = {}
+    samples = {}
     for tile in (0, 8, 11, 40, 1000):
         sampler = Sampler(loaded, torch.device("cpu"), False, tile)
         sr = sampler.sample(unit, sampler.trunk(unit), 5)
-        found[tile] = sr, project_uint8(sr, lr, scale).image.int()
-    assert model_is_alive(found[0][0], unit, scale) == (name != "bicubic")
+        samples[tile] = sr, project_uint8(sr, lr, scale).image.int()
+    assert model_is_alive(samples[0][0], unit, scale) == (name != "bicubic")
     for tile in (8, 11, 40, 1000):
-        assert torch.allclose(found[tile][0], found[0][0], atol=1e-5), tile
-        assert (found[tile][1] - found[0][1]).abs().max() <= 1, tile
-    assert torch.equal(found[1000][0], found[0][0])
+        assert torch.allclose(samples[tile][0], samples[0][0], atol=1e-5), tile
+        assert (samples[tile][1] - samples[0][1]).abs().max() <= 1, tile
+    assert torch.equal(samples[1000][0], samples[0][0])
 
 
 def model_is_alive(sr: torch.Tensor, lr: torch.Tensor, scale: int) -> bool:
@@ -88,7 +88,7 @@ def model_is_alive(sr: torch.Tensor, lr: torch.Tensor, scale: int) -> bool:
 def test_latents_are_drawn_for_the_whole_image():
     generator = MODELS["stochastic"].build(4, SETTINGS["stochastic"])
     latents = generator.latents(torch.zeros(1, 3, 9, 13), [make_generator(3)])
-    assert all(each.shape[2] % 9 == 0 and each.shape[3] % 13 == 0 for each in (*latents[:2], *latents.noise))
+    assert all(maps.shape[2] % 9 == 0 and maps.shape[3] % 13 == 0 for maps in (*latents[:2], *latents.noise))
     part = cut(latents, Tile(1, 2, 3, 4), 9)
     assert type(part) is type(latents)
     assert torch.equal(part.coarse, latents.coarse[:, :, 1:4, 2:6])

@@ -12,19 +12,19 @@ LR = [Path("0801.png"), Path("0802.png")]
 
 
 def matched(files: list[str], pattern: str | None = None, lr: list[Path] = LR) -> dict[str, SampleName]:
-    found = match_names(files, lr, parse_pattern(pattern) if pattern else None)
-    assert found.problems == []
-    return {file: name for name, file in found.files.items()}
+    match = match_names(files, lr, parse_pattern(pattern) if pattern else None)
+    assert match.problems == []
+    return {file: name for name, file in match.files.items()}
 
 
-def texts(found: NameMatch) -> list[str]:
-    return [problem.text for problem in found.problems]
+def texts(match: NameMatch) -> list[str]:
+    return [problem.text for problem in match.problems]
 
 
 def test_names_of_lr_images_match_with_any_suffix_and_scale():
-    found = {"0801.jpg": SampleName(0, 0), "0802x4.png": SampleName(1, 0)}
-    assert matched(list(found)) == found
-    assert matched(list(found), lr=[Path("0801x4.png"), Path("0802x4.png")]) == found
+    names = {"0801.jpg": SampleName(0, 0), "0802x4.png": SampleName(1, 0)}
+    assert matched(list(names)) == names
+    assert matched(list(names), lr=[Path("0801x4.png"), Path("0802x4.png")]) == names
     words = {"baboonx4.png": SampleName(0, 0), "matrix4.png": SampleName(1, 0)}
     assert matched(list(words), lr=[Path("baboon.png"), Path("matrix4.png")]) == words
 
@@ -44,12 +44,12 @@ def test_name_of_an_lr_image_has_priority_over_an_index():
 
 def test_pattern_matches_stem_and_sample_from_any_first_number():
     files = [f"{stem}x4_try{k}_out.png" for stem in ("0801", "0802") for k in (7, 8)]
-    found = matched(files, "{stem}_try{sample}_out")
-    assert list(found.values()) == [SampleName(i, k) for i in (0, 1) for k in (0, 1)]
+    names = matched(files, "{stem}_try{sample}_out")
+    assert list(names.values()) == [SampleName(i, k) for i in (0, 1) for k in (0, 1)]
     assert matched(["0/0801.png", "0/0802.png", "1/0801.png", "1/0802.png"], "{sample}/{stem}.png")
     assert matched(["a_1_2.png"], "{stem}_{sample}", [Path("a_1.png")]) == {"a_1_2.png": SampleName(0, 0)}
-    found = match_names(["0801_rlt.jpg", "0802_rlt.png"], LR, parse_pattern("{stem}_rlt.png"))
-    assert texts(found) == [
+    names = match_names(["0801_rlt.jpg", "0802_rlt.png"], LR, parse_pattern("{stem}_rlt.png"))
+    assert texts(names) == [
         "1 sample without an image: 0801_rlt.jpg",
         "0801.png (index 0): 1 of 1 samples are missing: 0",
     ]
@@ -58,16 +58,16 @@ def test_pattern_matches_stem_and_sample_from_any_first_number():
 def test_all_problems_of_names_are_found_at_once():
     files = ["0801_0.png", "0801_00.png", "0801_1.jpg", "0801_4.png", "0802_0.png", "0803_0.png", "x.png"]
     files.append("0802_20210304.png")
-    found = match_names(files, LR, parse_pattern("{stem}_{sample}"))
-    assert texts(found) == [
+    match = match_names(files, LR, parse_pattern("{stem}_{sample}"))
+    assert texts(match) == [
         "2 samples without an image: 0803_0.png, x.png",
         "0802_20210304.png: its sample number is too high",
         "0801_0.png and 0801_00.png: the same sample of 0801.png",
         "0801.png (index 0): 2 of 5 samples are missing: 2 to 3",
         "0802.png (index 1): 4 of 5 samples are missing: 1 to 4",
     ]
-    found = match_names(["000000.png", "000002.png", "000000_sample00000.png"], LR, None)
-    assert texts(found) == [
+    match = match_names(["000000.png", "000002.png", "000000_sample00000.png"], LR, None)
+    assert texts(match) == [
         "1 sample without an image: 000002.png",
         "000000.png and 000000_sample00000.png: the same sample of 0801.png",
         "0802.png (index 1): 1 of 1 samples are missing: 0",

@@ -260,11 +260,11 @@ def test_invalid_manifest_is_an_error_and_can_be_overwritten(lr_folder, srgan, t
         draw(lr_folder, out, srgan, samples=1)
     assert draw(lr_folder, out, srgan, samples=1, overwrite=True).written == 2
     for make in (lambda path: path.mkdir(), lambda path: path.symlink_to("nowhere")):
-        other = tmp_path / f"other{len(list(tmp_path.iterdir()))}"
-        other.mkdir()
-        make(other / "manifest.json")
+        folder = tmp_path / f"other{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        make(folder / "manifest.json")
         with pytest.raises(NtireSrError, match=r"manifest\.json is not a regular file"):
-            draw(lr_folder, other, srgan, samples=1)
+            draw(lr_folder, folder, srgan, samples=1)
 
 
 def test_output_into_the_lr_folder_is_refused(lr_folder, srgan):

@@ -49,17 +49,17 @@ def words(lr: Path, trained: Path, out: Path, samples: int) -> list[str]:
 
 def files(folder: Path) -> dict[str, str]:
     """Every name below the folder, hidden ones too, with a digest; of the manifest all but times."""
-    found = {}
+    contents = {}
     for path in sorted(folder.rglob("*")):
         if path.name == "manifest.json":
             content = json.loads(path.read_text())
             for record in content["files"].values():
                 del record["seconds"]
             del content["lr"]
-            found[path.name] = json.dumps(content, sort_keys=True)
+            contents[path.name] = json.dumps(content, sort_keys=True)
         else:
-            found[str(path.relative_to(folder))] = sha256_file(path) if path.is_file() else "folder"
-    return found
+            contents[str(path.relative_to(folder))] = sha256_file(path) if path.is_file() else "folder"
+    return contents
 
 
 def test_two_processes_draw_the_same_files_as_one(
@@ -183,8 +183,8 @@ def test_tiles_change_samples_by_at_most_one_grey_level(lr_folder, srgan, tmp_pa
     manifest = load_manifest(tiled)
     assert manifest.tile == 9 and {record.tile for record in manifest.files.values()} == {9}
     for path in whole.glob("*.png"):
-        one, other = (read_image(folder / path.name).astype(np.int32) for folder in (whole, tiled))
-        assert np.abs(one - other).max() <= 1
+        whole_image, in_tiles = (read_image(folder / path.name).astype(np.int32) for folder in (whole, tiled))
+        assert np.abs(whole_image - in_tiles).max() <= 1
     with pytest.raises(UsageError, match="tile: 9 there, 0 asked for"):
         generate(Request(lr_folder, tiled, samples=2, tile=0), srgan, CPU)
 

@@ -34,11 +34,11 @@ def broken(results) -> list[str]:
 
 
 def test_correct_network_passes_at_both_scales(tmp_path):
-    found = check(tmp_path, SMOOTH, None)
-    assert broken(found) == [] and {scale for scale, _ in found} == {4, 8}
-    assert found[4, "draws the same from any seed, as it states"] == (True, "the same bytes")
-    assert found[8, "draws in tiles what it draws at once (sample_receptive_field)"][0]
-    assert "dB before the projection" in found[4, "is LR-consistent"][1]
+    findings = check(tmp_path, SMOOTH, None)
+    assert broken(findings) == [] and {scale for scale, _ in findings} == {4, 8}
+    assert findings[4, "draws the same from any seed, as it states"] == (True, "the same bytes")
+    assert findings[8, "draws in tiles what it draws at once (sample_receptive_field)"][0]
+    assert "dB before the projection" in findings[4, "is LR-consistent"][1]
 
 
 @pytest.mark.parametrize(
@@ -90,11 +90,11 @@ def test_network_that_remembers_samples_or_images_fails_that_check(tmp_path, cha
 
 def test_only_a_stated_scale_that_cannot_be_built_fails(tmp_path):
     only_4 = SMOOTH.replace("return Smooth(scale)", "assert scale == 4, 'no'; return Smooth(scale)")
-    found = check(tmp_path, only_4, None)
-    assert broken(found) == [] and found[8, "is built"][0] is None
+    findings = check(tmp_path, only_4, None)
+    assert broken(findings) == [] and findings[8, "is built"][0] is None
     claims = only_4.replace("size = True, 3, 7", "size, scales = True, 3, 7, (4, 8)")
-    found = check(tmp_path, claims, None)
-    assert broken(found) == ["is built"] and "AssertionError" in found[8, "is built"][1]
+    findings = check(tmp_path, claims, None)
+    assert broken(findings) == ["is built"] and "AssertionError" in findings[8, "is built"][1]
 
 
 def test_command_prints_table_or_json_and_exits_with_1_on_failure(tmp_path, ntire_sr_command):
@@ -106,7 +106,7 @@ def test_command_prints_table_or_json_and_exits_with_1_on_failure(tmp_path, ntir
     assert (
         bad.code == 1 and bad.out.endswith("FAIL: 1 failed check\n") and "sample_receptive_field 2" in bad.out
     )
-    found = json.loads(ntire_sr_command("models", "check", "bicubic", "--scale", 4, "--json").out)
-    assert found["passes"] and found["findings"][0]["what"] == "is built"
+    content = json.loads(ntire_sr_command("models", "check", "bicubic", "--scale", 4, "--json").out)
+    assert content["passes"] and content["findings"][0]["what"] == "is built"
     none = ntire_sr_command("models", "check", f"{tmp_path / 'absent.py'}:build")
     assert none.code == 2 and "there is no file" in none.err

@@ -93,8 +93,8 @@ def test_resume_only_and_verify_use_the_precision_of_the_manifest(monkeypatch, l
     result = verify([out], lr_folder, weights=str(trained / "weights.safetensors"), regenerate=4, seed=1)
     assert not result.problems and len(result.drawn_again) == 4
     with pytest.raises(UsageError, match=f"precision: {there} there"):
-        other = "bfloat16" if there == "float32" else "float32"
-        generate(Request(lr_folder, out, samples=2, precision=other), srgan, CPU)
+        second = "bfloat16" if there == "float32" else "float32"
+        generate(Request(lr_folder, out, samples=2, precision=second), srgan, CPU)
 
 
 def test_generate_warns_that_bfloat16_is_emulated(monkeypatch, lr_folder, srgan, tmp_path):

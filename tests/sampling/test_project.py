@@ -278,11 +278,11 @@ def test_project_prints_lr_psnr_before_and_after(foreign, lr_folder, tmp_path, n
     result = ntire_sr_command(*words)
     assert result.code == 0, result.err
     assert "4 images projected, 0 kept" in result.out and "samples under 45 dB │ 4      │ 0" in result.out
-    found = json.loads(ntire_sr_command(*words, "--json").out)
-    assert (found["written"], found["kept"], found["complete"], found["scale"]) == (0, 4, True, 4)
-    assert found["before"]["under_required"] == 4 and found["after"]["worst_db"] >= 50
-    one = found["files"]["000001_sample00001.png"]
-    assert one["source"] == "0802_2.png" and one["before_db"] < 45 < one["after_db"]
+    content = json.loads(ntire_sr_command(*words, "--json").out)
+    assert (content["written"], content["kept"], content["complete"], content["scale"]) == (0, 4, True, 4)
+    assert content["before"]["under_required"] == 4 and content["after"]["worst_db"] >= 50
+    record = content["files"]["000001_sample00001.png"]
+    assert record["source"] == "0802_2.png" and record["before_db"] < 45 < record["after_db"]
     wrong = ntire_sr_command(*words, "--names", "{stem}")
     assert (
         wrong.code == 1

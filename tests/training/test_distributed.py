@@ -64,13 +64,13 @@ def test_two_processes_have_the_losses_of_one(model, tmp_path):
     said = spread(2, shared.path, values)
     assert said.count("finished: 4 steps") == 1  # one process speaks
     measured = {"images_per_second", "loader_share"}
-    for one, both in zip(logged(alone), logged(shared), strict=True):
-        assert one.keys() == both.keys()
+    for single, both in zip(logged(alone), logged(shared), strict=True):
+        assert single.keys() == both.keys()
         # the first step begins with the same weights; later ones with weights that Adam's division has moved by up to
         # 1e-3 of a gradient's length where roundings differ, as kernels for another batch size do
-        close = 2e-4 if one["step"] == 1 else 1e-2
-        for name in one.keys() - measured:
-            assert both[name] == pytest.approx(one[name], rel=close, abs=1e-6), (one["step"], name)
+        close = 2e-4 if single["step"] == 1 else 1e-2
+        for name in single.keys() - measured:
+            assert both[name] == pytest.approx(single[name], rel=close, abs=1e-6), (single["step"], name)
     # not the weights: what projection takes away again (a bias of the last layer) drifts with rounding
     lr = torch.rand(1, 3, 12, 12)
     images = []
@@ -89,8 +89,8 @@ def test_stopped_distributed_training_resumes_to_the_same_bits(tmp_path):
     said = spread(3, parts.path, values, "--max-minutes", "0.0000001")
     assert "stopped (time) after 1 of 4 steps" in said
     spread(3, parts.path, {}, "--resume", "--max-minutes", "0")
-    one, other = load_file(straight.weights), load_file(parts.weights)
-    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    uninterrupted, resumed = load_file(straight.weights), load_file(parts.weights)
+    assert all(torch.equal(value, resumed[name]) for name, value in uninterrupted.items())
     assert [line["step"] for line in logged(parts)] == [1, 2, 3, 4]
 
 

@@ -61,10 +61,10 @@ def campaign(model: str, kills: int, seed: int, folder) -> int:
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert newest(killed) == STEPS
-    one, other = load_file(straight.weights), load_file(killed.weights)
-    assert all(torch.equal(value, other[name]) for name, value in one.items())
-    one, other = (load_checkpoint(run.checkpoints)[1]["training"] for run in (straight, killed))
-    assert same(one, other)
+    uninterrupted, resumed = load_file(straight.weights), load_file(killed.weights)
+    assert all(torch.equal(value, resumed[name]) for name, value in uninterrupted.items())
+    uninterrupted, resumed = (load_checkpoint(run.checkpoints)[1]["training"] for run in (straight, killed))
+    assert same(uninterrupted, resumed)
     assert log_without_times(straight) == log_without_times(killed)
     return struck
 
@@ -73,15 +73,15 @@ def newest(run: RunFolder) -> int:
     return next((step for step, _ in saved_steps(run.checkpoints)), 0)
 
 
-def same(one, other) -> bool:
+def same(first, second) -> bool:
     """Equal to the last bit, through dictionaries and lists."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
-    return one == other
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, (list, tuple)):
+        return len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
+    return first == second
 
 
 def log_without_times(run: RunFolder) -> list[dict]:

@@ -32,8 +32,8 @@ def weights(run: RunFolder) -> dict[str, torch.Tensor]:
     return load_file(run.weights)
 
 
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_run_writes_config_log_weights_and_two_checkpoints(tmp_path):
@@ -204,7 +204,7 @@ def test_training_starts_from_matching_tensors_of_other_weights(tmp_path):
 
 
 def test_unsuitable_initial_weights_are_refused(tmp_path):
-    run, other = RunFolder(tmp_path / "first"), RunFolder(tmp_path / "other")
+    run, second_run = RunFolder(tmp_path / "first"), RunFolder(tmp_path / "other")
     train(make_run_config(TINIEST), run)
     strange = tmp_path / "strange.safetensors"
     save_weights(strange, "srgan", 4, make_run_config(TINIEST).settings, {"head": torch.zeros(1)}, {})
@@ -214,17 +214,17 @@ def test_unsuitable_initial_weights_are_refused(tmp_path):
         ({"start_from": str(run.weights), "model": "stochastic"}, "holds weights of srgan, not of stochastic"),
     ):
         with pytest.raises(UsageError, match=said):
-            train(make_run_config({**TINIEST, **changes}), other)
+            train(make_run_config({**TINIEST, **changes}), second_run)
 
 
 def test_seed_determines_the_generator(tmp_path):
-    found = []
+    trained = []
     for number, seed in enumerate((1, 1, 2)):
         run = RunFolder(tmp_path / str(number))
         train(make_run_config({**TINIEST, "seed": seed}), run)
-        found.append(weights(run))
-    assert same(found[0], found[1])
-    assert not same(found[0], found[2])
+        trained.append(weights(run))
+    assert same(trained[0], trained[1])
+    assert not same(trained[0], trained[2])
 
 
 def test_training_does_not_disturb_the_callers_random_numbers(tmp_path):

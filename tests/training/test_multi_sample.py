@@ -50,8 +50,8 @@ def test_cached_features_replace_the_trunk_and_the_adapter_learns():
     drawn, error = forward(lr, latents)
     again, same_error = forward(lr, latents, features)
     assert torch.equal(drawn, again) and torch.equal(error, same_error)
-    other, _ = forward(lr, latents, 0.5 * features)
-    assert not torch.equal(drawn, other)
+    of_weaker_features, _ = forward(lr, latents, 0.5 * features)
+    assert not torch.equal(drawn, of_weaker_features)
     again.sum().backward()
     assert generator.adapter[0].first.weight.grad.abs().sum() > 0
     assert generator.rrdb.conv_first.weight.grad is None

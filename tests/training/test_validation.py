@@ -32,7 +32,7 @@ class Noisy(Bicubic):
 
     def latents(self, lr, random):
         height, width = lr.shape[2] * self.scale, lr.shape[3] * self.scale
-        return torch.cat([torch.randn(1, 3, height, width, generator=one) for one in random])
+        return torch.cat([torch.randn(1, 3, height, width, generator=generator) for generator in random])
 
     def sample(self, trunk, lr, latents):
         return trunk + 0.05 * latents
@@ -53,9 +53,9 @@ def test_bicubic_validation_has_no_spread_and_is_nearly_consistent(photograph):
 
 def test_validation_measures_noise_reproducibly(photograph):
     made = Validator([crop(photograph)], "", 4, CPU)
-    one, again = made.run(Noisy(4)), made.run(Noisy(4))
-    assert one.figures == again.figures and np.array_equal(one.preview, again.preview)
-    assert one.figures["val_r_pixels"] > 0.3 and one.figures["val_s_4_mse"] > 3
+    measured, again = made.run(Noisy(4)), made.run(Noisy(4))
+    assert measured.figures == again.figures and np.array_equal(measured.preview, again.preview)
+    assert measured.figures["val_r_pixels"] > 0.3 and measured.figures["val_s_4_mse"] > 3
 
 
 def test_validation_measures_lpips_and_its_diversity(photograph):
@@ -154,10 +154,10 @@ def test_monitor_accepts_nan_and_resumes_its_state():
     monitor = LossMonitor()
     assert not [text for _ in range(2 * SETTLED) for text in monitor.update({"r_features": math.nan})]
     assert not [text for _ in range(SETTLED - 1) for text in monitor.update({"r_features": 0.1})]
-    other = LossMonitor()
-    other.load_state_dict(json.loads(json.dumps(monitor.state_dict())))
-    assert len(other.update({"r_features": 0.1})) == len(monitor.update({"r_features": 0.1})) == 1
-    assert not other.update({"r_features": 0.1})
+    resumed = LossMonitor()
+    resumed.load_state_dict(json.loads(json.dumps(monitor.state_dict())))
+    assert len(resumed.update({"r_features": 0.1})) == len(monitor.update({"r_features": 0.1})) == 1
+    assert not resumed.update({"r_features": 0.1})
 
 
 def test_warning_is_in_the_log_of_the_run(tmp_path):

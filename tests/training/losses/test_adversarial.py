@@ -62,7 +62,7 @@ def test_the_balanced_weight_makes_the_extra_gradient_the_stated_share():
 
 
 def test_balanced_weight_handles_zero_gradients():
-    one, none = torch.tensor(1.0), torch.tensor(0.0)
-    assert balanced_weight(one, none, 0.5, limit=8.0).item() == 8
-    assert balanced_weight(none, one, 0.5, limit=8.0).item() == 0
+    norm, none = torch.tensor(1.0), torch.tensor(0.0)
+    assert balanced_weight(norm, none, 0.5, limit=8.0).item() == 8
+    assert balanced_weight(none, norm, 0.5, limit=8.0).item() == 0
     assert balanced_weight(none, none, 0.5, limit=8.0).item() == 0

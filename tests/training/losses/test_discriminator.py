@@ -49,7 +49,7 @@ def share_judged_right(draw: Callable[[], tuple[torch.Tensor, torch.Tensor, torc
     right = []
     for _ in range(100):
         real, false, beside = draw()
-        d_loss = [discriminator(each, phi(each), beside, phi(beside)) for each in (real, false)]
+        d_loss = [discriminator(image, phi(image), beside, phi(beside)) for image in (real, false)]
         loss = adversarial_loss(d_loss[0], True) + adversarial_loss(d_loss[1], False)
         optimiser.zero_grad()
         loss.backward()
@@ -69,7 +69,7 @@ def test_discriminator_learns_a_texture_difference_in_100_steps():
 def test_discriminator_detects_samples_that_are_too_similar():
     def draw():
         hr, sample, fresh = noise(), noise(), noise()
-        other = torch.where(torch.rand(4, 1, 32, 32) < 0.5, sample, fresh)  # by itself of the same law as hr
-        return hr, other, sample
+        similar = torch.where(torch.rand(4, 1, 32, 32) < 0.5, sample, fresh)  # by itself of the same law as hr
+        return hr, similar, sample
 
     assert share_judged_right(draw) > 0.8

@@ -97,9 +97,9 @@ def test_bfloat16_maps_are_compared_in_float32(distance):
     a, b = random(2, 2, 3, 4, 4).bfloat16().unbind(0)
     wanted = distance(a.float(), b.float())
     with torch.autocast("cpu", torch.bfloat16):
-        for found in (distance(a, b), distance(a.float(), b)):  # either or both
-            assert found.dtype == torch.float32
-            assert torch.equal(found, wanted)
+        for value in (distance(a, b), distance(a.float(), b)):  # either or both
+            assert value.dtype == torch.float32
+            assert torch.equal(value, wanted)
 
 
 # Energy scores

@@ -35,11 +35,11 @@ def test_unit_normalised_zeros_stay_zero_with_finite_gradient():
 
 def test_the_filter_bank_is_fixed_and_gives_masks_and_three_octaves():
     image = torch.rand(2, 3, 32, 48)
-    found = FilterBank()(image)
+    layers = FilterBank()(image)
     sizes = [(2, 15, 32, 48), (2, 36, 32, 48), (2, 36, 16, 24), (2, 36, 8, 12)]
-    assert [tuple(maps.shape) for maps in found] == sizes
+    assert [tuple(maps.shape) for maps in layers] == sizes
     assert list(FilterBank().parameters()) == []
-    assert all(torch.equal(a, b) for a, b in zip(found, FilterBank()(image), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(layers, FilterBank()(image), strict=True))
 
 
 def test_filter_bank_responds_to_orientation_only():
@@ -97,9 +97,9 @@ def test_named_feature_network_is_not_replaced():
 def test_squeezenet_gives_five_layers_of_unit_length(squeezenet, photograph):
     features, name = build_features("auto", str(squeezenet))
     assert name == "squeezenet1_1"
-    found = features(torch.from_numpy(photograph).permute(2, 0, 1)[None] / 255)
-    assert [maps.shape[1] for maps in found] == [64, 128, 256, 384, 512]
-    assert all(torch.allclose(maps.norm(dim=1), torch.ones(1), atol=1e-3) for maps in found)
+    layers = features(torch.from_numpy(photograph).permute(2, 0, 1)[None] / 255)
+    assert [maps.shape[1] for maps in layers] == [64, 128, 256, 384, 512]
+    assert all(torch.allclose(maps.norm(dim=1), torch.ones(1), atol=1e-3) for maps in layers)
     assert not any(parameter.requires_grad for parameter in features.parameters())
 
 
@@ -114,11 +114,11 @@ def test_vgg19_is_read_from_torchvisions_names(tmp_path, monkeypatch):
     indices = {0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34}
     assert {int(name.split(".")[1]) for name in tensors} == indices
     torch.save(tensors, tmp_path / "vgg.pth")
-    known = replace(pretrained.VGG19, tensors_sha256=pretrained.tensors_digest(tensors))
-    monkeypatch.setitem(NETWORKS, "vgg19", (known, NETWORKS["vgg19"][1]))
-    found = classifier("vgg19", tmp_path / "vgg.pth")(torch.rand(1, 3, 32, 32))
+    vgg19 = replace(pretrained.VGG19, tensors_sha256=pretrained.tensors_digest(tensors))
+    monkeypatch.setitem(NETWORKS, "vgg19", (vgg19, NETWORKS["vgg19"][1]))
+    layers = classifier("vgg19", tmp_path / "vgg.pth")(torch.rand(1, 3, 32, 32))
     shapes = [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512, 4, 4), (512, 2, 2)]
-    assert [tuple(maps.shape[1:]) for maps in found] == shapes
+    assert [tuple(maps.shape[1:]) for maps in layers] == shapes
 
 
 def test_feature_distance_worked_out_by_hand():

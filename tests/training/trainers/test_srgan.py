@@ -41,12 +41,12 @@ def test_loss_is_the_weighted_sum_of_its_terms():
 
 def test_each_coefficient_scales_only_its_term():
     lr, hr = batch()
-    one = trainer(beta=1.0, gamma=0.2, adversarial=0.01).step(lr, hr, per_crop(0))
+    losses = trainer(beta=1.0, gamma=0.2, adversarial=0.01).step(lr, hr, per_crop(0))
     two = trainer(beta=3.0, gamma=0.4, adversarial=0.05).step(lr, hr, per_crop(0))
-    assert two["consistency"] == pytest.approx(3 * one["consistency"], rel=1e-5)
-    assert two["diversity"] == pytest.approx(2 * one["diversity"], rel=1e-5)
-    assert two["adversarial"] == pytest.approx(5 * one["adversarial"], rel=1e-5)
-    assert two["content"] == one["content"]
+    assert two["consistency"] == pytest.approx(3 * losses["consistency"], rel=1e-5)
+    assert two["diversity"] == pytest.approx(2 * losses["diversity"], rel=1e-5)
+    assert two["adversarial"] == pytest.approx(5 * losses["adversarial"], rel=1e-5)
+    assert two["content"] == losses["content"]
 
 
 def test_diversity_loss_makes_samples_differ_more():
@@ -64,7 +64,7 @@ def test_adversarial_loss_starts_at_the_set_step():
     made = trainer()
     made.settings = replace(made.settings, adversarial_start=0.2)
     names = [made.step(*batch(), per_crop(step)).keys() for step in range(3)]
-    assert ["adversarial" in found for found in names] == [False, False, True]
+    assert ["adversarial" in step_names for step_names in names] == [False, False, True]
 
 
 def test_discriminator_on_features_learns_and_reaches_the_generator():
@@ -110,8 +110,8 @@ def test_resumed_training_gives_the_same_bits():
 
 def test_ratio_diversity_is_latent_distance_over_sample_distance():
     made = trainer(diversity="ratio", gamma=0.1)
-    one, other = torch.zeros(1, 2, 3, 3), torch.full((1, 2, 3, 3), 3.0)
-    pairs = [torch.cat((one, other)), torch.cat((other[:, :, :1, :1], one[:, :, :1, :1]))]
+    zeros, threes = torch.zeros(1, 2, 3, 3), torch.full((1, 2, 3, 3), 3.0)
+    pairs = [torch.cat((zeros, threes)), torch.cat((threes[:, :, :1, :1], zeros[:, :, :1, :1]))]
     assert made._diversity_loss(torch.tensor(0.5), pairs).item() == pytest.approx(3 / (0.5 + 1e-5))
     assert trainer()._diversity_loss(torch.tensor(0.5), pairs).item() == -0.5
     losses = made.step(*batch(), per_crop(0))

@@ -133,7 +133,7 @@ def test_discriminator_can_learn_before_the_adversarial_start():
         weights.append(made.gan.discriminator.tail.weight.clone())
         counted.append(("discriminator" in losses, "adversarial" in losses))
     assert counted == [(False, False), (False, False), (True, False), (True, False), (True, True)]
-    moved = [not torch.equal(one, other) for one, other in pairwise(weights)]
+    moved = [not torch.equal(before, after) for before, after in pairwise(weights)]
     assert moved == [False, False, True, True, True]
 
 

@@ -74,13 +74,13 @@ def test_frozen_trunk_does_not_change_and_unfrozen_trunk_learns(parent_file, pho
         made = trainer(parent_file, photograph, trunk_frozen=frozen, adversarial_start=0.0)
         for step in range(2):
             made.step(lr, hr, [make_generator(step)])
-        found = made.weights()
+        weights = made.weights()
         same = [
-            torch.equal(found[f"rrdb.{name}"].float(), published[name]) for name in RrdbTrunk(1).state_dict()
+            torch.equal(weights[f"rrdb.{name}"].float(), published[name]) for name in RrdbTrunk(1).state_dict()
         ]
         assert all(same) if frozen else not any(same[::2])
-        assert found["rrdb.conv_first.weight"].dtype == (torch.float16 if frozen else torch.float32)
-        assert found["upsample_convs.0.weight"].dtype == torch.float32
+        assert weights["rrdb.conv_first.weight"].dtype == (torch.float16 if frozen else torch.float32)
+        assert weights["upsample_convs.0.weight"].dtype == torch.float32
 
 
 def test_run_on_a_frozen_trunk_resumes_and_its_weights_hold_the_trunk(parent_file, tmp_path):
@@ -89,9 +89,9 @@ def test_run_on_a_frozen_trunk_resumes_and_its_weights_hold_the_trunk(parent_fil
     train(make_run_config(values), straight)
     train(make_run_config({**values, "max_minutes": 1e-9}), parts)
     assert train(resume_run_config(parts, {"max_minutes": 0}), parts, resume=True).stop_reason == "finished"
-    one, other = read_weights(straight.weights), read_weights(parts.weights)
-    assert one[0] == other[0] and one[1].keys() == other[1].keys()
-    assert all(torch.equal(value, other[1][name]) for name, value in one[1].items())
+    uninterrupted, resumed = read_weights(straight.weights), read_weights(parts.weights)
+    assert uninterrupted[0] == resumed[0] and uninterrupted[1].keys() == resumed[1].keys()
+    assert all(torch.equal(value, resumed[1][name]) for name, value in uninterrupted[1].items())
     loaded = load_model(straight.weights, None, torch.device("cpu"))
     assert isinstance(loaded.generator, RrdbGenerator) and loaded.generator.trunk_receptive_field == 15 + 2 + 2
     # another training starts from them with trunk and sizes, without the trunk's file
