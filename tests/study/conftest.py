@@ -52,5 +52,5 @@ def study(study_folder: StudyFolder) -> Study:
 
 @pytest.fixture
 def server(study_folder: StudyFolder) -> Iterator[Server]:
-    with serving(study_folder) as (found, _):
-        yield found
+    with serving(study_folder) as (running, _):
+        yield running

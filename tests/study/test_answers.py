@@ -34,10 +34,10 @@ def path(tmp_path):
 
 @pytest.fixture
 def book(path):
-    found = open_answers(path, "study")
-    add_rater(found, ADA)
-    yield found
-    found.close()
+    opened = open_answers(path, "study")
+    add_rater(opened, ADA)
+    yield opened
+    opened.close()
 
 
 def test_answers_are_read_as_they_were_stored(book, path):
@@ -66,9 +66,9 @@ def test_repeated_answer_is_stored_once(book):
 
 def test_same_id_with_another_content_is_a_conflict(book):
     add_answer(book, answer())
-    for other in (answer(1, "t2"), answer(1, ranking=(("y",), ("x",)))):
+    for changed_answer in (answer(1, "t2"), answer(1, ranking=(("y",), ("x",)))):
         with pytest.raises(Conflict):
-            add_answer(book, other)
+            add_answer(book, changed_answer)
     with pytest.raises(Conflict):
         add_rater(book, Rater(ADA.id, "Eve", "full", "en"))
     assert count(book) == (1, 1) and answers_by(book, ADA.id)[0].ranking == (("x",), ("y", "z"))
@@ -95,11 +95,11 @@ def test_full_disk_stores_nothing_until_there_is_space_again(book, path):
     used = book.connection.execute("PRAGMA page_count").fetchone()[0]
     book.connection.execute(f"PRAGMA max_page_count={used}")  # SQLite's own error of a full disk
     stored = 0
-    with pytest.raises(NotStored, match=r"database or disk is full[\s\S]*free some space") as found:
+    with pytest.raises(NotStored, match=r"database or disk is full[\s\S]*free some space") as error:
         for number in range(1, 200):
             add_answer(book, answer(number, f"t{number}", (("x" * 64,),) * 4))
             stored = number
-    assert found.value.reason == "full" and stored < 199
+    assert error.value.reason == "full" and stored < 199
     assert count(book) == (1, stored)
     book.connection.execute("PRAGMA max_page_count=1000000")
     add_answer(book, answer(stored + 1, f"t{stored + 1}"))
@@ -108,9 +108,9 @@ def test_full_disk_stores_nothing_until_there_is_space_again(book, path):
 
 def test_read_only_file_is_named_with_a_remedy(book, path):
     book.connection.execute("PRAGMA query_only=1")
-    with pytest.raises(NotStored, match=r"answers\.sqlite \(attempt to write a readonly") as found:
+    with pytest.raises(NotStored, match=r"answers\.sqlite \(attempt to write a readonly") as error:
         add_answer(book, answer())
-    assert found.value.reason == "read-only"
+    assert error.value.reason == "read-only"
     book.connection.execute("PRAGMA query_only=0")
     assert count(book) == (1, 0)
     with pytest.raises(NotStored, match="unable to open"):
@@ -148,6 +148,6 @@ def test_answers_in_the_log_are_read_from_a_read_only_folder(book, path, monkeyp
 
 def test_token_stays_the_same(book, path):
     token = token_of(book)
-    other = open_answers(path, "study")
-    assert token_of(other) == token and len(token) >= 20
-    other.close()
+    reopened = open_answers(path, "study")
+    assert token_of(reopened) == token and len(token) >= 20
+    reopened.close()

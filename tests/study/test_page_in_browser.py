@@ -121,7 +121,7 @@ def rankings(folder: StudyFolder, name: str) -> list[dict[str, float]]:
     """Ranks by candidate of a rater's answers."""
     study, digest = load_study(folder)
     raters, answers = read_answers(folder.answers, digest)
-    rater = next(each.id for each in raters if each.name == name)
+    rater = next(candidate_rater.id for candidate_rater in raters if candidate_rater.name == name)
     places = {place.id: place.method_of for place in study.places}
 
     def ranks(answer: Answer) -> dict[str, float]:
@@ -141,7 +141,7 @@ def test_study_rated_by_mouse_keyboard_and_drag_gives_results(context_of, inputs
     with serving(study_folder) as (server, _):
         rate_by_all_ways(f"http://127.0.0.1:{server.port}/", context_of, study, study_folder)
     results = study_results(study_folder.path, study_folder.path)
-    assert {each.name: each.mor.value for each in results.standings} == {
+    assert {standing.name: standing.mor.value for standing in results.standings} == {
         HR: 1.0, "sharp": 2.0, "soft": 3.0, "softest": 4.0,
     }  # fmt: skip
     assert results.kept == 2 and results.answers == 2 * PLACES
@@ -164,10 +164,10 @@ def rate_by_all_ways(url: str, context_of: Callable[..., Any], study: Study, stu
             next_trial(page)
         assert page.inner_text("#rest-title") == "Thank you!"
         assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
-        found = rankings(study_folder, name)
-        assert len(found) == total + 2
-        for ranks in found:
-            assert sorted(ranks, key=ranks.get) == [each for each in ORDER if each in ranks]
+        saved = rankings(study_folder, name)
+        assert len(saved) == total + 2
+        for ranks in saved:
+            assert sorted(ranks, key=ranks.get) == [method for method in ORDER if method in ranks]
             assert sorted(ranks.values()) == [*range(1, len(ranks) + 1)]
 
 
@@ -224,8 +224,8 @@ def test_ties_undo_zoom_and_previous_work_by_keyboard(served, context_of, study,
     page.keyboard.press("Enter")  # C before B
     page.click("#next")
     page.locator(f"#tiles img[src='{first}']").wait_for(state="detached")
-    found = rankings(study_folder, "Keys")
-    assert len(found) == 3 and found[-1] == {names[0]: 1.0, names[2]: 2.0, names[1]: 3.0}
+    saved = rankings(study_folder, "Keys")
+    assert len(saved) == 3 and saved[-1] == {names[0]: 1.0, names[2]: 2.0, names[1]: 3.0}
 
 
 def test_rater_continues_in_same_browser_and_ranks_pairs_by_one_key(served, context_of, study, study_folder):
@@ -247,7 +247,7 @@ def test_rater_continues_in_same_browser_and_ranks_pairs_by_one_key(served, cont
     again.goto(url)
     again.locator("#tiles .tile").first.wait_for()
     assert again.inner_text("#where") == f"2 of {PLACES + CHECKS} rankings done"
-    ranks = [list(each.values()) for each in rankings(study_folder, "Pia")]
+    ranks = [list(ranking.values()) for ranking in rankings(study_folder, "Pia")]
     assert ranks == [[1.0, 2.0]] * 3 + [[1.5, 1.5]]
 
 

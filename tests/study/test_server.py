@@ -11,11 +11,11 @@ from ntire_sr.study.trials import trials_of
 ADA = "a" * 32
 
 
-def begin(server, rater=ADA, **other):
-    return server.post("/api/raters", {"id": rater, "name": "Ada", "mode": "full", "language": "en", **other})
+def begin(server, rater=ADA, **changes):
+    return server.post("/api/raters", {"id": rater, "name": "Ada", "mode": "full", "language": "en", **changes})
 
 
-def body_of(trial, number=1, rater=ADA, **other):
+def body_of(trial, number=1, rater=ADA, **changes):
     ranking = [[digest] for digest in trial["candidates"]]
     return {
         "id": f"{number:032x}",
@@ -23,7 +23,7 @@ def body_of(trial, number=1, rater=ADA, **other):
         "trial": trial["id"],
         "ranking": ranking,
         "seconds": 1.5,
-        **other,
+        **changes,
     }
 
 
@@ -37,9 +37,9 @@ def test_rater_continues_after_the_last_answer(server):
     for number, trial in enumerate(trials[:3]):
         assert server.post("/api/answers", body_of(trial, number)).json == {"id": f"{number:032x}"}
         assert server.post("/api/answers", body_of(trial, number)).status == 200  # sent again
-    found = state(server)
-    assert list(found["answers"]) == [trial["id"] for trial in trials[:3]]
-    assert found["answers"][trials[0]["id"]]["ranking"] == [[digest] for digest in trials[0]["candidates"]]
+    restored = state(server)
+    assert list(restored["answers"]) == [trial["id"] for trial in trials[:3]]
+    assert restored["answers"][trials[0]["id"]]["ranking"] == [[digest] for digest in trials[0]["candidates"]]
 
 
 def test_page_and_trials_do_not_tell_methods_or_checks(server, study):
@@ -200,10 +200,15 @@ def test_correction_replaces_answer_only_if_it_names_it(server):
     begin(server)
     trial = state(server)["trials"][4]
     assert server.post("/api/answers", body_of(trial, 1)).status == 200
-    other = [list(reversed(trial["candidates"]))]
-    assert server.post("/api/answers", body_of(trial, 2, ranking=other)).json["error"] == "conflict"
-    assert server.post("/api/answers", body_of(trial, 2, ranking=other, replaces=f"{1:032x}")).status == 200
-    assert json.dumps(sorted(other[0])) == json.dumps(state(server)["answers"][trial["id"]]["ranking"][0])
+    reversed_ranking = [list(reversed(trial["candidates"]))]
+    assert server.post("/api/answers", body_of(trial, 2, ranking=reversed_ranking)).json["error"] == "conflict"
+    assert (
+        server.post("/api/answers", body_of(trial, 2, ranking=reversed_ranking, replaces=f"{1:032x}")).status
+        == 200
+    )
+    assert json.dumps(sorted(reversed_ranking[0])) == json.dumps(
+        state(server)["answers"][trial["id"]]["ranking"][0]
+    )
 
 
 def test_study_of_pairs_refuses_full_mode(study_folder):

@@ -30,15 +30,15 @@ def rankings(*tiers, places=("p",), raters=None):
     ]
 
 
-def mor(found, names=ABC):
-    compared = compare(found, names)
+def mor(answers, names=ABC):
+    compared = compare(answers, names)
     return mean_opinion_ranks(compared.wins.sum(axis=0), compared.met.sum(axis=0))
 
 
 def test_mean_opinion_rank_is_mean_of_mid_ranks():
     # a: 1, 1.5, 3; b: 2, 1.5, 1.5; c: 3, 3, 1.5
-    found = rankings("a b c", "a=b c", "b=c a")
-    assert mor(found) == pytest.approx([5.5 / 3, 5 / 3, 7.5 / 3])
+    answers = rankings("a b c", "a=b c", "b=c a")
+    assert mor(answers) == pytest.approx([5.5 / 3, 5 / 3, 7.5 / 3])
     random = np.random.default_rng(0)
     many = [Ranking("r", "p", mid_ranks([[name] for name in random.permutation(ABC)])) for _ in range(50)]
     assert mor(many) == pytest.approx([np.mean([r.ranks[name] for r in many]) for name in ABC])
@@ -46,14 +46,14 @@ def test_mean_opinion_rank_is_mean_of_mid_ranks():
 
 def test_pairs_give_the_ranks_of_full_rankings():
     # a wins 3 of 4 against b, 4 of 4 against c; b 2 of 4 against c
-    found = rankings("a b", "a b", "a b", "b a", "a c", "a c", "a c", "a c", "b c", "b c", "c b", "c b")
-    assert mor(found) == pytest.approx([1 + 1 / 4 + 0, 1 + 3 / 4 + 2 / 4, 1 + 1 + 2 / 4])
+    answers = rankings("a b", "a b", "a b", "b a", "a c", "a c", "a c", "a c", "b c", "b c", "c b", "c b")
+    assert mor(answers) == pytest.approx([1 + 1 / 4 + 0, 1 + 3 / 4 + 2 / 4, 1 + 1 + 2 / 4])
     assert np.isnan(mor(rankings("a b"))).all()  # a and c never met, nor b and c
 
 
 def test_first_places_are_shared_by_ties_and_ignore_pairs():
-    found = first_places(rankings("a b c", "a=b c", "c b"), ABC)
-    assert found == pytest.approx({"a": 0.75, "b": 0.25, "c": 0.0})
+    shares = first_places(rankings("a b c", "a=b c", "c b"), ABC)
+    assert shares == pytest.approx({"a": 0.75, "b": 0.25, "c": 0.0})
     assert all(map(math.isnan, first_places(rankings("a b"), ABC).values()))
 
 
@@ -72,8 +72,8 @@ def test_strengths_reproduce_exact_win_rates():
     wins = np.array([[0, 2, 4], [1, 0, 2], [1, 1, 0]], float)
     assert strengths(wins, ABC) == pytest.approx({"a": 2.0, "b": 1.0, "c": 0.5}, rel=1e-5)
     ties = np.array([[0, 2.5], [1.5, 0]])  # 2 won, 1 lost, 1 tie
-    found = strengths(ties, ("a", "b"))
-    assert found["a"] / found["b"] == pytest.approx(2.5 / 1.5, rel=1e-5)
+    fitted = strengths(ties, ("a", "b"))
+    assert fitted["a"] / fitted["b"] == pytest.approx(2.5 / 1.5, rel=1e-5)
 
 
 def test_strengths_are_undefined_for_a_candidate_never_beaten():
@@ -82,10 +82,10 @@ def test_strengths_are_undefined_for_a_candidate_never_beaten():
 
 def test_bootstrap_over_groups_has_the_variance_of_a_mean():
     # a against b: two raters always say a, two always b; ranks 1, 1, 2, 2 have variance 1/3 over 4 raters
-    found = compare(rankings("a b", "a b", "b a", "b a", places=("p", "q")), ("a", "b"))
-    variance = _bootstrap_variance(found, found.raters, np.random.default_rng(0), 4000)
+    comparisons = compare(rankings("a b", "a b", "b a", "b a", places=("p", "q")), ("a", "b"))
+    variance = _bootstrap_variance(comparisons, comparisons.raters, np.random.default_rng(0), 4000)
     assert variance == pytest.approx([1 / 12, 1 / 12], rel=0.08)
-    assert (_bootstrap_variance(found, found.places, np.random.default_rng(0), 100) == 0).all()
+    assert (_bootstrap_variance(comparisons, comparisons.places, np.random.default_rng(0), 100) == 0).all()
 
 
 def test_intervals_need_two_raters_and_places_and_are_seeded():
@@ -106,14 +106,14 @@ NAMES = ("a", "b", "c", "d")
 def simulated(random, raters=12, places=15, rater=0.0, place=0.0, noise=1.0, pairs=False):
     """Rankings of raters who prefer what has more utility, with taste, places and noise of these deviations."""
     tastes, scenes = (random.normal(0, s, (n, 4)) for n, s in ((raters, rater), (places, place)))
-    found = []
+    answers = []
     for r in range(raters):
         for p in range(places):
             seen = UTILITY + tastes[r] + scenes[p] + random.normal(0, noise, 4)
             shown = random.choice(4, 2, replace=False) if pairs else range(4)
             order = sorted(shown, key=lambda i: -seen[i])
-            found.append(Ranking(f"r{r}", f"p{p}", mid_ranks([[NAMES[i]] for i in order])))
-    return found
+            answers.append(Ranking(f"r{r}", f"p{p}", mid_ranks([[NAMES[i]] for i in order])))
+    return answers
 
 
 def true_mor(deviation):
@@ -126,8 +126,8 @@ def coverage(studies, **options):
     truth = true_mor(math.hypot(options.get("rater", 0), options.get("place", 0), options.get("noise", 1.0)))
     held = []
     for number in range(studies):
-        found = compare(simulated(np.random.default_rng(number), **options), NAMES)
-        intervals = mor_with_intervals(found, replicates=200)
+        comparisons = compare(simulated(np.random.default_rng(number), **options), NAMES)
+        intervals = mor_with_intervals(comparisons, replicates=200)
         held += [
             intervals[name].low <= value <= intervals[name].high
             for name, value in zip(NAMES, truth, strict=True)
@@ -147,17 +147,20 @@ def test_intervals_cover_true_mor_in_95_of_100_studies(options):
 
 def test_known_preferences_give_the_known_order():
     for pairs in (False, True):
-        found = simulated(
+        answers = simulated(
             np.random.default_rng(1), raters=30, places=20, rater=0.3, place=0.3, noise=0.7, pairs=pairs
         )
-        estimates = mor_with_intervals(compare(found, NAMES), replicates=100)
+        estimates = mor_with_intervals(compare(answers, NAMES), replicates=100)
         assert sorted(NAMES, key=lambda name: estimates[name].value) == list(NAMES)
 
 
 def test_rater_with_constant_answers_does_not_change_the_order():
-    found = simulated(np.random.default_rng(2), raters=20, rater=0.3, noise=0.7)
+    answers = simulated(np.random.default_rng(2), raters=20, rater=0.3, noise=0.7)
     everything_equal = [Ranking("bored", f"p{p}", mid_ranks([NAMES])) for p in range(15)]
-    before, after = (mor_with_intervals(compare(each, NAMES)) for each in (found, found + everything_equal))
+    before, after = (
+        mor_with_intervals(compare(rankings_of_study, NAMES))
+        for rankings_of_study in (answers, answers + everything_equal)
+    )
     for name in NAMES:
         # 1 of 21 raters says 2.5
         assert after[name].value == pytest.approx((20 * before[name].value + 2.5) / 21)

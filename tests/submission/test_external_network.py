@@ -136,8 +136,8 @@ def test_samples_of_two_networks_are_refused_in_one_folder(here, ntire_sr_comman
         file.write("\n# changed\n\nother = build\n")
     changed = ntire_sr_command(*words)
     assert changed.code == 2 and "code_sha256: " in changed.err
-    other = ntire_sr_command(*[str(word).replace(":build", ":other") for word in words])
-    assert other.code == 2 and "model: my_net.py:build there, my_net.py:other asked for" in other.err
+    second_run = ntire_sr_command(*[str(word).replace(":build", ":other") for word in words])
+    assert second_run.code == 2 and "model: my_net.py:build there, my_net.py:other asked for" in second_run.err
     shutil.copy(EXAMPLES / "plain.py", "my_net.py")
     state = torch.load("my.pth")
     torch.save({name: value / 2 for name, value in state.items()}, "my.pth")
@@ -279,9 +279,11 @@ def test_unknown_model_stops_package_before_it_writes(here, ntire_sr_command):
 
 def test_noise_example_passes_the_check_and_regenerates_in_tiles(here):
     assert not [
-        each for each in check_model(f"{EXAMPLES / 'noise.py'}:build", None, 4, CPU) if each.holds is False
+        finding
+        for finding in check_model(f"{EXAMPLES / 'noise.py'}:build", None, 4, CPU)
+        if finding.holds is False
     ]
     loaded = load_model(f"{EXAMPLES / 'noise.py'}:build", 4, CPU)
     generate(Request(here / "LR", here / "SR", samples=2, tile=16), loaded, CPU)
-    found = verify([here / "SR"], regenerate=4, model=f"{EXAMPLES / 'noise.py'}:build")
-    assert found.passes and len(found.drawn_again) == 4 and not found.notes[1:]
+    result = verify([here / "SR"], regenerate=4, model=f"{EXAMPLES / 'noise.py'}:build")
+    assert result.passes and len(result.drawn_again) == 4 and not result.notes[1:]

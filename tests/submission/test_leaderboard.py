@@ -58,8 +58,8 @@ def ranks(board):
 
 def test_entries_are_ranked_and_broken_ones_are_rows_with_reasons(teams, tmp_path):
     board = board_of(teams, tmp_path)
-    found = ranks(board)
-    assert (found["diverse"], found["calm"]) == (1, 2) and np.isnan(found["bright"])
+    places = ranks(board)
+    assert (places["diverse"], places["calm"]) == (1, 2) and np.isnan(places["bright"])
     assert [method.name for method in board.comparison.methods] == ["diverse", "calm", "bright"]
     reasons = {entry.name: entry.reason for entry in board.not_ranked}
     assert reasons.keys() == {"broken", "bright"}

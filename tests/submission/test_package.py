@@ -55,11 +55,11 @@ def test_archive_has_pngs_and_readme_at_its_root(samples, tmp_path):
 def test_archive_bytes_do_not_depend_on_place_and_time(samples, tmp_path):
     import os
 
-    one = pack(samples, tmp_path / "a" / "one.zip")
+    here = pack(samples, tmp_path / "a" / "one.zip")
     for path in samples.iterdir():
         os.utime(path, (1, 1))
     again = pack(samples, tmp_path / "b" / "two.zip")
-    assert sha256(again) == sha256(one) and again.code[1] == one.code[1]
+    assert sha256(again) == sha256(here) and again.code[1] == here.code[1]
 
 
 def test_all_problems_are_listed_at_once_and_nothing_is_written(samples, tmp_path, photograph):
@@ -122,9 +122,9 @@ def test_folder_without_manifest_is_packed_with_lr_and_run_time(samples, lr_fold
     (samples / "manifest.json").unlink()
     with pytest.raises(UsageError, match="give --lr FOLDER"):
         pack(samples, tmp_path / "out.zip", seconds=1.5, on_gpu=True)
-    for known in ({}, {"seconds": 1.5}, {"on_gpu": True}):
+    for facts in ({}, {"seconds": 1.5}, {"on_gpu": True}):
         with pytest.raises(UsageError, match="--seconds NUMBER with --gpu or --cpu"):
-            pack(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, **known)
+            pack(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, **facts)
     for seconds in (float("nan"), float("inf"), -1.0):
         with pytest.raises(UsageError, match="is not a run time"):
             pack(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, seconds=seconds, on_gpu=True)

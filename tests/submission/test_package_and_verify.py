@@ -110,10 +110,10 @@ def test_equal_pixels_in_different_files_are_duplicates(samples, tmp_path, lr_fo
 def test_fact_sheet_is_filled_from_the_run_and_lists_blanks(samples, trained, tmp_path):
     team = tmp_path / "team.json"
     team.write_text(json.dumps({"team": "50% of_us & \\others", "leader": "A. Person"}))
-    found = pack(PackageRequest(samples, tmp_path / "out.zip", team=team, run=trained))
-    assert "Affiliation" in found.blanks and "Team name" not in found.blanks
-    assert not {"Parameters", "Steps", "Data", "Run time", "Seeds", "Platform"} & set(found.blanks)
-    with zipfile.ZipFile(found.code[0]) as archive:
+    packed = pack(PackageRequest(samples, tmp_path / "out.zip", team=team, run=trained))
+    assert "Affiliation" in packed.blanks and "Team name" not in packed.blanks
+    assert not {"Parameters", "Steps", "Data", "Run time", "Seeds", "Platform"} & set(packed.blanks)
+    with zipfile.ZipFile(packed.code[0]) as archive:
         names = archive.namelist()
         markdown, latex = (archive.read(f"factsheet.{kind}").decode() for kind in ("md", "tex"))
         assert "--seed 0" in archive.read("REPRODUCE.md").decode()
@@ -129,7 +129,7 @@ def test_fact_sheet_is_filled_from_the_run_and_lists_blanks(samples, trained, tm
     for title in ("Team", "Contribution", "Method", "Training", "Ensembles and fusion", "Other"):
         assert f"## {title}\n" in markdown and f"\\section{{{title}}}" in latex
     assert "2 steps of 2 crops of 32 px" in markdown
-    assert markdown.count(BLANK) == latex.count(BLANK) == len(found.blanks)
+    assert markdown.count(BLANK) == latex.count(BLANK) == len(packed.blanks)
     assert "50\\% of\\_us \\& \\textbackslash{}others" in latex
     settings = load_manifest(samples).settings
     digest = settings.weights_sha256
@@ -150,10 +150,10 @@ def test_fact_sheet_is_filled_from_the_run_and_lists_blanks(samples, trained, tm
 
 
 def test_own_archive_and_folder_pass_and_samples_are_reproduced(packed, samples, lr_folder):
-    found = verify([packed], lr_folder, manifest=samples, regenerate=4, seed=1)
-    assert found.passes and found.notes == ["3 samples per image, where the challenge asks for 10"]
-    assert (found.samples, found.images, found.scale, len(found.drawn_again)) == (6, 2, 4, 4)
-    assert found.worst_db >= 50
+    result = verify([packed], lr_folder, manifest=samples, regenerate=4, seed=1)
+    assert result.passes and result.notes == ["3 samples per image, where the challenge asks for 10"]
+    assert (result.samples, result.images, result.scale, len(result.drawn_again)) == (6, 2, 4, 4)
+    assert result.worst_db >= 50
     assert verify([samples], regenerate=2).passes
     assert verify([packed], lr_folder).samples == 6
 
@@ -162,11 +162,11 @@ def test_regenerate_detects_changed_samples_and_other_weights(packed, samples, l
     manifest = load_manifest(samples)
     path = samples / "000000_sample00000.png"
     write_png(path, 255 - read_image(path))
-    found = verify([samples], regenerate=6)
+    result = verify([samples], regenerate=6)
     assert "000000_sample00000.png: drawn again from the weights it is another image (by up to" in "".join(
-        found.problems
+        result.problems
     )
-    assert len(found.drawn_again) == 5
+    assert len(result.drawn_again) == 5
     manifest.weights = "absent.safetensors"
     manifest.save(samples)
     with pytest.raises(UsageError, match="were not found"):
@@ -182,8 +182,8 @@ def test_difference_of_one_grey_level_passes_with_a_note(samples):
     image = read_image(path).copy()
     image[0, 0, 0] ^= 1
     write_png(path, image)
-    found = verify([samples], regenerate=6)
-    assert len(found.drawn_again) == 6 and "differs by 1 grey level at most" in found.notes[1]
+    result = verify([samples], regenerate=6)
+    assert len(result.drawn_again) == 6 and "differs by 1 grey level at most" in result.notes[1]
 
 
 def rewritten(packed: Path, out: Path, change) -> Path:
@@ -221,13 +221,13 @@ def test_unsafe_members_are_listed_and_nothing_is_extracted(packed, lr_folder, t
 
     out = rewritten(packed, tmp_path / "hostile.zip", change)
     before = sorted(tmp_path.rglob("*"))
-    found = verify([out], lr_folder, samples=3)
-    text = "\n".join(found.problems)
+    result = verify([out], lr_folder, samples=3)
+    text = "\n".join(result.problems)
     for name, said in hostile.items():
-        assert any(said in line for line in found.problems), (name, text)
+        assert any(said in line for line in result.problems), (name, text)
     assert "link.png: a link" in text and "bomb.png: claims 50000000 bytes" in text
     assert "\x1b" not in text
-    assert found.samples == 6  # the good ones are measured all the same
+    assert result.samples == 6  # the good ones are measured all the same
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -235,9 +235,9 @@ def test_common_mistakes_in_archives_are_listed(packed, lr_folder, tmp_path):
     def inside_a_folder(name, content):
         return [(f"SR/{name}", content)]
 
-    found = verify([rewritten(packed, tmp_path / "a.zip", inside_a_folder)], lr_folder, samples=3)
-    assert found.samples == 0 and sum("inside a folder" in line for line in found.problems) == 7
-    assert found.problems[-1] == "there is no sample" and found.worst_db is None
+    result = verify([rewritten(packed, tmp_path / "a.zip", inside_a_folder)], lr_folder, samples=3)
+    assert result.samples == 0 and sum("inside a folder" in line for line in result.problems) == 7
+    assert result.problems[-1] == "there is no sample" and result.worst_db is None
 
     def twice(name, content):
         return [(name, content)] * (2 if name == "000000_sample00000.png" else 1)
@@ -249,20 +249,20 @@ def test_common_mistakes_in_archives_are_listed(packed, lr_folder, tmp_path):
     def half(name, content):
         return [(name, content[: len(content) // 2] if name == "000001_sample00002.png" else content)]
 
-    found = verify([rewritten(packed, tmp_path / "c.zip", half)], lr_folder)
-    assert len(found.problems) == 1 and "000001_sample00002.png is truncated" in found.problems[0]
+    result = verify([rewritten(packed, tmp_path / "c.zip", half)], lr_folder)
+    assert len(result.problems) == 1 and "000001_sample00002.png is truncated" in result.problems[0]
 
     def without_readme(name, content):
         return [] if name == "readme.txt" else [(name, content)]
 
-    found = verify([rewritten(packed, tmp_path / "d.zip", without_readme)], lr_folder)
-    assert found.passes and "no readme.txt" in found.notes[0] and len(found.notes) == 2
+    result = verify([rewritten(packed, tmp_path / "d.zip", without_readme)], lr_folder)
+    assert result.passes and "no readme.txt" in result.notes[0] and len(result.notes) == 2
 
     def other_order(name, content):
         return [(name.replace("000001", "000801").replace("000000", "000802"), content)]
 
-    found = verify([rewritten(packed, tmp_path / "e.zip", other_order)], lr_folder)
-    assert len(found.problems) == 6 and all("pixels, not 4 or 8 times the" in line for line in found.problems)
+    result = verify([rewritten(packed, tmp_path / "e.zip", other_order)], lr_folder)
+    assert len(result.problems) == 6 and all("pixels, not 4 or 8 times the" in line for line in result.problems)
 
 
 def test_damaged_archive_is_an_error_and_damaged_member_a_problem(packed, lr_folder, tmp_path):
@@ -274,8 +274,8 @@ def test_damaged_archive_is_an_error_and_damaged_member_a_problem(packed, lr_fol
             verify([path], lr_folder)
     place = content.index(b"IDAT") + 100
     (tmp_path / "flipped.zip").write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-    found = verify([tmp_path / "flipped.zip"], lr_folder)
-    assert len(found.problems) == 1 and "000000_sample00000.png is damaged (Bad CRC-32" in found.problems[0]
+    result = verify([tmp_path / "flipped.zip"], lr_folder)
+    assert len(result.problems) == 1 and "000000_sample00000.png is damaged (Bad CRC-32" in result.problems[0]
     with pytest.raises(UsageError, match="absent does not exist"):
         verify([tmp_path / "absent"], lr_folder)
 
@@ -290,8 +290,8 @@ def test_png_with_a_huge_claimed_size_uses_no_memory(lr_folder, tmp_path):
     huge += chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("000000_sample00000.png", huge)
-    found = verify([tmp_path / "a.zip"], lr_folder, samples=1)
-    assert any("2147483647 x 2147483647 pixels" in line for line in found.problems)
+    result = verify([tmp_path / "a.zip"], lr_folder, samples=1)
+    assert any("2147483647 x 2147483647 pixels" in line for line in result.problems)
 
 
 @pytest.mark.parametrize(
@@ -331,5 +331,5 @@ def test_member_is_not_read_beyond_its_claimed_size(packed, lr_folder, tmp_path)
     at = content.index(size, directory)
     content[at : at + 4] = struct.pack("<I", entry.file_size - 10)
     (tmp_path / "short.zip").write_bytes(bytes(content))
-    found = verify([tmp_path / "short.zip"], lr_folder)
-    assert not found.passes and "000000_sample00000.png" in found.problems[0]
+    result = verify([tmp_path / "short.zip"], lr_folder)
+    assert not result.passes and "000000_sample00000.png" in result.problems[0]

@@ -44,8 +44,8 @@ def test_archive_parts_are_verified_together(samples, lr_folder, tmp_path):
         for path, _ in pack(PackageRequest(samples, tmp_path / "out.zip", max_size=most, split=True)).archives
     ]
     assert len(parts) == 2
-    found = verify(parts, lr_folder, manifest=samples)
-    assert found.passes and found.samples == 6
+    result = verify(parts, lr_folder, manifest=samples)
+    assert result.passes and result.samples == 6
     alone = verify(parts[1:], lr_folder, samples=3)
     assert "0801.png (index 0): 3 of 3 samples are missing: 0 to 2" in alone.problems
     twice = verify([parts[0], shutil.copy(parts[0], tmp_path / "copy.zip"), parts[1]], lr_folder)
@@ -57,21 +57,21 @@ def test_archive_parts_are_verified_together(samples, lr_folder, tmp_path):
 def test_number_of_samples_is_that_of_most_images(samples, lr_folder, tmp_path):
     for path in samples.glob("000000_*1.png"):
         path.unlink()
-    found = verify([zipped(samples, tmp_path / "a.zip")], lr_folder)
-    assert found.problems == ["0801.png (index 0): 1 of 3 samples are missing: 1"]
+    result = verify([zipped(samples, tmp_path / "a.zip")], lr_folder)
+    assert result.problems == ["0801.png (index 0): 1 of 3 samples are missing: 1"]
     (samples / "000000_sample00002.png").unlink()
-    found = verify([zipped(samples, tmp_path / "b.zip")], lr_folder)
-    assert found.problems == ["0801.png (index 0): 2 of 3 samples are missing: 1 to 2"]
-    found = verify([zipped(tmp_path / "nothing", tmp_path / "c.zip")], lr_folder)
-    assert found.problems == ["there is no sample"]
+    result = verify([zipped(samples, tmp_path / "b.zip")], lr_folder)
+    assert result.problems == ["0801.png (index 0): 2 of 3 samples are missing: 1 to 2"]
+    result = verify([zipped(tmp_path / "nothing", tmp_path / "c.zip")], lr_folder)
+    assert result.problems == ["there is no sample"]
 
 
 def test_a_deterministic_entry_is_a_note_and_single_copies_are_problems(samples, lr_folder, tmp_path):
     for index in (0, 1):
         for k in (1, 2):
             shutil.copy(samples / f"{index:06d}_sample00000.png", samples / f"{index:06d}_sample{k:05d}.png")
-    found = verify([zipped(samples, tmp_path / "a.zip")], lr_folder)
-    assert found.passes and "a deterministic entry" in found.notes[0]
+    result = verify([zipped(samples, tmp_path / "a.zip")], lr_folder)
+    assert result.passes and "a deterministic entry" in result.notes[0]
     (samples / "manifest.json").unlink()
     with pytest.raises(ValidationErrors, match="the same image as"):
         pack(PackageRequest(samples, tmp_path / "out.zip", lr=lr_folder, samples=3, seconds=1, on_gpu=False))
@@ -79,14 +79,14 @@ def test_a_deterministic_entry_is_a_note_and_single_copies_are_problems(samples,
 
 def test_edition_and_scale_options_are_checked(samples, lr_folder, tmp_path):
     archive = zipped(samples, tmp_path / "a.zip")
-    found = verify([archive], lr_folder, edition="2022")
-    assert found.problems == [
+    result = verify([archive], lr_folder, edition="2022")
+    assert result.problems == [
         "edition 2022 asks for 100 images; there are 2",
         "edition 2022 asks for 10 samples per image, not 3",
     ]
-    found = verify([archive], lr_folder, scale=8)
+    result = verify([archive], lr_folder, scale=8)
     wrong = "000000_sample00000.png has 128 x 96 pixels, not 256 x 192, 8 times the 32 x 24 of 0801.png"
-    assert len(found.problems) == 6 and wrong in found.problems
+    assert len(result.problems) == 6 and wrong in result.problems
 
 
 def test_hostile_archives_cost_neither_time_nor_memory(lr_folder, tmp_path):
@@ -94,23 +94,23 @@ def test_hostile_archives_cost_neither_time_nor_memory(lr_folder, tmp_path):
         for number in range(20_000):
             archive.writestr(f"{number % 1000:06d}_sample{number // 1000:05d}.png", b"")
     began = time.process_time()
-    found = verify([tmp_path / "many.zip"], lr_folder)
+    result = verify([tmp_path / "many.zip"], lr_folder)
     assert time.process_time() - began < 10  # it was 25 s when each name was compared with all
-    assert not found.passes
+    assert not result.passes
     with zipfile.ZipFile(tmp_path / "odd.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo("\0x"), b"")
         archive.writestr("readme.txt", bytes(MOST_README_BYTES + 1))
-    found = verify([tmp_path / "odd.zip"], lr_folder)
-    assert any("a member without a name" in line for line in found.problems)
-    assert any(line.startswith("readme.txt: claims") for line in found.problems)
+    result = verify([tmp_path / "odd.zip"], lr_folder)
+    assert any("a member without a name" in line for line in result.problems)
+    assert any(line.startswith("readme.txt: claims") for line in result.problems)
 
 
 def test_missing_samples_are_listed_as_runs(samples, lr_folder):
     content = json.loads((samples / "manifest.json").read_text())
     write_json(samples / "manifest.json", content | {"samples": 100_000})
-    found = verify([samples], lr_folder)
-    assert "0802.png (index 1): 99997 of 100000 samples are missing: 3 to 99999" in found.problems
-    assert len(found.problems) == 2
+    result = verify([samples], lr_folder)
+    assert "0802.png (index 1): 99997 of 100000 samples are missing: 3 to 99999" in result.problems
+    assert len(result.problems) == 2
 
 
 def test_regenerate_projects_with_the_limits_of_the_manifest(lr_folder, trained, tmp_path):
@@ -132,11 +132,11 @@ def test_regenerate_keeps_the_other_problems_of_the_report(samples, lr_folder, t
     fewer = tmp_path / "fewer"
     fewer.mkdir()
     shutil.copy(lr_folder / "0801.png", fewer)
-    found = verify([samples], fewer, regenerate=6)
-    assert len(found.drawn_again) == 3 and any("the LR folder holds 1" in line for line in found.problems)
+    result = verify([samples], fewer, regenerate=6)
+    assert len(result.drawn_again) == 3 and any("the LR folder holds 1" in line for line in result.problems)
     (lr_folder / "0802.png").write_bytes((lr_folder / "0802.png").read_bytes()[:60])
-    found = verify([samples], lr_folder, regenerate=6)
-    assert len(found.drawn_again) == 3 and any("0802.png is truncated" in line for line in found.problems)
+    result = verify([samples], lr_folder, regenerate=6)
+    assert len(result.drawn_again) == 3 and any("0802.png is truncated" in line for line in result.problems)
 
 
 def test_weights_resolve_from_any_folder_and_missing_ones_warn(
@@ -190,10 +190,10 @@ def test_package_weights_resolve_on_any_machine(lr_folder, tmp_path):
 def test_fact_sheet_ignores_scores_of_other_samples(samples, trained, tmp_path):
     score = {"samples_sha256": "0" * 64, "summary": {"LPIPS_mean": 0.0123}}
     write_json(trained / "score" / "score.json", score)
-    other = tmp_path / "other"
-    shutil.copytree(trained, other)
-    (other / "weights.safetensors").write_bytes(b"others")
-    for run in (trained, other):
+    second_folder = tmp_path / "other"
+    shutil.copytree(trained, second_folder)
+    (second_folder / "weights.safetensors").write_bytes(b"others")
+    for run in (trained, second_folder):
         packed = pack(PackageRequest(samples, tmp_path / "out.zip", run=run))
         assert "Measured by ntire-sr score" in packed.blanks
         with zipfile.ZipFile(packed.code[0]) as archive:

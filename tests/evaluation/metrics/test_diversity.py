@@ -38,11 +38,11 @@ def test_streamed_diversity_equals_the_definition_in_any_order():
 
 
 def test_equal_samples_have_no_diversity_and_more_samples_keep_the_best_mosaic():
-    one = torch.rand(5, 5)
-    assert seen([one, one, one]).scores[-1] == pytest.approx(0, abs=1e-5)
-    assert seen([one]).scores[-1] == pytest.approx(0, abs=1e-5)
-    worse = one + 1
-    assert seen([one, worse]).scores[-1] == pytest.approx(0, abs=1e-5)
+    error = torch.rand(5, 5)
+    assert seen([error, error, error]).scores[-1] == pytest.approx(0, abs=1e-5)
+    assert seen([error]).scores[-1] == pytest.approx(0, abs=1e-5)
+    worse = error + 1
+    assert seen([error, worse]).scores[-1] == pytest.approx(0, abs=1e-5)
 
 
 def test_s_n_is_undefined_if_a_sample_equals_the_hr_image():

@@ -43,34 +43,32 @@ def fifth(trunk: dict[str, torch.Tensor], image: np.ndarray) -> torch.Tensor:
 
 def test_frechet_distance_has_the_hand_computed_value():
     # means (2, 0) and (5, 4): 9 + 16; deviations (sqrt(2), 0) and (sqrt(8), 0): (sqrt(8) - sqrt(2))**2 = 2
-    one, other = of_patches([[1.0, 0.0], [3.0, 0.0]]), of_patches([[3.0, 4.0], [7.0, 4.0]])
-    assert frechet_distance(one, other) == pytest.approx(27)
+    sr, hr = of_patches([[1.0, 0.0], [3.0, 0.0]]), of_patches([[3.0, 4.0], [7.0, 4.0]])
+    assert frechet_distance(sr, hr) == pytest.approx(27)
 
 
 def test_frechet_distance_of_diagonal_gaussians_is_hand_computed():
     # corners of boxes around (0, 0) and (1, 1): variances 4/3 s**2; 1 + 1 + 4/3 ((3 - 1)**2 + (2 - 5)**2)
     box = [[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]
-    one = of_patches([[3 * x, 2 * y] for x, y in box])
-    other = of_patches([[1 + x, 1 + 5 * y] for x, y in box])
-    assert frechet_distance(one, other) == pytest.approx(2 + 4 / 3 * 13)
+    sr = of_patches([[3 * x, 2 * y] for x, y in box])
+    hr = of_patches([[1 + x, 1 + 5 * y] for x, y in box])
+    assert frechet_distance(sr, hr) == pytest.approx(2 + 4 / 3 * 13)
 
 
 def test_frechet_distance_of_non_commuting_covariances_is_correct():
-    one, other = (of(torch.randn(1, 5, 10, 10).mul(torch.arange(1, 6).view(1, 5, 1, 1))) for _ in range(2))
-    other = of(torch.einsum("ij,njhw->nihw", torch.randn(5, 5), torch.randn(1, 5, 10, 10)))
-    root = torch.linalg.eigvals(one.covariance @ other.covariance).real.clamp(min=0).sqrt().sum()
-    expected = (
-        (one.mean - other.mean).square().sum() + one.covariance.trace() + other.covariance.trace() - 2 * root
-    )
-    assert frechet_distance(one, other) == pytest.approx(expected.item(), rel=1e-9)
+    sr, hr = (of(torch.randn(1, 5, 10, 10).mul(torch.arange(1, 6).view(1, 5, 1, 1))) for _ in range(2))
+    hr = of(torch.einsum("ij,njhw->nihw", torch.randn(5, 5), torch.randn(1, 5, 10, 10)))
+    root = torch.linalg.eigvals(sr.covariance @ hr.covariance).real.clamp(min=0).sqrt().sum()
+    expected = (sr.mean - hr.mean).square().sum() + sr.covariance.trace() + hr.covariance.trace() - 2 * root
+    assert frechet_distance(sr, hr) == pytest.approx(expected.item(), rel=1e-9)
 
 
 @pytest.mark.parametrize("patches", [7, 200])  # fewer and more than channels
 def test_frechet_distance_is_0_for_equal_sets_and_symmetric(patches):
-    one, other = (of(torch.rand(1, 32, 1, patches)) for _ in range(2))
-    assert frechet_distance(one, one) == pytest.approx(0, abs=1e-9)
-    assert frechet_distance(one, other) > 0.01
-    assert frechet_distance(one, other) == pytest.approx(frechet_distance(other, one), rel=1e-9)
+    sr, hr = (of(torch.rand(1, 32, 1, patches)) for _ in range(2))
+    assert frechet_distance(sr, sr) == pytest.approx(0, abs=1e-9)
+    assert frechet_distance(sr, hr) > 0.01
+    assert frechet_distance(sr, hr) == pytest.approx(frechet_distance(hr, sr), rel=1e-9)
 
 
 def test_streaming_merging_and_saving_change_nothing():

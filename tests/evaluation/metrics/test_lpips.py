@@ -31,9 +31,9 @@ def noisy(image: torch.Tensor, sigma: float) -> torch.Tensor:
 
 
 def test_lpips_of_the_papers_example_is_0_722_and_0_138(lpips, golden):
-    reference, one, other = (eight_bits(golden / f"ex_{name}.png") for name in ("ref", "p0", "p1"))
-    assert lpips(reference, one).mean().item() == pytest.approx(0.722, abs=5e-4)
-    assert lpips(reference, other).mean().item() == pytest.approx(0.138, abs=5e-4)
+    reference, far, near = (eight_bits(golden / f"ex_{name}.png") for name in ("ref", "p0", "p1"))
+    assert lpips(reference, far).mean().item() == pytest.approx(0.722, abs=5e-4)
+    assert lpips(reference, near).mean().item() == pytest.approx(0.138, abs=5e-4)
 
 
 @pytest.mark.filterwarnings("ignore")  # about arguments of torchvision that the package still uses
@@ -45,12 +45,12 @@ def test_lpips_equals_the_lpips_package(lpips, golden):
     for mine, theirs in zip(lpips.convolutions, convolutions, strict=True):
         theirs.load_state_dict(mine.state_dict())
     for folder, names in ((golden, ("ex_ref", "ex_p0")), (golden / "x4", ("HR/0801", "SR/000000_sample00003"))):
-        one, other = (official_crop(eight_bits(folder / f"{name}.png")) for name in names)
+        hr, sr = (official_crop(eight_bits(folder / f"{name}.png")) for name in names)
         with torch.no_grad():
-            expected = official(to_unit(one) * 2 - 1, to_unit(other) * 2 - 1)
-        found = lpips(one, other)
-        assert torch.allclose(found, expected, rtol=1e-4, atol=1e-6)
-        assert found.mean().item() == pytest.approx(expected.mean().item(), rel=1e-5)
+            expected = official(to_unit(hr) * 2 - 1, to_unit(sr) * 2 - 1)
+        lpips_map = lpips(hr, sr)
+        assert torch.allclose(lpips_map, expected, rtol=1e-4, atol=1e-6)
+        assert lpips_map.mean().item() == pytest.approx(expected.mean().item(), rel=1e-5)
 
 
 def test_lpips_is_zero_for_equal_images_symmetric_and_grows_with_noise(lpips, photograph):
@@ -65,11 +65,11 @@ def test_winograd_and_direct_convolutions_give_close_features(lpips, photograph)
     image = to_tensor(photograph)
     maps = network_input(image).double()
     convolutions = copy.deepcopy(lpips.convolutions).double()
-    for index, found in enumerate(lpips.layers(image)):
+    for index, winograd_maps in enumerate(lpips.layers(image)):
         if index in (1, 2):
             maps = torch.nn.functional.max_pool2d(maps, 3, stride=2)
         maps = convolutions[index](maps).relu()
-        assert ((found - maps).norm() / maps.norm()).item() < 5e-6
+        assert ((winograd_maps - maps).norm() / maps.norm()).item() < 5e-6
 
 
 def test_lpips_compare_keeps_features_and_sums_differences(lpips, photograph):
@@ -78,12 +78,12 @@ def test_lpips_compare_keeps_features_and_sums_differences(lpips, photograph):
     before = [layer.clone() for layer in features]
     sums = [torch.zeros_like(layer) for layer in features]
     others = [noisy(image, 0.1), noisy(image, 0.2)]
-    for other in others:
-        lpips.compare(other, features, sums)
-    expected = [lpips.features(other).vectors for other in others]
-    for layer, total, known, one, two in zip(features, sums, before, *expected, strict=True):
-        assert torch.equal(layer, known)
-        assert torch.allclose(total, one + two - 2 * known, atol=1e-6)
+    for image_of_list in others:
+        lpips.compare(image_of_list, features, sums)
+    expected = [lpips.features(image_of_list).vectors for image_of_list in others]
+    for layer, total, kept, expected_first, two in zip(features, sums, before, *expected, strict=True):
+        assert torch.equal(layer, kept)
+        assert torch.allclose(total, expected_first + two - 2 * kept, atol=1e-6)
 
 
 def test_deepest_maps_are_the_unnormalised_fifth_convolution(lpips, photograph):
@@ -123,9 +123,9 @@ def test_weights_of_another_network_than_alexnet_are_an_error(squeezenet):
 
 def test_the_map_does_not_depend_on_memory_layout(lpips, photograph):
     image = to_tensor(photograph)
-    other = to_tensor(np.ascontiguousarray(photograph[::-1]))
-    expected = lpips(image, other)
-    assert torch.equal(lpips(image.contiguous(), other), expected)
+    sample = to_tensor(np.ascontiguousarray(photograph[::-1]))
+    expected = lpips(image, sample)
+    assert torch.equal(lpips(image.contiguous(), sample), expected)
 
 
 def test_lpips_refuses_float_images(lpips, photograph):

@@ -41,12 +41,12 @@ def published() -> Pristine:
 
 def distorted(image: np.ndarray) -> dict[str, np.ndarray]:
     noise = np.random.default_rng(0).standard_normal(image.shape)
-    found = {"hr": image}
-    found |= {f"blur {s}": cv2.GaussianBlur(image, (0, 0), s) for s in (0.7, 1, 1.5, 2, 3)}
-    found |= {
+    images = {"hr": image}
+    images |= {f"blur {s}": cv2.GaussianBlur(image, (0, 0), s) for s in (0.7, 1, 1.5, 2, 3)}
+    images |= {
         f"noise {s}": (image + s * noise).clip(0, 255).round().astype(np.uint8) for s in (2, 4, 8, 16, 32)
     }
-    return found
+    return images
 
 
 def generalised_gaussian(shape: float, count: int) -> torch.Tensor:
@@ -57,8 +57,8 @@ def generalised_gaussian(shape: float, count: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("shape", [0.7, 1.0, 2.0, 4.0])
 def test_gaussian_fit_recovers_known_shape_and_scale(shape):
-    found, left, right = asymmetric_gaussian(3 * generalised_gaussian(shape, 100_000))
-    assert found.mean() == pytest.approx(shape, rel=0.03)
+    fitted, left, right = asymmetric_gaussian(3 * generalised_gaussian(shape, 100_000))
+    assert fitted.mean() == pytest.approx(shape, rel=0.03)
     assert left.mean() == pytest.approx(3, rel=0.03)
     assert right.mean() == pytest.approx(3, rel=0.03)
 

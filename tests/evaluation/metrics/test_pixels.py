@@ -21,10 +21,10 @@ def test_box_mean_of_one_pixel_is_hand_computed():
     sr[0, 0, 5, 7] = 30
     error = PixelErrors(hr).update(sr)
     assert error[5, 7] == 300 and error.sum() == 300
-    found = box_mean(error)
-    assert tuple(found.shape) == (35, 39)
-    assert (found > 0).sum() == 256
-    assert torch.allclose(found[5:21, 7:23], torch.full((16, 16), 300 / 256))
+    means = box_mean(error)
+    assert tuple(means.shape) == (35, 39)
+    assert (means > 0).sum() == 256
+    assert torch.allclose(means[5:21, 7:23], torch.full((16, 16), 300 / 256))
 
 
 @pytest.mark.parametrize("height", [1, 63, 64, 65, 200])

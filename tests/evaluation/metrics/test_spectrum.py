@@ -65,6 +65,6 @@ def test_more_blur_and_more_noise_are_further_from_every_photograph():
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (17, 31), (8, 200)])
 def test_small_images_have_a_number_or_nan_and_no_error(size):
     image = torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8)
-    found = log_spectral_distance(image, prepare(image))
-    assert found == 0 or math.isnan(found)
-    assert math.isnan(found) == (size == (1, 1))
+    value = log_spectral_distance(image, prepare(image))
+    assert value == 0 or math.isnan(value)
+    assert math.isnan(value) == (size == (1, 1))

@@ -67,24 +67,24 @@ def refusal(named) -> str:
 
 
 def test_figures_and_differences_equal_values_by_hand(two):
-    found = compare(read_methods(two))
-    assert (found.scale, found.samples, found.names) == (4, 2, NAMES)
-    values = {key: [round(each.value, 6) for each in line] for key, line in found.values.items()}
+    comparison = compare(read_methods(two))
+    assert (comparison.scale, comparison.samples, comparison.names) == (4, 2, NAMES)
+    values = {key: [round(estimate.value, 6) for estimate in line] for key, line in comparison.values.items()}
     # a: means .3, .3, .4; S_2 = 100 (.2 - .1) / .2, 0, 100 (.3 - .24) / .3
     assert values["LPIPS_mean"] == [round(1 / 3, 6), round(1.3 / 3, 6)]
     assert values["score"] == [round((50 + 0 + 20) / 3, 6), 25.0]
     assert values["r_LPIPS"] == [0.5, 0.5]
     assert values["LRPSNR_mean"] == pytest.approx([68.130804, 48.130804])
-    (a, b, pair), *others = found.pairs["LPIPS_mean"]
+    (a, b, pair), *others = comparison.pairs["LPIPS_mean"]
     assert (a, b, others) == (0, 1, [])
     assert pair.difference == pytest.approx(-0.1)
     assert (pair.a_favoured, pair.b_favoured, pair.equal) == (2, 0, 1)
     low, high = pair.interval
     assert -0.201 < low < -0.1 < high < 0.001  # the differences are -.2, -.1 and 0
-    spread = found.pairs["score"][0][2]
+    spread = comparison.pairs["score"][0][2]
     assert spread.difference == pytest.approx(70 / 3 - 25) and (spread.a_favoured, spread.b_favoured) == (1, 2)
-    assert found.best("LPIPS_mean", True) == {0} and found.best("score", False) == {1}
-    assert found.best("r_LPIPS", None) == set()
+    assert comparison.best("LPIPS_mean", True) == {0} and comparison.best("score", False) == {1}
+    assert comparison.best("r_LPIPS", None) == set()
 
 
 def test_json_holds_methods_pairs_curves_and_images(two):
@@ -94,7 +94,9 @@ def test_json_holds_methods_pairs_curves_and_images(two):
     assert first["curves"]["LPIPS_score"] == pytest.approx([0, 70 / 3])
     assert second["curves"]["LPIPS_score"] == pytest.approx([0, 25])
     assert first["intervals"]["LPIPS_mean"] == pytest.approx([0.3, 0.4], abs=0.02)
-    pair = next(each for each in content["pairs"] if each["figure"] == "LRPSNR_mean")
+    pair = next(
+        pair_of_figure for pair_of_figure in content["pairs"] if pair_of_figure["figure"] == "LRPSNR_mean"
+    )
     assert (pair["a"], pair["b"], pair["difference"]) == ("a", "b", pytest.approx(20))
     assert (pair["a_favoured"], pair["favours"], pair["interval"]) == (3, "a", pytest.approx([20, 20]))
     assert content["images"][2] == {
@@ -111,29 +113,31 @@ def test_only_common_images_are_compared_with_a_note_on_others(tmp_path, hr, two
     shutil.copy(hr / "0803.png", tmp_path / "others" / "renamed.png")  # the same image by another name
     shutil.copy(hr / "0801.png", tmp_path / "others" / "0801.png")
     c = write_method(tmp_path / "c", tmp_path / "others", {"renamed.png": [0.1, 0.1], "0801.png": [0.2, 0.2]})
-    found = compare(read_methods([*two, ("c", c)]))
-    assert found.names == ["0801.png", "0803.png"]
-    assert [round(each.value, 6) for each in found.values["LPIPS_mean"]] == [0.35, 0.45, 0.15]
-    assert found.notes[0] == ("Only the 2 images that all methods have are compared; left out: 1 of a, 1 of b.")
-    assert len(found.pairs["score"]) == 3
+    comparison = compare(read_methods([*two, ("c", c)]))
+    assert comparison.names == ["0801.png", "0803.png"]
+    assert [round(estimate.value, 6) for estimate in comparison.values["LPIPS_mean"]] == [0.35, 0.45, 0.15]
+    assert comparison.notes[0] == (
+        "Only the 2 images that all methods have are compared; left out: 1 of a, 1 of b."
+    )
+    assert len(comparison.pairs["score"]) == 3
 
 
 def test_s_n_is_compared_at_the_common_number_of_samples(tmp_path, hr):
     three = write_method(tmp_path / "x", hr, {"0801.png": [0.4, 0.4, 0.4]}, {"0801.png": [0.4, 0.3, 0.1]})
     two = write_method(tmp_path / "y", hr, {"0801.png": [0.4, 0.2]}, {"0801.png": [0.4, 0.1]})
-    one = write_method(tmp_path / "z", hr, {"0801.png": [0.3]})
-    found = compare(read_methods([("x", three), ("y", two), ("z", one)]))
-    assert found.samples == 2 and found.figures[1].label == "S_2"
-    values = [each.value for each in found.values["score"]]
+    single = write_method(tmp_path / "z", hr, {"0801.png": [0.3]})
+    comparison = compare(read_methods([("x", three), ("y", two), ("z", single)]))
+    assert comparison.samples == 2 and comparison.figures[1].label == "S_2"
+    values = [estimate.value for estimate in comparison.values["score"]]
     assert values[:2] == pytest.approx([25, 50]) and math.isnan(values[2])
-    assert [pair.images for _, _, pair in found.pairs["score"]] == [1, 0, 0]
-    assert "x 3, y 2, z 1. Means are over all samples of each; S_2 is of the first 2." in found.notes[0]
+    assert [pair.images for _, _, pair in comparison.pairs["score"]] == [1, 0, 0]
+    assert "x 3, y 2, z 1. Means are over all samples of each; S_2 is of the first 2." in comparison.notes[0]
 
 
 def test_squared_errors_are_compared_if_a_score_lacks_lpips(tmp_path, hr, two):
     c = write_method(tmp_path / "c", hr, {name: [0.3, 0.2] for name in NAMES}, with_lpips=None)
-    found = compare(read_methods([*two, ("c", c)]))
-    assert [figure.name for figure in found.figures[:6]] == [
+    comparison = compare(read_methods([*two, ("c", c)]))
+    assert [figure.name for figure in comparison.figures[:6]] == [
         "LPIPS_mean",
         "score",
         "r_LPIPS",
@@ -141,9 +145,9 @@ def test_squared_errors_are_compared_if_a_score_lacks_lpips(tmp_path, hr, two):
         "MSE_score",
         "r_pixels",
     ]
-    assert math.isnan(found.values["LPIPS_mean"][2].value)
-    assert found.values["MSE_mean"][2].value == pytest.approx(25.0)
-    assert "LPIPS was not measured for c." in found.notes
+    assert math.isnan(comparison.values["LPIPS_mean"][2].value)
+    assert comparison.values["MSE_mean"][2].value == pytest.approx(25.0)
+    assert "LPIPS was not measured for c." in comparison.notes
     only = compare(
         read_methods(
             [
@@ -159,11 +163,11 @@ def test_quality_metrics_of_other_versions_are_left_out_with_a_note(tmp_path, hr
     lpips = {"0801.png": [0.3, 0.2], "0802.png": [0.3, 0.2]}
     a = write_method(tmp_path / "a", hr, lpips, realism={"niqe": ("1", 3.0), "log-spectral": ("1", 2.0)})
     b = write_method(tmp_path / "b", hr, lpips, realism={"niqe": ("2", 4.0), "log-spectral": ("1", 1.0)})
-    found = compare(read_methods([("a", a), ("b", b)]))
-    assert [each.value for each in found.values["log-spectral"]] == [2.0, 1.0]
-    assert found.pairs["log-spectral"][0][2].b_favoured == 2
-    assert "niqe" not in found.values
-    assert "niqe is left out: its model or library is not the same for all methods." in found.notes
+    comparison = compare(read_methods([("a", a), ("b", b)]))
+    assert [estimate.value for estimate in comparison.values["log-spectral"]] == [2.0, 1.0]
+    assert comparison.pairs["log-spectral"][0][2].b_favoured == 2
+    assert "niqe" not in comparison.values
+    assert "niqe is left out: its model or library is not the same for all methods." in comparison.notes
     c = write_method(tmp_path / "c", hr, lpips)
     assert (
         "log-spectral is left out: it was not measured for c."
@@ -217,15 +221,15 @@ def test_opinions_are_found_by_samples_whatever_the_names(two, ntire_sr_command,
         MethodOpinion("b", methods[0].samples_sha256, mor=2.5, low=2.25, high=2.75),
         MethodOpinion("a", methods[1].samples_sha256, mor=1.5, low=None, high=None),
     ]
-    found = compare(methods).with_opinions(opinions_of(*said))
-    assert "In the study, by the digests of the samples, a is b, b is a." in found.notes
-    assert [each.value for each in found.values["MOR"]] == [2.5, 1.5]
-    assert found.values["MOR"][0].interval == (2.25, 2.75)
+    comparison = compare(methods).with_opinions(opinions_of(*said))
+    assert "In the study, by the digests of the samples, a is b, b is a." in comparison.notes
+    assert [estimate.value for estimate in comparison.values["MOR"]] == [2.5, 1.5]
+    assert comparison.values["MOR"][0].interval == (2.25, 2.75)
     # b has the better rank in MOR; of two methods each rank is 1 or 2, and equal ones share the better
-    s_n = [each.value for each in found.values["score"]]
+    s_n = [estimate.value for estimate in comparison.values["score"]]
     expected = [(1 + (s_n[1] > s_n[0]) + 2) / 2, (1 + (s_n[0] > s_n[1]) + 1) / 2]
-    assert [each.value for each in found.values["final_rank"]] == expected
-    assert {"MOR", "final_rank"} <= found.as_json()["methods"][0].keys()
+    assert [estimate.value for estimate in comparison.values["final_rank"]] == expected
+    assert {"MOR", "final_rank"} <= comparison.as_json()["methods"][0].keys()
     only = compare(methods).with_opinions(opinions_of(msgspec.structs.replace(said[1], name="third")))
     assert math.isnan(only.values["MOR"][0].value) and "final_rank" not in only.values
     with pytest.raises(UsageError, match="none of these methods, but those of third"):
@@ -264,20 +268,22 @@ def test_study_of_other_samples_under_the_same_name_is_refused(two):
 def test_added_columns_are_in_table_and_json(two):
     mor = Figure(name="MOR", label="MOR", direction="lower", digits=2, values=Values)
     column = MethodColumn(mor, {"b": 1.5}, {"b": (1.2, 1.8)})
-    found = compare(read_methods(two)).with_columns([column])
-    first, second = found.as_json()["methods"]
+    comparison = compare(read_methods(two)).with_columns([column])
+    first, second = comparison.as_json()["methods"]
     assert math.isnan(first["MOR"]) and second["MOR"] == 1.5 and second["intervals"]["MOR"] == (1.2, 1.8)
-    assert found.as_json()["figures"]["MOR"]["lower_is_better"] is True
+    assert comparison.as_json()["figures"]["MOR"]["lower_is_better"] is True
 
 
 # ---- what is refused
 
 
 def test_other_hr_images_scales_and_networks_are_refused_together(tmp_path, hr, two):
-    other = write_images(tmp_path / "other", NAMES)
+    second_hr = write_images(tmp_path / "other", NAMES)
     for at, name in enumerate(NAMES[1:]):
-        write_png(other / name, np.full((48, 64, 3), 7 + at, np.uint8))
-    c = write_method(tmp_path / "c", other, {name: [0.3, 0.2] for name in NAMES}, scale=8, with_lpips="b" * 64)
+        write_png(second_hr / name, np.full((48, 64, 3), 7 + at, np.uint8))
+    c = write_method(
+        tmp_path / "c", second_hr, {name: [0.3, 0.2] for name in NAMES}, scale=8, with_lpips="b" * 64
+    )
     said = refusal([*two, ("c", c)])
     assert "comparing a, b, c: 3 problems" in said
     assert "2 HR images of c differ from a's of the same name: 0802.png, 0803.png" in said
@@ -371,9 +377,9 @@ def test_damaged_score_is_one_error(two, wrong):
 
 
 def test_pictures_show_the_images_that_differ_most(two):
-    found = compare(read_methods(two))
-    assert most_different(found) == [0, 1, 2]  # .2, .1, 0 apart
-    gallery = picture_comparison(found, 2)
+    comparison = compare(read_methods(two))
+    assert most_different(comparison) == [0, 1, 2]  # .2, .1, 0 apart
+    gallery = picture_comparison(comparison, 2)
     assert (gallery.images, gallery.notes, len(gallery.entries)) == ([0, 1], [], 2)
     pictures = gallery.entries[0]["pictures"]
     assert [picture["key"] for picture in pictures] == ["hr", "1", "2", "lr"]
@@ -381,7 +387,7 @@ def test_pictures_show_the_images_that_differ_most(two):
     assert [sample["label"] for sample in pictures[1]["samples"]] == ["sample 0", "sample 1"]
     assert pictures[1]["figures"] == "LPIPS 0.3000 · S_2 50.00"
     assert pictures[1]["samples"][1]["caption"] == "a, sample 1: 000000_sample00001.png, 64 x 48 pixels"
-    assert picture_comparison(found, 0).entries == []
+    assert picture_comparison(comparison, 0).entries == []
 
 
 def test_equal_samples_are_shown_once(tmp_path, hr):
@@ -392,38 +398,40 @@ def test_equal_samples_are_shown_once(tmp_path, hr):
 
 
 def test_changed_or_moved_samples_are_left_out_with_a_note(tmp_path, two):
-    found = compare(read_methods(two))
+    comparison = compare(read_methods(two))
     (tmp_path / "b_samples").rename(tmp_path / "moved")
-    gallery = picture_comparison(found)
+    gallery = picture_comparison(comparison)
     assert [picture["key"] for picture in gallery.entries[0]["pictures"]] == ["hr", "1", "lr"]
     assert "No pictures of b: " in gallery.notes[0] and "give --sr b=FOLDER" in gallery.notes[0]
-    gallery = picture_comparison(found, sr={"b": tmp_path / "moved"})
+    gallery = picture_comparison(comparison, sr={"b": tmp_path / "moved"})
     assert [picture["key"] for picture in gallery.entries[0]["pictures"]] == ["hr", "1", "2", "lr"]
     write_png(tmp_path / "a_samples" / "000000_sample00000.png", np.zeros((48, 64, 3), np.uint8))
     (tmp_path / "a_samples" / "000001_sample00000.png").unlink()
-    note = picture_comparison(found, sr={"b": tmp_path / "moved"}).notes[0]
+    note = picture_comparison(comparison, sr={"b": tmp_path / "moved"}).notes[0]
     assert (
         "lacks 000001_sample00000.png and holds other samples than were scored: 000000_sample00000.png" in note
     )
 
 
 def test_given_folders_with_other_files_are_refused_together(tmp_path, two):
-    found = compare(read_methods(two))
+    comparison = compare(read_methods(two))
     with pytest.raises(ValidationErrors) as refused:
-        picture_comparison(found, sr={"a": tmp_path / "b_samples", "b": tmp_path / "no"}, hr=tmp_path / "no")
+        picture_comparison(
+            comparison, sr={"a": tmp_path / "b_samples", "b": tmp_path / "no"}, hr=tmp_path / "no"
+        )
     said = str(refused.value)
     assert "3 problems" in said and "holds other samples than were scored" in said and "does not exist" in said
     assert "the HR image 0801.png that was scored is not in" in said
     with pytest.raises(UsageError, match="no such method"):
-        picture_comparison(found, sr={"x": tmp_path})
+        picture_comparison(comparison, sr={"x": tmp_path})
 
 
 def test_missing_hr_images_give_a_note_and_no_pictures(tmp_path, two):
-    found = compare(read_methods(two))
+    comparison = compare(read_methods(two))
     (tmp_path / "HR").rename(tmp_path / "HR_moved")
-    gallery = picture_comparison(found)
+    gallery = picture_comparison(comparison)
     assert gallery.entries == [] and "give --hr FOLDER" in gallery.notes[0]
-    assert len(picture_comparison(found, hr=tmp_path / "HR_moved").entries) == 3
+    assert len(picture_comparison(comparison, hr=tmp_path / "HR_moved").entries) == 3
 
 
 def test_damaged_picture_is_named(tmp_path, two):
@@ -444,8 +452,8 @@ def test_odd_values_in_scores_and_records_cause_no_crash(two):
         for seed in range(20):
             path.write_text(with_odd_leaf(content, seed))
             try:
-                found = compare(read_methods(two))
-                render(comparison_page(found, picture_comparison(found)))
+                comparison = compare(read_methods(two))
+                render(comparison_page(comparison, picture_comparison(comparison)))
             except NtireSrError:
                 refused += 1
             except BaseException as error:

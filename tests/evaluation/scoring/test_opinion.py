@@ -56,8 +56,8 @@ def test_score_shows_the_opinion_rank_of_its_samples(folders, tmp_path, capsys, 
     summary = json.loads((tmp_path / "score" / "score.json").read_text())["summary"]
     assert (summary["MOR"], summary["MOR_low"], summary["final_rank"]) == (2.25, 2.1, None)
     assert "2.25 (2.10 to 2.40)" in (tmp_path / "score" / "report.html").read_text(encoding="utf-8")
-    other = scored(folders, tmp_path / "score", study=file, study_method="other")
-    assert other.score.summary()["MOR"] == 2.0
+    of_second_method = scored(folders, tmp_path / "score", study=file, study_method="other")
+    assert of_second_method.score.summary()["MOR"] == 2.0
 
 
 def test_final_rank_uses_s_10_of_all_methods(tmp_path):

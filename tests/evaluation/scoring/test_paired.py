@@ -10,13 +10,13 @@ from ntire_sr.evaluation.scoring.paired import bootstrap_interval, paired_differ
 
 def test_paired_difference_has_the_hand_computed_values():
     a, b = [0.2, 0.4, 0.3, 0.5], [0.3, 0.3, 0.3, 0.8]
-    found = paired_difference(a, b, lower_is_better=True)
+    difference = paired_difference(a, b, lower_is_better=True)
     # a - b: -.1, +.1, 0, -.3
-    assert found.difference == pytest.approx(-0.075)
-    assert (found.images, found.a_favoured, found.b_favoured, found.equal) == (4, 2, 1, 1)
-    other = paired_difference(a, b, lower_is_better=False)
-    assert (other.difference, other.interval) == (found.difference, found.interval)
-    assert (other.a_favoured, other.b_favoured, other.equal) == (1, 2, 1)
+    assert difference.difference == pytest.approx(-0.075)
+    assert (difference.images, difference.a_favoured, difference.b_favoured, difference.equal) == (4, 2, 1, 1)
+    turned_round = paired_difference(a, b, lower_is_better=False)
+    assert (turned_round.difference, turned_round.interval) == (difference.difference, difference.interval)
+    assert (turned_round.a_favoured, turned_round.b_favoured, turned_round.equal) == (1, 2, 1)
     turned = paired_difference(b, a, lower_is_better=True)
     assert (turned.difference, turned.a_favoured) == (pytest.approx(0.075), 1)
 
@@ -65,9 +65,9 @@ def test_about_95_of_100_intervals_contain_the_true_mean():
 
 
 def test_undefined_values_are_left_out_and_infinite_ones_not_averaged():
-    found = paired_difference([1.0, math.nan, 2.0], [2.0, 1.0, 4.0], lower_is_better=True)
-    assert (found.images, found.difference, found.a_favoured) == (2, -1.5, 2)
-    found = paired_difference([60.0, math.inf, math.inf], [50.0, 50.0, math.inf], lower_is_better=False)
-    assert (found.images, found.a_favoured, found.b_favoured, found.equal) == (3, 2, 0, 1)
-    assert math.isnan(found.difference) and found.favours(lower_is_better=False) is None
+    difference = paired_difference([1.0, math.nan, 2.0], [2.0, 1.0, 4.0], lower_is_better=True)
+    assert (difference.images, difference.difference, difference.a_favoured) == (2, -1.5, 2)
+    difference = paired_difference([60.0, math.inf, math.inf], [50.0, 50.0, math.inf], lower_is_better=False)
+    assert (difference.images, difference.a_favoured, difference.b_favoured, difference.equal) == (3, 2, 0, 1)
+    assert math.isnan(difference.difference) and difference.favours(lower_is_better=False) is None
     assert paired_difference([math.nan], [1.0], lower_is_better=True).images == 0

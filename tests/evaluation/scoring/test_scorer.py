@@ -32,12 +32,12 @@ def test_tables_equal_those_of_the_official_scripts(device, golden, alexnet, tmp
         folder.joinpath("HR"), folder / "SR", tmp_path, scale=scale, device=device.type, lpips_weights=alexnet
     )
     for name in ("measure.csv", "measure_mean.csv", "measure_full.csv"):
-        expected, found = (pd.read_csv(place / name, index_col=0) for place in (folder, tmp_path))
-        assert list(found.columns) == list(expected.columns)
-        assert list(found.index) == list(expected.index)
+        expected, table = (pd.read_csv(place / name, index_col=0) for place in (folder, tmp_path))
+        assert list(table.columns) == list(expected.columns)
+        assert list(table.index) == list(expected.index)
         # 1e-4 is asked for; differences of nearly equal means are the hardest
         rtol = 2e-5 if device.type == "cpu" else 1e-4
-        np.testing.assert_allclose(found.to_numpy(), expected.to_numpy(), rtol=rtol)
+        np.testing.assert_allclose(table.to_numpy(), expected.to_numpy(), rtol=rtol)
         assert np.isinf(expected.to_numpy()).any() == (name != "measure_full.csv")
     means = pd.read_csv(tmp_path / "measure_full_mean.csv", index_col=0)["0"]
     expected = pd.read_csv(folder / "measure_full.csv", index_col=0).mean()
@@ -61,9 +61,9 @@ def figures_of_cpu(golden, alexnet, tmp_path_factory) -> dict[str, float]:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
 def test_figures_of_gpu_equal_figures_of_cpu(golden, alexnet, tmp_path, figures_of_cpu):
-    found = figures(golden / "x4", tmp_path, "cuda", alexnet)
+    of_gpu = figures(golden / "x4", tmp_path, "cuda", alexnet)
     for name, value in figures_of_cpu.items():
-        assert found[name] == pytest.approx(value, rel=1e-3 if name in ("niqe", "niqe_of_HR") else 1e-4), name
+        assert of_gpu[name] == pytest.approx(value, rel=1e-3 if name in ("niqe", "niqe_of_HR") else 1e-4), name
 
 
 def test_figures_with_direct_convolutions_equal_figures_of_cpu(
@@ -78,9 +78,9 @@ def test_figures_with_direct_convolutions_equal_figures_of_cpu(
 
     monkeypatch.setattr(Lpips, "__init__", without_shortcuts)
     monkeypatch.setattr(lpips_network, "CACHED_FLOATS", 10**12)
-    found = figures(golden / "x4", tmp_path, "cpu", alexnet)
+    direct = figures(golden / "x4", tmp_path, "cpu", alexnet)
     for name, value in figures_of_cpu.items():
-        assert found[name] == pytest.approx(value, rel=1e-5), name
+        assert direct[name] == pytest.approx(value, rel=1e-5), name
 
 
 def test_lr_psnr_of_mean_error_is_finite_if_a_sample_is_exact():
@@ -148,8 +148,8 @@ def test_samples_numbered_from_801_or_901_score_the_same(folders, tmp_path):
             for k in range(3):
                 name = SampleName(index + first, k)
                 shutil.copy(folders.sr / str(SampleName(index, k)), moved / str(name))
-        found = score_folder(folders.hr, moved, tmp_path / f"out{first}", samples=3, **AWAY).score.summary()
-        assert found == plain
+        summary = score_folder(folders.hr, moved, tmp_path / f"out{first}", samples=3, **AWAY).score.summary()
+        assert summary == plain
 
 
 def test_single_samples_named_without_number_are_scored(folders, tmp_path):
@@ -237,6 +237,6 @@ def test_terminal_shows_the_score_among_published_rows(golden, alexnet, ntire_sr
         "score", "--hr", folder / "HR", "--sr", folder / "SR", "--out", tmp_path, "--lpips-weights", alexnet,
         "--json", "--no-report", "--device", "cpu",
     )  # fmt: skip
-    found = json.loads(as_json.out)
-    assert found["summary"] == json.loads((tmp_path / "score.json").read_text())["summary"]
-    assert found["standing_2021"]["rank_by_S_10"] == 3
+    content = json.loads(as_json.out)
+    assert content["summary"] == json.loads((tmp_path / "score.json").read_text())["summary"]
+    assert content["standing_2021"]["rank_by_S_10"] == 3

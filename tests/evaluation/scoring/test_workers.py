@@ -62,9 +62,9 @@ def test_only_changed_images_are_measured_again(folders, tmp_path, monkeypatch, 
     changed[:8] ^= 7
     write_png(folders.sr / "000000_sample00002.png", changed)
     seen = watched(monkeypatch)
-    found = score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
+    result = score_folder(folders.hr, folders.sr, tmp_path / "out", **AWAY)
     fresh = score_folder(folders.hr, folders.sr, tmp_path / "fresh", **AWAY)
-    assert seen == [0, 0, 1] and found.score == fresh.score
+    assert seen == [0, 0, 1] and result.score == fresh.score
     score_folder(folders.hr, folders.sr, tmp_path / "out", **{**AWAY, "realism": ("log-spectral",)})
     assert seen == [0, 0, 1, 0, 1]
 
@@ -117,7 +117,7 @@ def test_several_workers_give_the_same_tables(folders, tmp_path, alexnet, two_th
     assert next(counts[-1] for name, _, counts in progress.tasks if name == "score") == 6
     assert tables(tmp_path / "one") == tables(tmp_path / "two")
     # matrix products of other thread counts end in other last bits
-    found = []
+    csv_tables = []
     for count in (1, 2):
         out = tmp_path / f"lpips{count}"
         score_folder(
@@ -128,11 +128,11 @@ def test_several_workers_give_the_same_tables(folders, tmp_path, alexnet, two_th
             lpips_weights=alexnet,
             workers=count,
         )
-        found.append(pd.read_csv(out / "measure_full.csv", index_col=0))
+        csv_tables.append(pd.read_csv(out / "measure_full.csv", index_col=0))
     # S_n is a difference of means over a mean, so rounding of 1e-6 counts a hundredfold where it is small
-    is_score = found[0].columns.str.endswith("score")
-    pd.testing.assert_frame_equal(*(table.loc[:, ~is_score] for table in found), rtol=2e-5)
-    pd.testing.assert_frame_equal(*(table.loc[:, is_score] for table in found), rtol=2e-5, atol=1e-3)
+    is_score = csv_tables[0].columns.str.endswith("score")
+    pd.testing.assert_frame_equal(*(table.loc[:, ~is_score] for table in csv_tables), rtol=2e-5)
+    pd.testing.assert_frame_equal(*(table.loc[:, is_score] for table in csv_tables), rtol=2e-5, atol=1e-3)
 
 
 def command(folders, out, *more: str) -> list[str]:
@@ -179,7 +179,7 @@ def test_record_key_depends_on_scale_samples_files_and_metrics(folders, alexnet)
 
     pair = match_samples(folders.hr, folders.sr, 3, 4).images[0]
     plain = Settings(4, lpips=False)
-    keys = [Scorer(plain).key(each) for each in (pair, replace(pair, numbers=(0, 1, 3)))]
+    keys = [Scorer(plain).key(changed_pair) for changed_pair in (pair, replace(pair, numbers=(0, 1, 3)))]
     keys.append(Scorer(plain).key(replace(pair, digests=(*pair.digests[:3], "0"))))
     keys.append(Scorer(plain).key(replace(pair, hr=pair.hr.with_name("other.png"))))
     for changed in (
@@ -218,13 +218,13 @@ def test_out_inside_the_samples_folder_is_refused(folders):
 
 def children_of(process: subprocess.Popen) -> list[int]:
     """Process ids of the workers that have begun."""
-    found = []
+    numbers = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             parent = path.read_text().rpartition(")")[2].split()[1]
             if int(parent) == process.pid and b"spawn_main" in path.with_name("cmdline").read_bytes():
-                found.append(int(path.parent.name))
-    return found
+                numbers.append(int(path.parent.name))
+    return numbers
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
