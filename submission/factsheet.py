@@ -1,6 +1,6 @@
 """The fact sheet that NTIRE requires, as Markdown and LaTeX.
 
-It is filled in from the manifest, the weights and the score; what only the team knows is marked as a blank.
+It is filled in from the manifest, the weights and the score. Facts that only the team knows are left blank.
 """
 
 import json
@@ -14,15 +14,16 @@ BLANK = "TO BE FILLED IN"
 
 
 def sections(facts: Facts) -> list[tuple[str, list[tuple[str, str | None]]]]:
-    """Titles of sections, each with labels and values; a value of None is a blank."""
+    """Titles of sections, each with its labels and values; None is a blank."""
     team, manifest, config = facts.team, facts.manifest, facts.config
 
     def of_team(*keys: str) -> list[tuple[str, str | None]]:
         return [(TEAM[key], team.get(key)) for key in keys]
 
     settings = manifest.settings if manifest else None
-    own = settings if settings and not settings.external else None  # of another program only the team knows
-    device = {True: "a GPU", False: "a processor", None: "the machine that drew them"}[facts.on_gpu]
+    # None for images of another program, about which only the team knows
+    drawn_here = settings if settings and not settings.external else None
+    device = {True: "a GPU", False: "a CPU", None: "the machine that drew them"}[facts.on_gpu]
     per_image = f"{facts.seconds:.2f} s per sample on {device}" if facts.seconds else None
     steps = facts.training.get("step")
     trained = None
@@ -37,8 +38,10 @@ def sections(facts: Facts) -> list[tuple[str, list[tuple[str, str | None]]]]:
         trunk, sample = facts.operations
         complexity = f"{trunk:,.0f} multiply-adds per SR pixel once per image and {sample:,.0f} for each sample, before projection"
     hyper = None
-    if own:
-        hyper = ", ".join(f"{name} {json.dumps(value)}" for name, value in sorted(own.hyper_parameters.items()))
+    if drawn_here:
+        hyper = ", ".join(
+            f"{name} {json.dumps(value)}" for name, value in sorted(drawn_here.hyper_parameters.items())
+        )
     measured = ", ".join(
         f"{label} {facts.score[key]:.4g}"
         for label, key in (
@@ -47,7 +50,7 @@ def sections(facts: Facts) -> list[tuple[str, list[tuple[str, str | None]]]]:
         if isinstance(facts.score.get(key), (int, float))
     )  # fmt: skip
     versions = ", ".join(
-        f"{name} {version}" for name, version in (manifest.versions if manifest and own else {}).items()
+        f"{name} {version}" for name, version in (manifest.versions if manifest and drawn_here else {}).items()
     )
     return [
         ("Team", of_team("team", "leader", "members", "affiliation", "user", "code")),
@@ -56,7 +59,7 @@ def sections(facts: Facts) -> list[tuple[str, list[tuple[str, str | None]]]]:
             [
                 *of_team("title", "description", "diagram"),
                 ("Model", f"{settings.model}, scale {settings.scale}" if settings else None),
-                ("Weights (SHA-256)", _weights(own) if own else None),
+                ("Weights (SHA-256)", _weights(drawn_here) if drawn_here else None),
                 *(
                     [("Code of the network (SHA-256)", settings.code_sha256)]
                     if settings and settings.code_sha256
@@ -89,13 +92,16 @@ def sections(facts: Facts) -> list[tuple[str, list[tuple[str, str | None]]]]:
         (
             "Ensembles and fusion",
             [
-                ("Ensembles", "none: one model, one set of weights" if own else None),
-                ("Test-time augmentation", "none" if own else None),
-                ("Temperature", f"{own.temperature:g}, the same for all samples" if own else None),
+                ("Ensembles", "none: one model, one set of weights" if drawn_here else None),
+                ("Test-time augmentation", "none" if drawn_here else None),
+                (
+                    "Temperature",
+                    f"{drawn_here.temperature:g}, the same for all samples" if drawn_here else None,
+                ),
                 (
                     "Seeds",
-                    f"each sample from its own, made of {own.seed}, the LR image and its number"
-                    if own
+                    f"each sample has its own, derived from {drawn_here.seed}, the LR image and the sample's number"
+                    if drawn_here
                     else None,
                 ),
             ],
@@ -103,7 +109,7 @@ def sections(facts: Facts) -> list[tuple[str, list[tuple[str, str | None]]]]:
         (
             "Other",
             [
-                ("Language", None if settings and not own else "Python"),
+                ("Language", None if settings and not drawn_here else "Python"),
                 ("Platform", versions or None),
                 ("Execution", "see REPRODUCE.md in this archive"),
                 *of_team("references"),
@@ -121,7 +127,7 @@ def _weights(settings: SamplingSettings) -> str:
 
 
 def _parameters(count: int | None) -> str | None:
-    return "none: the model is no network" if count == 0 else f"{count:,}" if count is not None else None
+    return "none: the model is not a network" if count == 0 else f"{count:,}" if count is not None else None
 
 
 def _consistency(manifest: Manifest | None) -> str | None:
@@ -146,7 +152,7 @@ def _external(training: dict[str, Any]) -> str | None:
 
 
 def blanks(facts: Facts) -> list[str]:
-    """Labels of the facts that the team still has to fill in."""
+    """Labels of the facts that are left blank."""
     return [label for _, rows in sections(facts) for label, value in rows if value is None]
 
 

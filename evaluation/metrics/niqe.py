@@ -269,7 +269,7 @@ def fit(
         ValidationErrors: images cannot be read; all of them are listed.
         UsageError: there are not more sharp blocks than features.
     """
-    found: list[Tensor] = []
+    sharp_blocks: list[Tensor] = []
     digests: list[str] = []
     problems: list[str] = []
     paths = list(images)
@@ -283,12 +283,12 @@ def fit(
             else:
                 if len(features):
                     sharp = features[sharpness > sharp_share * sharpness.max()]
-                    found.append(sharp[~sharp.isnan().any(1)])
+                    sharp_blocks.append(sharp[~sharp.isnan().any(1)])
                     digests.append(digest)
             advance()
     if problems:
         raise ValidationErrors("photographs for NIQE", problems, "replace or remove these files")
-    blocks = torch.cat(found) if found else torch.zeros(0, FEATURES)
+    blocks = torch.cat(sharp_blocks) if sharp_blocks else torch.zeros(0, FEATURES)
     if len(blocks) <= FEATURES:
         raise UsageError(
             f"{len(digests)} photographs of {BLOCK} x {BLOCK} pixels or more have {len(blocks)} sharp blocks; "

@@ -47,7 +47,7 @@ class PixelMetric(ImageMetric[PixelValues]):
             name="MSE_mean",
             label="MSE, mean",
             short="MSE",
-            unit="squared grey levels",
+            unit="grey levels²",
             direction="lower",
             digits=1,
             values=PixelValues,

@@ -1,6 +1,6 @@
 """Quality metrics of single images that are measured on request, with `--realism NAME`.
 
-An image can be near the HR image and look wrong, or differ from it and look right. Quality metrics are proxies of
+An image can be near the HR image and look wrong, or differ from it and look right. Quality metrics estimate
 photo-realism; none of them replaces the challenge's study with human raters. Each is declared as a `QualityMetric` in
 its file and listed in `registry.QUALITY_METRICS`.
 """
@@ -69,7 +69,7 @@ def quality_figures(metric: QualityMetric) -> tuple[Figure[QualityValues], ...]:
         values=QualityValues,
         compute_image=None if metric.data_set else lambda values: mean(values.realism[name]),
         data_set=metric.data_set is not None,
-        note="a proxy",
+        note="estimate of realism",
     )
     if metric.needs_reference:
         return (of_samples,)
@@ -78,7 +78,7 @@ def quality_figures(metric: QualityMetric) -> tuple[Figure[QualityValues], ...]:
         label=f"{metric.label} of the HR images",
         values=QualityValues,
         compute_image=lambda values: mean([values.realism_hr.get(name)]),
-        note="a proxy",
+        note="estimate of realism",
         outputs=Output.TABLE,
     )
     return of_samples, of_hr

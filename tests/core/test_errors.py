@@ -24,7 +24,7 @@ def test_earlier_name_is_the_same_error_and_warns(earlier, now):
 
 def test_unknown_name_is_no_error():
     with pytest.raises(AttributeError, match="no attribute 'Mistake'"):
-        errors.Mistake  # noqa: B018
+        _ = errors.Mistake
 
 
 def test_remedy_is_on_the_second_line():

@@ -199,8 +199,9 @@ def test_study_of_earlier_versions_is_read_and_keeps_its_digest(tmp_path):
  "format": 1, "seed": 0, "scale": 4, "size": 32, "texture": 0, "spread": true, "mode": "either",
  "hr_sha256": "ab", "methods": [{"name": "mine", "samples_sha256": "cd", "samples": 2}],
  "places": [{"id": "0123456789ab", "kind": "place", "image": "0801.png", "top": 4, "left": 8,
-  "candidates": {"mine": "%s", "HR": "%s"}, "lr": null}]
-}""" % ("1" * 64, "2" * 64)  # noqa: UP031
+  "candidates": {"mine": "DIGEST_1", "HR": "DIGEST_2"}, "lr": null}]
+}"""
+    text = text.replace("DIGEST_1", "1" * 64).replace("DIGEST_2", "2" * 64)
     folder = StudyFolder(tmp_path)
     folder.study.write_text(text)
     study, digest = load_study(folder)

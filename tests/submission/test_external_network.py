@@ -110,7 +110,7 @@ def test_fact_sheet_counts_the_parameters_of_a_network(here, ntire_sr_command):
     words = ("--model", "my_net.py:build", "--weights", "my.pth", "--lr", "LR", "--samples", 1)
     assert ntire_sr_command("generate", *words, "--out", "samples").code == 0
     assert ntire_sr_command("generate", "--weights", "bicubic", "--lr", "LR", "--out", "plain").code == 0
-    for sr, said in (("samples", "16,304"), ("plain", "none: the model is no network")):
+    for sr, said in (("samples", "16,304"), ("plain", "none: the model is not a network")):
         assert ntire_sr_command("package", "--sr", sr, "--out", f"{sr}.zip").code == 0
         with zipfile.ZipFile(f"{sr}-code.zip") as archive:
             assert f"**Parameters:** {said}\n" in archive.read("factsheet.md").decode()

@@ -66,17 +66,17 @@ def lpips(sr: AnyImage, hr: AnyImage, spatial: bool = False) -> Any:
             "images of one size; score_samples cuts them as the challenge does",
         )
     shared = len(reference.pixels) == 1
-    others = repeat_to_match(taken, reference).levels.split(1)
+    hr_images = repeat_to_match(taken, reference).levels.split(1)
     network, maps = _network(find(ALEXNET), taken.pixels.device), []
     with torch.inference_mode(), full_float32(taken.pixels.device):
-        known = None
-        for one, other in zip(taken.levels.split(1), others, strict=True):
-            if known is None or not shared:
-                known = LpipsReference(network, other, pairs=False)
-            maps.append(known.map_of(known.compare(one))[:, 0])
+        hr_features = None
+        for sr_image, hr_image in zip(taken.levels.split(1), hr_images, strict=True):
+            if hr_features is None or not shared:
+                hr_features = LpipsReference(network, hr_image, pairs=False)
+            maps.append(hr_features.map_of(hr_features.compare(sr_image))[:, 0])
     if spatial:
         return taken.maps_as_given(torch.cat(maps))
-    return taken.figures([each.mean().item() for each in maps])
+    return taken.figures([lpips_map.mean().item() for lpips_map in maps])
 
 
 def score_samples(
@@ -100,7 +100,7 @@ def score_samples(
         hr: the HR image, (H, W, 3) uint8, or a tensor (1, 3, H, W); 32 x 32 or more for LPIPS.
         scale: HR pixels per LR pixel along an axis.
         lpips: whether to measure LPIPS.
-        realism: names of proxies of photo-realism, such as niqe; see docs/scoring.md.
+        realism: names of quality metrics to measure, such as niqe; see docs/scoring.md.
 
     Returns:
         Figures by name; `nan` where one is not defined, and lists with an entry per sample.
@@ -136,7 +136,7 @@ class SampleSetMetric:
     Args:
         scale: HR pixels per LR pixel along an axis.
         lpips: whether to measure LPIPS.
-        realism: names of proxies of photo-realism, such as niqe or patch-frechet; see docs/scoring.md.
+        realism: names of quality metrics to measure, such as niqe or patch-frechet; see docs/scoring.md.
 
     Raises:
         ValueError, TypeError: a setting is none of these.
@@ -170,11 +170,11 @@ class SampleSetMetric:
             )
         for name in self._wanted.realism:
             if metric := quality_metric(name).data_set:
-                one = metric.from_tensors(measured.tensors)
+                of_image = metric.from_tensors(measured.tensors)
                 if name in self._data_set:
-                    self._data_set[name].merge(one)
+                    self._data_set[name].merge(of_image)
                 else:
-                    self._data_set[name] = one
+                    self._data_set[name] = of_image
         self._images.append(measured.score)
 
     def compute(self) -> dict[str, Any]:
@@ -242,8 +242,8 @@ def _check_sizes(samples: Images, hr: Images, wanted: _Wanted) -> None:
             f"hr has {hr.size}; {smallest} are needed after the cut to multiples of {CROP_MULTIPLE}",
             "larger images",
         )
-    found = samples.pixels.shape[2:]
-    if not all(low <= side <= high for low, side, high in zip(least, found, most, strict=True)):
+    sample_sides = samples.pixels.shape[2:]
+    if not all(low <= side <= high for low, side, high in zip(least, sample_sides, most, strict=True)):
         raise ArgumentValueError(
             f"samples have {samples.size}; hr with its {hr.size} asks for {least[1]} x {least[0]} to {most[1]} x {most[0]}",
             "the samples of this HR image",

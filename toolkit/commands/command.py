@@ -37,7 +37,7 @@ def option_group(title: str, *options: Callable[[Any], Any]) -> Callable[[Decora
     def decorate(command: Decorated) -> Decorated:
         for add in reversed(options):
             add(command)
-            command.__click_params__[-1].title = title  # type: ignore[attr-defined]
+            vars(command)["__click_params__"][-1].title = title
         return command
 
     return decorate

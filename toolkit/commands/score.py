@@ -28,7 +28,7 @@ from ntire_sr.core.run_folder import RunFolder, results_path
     "What is measured",
     option("--lpips-weights", type=PATH, show_default="the package's", help="Another file of AlexNet's weights for LPIPS: .safetensors, or torchvision's .pth."),
     option("--without-lpips", flag_value="--without-lpips was given", default=None, help="Do not measure LPIPS and its diversity."),
-    option("--realism", multiple=True, metavar="NAME", show_default="none", help="Also measure a proxy for photo-realism: niqe, log-spectral, patch-frechet, iqa:NAME (with the extra [iqa]); repeatable."),
+    option("--realism", multiple=True, metavar="NAME", show_default="none", help="Also measure a quality metric, an estimate of photo-realism: niqe, log-spectral, patch-frechet, iqa:NAME (with the extra [iqa]); repeatable."),
     option("--niqe-model", type=PATH, show_default="the package's", help="NIQE's model of pristine photographs, as fit-niqe writes it."),
     option("--study", type=PATH, show_default="none", help="Results of a study with people (results.json, or its folder): also show MOR and the challenge's final rank."),
     option("--study-method", metavar="NAME", show_default="that with these samples", help="The samples' name in that study."),

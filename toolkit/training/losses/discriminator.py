@@ -63,7 +63,7 @@ class UNetDiscriminator(nn.Module):
         super().__init__()
         self.pixels = nn.Conv2d(6, channels, 4, stride=2, padding=1)
         self.levels = nn.ModuleList(
-            _Level(width, channels, half_precision) for width in (channels, *(2 * each for each in widths))
+            _Level(width, channels, half_precision) for width in (channels, *(2 * width for width in widths))
         )
         self.tail = nn.Conv2d(channels, 1, 3, padding=1)
         self.to(memory_format=torch.channels_last)
@@ -84,8 +84,8 @@ class UNetDiscriminator(nn.Module):
         both = torch.cat((image - 0.5, image - partner), 1).contiguous(memory_format=torch.channels_last)
         pixels = functional.leaky_relu(self.pixels(both), SLOPE)
         compared = [
-            torch.cat((one, (one - other).abs()), 1)
-            for one, other in zip(features, partner_features, strict=True)
+            torch.cat((maps, (maps - partner_maps).abs()), 1)
+            for maps, partner_maps in zip(features, partner_features, strict=True)
         ]
         by_size = sorted(zip(self.levels, (pixels, *compared), strict=True), key=lambda pair: pair[1].shape[2])
         x = None
