@@ -128,8 +128,8 @@ def _open_with_spandrel(
             "a network from outside the package with its code: --model my_net.py:build --weights FILE",
         ) from error
     if not isinstance(descriptor, spandrel.ImageModelDescriptor) or descriptor.scale not in (4, 8):
-        found = f"scale {descriptor.scale}" if hasattr(descriptor, "scale") else type(descriptor).__name__
+        actual = f"scale {descriptor.scale}" if hasattr(descriptor, "scale") else type(descriptor).__name__
         raise UsageError(
-            f"{path} holds a {descriptor.architecture.name} of {found}", "a network of scale 4 or 8"
+            f"{path} holds a {descriptor.architecture.name} of {actual}", "a network of scale 4 or 8"
         )
     return descriptor.architecture.name, SpandrelNetwork(descriptor.eval())

@@ -22,7 +22,6 @@ RESIDUAL_SCALE = 0.2  # factor of the residuals of dense blocks and their groups
 # Receptive-field radius of the trunk for tiles, in LR pixels. The convolutions of 23 blocks have 347, but on
 # photographs everything that is more than 40 pixels away changes no pixel of the image by more than .6 grey levels.
 TRUNK_RECEPTIVE_FIELD = 48
-DECODER = ("conv_up1", "conv_up2", "conv_hr", "conv_last")  # the layers after the trunk
 
 # names in files of ESRGAN's first code (a flat nn.Sequential) and of its second -> BasicSR's names
 _RENAMED = (

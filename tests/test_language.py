@@ -25,6 +25,11 @@ PHRASES = {
     r"\b(stand|stands|lie|lies) (beside|behind)\b": "next to, after",
     r"\b(mend|mends|mended)\b": "fix, repair",
     r"\b(trunk|level|sample)[ _']?s? reach\b": "receptive field",
+    r"\breduc(e|es|ed|ing) to\b": "downscale to",
+    r"\b(beside|behind)\b": "next to, in addition to, after",
+    r"\bprox(y|ies)\b": "quality metric",
+    r"\bone's own\b": "users', or name it",
+    r"(?-i:(^|[.!?] )(Of|That|Those that) )": "a sentence with its subject first",
 }
 NAMES = {
     r"(^|_)doublings?($|_)": "upsample",
@@ -33,8 +38,13 @@ NAMES = {
     r"(^|_)reach($|_)": "receptive_field",
     r"^at_rest$": "zero_latents",
     r"(^|_)strangers?($|_)": "unexpected",
-    r"^(whoever|own_code|apart)$": "a noun of the field",
+    r"(^|_)average$": "ema",
+    r"(^|_)prox(y|ies)($|_)": "quality_metric",
+    r"(^|_)apart($|_)": "distance",
+    r"^(seeded|random)$": "generator",
+    r"^(whoever|own_code|says|foot|mixed|finer|aside)$": "a noun of the field",
 }
+LOCALS = {"found", "known", "each", "one", "other"}  # variables are named after the thing
 
 
 def sources() -> dict[str, Path]:
@@ -63,6 +73,15 @@ def names(tree: ast.Module) -> Iterator[str]:
             yield node.id if isinstance(node, ast.Name) else node.attr
 
 
+def local_variables(tree: ast.Module) -> Iterator[str]:
+    """Names that functions assign."""
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    yield node.id
+
+
 def problems_of(text: str) -> list[str]:
     """Refused names and phrases of a module's source, with what to write instead."""
     tree = ast.parse(text)
@@ -77,7 +96,9 @@ def problems_of(text: str) -> list[str]:
         problems += [
             f"name {name}: write {better}" for pattern, better in NAMES.items() if re.search(pattern, name)
         ]
-    return problems
+    return problems + [
+        f"variable {name}: name it after the thing" for name in sorted(LOCALS & set(local_variables(tree)))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -86,6 +107,8 @@ def problems_of(text: str) -> list[str]:
         ('"""A network of its\nown."""', "'of its own': write separate, or name it"),
         ('def f():\n    """It goes on."""', "'goes on': write continue, or resume"),
         ("class A:\n    doublings = 2", "name doublings: write upsample"),
+        ('"""Two figures. Of each, the mean."""', "'. Of ': write a sentence with its subject first"),
+        ("def f():\n    for one in (1, 2): pass", "variable one: name it after the thing"),
         ("def f(trunk_reach): pass", "name trunk_reach: write receptive_field"),
     ],
 )

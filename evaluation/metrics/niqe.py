@@ -211,19 +211,6 @@ def _shapes() -> tuple[Tensor, Tensor]:
         return shape, log_ratio.exp()
 
 
-def asymmetric_gaussian(samples: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Fit asymmetric generalised Gaussians by moments (Lasmar, Stitou and Berthoumieu, ICIP 2009).
-
-    Args:
-        samples: (N, ...): N sets, to each of which a Gaussian is fitted.
-
-    Returns:
-        Shape (2 is Gaussian, 1 Laplacian), left and right scale, (N,) each. They are nan for sets
-        without negative or without positive values.
-    """
-    return _parameters(_moments(samples))
-
-
 def _moments(samples: Tensor) -> Tensor:
     """Moments (N, 5) of N sets (N, ...): number and sum of squares of the negative values, the same of the
     positive values, and the squared ratio of mean magnitude and root mean square over all values."""
@@ -236,7 +223,11 @@ def _moments(samples: Tensor) -> Tensor:
 
 
 def _parameters(moments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Shape, left and right scale, (...) each, from moments (..., 5)."""
+    """Fit asymmetric generalised Gaussians to moments (Lasmar, Stitou and Berthoumieu, ICIP 2009).
+
+    (..., 5) to shape (2 is Gaussian, 1 Laplacian), left and right scale, (...) each. They are nan for sets without
+    negative or without positive values.
+    """
     left_count, left_square, right_count, right_square, ratio = moments.unbind(-1)
     left, right = (left_square / left_count).sqrt(), (right_square / right_count).sqrt()
     skew = left / right

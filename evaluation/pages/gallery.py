@@ -54,8 +54,8 @@ def picture_image(
         hr: the HR image.
         name: name of the image.
         scale: HR pixels per LR pixel along an axis.
-        methods: the methods. Of each, the first 10 samples are pictured: those of a method without a name side
-            by side, those of a method with a name as one picture, which shows one sample at a time.
+        methods: the methods. The first 10 samples of each are pictured. Samples of a method without a name appear side
+            by side; those of a method with a name share one picture, which shows one sample at a time.
         budget_bytes: upper limit for all pictures together in base64; they shrink until they fit.
         maps: maps over all samples of a single method.
 

@@ -96,7 +96,7 @@ def image_table(
 
 
 def _largest_difference(values: Sequence[float]) -> float:
-    """Of two of these values; nan with fewer than two, or if all are infinite."""
+    """The largest difference of two of these values; nan with fewer than two, or if all are infinite."""
     defined = [value for value in values if not math.isnan(value)]
     if len(defined) < 2 or all(map(math.isinf, defined)):
         return math.nan

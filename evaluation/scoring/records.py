@@ -1,4 +1,4 @@
-"""Records of scored images: raw values, small maps, and a digest of the files and settings behind them."""
+"""Records of scored images: raw values, small maps, and a digest of the files and settings that they depend on."""
 
 import json
 import re

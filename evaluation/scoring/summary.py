@@ -21,7 +21,7 @@ CHALLENGE_SAMPLES = 10  # samples per image, on which the published table is ran
 
 @dataclass(frozen=True)
 class Origin:
-    """Files and settings behind a score, which `compare` checks."""
+    """Files and settings that a score depends on; `compare` checks them."""
 
     hr: str  # folder of the HR images, relative to the score's where possible
     sr: str  # folder of the samples, relative to the score's where possible

@@ -34,8 +34,8 @@ def lpips(sr: Tensor, hr: AnyImage, spatial: Literal[True]) -> Tensor: ...
 def lpips(sr: AnyImage, hr: AnyImage, spatial: bool = False) -> Any:
     """LPIPS with AlexNet, version 0.1, as the challenge computes it: 0 or more, lower is closer.
 
-    Of the whole images, on the device on which `sr` is. Float images are measured as the 8-bit images that they are
-    rounded to. AlexNet's weights come with the package, see docs/pretrained.md.
+    The images are not cropped. The figures are computed on the device of `sr`. Float images are rounded to 8 bits
+    first. AlexNet's weights come with the package, see docs/pretrained.md.
 
     >>> from ntire_sr import downscale, lpips
     >>> from skimage.data import astronaut

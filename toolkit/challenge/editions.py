@@ -17,7 +17,7 @@ class Edition:
     images: int | None  # images of a whole track; None for any number
     samples: int | None  # samples per image; None for any number
     large: int | None  # bytes above which uploads to its platform are known to hang
-    says: str  # description for users
+    description: str  # for users
 
 
 EDITIONS = {

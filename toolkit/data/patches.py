@@ -153,14 +153,14 @@ class PatchDataset:
 
         The parts of all processes, in the order of their ranks, are the batch of a single process.
         """
-        random = np.random.default_rng((seed, step))
+        generator = np.random.default_rng((seed, step))
         candidates = []
-        for index in random.choice(len(self._fitting), size, p=self._share):
+        for index in generator.choice(len(self._fitting), size, p=self._share):
             image = self._fitting[index]
-            side = self._side(image, random)
-            choices = CANDIDATES if self.sharp and random.random() < self.sharp else 1
-            corners = [self._corner(image, side, random) for _ in range(choices)]
-            turn = int(random.integers(0, 8))
+            side = self._side(image, generator)
+            choices = CANDIDATES if self.sharp and generator.random() < self.sharp else 1
+            corners = [self._corner(image, side, generator) for _ in range(choices)]
+            turn = int(generator.integers(0, 8))
             if self._features:
                 turn = self._features.turns[turn % len(self._features.turns)]
             candidates.append([PatchLocation(image, top, left, turn, side) for top, left in corners])
@@ -171,18 +171,20 @@ class PatchDataset:
             for places in mine
         ]
 
-    def _side(self, image: int, random: np.random.Generator) -> int:
+    def _side(self, image: int, generator: np.random.Generator) -> int:
         """Side of a crop in pixels of its image, before it is downscaled to the patch."""
         if self.downscale_min == 1:  # no random number is drawn, so that runs without it keep their crops
             return self.patch
-        wanted = round(self.patch / random.uniform(self.downscale_min, 1))
+        wanted = round(self.patch / generator.uniform(self.downscale_min, 1))
         return min(wanted, *self.images.sizes[image])
 
-    def _corner(self, image: int, side: int, random: np.random.Generator) -> tuple[int, int]:
+    def _corner(self, image: int, side: int, generator: np.random.Generator) -> tuple[int, int]:
         """Top and left of a random crop; on the LR image's pixels where there are features of it."""
         step = self.scale if self._features else 1
         height, width = self.images.sizes[image]
-        top, left = (int(random.integers(0, (length - side) // step + 1)) * step for length in (height, width))
+        top, left = (
+            int(generator.integers(0, (length - side) // step + 1)) * step for length in (height, width)
+        )
         return top, left
 
     def prepare(

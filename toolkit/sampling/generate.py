@@ -75,7 +75,7 @@ def generate(
     Raises:
         UsageError: the folder holds samples of other settings.
         ValidationErrors: LR images are broken (nothing is drawn); or, at the end, samples are under 45 dB or no 8-bit
-            HR image reduces to an LR image (these samples were not written, the others were).
+            HR image downscales to an LR image (these samples were not written, the others were).
     """
     require(
         not (request.only and request.overwrite),

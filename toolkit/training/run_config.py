@@ -136,11 +136,10 @@ def read_settings(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         path: the `config.json` of a run, or an object of any settings by name.
-        values: settings that were given beside it.
+        values: settings that were given in addition to it.
 
     Raises:
-        UsageError: there is no such file, or `values` name a preset beside a run's settings, which leave nothing
-            to it.
+        UsageError: there is no such file, or `values` name a preset although the file gives every setting of a run.
         NtireSrError: it is no JSON object.
     """
     require(path.is_file(), f"--config {path} does not exist", "the config.json of a run")
@@ -152,7 +151,7 @@ def read_settings(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
         )
     require(
         "settings" not in content or str(values.get("preset", content.get("preset"))) == content.get("preset"),
-        f"preset {values.get('preset')} beside --config {path}, which gives every setting itself",
+        f"preset {values.get('preset')} in addition to --config {path}, which gives every setting",
         "leave out one of the two",
     )
     if "settings" in content:  # of a run, perhaps of an earlier version

@@ -16,7 +16,8 @@ from ntire_sr.evaluation.metrics import niqe as module
 from ntire_sr.evaluation.metrics.niqe import (
     FEATURES,
     Pristine,
-    asymmetric_gaussian,
+    _moments,
+    _parameters,
     block_features,
     distance,
     fit,
@@ -37,6 +38,11 @@ def published() -> Pristine:
         return Pristine(
             torch.from_numpy(content["mu_pris_param"][0]), torch.from_numpy(content["cov_pris_param"])
         )
+
+
+def asymmetric_gaussian(samples: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Shape, left and right scale of each of N sets (N, ...)."""
+    return _parameters(_moments(samples))
 
 
 def distorted(image: np.ndarray) -> dict[str, np.ndarray]:

@@ -177,7 +177,7 @@ def best_of(samples: Tensor, target: Tensor, window: int, sharpness: float) -> T
     minimum on a Gaussian posterior, the spread that minimises it is .55 of the true one at K = 2, .9 at 4 and
     1.1 at 8 if a window holds one random number, and .16 at 2 and .28 at 4 if it holds 16 independent ones:
     with few samples or wide windows that is far under the true spread, and beyond it samples are pulled
-    together. So it is used with a low weight beside an energy score; `spread_ratio` shows its effect.
+    together. So it is used with a low weight in addition to an energy score; `spread_ratio` shows its effect.
 
     Args:
         samples: (K, N, C, h, w).
