@@ -151,7 +151,7 @@ class _Checker:
         return others
 
     def check_lr(self, index: int, path: Path, facts: FileFacts) -> _LrImage | None:
-        """The LR image; None if it cannot be read, which is one problem for all its samples."""
+        """The LR image; None if it cannot be read, which adds one problem for all its samples."""
         if facts.pixels is None:
             self.problems.append(Problem(Kind.UNREADABLE, str(facts.unreadable), image=index))
             return None

@@ -1,4 +1,4 @@
-"""`REPRODUCE.md`, which says how the samples of an archive were made and how to make them again."""
+"""`REPRODUCE.md`: how the samples of an archive were made, and how to make them again."""
 
 import shlex
 
@@ -46,7 +46,7 @@ def reproduce(facts: Facts, weights_name: str) -> str:
 
 
 def _reproduce_projection(manifest: Manifest) -> str:
-    """How images of another program became these samples."""
+    """The text on samples that were projected from another program's images."""
     s = manifest.settings
     return (
         "# How these samples were made\n\n"

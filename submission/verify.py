@@ -130,7 +130,7 @@ def verify(
 
 
 def _manifest_folder(given: Path | None) -> Path | None:
-    """The folder of a manifest that was given as such or by its folder.
+    """The folder of a manifest that was given as a file or by its folder.
 
     Raises:
         UsageError: it is a file of another name.

@@ -48,7 +48,7 @@ def picture_image(
     budget_bytes: int,
     maps: Maps | None = None,
 ) -> dict[str, Any]:
-    """All that a page shows of one image, ready for JSON. Each file is read once.
+    """Pictures and texts of one image for a page, ready for JSON. Each file is read once.
 
     Args:
         hr: the HR image.

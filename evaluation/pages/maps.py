@@ -115,7 +115,7 @@ def picture_difference(
 
 
 def map_notes(maps: Maps, samples: int) -> list[str]:
-    """What is not shown of an image with this number of samples."""
+    """Notes on maps and samples of an image that are not shown."""
     notes = []
     if samples > SHOWN_SAMPLES:
         notes.append(

@@ -108,7 +108,7 @@ def explain_calibration(score: ScoreSummary) -> list[tuple[str, str, str]]:
 
 
 def published_caveat(comparison: Comparison) -> str:
-    """What limits the comparison with published results, and which methods have no place among them."""
+    """Limits of the comparison with published results, and the methods without a place among them."""
     summaries = zip(comparison.methods, comparison.summaries(), strict=True)
     left_out = [method.name for method, summary in summaries if summary.standing is None]
     return CAVEAT + (f" Without S_10 no place: {', '.join(left_out)}." if left_out else "")

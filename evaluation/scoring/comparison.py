@@ -50,7 +50,7 @@ class Comparison:
 
     @property
     def with_lpips(self) -> bool:
-        """Whether LPIPS was measured for one method at least."""
+        """Whether LPIPS was measured for at least one method."""
         return any(method.lpips for method in self.methods)
 
     @property
@@ -59,7 +59,7 @@ class Comparison:
         return (*self.figures, *self.columns)
 
     def with_columns(self, columns: Sequence[MethodColumn]) -> "Comparison":
-        """The same with further figures per method."""
+        """This comparison with further figures per method."""
         added = {
             column.figure.name: [
                 Value(column.values.get(method.name, math.nan), column.intervals.get(method.name, UNDEFINED))
@@ -72,7 +72,7 @@ class Comparison:
         )
 
     def with_opinions(self, opinions: Opinions) -> "Comparison":
-        """The same with each method's mean opinion rank in a study, and the final rank among its methods.
+        """This comparison with each method's mean opinion rank in a study, and the final rank among its methods.
 
         A method is found in the study by the digest of its samples, whatever its name there.
 
@@ -144,7 +144,7 @@ class Comparison:
         return {at for at, value in values.items() if value == best}
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, for scripts: the content of `compare.json` and of `--json`."""
+        """All figures, for scripts: the content of `compare.json` and of `--json`."""
         return {
             "version": __version__,
             "scale": self.scale,
@@ -269,7 +269,7 @@ def compare(methods: Sequence[Method]) -> Comparison:
 
 
 def ranked_comparison(methods: Sequence[Method], opinions: Opinions | None) -> Comparison:
-    """`compare`, with what a study says about the methods, and the methods in the order of their final rank.
+    """Compare methods, add their opinion ranks from a study, and order them by their final rank.
 
     Methods of equal rank keep their order. Without a study, or where no rank is known, so do all.
 
@@ -326,7 +326,7 @@ def _value_of_images(figure: Figure[Any], method: Method, images: Sequence[Metho
 
 
 def opinions_by_samples(methods: Sequence[Method], opinions: Opinions) -> dict[str, MethodOpinion]:
-    """What a study says about each method whose samples it shows, by the method's name.
+    """The opinion on each method whose samples the study shows, by the method's name.
 
     Raises:
         UsageError: it shows none of the samples, or other samples under the name of a method.

@@ -129,14 +129,14 @@ def _no_score(folder: Path) -> tuple[str, str]:
 
 
 class _MeasuredWith(msgspec.Struct, forbid_unknown_fields=True):
-    """What the values depend on besides the files."""
+    """Settings and versions that the values depend on, in addition to the files."""
 
     lpips: str | None  # SHA-256 of AlexNet's weights
     realism: dict[str, str]  # version of each quality metric
 
 
 class _Summary(msgspec.Struct):
-    """What a comparison reads of the summary, whose other keys are figures."""
+    """Keys of the summary that a comparison reads; its other keys are figures."""
 
     scale: int
     samples: Annotated[int, msgspec.Meta(ge=1)]
@@ -144,7 +144,7 @@ class _Summary(msgspec.Struct):
 
 
 class _Image(msgspec.Struct):
-    """What a comparison reads of an image, whose other keys are figures."""
+    """Keys of an image that a comparison reads; its other keys are figures."""
 
     index: Annotated[int, msgspec.Meta(ge=0)]
     name: str

@@ -1,4 +1,4 @@
-"""What people said: mean opinion ranks that `ntire-sr study results` wrote, and the challenge's final rank.
+"""Opinions of people: mean opinion ranks that `ntire-sr study results` wrote, and the challenge's final rank.
 
 The challenge ranks by the mean of two ranks: in S_10, and in the mean opinion rank (MOR) of a human study.
 """
@@ -18,7 +18,7 @@ FILE_NAME = "results.json"
 
 
 class MethodOpinion(Struct, frozen=True, forbid_unknown_fields=True):
-    """What a study says about one method."""
+    """Mean opinion rank of one method in a study."""
 
     name: str
     samples_sha256: str  # over all its sample files, see `files.sha256_of_digests`
@@ -49,7 +49,7 @@ class Opinions(Struct, frozen=True, forbid_unknown_fields=True):
     notes: list[str] = []
 
     def of(self, samples_sha256: str, name: str | None = None) -> MethodOpinion:
-        """What it says about these samples, or about the method of a name.
+        """The opinion on these samples, or on the method with a given name.
 
         Raises:
             UsageError: the study shows neither.

@@ -1,1 +1,1 @@
-"""The Python interface: what `import ntire_sr` offers. Its functions stand in the modules of this package."""
+"""The Python interface: what `import ntire_sr` offers. Its functions are defined in the modules of this package."""

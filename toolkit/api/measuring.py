@@ -196,7 +196,7 @@ class SampleSetMetric:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What is to be measured."""
+    """The figures to measure and how."""
 
     scale: int
     lpips: bool

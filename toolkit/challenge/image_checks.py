@@ -12,7 +12,7 @@ from ntire_sr.core.errors import ArgumentTypeError, ArgumentValueError
 
 
 def described(image: Any) -> str:
-    """What an argument is, for errors.
+    """Type, shape and range of an argument, for errors.
 
     >>> described(torch.zeros(2, 3, 8, 8)), described("0801.png")
     ('a tensor (2, 3, 8, 8) of float32', 'a str')

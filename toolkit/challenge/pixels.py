@@ -24,7 +24,7 @@ def to_array(image: Tensor) -> np.ndarray:
 
 
 def in_planes(image: Tensor) -> Tensor:
-    """The same (N, C, H, W) with the strides of a new tensor: planes of rows, without gaps.
+    """Return (N, C, H, W) with the same values and the strides of a new tensor: planes of rows, without gaps.
 
     Figures must not depend on how an image lies in memory, and kernels that differ in the last bits are chosen by
     strides. `Tensor.contiguous` leaves those of axes of length 1 as they are.

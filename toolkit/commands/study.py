@@ -116,8 +116,8 @@ def results(
 ) -> None:
     """Compute the mean opinion rank (MOR) of each method, and other statistics of the answers.
 
-    MOR with 95 % intervals, first places, pairwise wins with Bradley-Terry strengths, agreement, raters who
-    failed a check, the most disputed places; and a page with pictures. It can be run while the study is
+    Prints MOR with 95 % intervals, first places, pairwise wins with Bradley-Terry strengths, agreement, raters who
+    failed a check, and the most disputed places; writes a page with pictures. It can be run while the study is
     served. Needs the extra [study].
     """
     from ntire_sr.study.report import print_results

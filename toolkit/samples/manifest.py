@@ -40,7 +40,7 @@ Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class SamplingSettings(Record, frozen=True):
-    """All that a sample's pixels depend on besides its LR image and number; the same for a whole folder."""
+    """Everything except LR image and number that a sample's pixels depend on; the same for a whole folder."""
 
     model: str
     deterministic: bool  # True: all samples of an image are equal

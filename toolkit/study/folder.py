@@ -48,7 +48,7 @@ class Place(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Study(Struct, frozen=True, forbid_unknown_fields=True):
-    """What raters see, and how it was chosen."""
+    """The places and candidates that raters see, and how they were chosen."""
 
     seed: int
     scale: int

@@ -29,5 +29,5 @@ def shuffled(items: Iterable[Item], *words: object) -> list[Item]:
 
 
 def chosen(items: Sequence[Item], *words: object) -> Item:
-    """One of the items, chosen by the words."""
+    """Choose one of the items by a hash of the words."""
     return items[number_of(*words) % len(items)]

@@ -48,7 +48,7 @@ LONGEST_NAME = 40
 
 @dataclass(frozen=True)
 class MadeStudy:
-    """What was made."""
+    """The study that was made."""
 
     study: Study
     folder: StudyFolder

@@ -17,7 +17,7 @@ from ntire_sr.study.folder import Study
 
 @dataclass(frozen=True)
 class Page:
-    """A page and what its server says about it."""
+    """A page, its Content-Security-Policy, and the page without a token."""
 
     html: str
     policy: str  # Content-Security-Policy: nothing but this style and this script, nothing from elsewhere
@@ -72,7 +72,7 @@ def rating_page(study: Study, study_sha256: str) -> Page:
 
 
 def _data(value: Any) -> Markup:
-    """JSON that stands inside a script element."""
+    """JSON for the inside of a script element."""
     return Markup(json.dumps(value, ensure_ascii=False).replace("<", "\\u003c"))
 
 

@@ -1,4 +1,4 @@
-"""What the answers of a study tell: mean opinion ranks with intervals, wins, agreement, and who failed a check."""
+"""Results of a study: mean opinion ranks with intervals, wins, agreement, and who failed a check."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from ntire_sr.study.statistics import (
 
 @dataclass(frozen=True)
 class Standing:
-    """What the answers say about one candidate of the study."""
+    """Results for one candidate of the study."""
 
     name: str  # a method's, or `HR`
     samples_sha256: str  # empty for HR
@@ -40,7 +40,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class RaterStanding:
-    """One rater."""
+    """Answers and checks of one rater."""
 
     name: str
     mode: str
@@ -53,7 +53,7 @@ class RaterStanding:
 
 @dataclass(frozen=True)
 class PlaceStanding:
-    """What the answers say about one place."""
+    """Results for one place."""
 
     place: Place
     answers: int

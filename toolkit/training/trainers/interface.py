@@ -51,7 +51,7 @@ class Trainer(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a bit-exact continuation needs, as tensors, numbers, lists and dictionaries."""
+        """The state that training needs to resume bit for bit, as tensors, numbers, lists and dictionaries."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

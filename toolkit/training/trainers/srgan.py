@@ -105,7 +105,7 @@ class SrganTrainer:
         settings: of the model.
         device: where to compute.
         processes: the processes that share each batch; gradients and losses are those of all of them.
-        progress: where a download says how far it is.
+        progress: receives the progress of a download.
     """
 
     def __init__(
