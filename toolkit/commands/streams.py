@@ -11,7 +11,7 @@ from ntire_sr.core.files import error_from_os_error
 def open_standard_streams() -> None:
     """Make the three standard streams usable.
 
-    Those that the caller has closed, as services and cron jobs do, lead to the null device. Otherwise the next file that
+    Streams that the caller has closed, as services and cron jobs do, lead to the null device. Otherwise the next file that
     is opened would get the number of the closed stream, and receive what is printed. Characters that the terminal
     cannot show are escaped.
     """

@@ -44,7 +44,7 @@ def _join_group(rank: int, world_size: int) -> None:
     address = f"{host}:{port}"
     require(bool(host) and port < 2**16, f"MASTER_ADDR and MASTER_PORT give no address: {address}", REMEDY)
     gpus = torch.cuda.is_available() and torch.distributed.is_nccl_available()
-    others = [str(other) for other in range(world_size) if other != rank]
+    others = [str(process) for process in range(world_size) if process != rank]
     missing = f"process{'' if len(others) == 1 else 'es'} {shorten(others)}"
     waiting = threading.Timer(
         SECONDS_BEFORE_MESSAGE,
