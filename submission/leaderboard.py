@@ -221,7 +221,7 @@ def _ranked(scored: Sequence[tuple[str, Path]], eligible: set[str], opinions: Op
 def _ranks(s_n: Mapping[str, float], mor: Mapping[str, float] | None) -> dict[str, float]:
     """The challenge's final rank of the entries that have both figures; without a study the rank in S_n."""
     if mor is None:
-        return {name: 1.0 + sum(other > value for other in s_n.values()) for name, value in s_n.items()}
+        return {name: 1.0 + sum(higher > value for higher in s_n.values()) for name, value in s_n.items()}
     both = s_n.keys() & mor.keys()
     return final_ranks({name: s_n[name] for name in both}, {name: mor[name] for name in both})
 
