@@ -158,10 +158,10 @@ def table(found: list[tuple[Row, dict[str, Any]]]) -> str:
 
 
 def pictures(out: Path, finished: list[Row], scale: int, threads: int) -> np.ndarray:
-    """A row per row: of a place in each photograph embedded in scikit-image HR, two samples, and six times
-    the samples' standard deviation.
+    """Pictures of a place in each validation photograph: HR, two samples, and six times the samples' deviation.
 
-    (The held-out photographs may not be ours to show.)
+    There is a row of pictures per row of the table. The photographs are those embedded in scikit-image, since the
+    held-out ones may not be ours to show.
     """
     folder = RunFolder(out)
     lr = write_validation(folder, scale)

@@ -48,8 +48,9 @@ def part_name(out: Path, number: int, count: int) -> Path:
 
 
 def split_images(sizes: dict[SampleName, int], readme_bytes: int, most: int) -> list[list[SampleName]]:
-    """Distribute samples over archives of at most `most` bytes: images in their order, all samples of an image
-    in one archive, and as many images per archive as fit.
+    """Distribute samples over archives of at most `most` bytes.
+
+    Images stay in their order, all samples of an image are in one archive, and each archive has as many images as fit.
 
     Raises:
         UsageError: the samples of a single image are larger than that.

@@ -1,5 +1,6 @@
-"""Parser of the pages of README and docs (blocks, command lines, links), and checks of command lines by the parsers
-of their programs.
+"""Parser of README and docs: blocks, command lines and links.
+
+Command lines are checked by the parsers of their programs.
 
 Blocks marked `sh`, or not marked, contain commands; blocks marked `text` contain output.
 """

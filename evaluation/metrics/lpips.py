@@ -17,7 +17,7 @@ from torch import Tensor
 from ntire_sr.evaluation.metrics.base import ImageMetric, Reference, Sample
 from ntire_sr.evaluation.metrics.calibration import CALIBRATION, calibration_ratio, ratio_of_image
 from ntire_sr.evaluation.metrics.declarations import Figure, NonNegative, Output, Values, mean
-from ntire_sr.evaluation.metrics.diversity import RunningDiversity, columns_of_first, diversity_scores
+from ntire_sr.evaluation.metrics.diversity import SCORE, RunningDiversity, columns_of_first, diversity_scores
 from ntire_sr.evaluation.metrics.lpips_network import upsampled_sum
 from ntire_sr.evaluation.metrics.maps import shrink_map
 
@@ -42,6 +42,7 @@ class LpipsValues(Values, frozen=True):
 
 
 _figure = partial(Figure[LpipsValues], values=LpipsValues, needs_lpips=True)
+_distance = partial(_figure, direction="lower", digits=4)
 
 
 class LpipsMetric(ImageMetric[LpipsValues]):
@@ -54,30 +55,24 @@ class LpipsMetric(ImageMetric[LpipsValues]):
     values = LpipsValues
     needs_lpips = True
     figures = (
-        _figure(
+        _distance(
             name="LPIPS_mean",
             label="LPIPS, mean",
             short="LPIPS",
-            direction="lower",
-            digits=4,
             compute_image=lambda values: values.mean,
             outputs=~Output(0),
         ),
-        _figure(
+        _distance(
             name="LPIPS_best_sample",
             label="LPIPS, best sample of each image",
             short="LPIPS best",
-            direction="lower",
-            digits=4,
             compute_image=lambda values: min(values.lpips, default=math.nan),
             outputs=Output.TABLE | Output.IMAGES,
         ),
-        _figure(
+        _distance(
             name="LPIPS_worst_sample",
             label="LPIPS, worst sample of each image",
             short="LPIPS worst",
-            direction="lower",
-            digits=4,
             compute_image=lambda values: max(values.lpips, default=math.nan),
             outputs=Output.TABLE | Output.IMAGES,
         ),
@@ -85,12 +80,9 @@ class LpipsMetric(ImageMetric[LpipsValues]):
             name="score",
             label="Diversity S_{samples} (LPIPS)",
             short="S_{samples}",
-            unit="%",
-            direction="higher",
-            digits=2,
+            **SCORE,
             compute_curve=lambda values: values.scores,
             curve="LPIPS_score",
-            undefined="a sample equals its HR image",
             outputs=~Output(0),
         ),
         _figure(
@@ -150,8 +142,11 @@ class LpipsMetric(ImageMetric[LpipsValues]):
         )
 
     def tensors(self) -> dict[str, Tensor]:
-        """`lpips` (h, w): mean over samples; `best` (h, w): position of the sample with the lowest LPIPS there,
-        at most 255."""
+        """Small maps of LPIPS.
+
+        `lpips` (h, w) is the mean over samples; `best` (h, w) is the position of the sample with the lowest LPIPS
+        there, at most 255.
+        """
         stack = torch.stack(self._small)
         # a byte is enough: the report has far fewer colours
         return {"lpips": stack.mean(0).half(), "best": stack.argmin(0).clamp(max=255).byte()}

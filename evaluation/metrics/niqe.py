@@ -212,8 +212,11 @@ def _shapes() -> tuple[Tensor, Tensor]:
 
 
 def _moments(samples: Tensor) -> Tensor:
-    """Moments (N, 5) of N sets (N, ...): number and sum of squares of the negative values, the same of the
-    positive values, and the squared ratio of mean magnitude and root mean square over all values."""
+    """Moments (N, 5) of N sets (N, ...).
+
+    They are number and sum of squares of the negative values, the same of the positive values, and the squared ratio
+    of mean magnitude and root mean square over all values.
+    """
     flat = samples.flatten(1)
     positive, negative = flat.clamp(min=0), flat.clamp(max=0)
     left_square, right_square = negative.square().sum(1), positive.square().sum(1)

@@ -13,7 +13,7 @@ from torch.nn import functional
 from ntire_sr.evaluation.metrics.base import ImageMetric, Reference, Sample
 from ntire_sr.evaluation.metrics.calibration import CALIBRATION, calibration_ratio, ratio_of_image
 from ntire_sr.evaluation.metrics.declarations import Figure, NonNegative, Output, Values
-from ntire_sr.evaluation.metrics.diversity import RunningDiversity, columns_of_first, diversity_scores
+from ntire_sr.evaluation.metrics.diversity import SCORE, RunningDiversity, columns_of_first, diversity_scores
 from ntire_sr.evaluation.metrics.maps import shrink_map
 
 WINDOW = 16  # side in pixels of the box that the 2022 script averages squared errors over
@@ -59,13 +59,10 @@ class PixelMetric(ImageMetric[PixelValues]):
             name="MSE_score",
             label="Diversity S_{samples} (MSE)",
             short="S_{samples} (MSE)",
-            unit="%",
-            direction="higher",
-            digits=2,
+            **SCORE,
             values=PixelValues,
             compute_curve=lambda values: values.scores,
             curve="MSE_score",
-            undefined="a sample equals its HR image",
             instead_of="score",
         ),
         Figure(

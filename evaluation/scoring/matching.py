@@ -146,8 +146,9 @@ def match_samples(
 def _file_problems(
     index: int, hr: FileFacts, samples: list[FileFacts], scale: int, smallest_px: int
 ) -> list[Problem]:
-    """Problems of one HR image and its samples. A sample may have any size from the official crop's to
-    that of the LR image times the scale."""
+    """Problems of one HR image and its samples.
+
+    A sample may have any size from the official crop's to that of the LR image times the scale."""
     allowed = None
     problems: list[Problem] = []
     if hr.unreadable:

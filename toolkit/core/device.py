@@ -80,8 +80,9 @@ def processor_computes_bfloat16() -> bool:
 
 
 def choose_precision(choice: str, device: torch.device) -> str:
-    """The precision that a choice names: float32, bfloat16, or for `auto` bfloat16 where the device computes it in
-    hardware, else float32."""
+    """The precision that a choice names: float32 or bfloat16.
+
+    `auto` is bfloat16 where the device computes it in hardware, else float32."""
     if choice != "auto":
         return choice
     return "bfloat16" if computes_bfloat16(device) else "float32"

@@ -258,6 +258,7 @@ class PatchDataset:
 
     def _strides(self, location: PatchLocation) -> tuple[int, int, int]:
         """Index of a crop's first pixel among the pixels of all images, stride of its rows, and of its columns.
+
         Negative and swapped strides do what `turned` does."""
         width, last = self.images.sizes[location.image][1], location.side - 1
         top, down = (location.top + last, -width) if location.turn & 1 else (location.top, width)

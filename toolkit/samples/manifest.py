@@ -174,8 +174,10 @@ class Manifest(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     @property
     def seconds_per_sample(self) -> float | None:
-        """Run time per sample: the mean of what was measured here, or what is stated about another program;
-        None if it is not known."""
+        """Run time per sample; None if it is not known.
+
+        It is the mean of the times measured here, or what is stated about another program.
+        """
         if self.settings.external:
             return self.seconds
         return mean(record.seconds for record in self.files.values()) if self.files else None

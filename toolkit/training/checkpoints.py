@@ -31,8 +31,10 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
 
 
 def load_checkpoint(folder: Path) -> tuple[int, dict[str, Any], list[str]] | None:
-    """The newest readable training state: (step, state, messages about damaged newer ones); None if there is no
-    checkpoint.
+    """The newest readable training state; None if there is no checkpoint.
+
+    Returns:
+        (step, state, messages about damaged newer checkpoints).
 
     Raises:
         NtireSrError: there are checkpoints, but none can be read.

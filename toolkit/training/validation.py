@@ -45,8 +45,9 @@ class ValidationResult:
 
 
 class Validator:
-    """Measures samples of centre crops of some photographs. The latents are always the same, so that
-    validations differ by the weights alone.
+    """Measures samples of centre crops of some photographs.
+
+    The latents are always the same, so that validations differ by the weights alone.
 
     Args:
         hr: HR crops (1, 3, H, W), uint8.

@@ -40,8 +40,11 @@ def test_discriminator_in_bfloat16_is_close_to_float32(device):
 
 
 def share_judged_right(draw: Callable[[], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> float:
-    """Of places, by a discriminator that learnt for a hundred steps: `draw` gives a real image, a false
-    one, and what stands beside either."""
+    """Share of places that a discriminator judges correctly after a hundred steps.
+
+    Args:
+        draw: gives a real image, a generated one, and another sample for both.
+    """
     torch.manual_seed(0)
     phi = FilterBank()
     discriminator = UNetDiscriminator(8, [maps.shape[1] for maps in phi(torch.zeros(1, 3, 32, 32))])

@@ -6,18 +6,19 @@ from torch.nn import functional
 
 
 def adversarial_loss(logits: Tensor, as_real: bool) -> Tensor:
-    """Non-saturating GAN loss (Goodfellow et al., "Generative Adversarial Nets", NeurIPS 2014): the binary
-    cross-entropy between the logits and the label real, or generated if `as_real` is false. A scalar, lower
-    is closer to the label; ln 2 at a logit of 0."""
+    """Non-saturating GAN loss (Goodfellow et al., "Generative Adversarial Nets", NeurIPS 2014).
+
+    It is the binary cross-entropy between the logits and the label real, or generated if `as_real` is false: a
+    scalar, lower is closer to the label, ln 2 at a logit of 0."""
     return functional.softplus(-logits if as_real else logits).mean()
 
 
 def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
-    """R1 penalty: squared norm of the discriminator's gradient at real images (Mescheder et al., "Which
-    Training Methods for GANs do actually Converge?", ICML 2018, eq. 9 without gamma / 2).
+    """R1 penalty: squared norm of the discriminator's gradient at real images.
 
-    If a discriminator returns several logits per image, the gradient is that of their sum, and the penalty is
-    divided by their number, since each further logit adds the pixels that it depends on.
+    Mescheder et al., "Which Training Methods for GANs do actually Converge?", ICML 2018, eq. 9 without gamma / 2. If
+    a discriminator returns several logits per image, the gradient is that of their sum, and the penalty is divided by
+    their number, since each further logit adds the pixels that it depends on.
 
     Args:
         discriminator: (N, 3, H, W) to logits (N, ...).
@@ -33,8 +34,9 @@ def r1_penalty(discriminator: nn.Module, real: Tensor) -> Tensor:
 
 
 def balanced_weight(main: Tensor, extra: Tensor, share: float, limit: float) -> Tensor:
-    """The weight that scales the gradient `extra` to `share` of the norm of the gradient `main` (after Esser et
-    al., "Taming Transformers", CVPR 2021, eq. 7).
+    """The weight that scales the gradient `extra` to `share` of the norm of the gradient `main`.
+
+    After Esser et al., "Taming Transformers", CVPR 2021, eq. 7.
 
     Args:
         main, extra: norms of the gradients of two losses at the same tensor, scalars. Gradients at the

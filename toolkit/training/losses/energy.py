@@ -1,5 +1,4 @@
-"""Losses that train a generator to sample the posterior: energy scores, best-of-K, and a penalty on values out of
-range.
+"""Losses that train a generator to sample the posterior: energy scores, best-of-K, and a penalty on the range.
 
 With K >= 2 samples SR_k of one LR image and a distance d, the energy score (Gneiting and Raftery, "Strictly
 Proper Scoring Rules, Prediction, and Estimation", JASA 2007) is
@@ -67,20 +66,21 @@ def location_norm(a: Tensor, b: Tensor) -> Tensor:
 
 
 def channel_norm(a: Tensor, b: Tensor) -> Tensor:
-    """Sum over the channels of the absolute difference, divided by the root of their number; mean over
-    locations. Up to a constant factor, its energy score is the mean of the channels' own, each the CRPS of one number.
+    """L1 distance: sum over the channels, divided by the root of their number; mean over locations.
 
-    It measures what norms over many channels hardly measure. Where the truth is far away in many directions,
-    noise in one more direction changes sqrt(s^2 + e^2) very little, so that a generator may put its spread
-    wherever that is easiest (into patterns that no photograph has) and still score as well as the
-    posterior. Here a channel that does not vary in truth must not vary in the samples.
+    Up to a constant factor, its energy score is the mean over the channels of the CRPS of single numbers. It measures
+    what norms over many channels hardly measure. Where the truth is far away in many directions, noise in one more
+    direction changes sqrt(s^2 + e^2) very little, so that a generator may put its spread wherever that is easiest
+    (into patterns that no photograph has) and still score as well as the posterior. Here a channel that does not vary
+    in truth must not vary in the samples.
     """
     return (a.float() - b.float()).abs().sum(-3).mean((-2, -1)) / a.shape[-3] ** 0.5
 
 
 def patch_norm(window: int) -> Distance:
-    """Euclidean norm over the channels and a window x window neighbourhood, as the root of the mean squared
-    norm in it; mean over locations. At the border only the part of the window inside the image counts.
+    """Euclidean norm over the channels and a window x window neighbourhood; mean over locations.
+
+    It is the root of the mean squared norm in the window. At the border only the part inside the image counts.
 
     Args:
         window: side in pixels of the maps, odd. 1 gives `location_norm`.
@@ -144,9 +144,11 @@ def energy_score(to_target: Tensor, pairwise: Tensor, gamma: float) -> Tensor:
 
 
 def spread_ratio(to_target: float, pairwise: float) -> float:
-    """r: the mean distance of two samples, divided by their mean distance to the truth; from `energy_terms`, as
-    numbers. For every distance it is 1 for samples of the posterior, and under 1 for samples that are too
-    alike. NaN if no sample differs from the truth."""
+    """The ratio r of the mean distance of two samples to their mean distance to the truth.
+
+    Both come from `energy_terms`, as numbers. For every distance it is 1 for samples of the posterior, and under 1
+    for samples that are too alike. NaN if no sample differs from the truth.
+    """
     return pairwise / to_target if to_target else math.nan
 
 

@@ -27,10 +27,11 @@ def unit_normalised(maps: Tensor, floor: float = 1e-6) -> Tensor:
 
 
 def feature_distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
-    """L1 distance between two lists of feature maps, lower is closer: per layer, the sum over the C channels
-    divided by sqrt(C), averaged over locations; then the mean over layers.
+    """L1 distance between two lists of feature maps, lower is closer.
 
-    The L1 distance of two vectors of unit length is at most sqrt(C) * 2, so that every layer lies in [0, 2].
+    A layer's distance is the sum over the C channels divided by sqrt(C), averaged over locations. The result is the
+    mean over layers. The L1 distance of two vectors of unit length is at most sqrt(C) * 2, so that every layer lies
+    in [0, 2].
 
     Args:
         first, second: two lists of (N, C, h, w), of equal shapes.

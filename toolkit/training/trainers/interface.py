@@ -31,8 +31,9 @@ class Trainer(Protocol):
     messages: list[str]  # shown before the training starts
 
     def frozen_features(self) -> FrozenFeatures | None:
-        """The features to cache; None if the whole network learns. To be called after initial weights or a
-        checkpoint are loaded."""
+        """The features to cache; None if the whole network learns.
+
+        Call it after initial weights or a checkpoint are loaded."""
         ...
 
     def step(

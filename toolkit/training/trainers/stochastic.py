@@ -258,8 +258,9 @@ class StochasticTrainer:
         return weight * g_gradient, {"adversarial": g_loss, "adversarial_weight": weight}
 
     def _update_generator(self, norm: Tensor, logged_norm: float) -> None:
-        """Step the generator's optimiser, unless the gradient exploded. After several such steps in a row
-        continue from the EMA, without the optimiser's moments.
+        """Step the generator's optimiser, unless the gradient exploded.
+
+        After several such steps in a row continue from the EMA, without the optimiser's moments.
 
         Args:
             norm: of the gradient, on the device.
