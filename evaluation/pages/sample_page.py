@@ -214,12 +214,12 @@ def _page(images: Sequence[ViewedImage], measured: Sequence[Measured], drawn_by:
         ImageFigure("deviation", "standard deviation", "grey levels", False, 2, [deviations]),
         ImageFigure("lr_psnr", "worst LR-PSNR", "dB", False, 2, [decibels], REQUIRED_DB),
     ]
-    known = [figure for figure in figures if not np.isnan(figure.values[0]).all()]
+    defined = [figure for figure in figures if not np.isnan(figure.values[0]).all()]
     summary = []
-    if known and known[0].key == "deviation":
+    if defined and defined[0].key == "deviation":
         value = format_number(float(np.nanmean(deviations)), 2)
         summary.append(("Standard deviation over the samples", value, "grey levels, mean of all images"))
-    if known and known[-1].key == "lr_psnr":
+    if defined and defined[-1].key == "lr_psnr":
         summary.append(
             (
                 "Worst LR-PSNR",
@@ -238,7 +238,7 @@ def _page(images: Sequence[ViewedImage], measured: Sequence[Measured], drawn_by:
         drawn_by=drawn_by,
         summary=summary,
         images=image_table(
-            known or figures[:1], ["samples"], [image.name for image in images], range(len(gallery))
+            defined or figures[:1], ["samples"], [image.name for image in images], range(len(gallery))
         ),
         gallery=gallery,
         left="lr" if images[0].lr else f"{images[0].samples[-1][0]}",
@@ -262,8 +262,8 @@ def _cells(
     )
     cells = []
     if lr is not None:
-        enlarged = cv2.resize(lr, (target.width, target.height), interpolation=cv2.INTER_NEAREST)
-        cells.append(("LR", inner.cut(enlarged, target.crop)))
+        upsampled = cv2.resize(lr, (target.width, target.height), interpolation=cv2.INTER_NEAREST)
+        cells.append(("LR", inner.cut(upsampled, target.crop)))
     if hr is not None:
         cells.append(("HR", inner.cut(target.image, target.crop)))
     cells += [
