@@ -99,9 +99,9 @@ def suggest_pattern(names: Sequence[str], others: Sequence[str]) -> str | None:
         return None
     for stem in sorted(map(stem_of, others), key=len, reverse=True):
         name = stem_of(names[0])
-        for before, found, after in (name.partition(stem), name.rpartition(stem)):
+        for before, separator, after in (name.partition(stem), name.rpartition(stem)):
             pattern = f"{before}{{stem}}{after}"
-            if found and len(pair_names(names, others, pattern).positions) == len(names):
+            if separator and len(pair_names(names, others, pattern).positions) == len(names):
                 return pattern
     return None
 
@@ -126,7 +126,7 @@ def _best(stems: dict[str, str], others: Sequence[str]) -> NamePairs:
     """The pairs in the first form in which most names pair."""
     best = NamePairs({})
     for ignored, form in _FORMS:
-        forms = [form(stem_of(other)) for other in others]
+        forms = [form(stem_of(name)) for name in others]
         unique = {text for text, count in Counter(forms).items() if count == 1}
         positions = {text: position for position, text in enumerate(forms) if text in unique}
         own = {name: form(stem) for name, stem in stems.items()}

@@ -31,8 +31,8 @@ def list_images(folder: Path, what: str, recursive: bool = False, progress: Prog
     if not folder.is_dir():
         problem = "is no folder and no image" if folder.exists() else "does not exist"
         raise UsageError(f"the {what} folder {folder} {problem}", "check the path")
-    found = find_images(folder, recursive)
-    paths, notes = found.paths, found.notes()
+    images_found = find_images(folder, recursive)
+    paths, notes = images_found.paths, images_found.notes()
     if not paths:
         raise UsageError(
             "; ".join([f"the {what} folder {folder} holds no image ({', '.join(IMAGE_SUFFIXES)})", *notes]),

@@ -86,7 +86,7 @@ def find_images(folder: Path, recursive: bool = False) -> FoundImages:
     Raises:
         NtireSrError: a folder cannot be read.
     """
-    found = FoundImages()
+    images = FoundImages()
     searched = {_identity(folder)}
     folders, links = deque([folder]), deque[Path]()
     while folders or links:
@@ -95,48 +95,48 @@ def find_images(folder: Path, recursive: bool = False) -> FoundImages:
         else:
             current = links.popleft()
             if _identity(current) in searched or folder.resolve().is_relative_to(current.resolve()):
-                found.passed_over[_name(current, folder)] = Reason.LINK
+                images.passed_over[_name(current, folder)] = Reason.LINK
                 continue
             searched.add(_identity(current))
         for entry in _entries(current):
             path = current / entry.name
             if is_of_system(entry.name):
-                _pass_over(found, folder, path, Reason.HIDDEN)
+                _pass_over(images, folder, path, Reason.HIDDEN)
             elif not entry.is_dir():
-                _add_file(found, folder, path)
+                _add_file(images, folder, path)
             elif not recursive:
-                _pass_over(found, folder, path, Reason.SUBFOLDER, deep=False)
+                _pass_over(images, folder, path, Reason.SUBFOLDER, deep=False)
             elif entry.is_symlink():
                 links.append(path)
             elif _identity(path) not in searched:
                 searched.add(_identity(path))
                 folders.append(path)
-    return found
+    return images
 
 
-def _add_file(found: FoundImages, folder: Path, path: Path) -> None:
+def _add_file(images: FoundImages, folder: Path, path: Path) -> None:
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES and (path.is_file() or not path.exists()):
-        found.paths.append(path)
+        images.paths.append(path)
     elif suffix in IMAGE_SUFFIXES:
-        found.passed_over[_name(path, folder)] = Reason.NO_FILE
+        images.passed_over[_name(path, folder)] = Reason.NO_FILE
     elif suffix in OTHER_SUFFIXES:
         found.passed_over[_name(path, folder)] = Reason.FORMAT
     elif not path.exists():  # such as a link to a folder of a disk that is not connected
         found.passed_over[_name(path, folder)] = Reason.BROKEN_LINK
 
 
-def _pass_over(found: FoundImages, folder: Path, path: Path, reason: Reason, deep: bool = True) -> None:
+def _pass_over(images: FoundImages, folder: Path, path: Path, reason: Reason, deep: bool = True) -> None:
     """Note that an image, or the images in a folder, are passed over; links are not followed."""
     if not path.is_dir():
         if path.suffix.lower() in IMAGE_SUFFIXES:
-            found.passed_over[_name(path, folder)] = reason
+            images.passed_over[_name(path, folder)] = reason
         return
     with suppress(OSError):  # such a folder may be unreadable
         for parent, _, files in os.walk(path):
             for name in files:
                 if Path(name).suffix.lower() in IMAGE_SUFFIXES and not is_of_system(name):
-                    found.passed_over[_name(Path(parent, name), folder)] = reason
+                    images.passed_over[_name(Path(parent, name), folder)] = reason
             if not deep:
                 break
 

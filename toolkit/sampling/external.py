@@ -135,10 +135,10 @@ def _list_files(sr: Path, pattern: Pattern | None, progress: Progress) -> list[s
         raise UsageError(f"the SR folder {sr} {problem}", "check the path")
     depth = pattern.depth if pattern else 0
 
-    found = find_images(sr, recursive=depth > 0)
-    names = sorted(path.relative_to(sr).as_posix() for path in found.paths)
+    images_found = find_images(sr, recursive=depth > 0)
+    names = sorted(path.relative_to(sr).as_posix() for path in images_found.paths)
     files = [name for name in names if name.count("/") == depth]
-    notes = found.notes()
+    notes = images_found.notes()
     if len(files) < len(names):
         notes.append(
             f"passed over {plural(len(names) - len(files), 'file')} (not in folders as --names has them)"
@@ -147,7 +147,7 @@ def _list_files(sr: Path, pattern: Pattern | None, progress: Progress) -> list[s
         bool(files),
         "; ".join([f"the SR folder {sr} holds no image ({', '.join(IMAGE_SUFFIXES)})", *notes]),
         "--names '{stem}/{sample}' if there is a folder per LR image"
-        if not depth and Reason.SUBFOLDER in found.passed_over.values()
+        if not depth and Reason.SUBFOLDER in images_found.passed_over.values()
         else "give the folder that holds the images",
     )
     for note in notes:
