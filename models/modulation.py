@@ -144,7 +144,7 @@ def modulated(
     """The leaky ReLU of a convolution's maps, which are scaled and shifted by latents, with noise added.
 
     With z the scale's logits and m = MOST_SCALING, the maps are multiplied by 1 + m tanh(z / m), so the scaling is
-    bounded. That is (1 - m) + 2 m sigmoid(2 z / m), and a sigmoid takes a third of the time of a tanh.
+    bounded. This is (1 - m) + 2 m sigmoid(2 z / m), and a sigmoid takes a third of the time of a tanh.
 
     Args:
         layer: 3x3 convolution to C channels.

@@ -105,13 +105,13 @@ def training_charts(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     )
     charts = []
     for label, unit, direction, shown in figures:
-        known = [name for name in shown if name in names]
-        if not known:
+        measured = [name for name in shown if name in names]
+        if not measured:
             continue
-        x, curves = _curves(lines, known)
+        x, curves = _curves(lines, measured)
         charts.append(
             line_chart(
-                label, x, curves, [shown[name] for name in known] if len(known) > 1 else [""],
+                label, x, curves, [shown[name] for name in measured] if len(measured) > 1 else [""],
                 x_name="step", x_label="step", unit=unit, direction=direction,
             )
         )  # fmt: skip
