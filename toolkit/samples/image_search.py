@@ -121,9 +121,9 @@ def _add_file(images: FoundImages, folder: Path, path: Path) -> None:
     elif suffix in IMAGE_SUFFIXES:
         images.passed_over[_name(path, folder)] = Reason.NO_FILE
     elif suffix in OTHER_SUFFIXES:
-        found.passed_over[_name(path, folder)] = Reason.FORMAT
+        images.passed_over[_name(path, folder)] = Reason.FORMAT
     elif not path.exists():  # such as a link to a folder of a disk that is not connected
-        found.passed_over[_name(path, folder)] = Reason.BROKEN_LINK
+        images.passed_over[_name(path, folder)] = Reason.BROKEN_LINK
 
 
 def _pass_over(images: FoundImages, folder: Path, path: Path, reason: Reason, deep: bool = True) -> None:

@@ -201,7 +201,7 @@ class SrganTrainer:
         return losses
 
     def _logits(self, discriminator: Any, images: Tensor, features: list[Tensor]) -> Tensor:
-        """The discriminator's logits. That on features judges pairs; it gets each image with itself, as a single one."""
+        """The discriminator's logits. This on features judges pairs; it gets each image with itself, as a single one."""
         if self.settings.discriminator == "features":
             return discriminator(images, features, images, features)
         return discriminator(images)
