@@ -14,7 +14,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 from ntire_sr.challenge.pixels import to_8bit, to_array, to_tensor, to_unit
 from ntire_sr.core.errors import ArgumentTypeError, ArgumentValueError, NtireSrError
 from ntire_sr.core.files import sha256_file
-from ntire_sr.samples.image_files import check_png, read_image, read_png, write_png
+from ntire_sr.samples.image_files import check_png, metadata_notes, read_image, read_png, write_png
 from ntire_sr.samples.metadata import NO_ORIENTATION, ImageNotes
 
 
@@ -197,7 +197,7 @@ def test_garbage_in_the_exif_block_is_a_note(tmp_path, photograph, kind, exif):
         warnings.simplefilter("error")
         image, notes = noted(path)
     assert image.shape == photograph.shape
-    assert notes == [NO_ORIENTATION]
+    assert notes == metadata_notes(path) == [NO_ORIENTATION]
 
 
 def test_orientation_in_texts_of_a_png_is_applied(tmp_path, photograph):
@@ -223,6 +223,7 @@ def test_colour_profiles_are_named(tmp_path, photograph, kind):
             saved(tmp_path / f"{name}.{kind}", Image.fromarray(photograph), icc_profile=profile, lossless=True)
         )
         assert len(notes) == 1 and text in notes[0] and image.shape == photograph.shape
+        assert metadata_notes(tmp_path / f"{name}.{kind}") == notes
 
 
 def test_notes_name_all_files_in_one_line():

@@ -23,7 +23,7 @@ from ntire_sr.core.files import sha256_bytes
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.threads import map_in_threads
 from ntire_sr.data.array_folder import ArrayFolder, rotated_by_process
-from ntire_sr.samples.image_files import read_image
+from ntire_sr.samples.image_files import metadata_notes, read_image
 from ntire_sr.samples.metadata import ImageNotes
 
 CACHE_VARIABLE = "NTIRE_SR_CACHE"  # a folder for caches, instead of the one in the user's cache folder
@@ -104,9 +104,10 @@ def _in_memory(folder: Path | None, paths: Sequence[Path], progress: Progress, r
 
     def decode(path: Path) -> tuple[np.ndarray, str] | NtireSrError:
         try:
-            image = read_image(path, notes.of(path.name))
+            image = read_image(path)
         except NtireSrError as error:
             return error
+        _add_notes(notes, path)
         return image, pixels_digest(image)
 
     with closing(map_in_threads(decode, paths, "decode", progress)) as results:
@@ -133,6 +134,11 @@ def _in_memory(folder: Path | None, paths: Sequence[Path], progress: Progress, r
     return Images(list(paths), sizes, read, digests, None, where + reason)
 
 
+def _add_notes(notes: ImageNotes, path: Path) -> None:
+    for text in metadata_notes(path):
+        notes.of(path.name)(text)
+
+
 def _refuse(folder: Path | None, problems: list[str]) -> None:
     if problems:
         raise ValidationErrors(f"training images in {folder}", problems, "replace or remove these files")
@@ -155,9 +161,10 @@ def _cached(folder: Path, paths: Sequence[Path], home: Path, progress: Progress)
         if _record(arrays, identity) is not None:  # another process has just written it
             return None
         try:
-            image = read_image(paths[number], notes.of(paths[number].name))
+            image = read_image(paths[number])
         except NtireSrError as error:
             return error.message
+        _add_notes(notes, paths[number])
         arrays.write(identity, _make_record(image))
         written.append(identity)
         return None

@@ -167,6 +167,27 @@ def decode_image(path: Path | str, content: bytes, note: Note = ignore) -> np.nd
         raise NtireSrError(f"{path} is truncated or damaged ({error})", "replace the file") from error
 
 
+def metadata_notes(path: Path) -> list[str]:
+    """What `read_image` does not apply to the pixels of a file, without decoding it; empty if it cannot be read."""
+    notes = []
+    try:
+        content = path.read_bytes()
+        profile = png_profile(content) if content.startswith(PNG_SIGNATURE) else None
+        if content.startswith(PNG_SIGNATURE):
+            content = without_metadata(content)
+        with warnings.catch_warnings():
+            set_image_warnings()
+            with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as image:
+                profile, exif = profile or image.info.get("icc_profile"), image.info.get("exif")
+    except Exception:  # reading the pixels raises the error, if there is one
+        return []
+    if profile is not None:
+        notes.append(profile_note(profile))
+    if exif and not is_readable_exif(exif):
+        notes.append(NO_ORIENTATION)
+    return notes
+
+
 def _decode(path: Path | str, content: bytes, note: Note) -> np.ndarray:
     if not content.startswith(PNG_SIGNATURE):
         return _open(path, content, note)
