@@ -148,7 +148,7 @@ def _external(training: dict[str, Any]) -> str | None:
         "squeezenet1_1": "SqueezeNet 1.1 (ImageNet) in the losses of the training",
         "vgg19": "VGG-19 (ImageNet) in the losses of the training",
     }.get(str(features), str(features))
-    return f"trunk of {training['trunk']}; {losses}" if training.get("trunk") else losses
+    return f"trunk: {training['trunk']}; {losses}" if training.get("trunk") else losses
 
 
 def blanks(facts: Facts) -> list[str]:

@@ -164,7 +164,7 @@ def test_package_weights_resolve_on_any_machine(lr_folder, tmp_path):
     assert not packed.warnings
     # what is handed in draws the samples again by itself: their decoder, the trunk that it needs, and the code
     with zipfile.ZipFile(packed.code[0]) as archive:
-        assert "trunk of RealSR" in archive.read("factsheet.md").decode()
+        assert "trunk: derived from RealSR" in archive.read("factsheet.md").decode()
         archive.extractall(tmp_path / "handed in")
     words = [
         "generate",
