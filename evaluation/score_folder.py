@@ -49,6 +49,8 @@ def score_folder(
     without_lpips: str | None = None,
     realism: tuple[str, ...] = (),
     niqe_model: Path | None = None,
+    distortion: bool = False,
+    border_px: int | None = None,
     skip_missing: bool = False,
     workers: int = 1,
     with_report: bool = True,
@@ -73,6 +75,8 @@ def score_folder(
         without_lpips: why LPIPS is not measured, only LR-PSNR and the diversity of MSE; None to measure it.
         realism: names of quality metrics, see `ntire_sr.evaluation.metrics.registry`.
         niqe_model: pristine model for NIQE; None for the one in the package.
+        distortion: whether to measure PSNR and SSIM.
+        border_px: width of the border that they leave out; None for the scale.
         skip_missing: accept missing samples and measure the existing ones.
         workers: number of worker processes on this machine, of each process under torchrun.
         with_report: whether to write the HTML page.
@@ -105,7 +109,12 @@ def score_folder(
     with_lpips = without_lpips is None
     require(study_method is None or study is not None, "--study-method without --study", "give both")
     opinions = load_opinions(study) if study else None
-    settings = Settings(scale, device, lpips_weights, with_lpips, tuple(dict.fromkeys(realism)), niqe_model)
+    require(border_px is None or distortion, "--border without --distortion", "give both")
+    if distortion and border_px is None:
+        border_px = scale
+    settings = Settings(
+        scale, device, lpips_weights, with_lpips, tuple(dict.fromkeys(realism)), niqe_model, border_px
+    )
     _check_quality(settings)
     require(
         not out.resolve().is_relative_to(sr.resolve()),

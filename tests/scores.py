@@ -11,10 +11,12 @@ from PIL import Image
 from ntire_sr.challenge.names import SampleName
 from ntire_sr.core.files import json_safe, relative_to, sha256_file, write_json
 from ntire_sr.evaluation.metrics.declarations import ImageScore
+from ntire_sr.evaluation.metrics.distortion import DistortionValues
 from ntire_sr.evaluation.metrics.lpips import LpipsValues
 from ntire_sr.evaluation.metrics.lr_psnr import LrValues
 from ntire_sr.evaluation.metrics.pixels import PixelValues
 from ntire_sr.evaluation.metrics.quality import QualityValues
+from ntire_sr.evaluation.metrics.ranks import RankValues
 from ntire_sr.evaluation.scoring.records import ImageResult, Records, key_of
 from ntire_sr.evaluation.scoring.summary import Origin, ScoreSummary
 from ntire_sr.samples.image_files import check_png
@@ -84,6 +86,8 @@ def write_method(
                 pixel_pairs=2.0 if len(values) > 1 else None,
             ),
             LrValues(lr_errors=[lr_error] * len(values), lr_errors_uncropped=[]),
+            DistortionValues(),
+            RankValues(),
             QualityValues(
                 realism={metric: [value] * len(values) for metric, (_, value) in (realism or {}).items()},
                 realism_hr={},

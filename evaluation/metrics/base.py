@@ -35,6 +35,7 @@ class Reference:
         several: whether there are several samples, so that distances between samples are measured.
         whole: (1, 3, H', W'), uint8: the image that `hr` is a crop of; None for `hr` itself.
         quality: the quality metrics of single images to measure.
+        border_px: width of the border that PSNR and SSIM leave out; None to measure neither.
 
     Raises:
         ArgumentTypeError, ArgumentValueError: an image, here or in `sample`, has another type or shape: all metrics read 8-bit images,
@@ -49,9 +50,10 @@ class Reference:
         several: bool = True,
         whole: Tensor | None = None,
         quality: "Sequence[tuple[QualityMetric, LoadedMetric]]" = (),
+        border_px: int | None = None,
     ):
         check_8bit("hr", hr, single=True)
-        self.quality = quality
+        self.quality, self.border_px = quality, border_px
         self.hr, self.scale, self.several = in_planes(hr), scale, several
         self.whole = self.hr if whole is None else in_planes(whole)
         self.lpips = LpipsReference(lpips, self.hr, several) if lpips else None

@@ -23,7 +23,8 @@ class Values(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tr
     """Base class of the values that a metric saves in the record of an image.
 
     The field names are the keys in the record, so that no two metrics may share one. A metric that is not always measured
-    gives each field a default, which stands for "not measured".
+    gives each field a default, which stands for "not measured". With `omit_defaults` it may lack in a record, as metrics
+    do that were added after the record was written.
     """
 
     def check(self, samples: int) -> None:

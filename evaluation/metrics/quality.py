@@ -5,11 +5,13 @@ photo-realism; none of them replaces the challenge's study with human raters. Ea
 its file and listed in `registry.QUALITY_METRICS`.
 """
 
+import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from ntire_sr.evaluation.metrics.base import ImageMetric, QualityMetric, Reference, Sample
-from ntire_sr.evaluation.metrics.declarations import Figure, Finite, Output, Values, mean
+from ntire_sr.evaluation.metrics.declarations import Figure, Finite, Output, Values, defined_values, mean
 
 
 class QualityValues(Values, frozen=True):
@@ -71,8 +73,21 @@ def quality_figures(metric: QualityMetric) -> tuple[Figure[QualityValues], ...]:
         data_set=metric.data_set is not None,
         note="estimate of realism",
     )
+    best, worst = (min, max) if metric.direction == "lower" else (max, min)
+    of_choices = tuple(
+        figure(
+            name=f"{name}_{choice}",
+            label=f"{metric.label}, {choice} sample of each image",
+            values=QualityValues,
+            compute_image=partial(_of_chosen, name, choose),
+            note="estimate of realism",
+            outputs=Output.TABLE,
+        )
+        for choice, choose in (("best", best), ("worst", worst))
+        if not metric.data_set
+    )
     if metric.needs_reference:
-        return (of_samples,)
+        return (of_samples, *of_choices)
     of_hr = figure(
         name=f"{name}_of_HR",
         label=f"{metric.label} of the HR images",
@@ -81,4 +96,10 @@ def quality_figures(metric: QualityMetric) -> tuple[Figure[QualityValues], ...]:
         note="estimate of realism",
         outputs=Output.TABLE,
     )
-    return of_samples, of_hr
+    return of_samples, *of_choices, of_hr
+
+
+def _of_chosen(name: str, choose: Callable[[list[float]], float], values: QualityValues) -> float:
+    """The best or worst of the samples' values that are defined; nan without any."""
+    defined = defined_values(values.realism[name])
+    return choose(defined) if defined else math.nan

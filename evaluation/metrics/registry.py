@@ -7,16 +7,25 @@ from ntire_sr.core.errors import UsageError, suggestion
 from ntire_sr.evaluation.metrics import iqa
 from ntire_sr.evaluation.metrics.base import ImageMetric, QualityMetric
 from ntire_sr.evaluation.metrics.declarations import Figure, Values
+from ntire_sr.evaluation.metrics.distortion import DistortionMetric
 from ntire_sr.evaluation.metrics.frechet import PATCH_FRECHET
 from ntire_sr.evaluation.metrics.lpips import LpipsMetric
 from ntire_sr.evaluation.metrics.lr_psnr import LrPsnrMetric
 from ntire_sr.evaluation.metrics.niqe import NIQE
 from ntire_sr.evaluation.metrics.pixels import PixelMetric
 from ntire_sr.evaluation.metrics.quality import QualityScores, quality_figures
+from ntire_sr.evaluation.metrics.ranks import RankMetric
 from ntire_sr.evaluation.metrics.spectrum import LOG_SPECTRAL
 
 # measured for each image, in the order of tables
-METRICS: tuple[type[ImageMetric[Any]], ...] = (LpipsMetric, PixelMetric, LrPsnrMetric, QualityScores)
+METRICS: tuple[type[ImageMetric[Any]], ...] = (
+    LpipsMetric,
+    PixelMetric,
+    LrPsnrMetric,
+    DistortionMetric,
+    RankMetric,
+    QualityScores,
+)
 
 # measured on request, with `--realism NAME`
 QUALITY_METRICS: tuple[QualityMetric, ...] = (NIQE, LOG_SPECTRAL, PATCH_FRECHET, *iqa.QUALITY_METRICS)

@@ -124,6 +124,44 @@ def line_chart(
     }
 
 
+def rank_chart(shares: Sequence[float]) -> dict[str, Any]:
+    """Place the bars of a rank histogram, and the line that all would reach if every rank were equally likely.
+
+    >>> chart = rank_chart([0.5, 0.25, 0.25])
+    >>> [(bar["rank"], bar["text"]) for bar in chart["bars"]][0], chart["even"]
+    ((0, 'above 0 of 2 samples: 50.0 % of the pixels'), 71.3)
+
+    Args:
+        shares: share of the pixels with rank 0, 1, ... n.
+
+    Returns:
+        bars: for each rank, `rank`, `x` of its middle, `y` of its top and `text`; width of a bar; even: y of the line;
+        ticks: (y, text).
+    """
+    samples = len(shares) - 1
+    most = 100 * max(shares)
+    _, high, step = _axis([0.0, most])
+    left, width = CURVES_FRAME["left"], CURVES_FRAME["right"] - CURVES_FRAME["left"]
+
+    def place_y(per_cent: float) -> float:
+        return _place(per_cent, 0.0, high, CURVES_FRAME["bottom"], CURVES_FRAME["top"])
+
+    return {
+        "bars": [
+            {
+                "rank": rank,
+                "x": round(left + (rank + 0.5) / len(shares) * width, 1),
+                "y": place_y(100 * share),
+                "text": f"above {rank} of {samples} samples: {100 * share:.1f} % of the pixels",
+            }
+            for rank, share in enumerate(shares)
+        ],
+        "width": round(0.8 * width / len(shares), 1),
+        "even": place_y(100 / len(shares)),
+        "ticks": [(place_y(tick), f"{tick:.4g}") for tick in _ticks(0.0, high, step)],
+    }
+
+
 @dataclass(frozen=True)
 class Point:
     """A point with optional intervals in both directions."""

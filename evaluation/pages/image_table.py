@@ -105,6 +105,7 @@ def _largest_difference(values: Sequence[float]) -> float:
 
 def score_figures(score: ScoreSummary) -> list[ImageFigure]:
     """The figures in the table of images of a score."""
+    summary = score.summary()
     figures = [
         _image_figure(
             figure,
@@ -112,7 +113,10 @@ def score_figures(score: ScoreSummary) -> list[ImageFigure]:
             [[figure.of_image(image) for image in score.images]],
         )
         for figure in score.figures
-        if Output.IMAGES in figure.outputs and figure.per_image and (score.with_lpips or not figure.needs_lpips)
+        if Output.IMAGES in figure.outputs
+        and figure.per_image
+        and (score.with_lpips or not figure.needs_lpips)
+        and (figure.name in summary or not figure.optional)
     ]
     if not score.complete:
         counts = [len(image.numbers) for image in score.images]

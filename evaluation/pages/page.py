@@ -37,6 +37,7 @@ class Page:
     method_table: Mapping[str, Any] | None = None  # `tables.method_table`
     plot: Mapping[str, Any] | None = None  # `quality_plot.quality_plot`
     curves: Sequence[Mapping[str, Any]] = ()  # `charts.curve_chart`
+    ranks: Mapping[str, Any] | None = None  # `charts.rank_chart`
     pairs: Sequence[Mapping[str, Any]] = ()  # `tables.pair_table`
     published: Mapping[str, Any] | None = None  # `tables.published_table`
     gallery: Sequence[Mapping[str, Any]] = ()  # `gallery.picture_image`

@@ -8,7 +8,7 @@ from ntire_sr.challenge.published import CAVEAT
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.evaluation.metrics.lpips import LpipsValues
 from ntire_sr.evaluation.metrics.pixels import PixelValues
-from ntire_sr.evaluation.pages.charts import curve_chart
+from ntire_sr.evaluation.pages.charts import curve_chart, rank_chart
 from ntire_sr.evaluation.pages.gallery import PICTURED_IMAGES, MethodSamples, picture_image
 from ntire_sr.evaluation.pages.image_table import image_table, score_figures
 from ntire_sr.evaluation.pages.maps import load_maps
@@ -107,6 +107,7 @@ def _page(
             for figure in score.figures
             if figure.curve and (curve := score.curves()[figure.curve])
         ],
+        ranks=rank_chart(score.rank_histogram) if score.samples > 1 and score.rank_histogram else None,
         published=published_table(score.scale, standing.rows, CAVEAT) if standing else None,
         images=image_table(score_figures(score), [NAME], [image.name for image in score.images], pictured),
         gallery=gallery,

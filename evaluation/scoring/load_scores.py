@@ -169,6 +169,7 @@ class _Score(msgspec.Struct, forbid_unknown_fields=True):
     standing_2021: dict[str, Any] | None
     images: Annotated[list[_Image], msgspec.Meta(min_length=1)]
     reasons: list[str] = []  # scores of earlier versions have none
+    rank_histogram: list[float] = []  # earlier versions wrote none
 
 
 def _parse(name: str, folder: Path, content: dict[str, Any]) -> Method:

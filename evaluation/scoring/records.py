@@ -125,9 +125,9 @@ def parse_record(content: Any, what: str) -> tuple[_Head, ImageScore]:
         """Read one part of the record and take its keys away."""
         names = kind.__struct_fields__
         for name in names:
-            if name not in content:
+            if name not in content and not kind.__struct_config__.omit_defaults:
                 raise NtireSrError(f"{what} is damaged: missing field `{name}`", AGAIN)
-        return to_record({name: rest.pop(name) for name in names}, kind, what, AGAIN)
+        return to_record({name: rest.pop(name) for name in names if name in rest}, kind, what, AGAIN)
 
     head = take(_Head)
     values = {kind: take(kind) for kind in registry.value_classes()}

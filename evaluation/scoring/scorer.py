@@ -35,6 +35,7 @@ class Settings:
     lpips: bool = True  # whether to measure LPIPS
     realism: tuple[str, ...] = ()  # names of quality metrics
     niqe_model: Path | None = None  # None for the one in the package
+    border_px: int | None = None  # border that PSNR and SSIM leave out; None to measure neither
 
 
 class Scorer:
@@ -58,6 +59,8 @@ class Scorer:
             (metric, metric.load(self.device, settings.niqe_model)) for metric in metrics if metric.load
         ]
         self.data_set_metrics = [metric.data_set for metric in metrics if metric.data_set]
+        if settings.border_px is not None:
+            facts["border_px"] = settings.border_px
         facts["realism"] = sorted([*settings.realism, *(loaded.version for _, loaded in self.quality)])
         self.facts = facts
 
@@ -115,7 +118,13 @@ class Scorer:
         self, whole: Tensor, samples: Iterable[Tensor], numbers: Sequence[int], index: int, name: str
     ) -> ImageResult:
         reference = Reference(
-            official_crop(whole), self.settings.scale, self.lpips, len(numbers) > 1, whole, self.quality
+            official_crop(whole),
+            self.settings.scale,
+            self.lpips,
+            len(numbers) > 1,
+            whole,
+            self.quality,
+            self.settings.border_px,
         )
         image_metrics = [kind(reference) for kind in registry.METRICS if self.lpips or not kind.needs_lpips]
         data_set_metrics = [metric.of_image(reference) for metric in self.data_set_metrics]

@@ -12,6 +12,7 @@ from ntire_sr.evaluation.metrics import registry
 from ntire_sr.evaluation.metrics.declarations import Figure, ImageScore, defined_values
 from ntire_sr.evaluation.metrics.lpips import LpipsValues
 from ntire_sr.evaluation.metrics.lr_psnr import LrErrors, LrValues
+from ntire_sr.evaluation.metrics.ranks import RankValues
 from ntire_sr.evaluation.scoring.opinion import MethodOpinion, Opinions
 from ntire_sr.evaluation.scoring.records import VERSION
 
@@ -96,6 +97,16 @@ class ScoreSummary:
         }
 
     @property
+    def rank_histogram(self) -> list[float]:
+        """Share of the HR images' pixels with rank 0, 1, ... N among the samples, mean over the images.
+
+        Images with fewer samples, or whose record is of a version without ranks, are left out; empty without any.
+        """
+        histograms = [image.of(RankValues).ranks for image in self.images]
+        complete = [ranks for ranks in histograms if len(ranks) == self.samples + 1]
+        return [fmean(shares) for shares in zip(*complete, strict=True)]
+
+    @property
     def final_rank(self) -> float | None:
         """The challenge's final rank among the methods of the study; None where a figure of a method is unknown."""
         if self.opinions is None or self.opinion is None:
@@ -170,6 +181,7 @@ class ScoreSummary:
             "missing": self.missing,
             "reasons": self.reasons,
             "curves": self.curves(),
+            "rank_histogram": self.rank_histogram,
             "standing_2021": place
             and {
                 "caveat": CAVEAT,

@@ -29,6 +29,8 @@ from ntire_sr.core.run_folder import RunFolder, results_path
     option("--lpips-weights", type=PATH, show_default="the package's", help="Another file of AlexNet's weights for LPIPS: .safetensors, or torchvision's .pth."),
     option("--without-lpips", flag_value="--without-lpips was given", default=None, help="Do not measure LPIPS and its diversity."),
     option("--realism", multiple=True, metavar="NAME", show_default="none", help="Also measure a quality metric, an estimate of photo-realism: niqe, log-spectral, patch-frechet, iqa:NAME (with the extra [iqa]); repeatable."),
+    option("--distortion", is_flag=True, help="Also measure PSNR and SSIM, over RGB and luma, of each sample and of the samples' mean; takes longer."),
+    option("--border", type=click.IntRange(min=0), show_default="the scale", help="Width in pixels of the border that PSNR and SSIM leave out."),
     option("--niqe-model", type=PATH, show_default="the package's", help="NIQE's model of pristine photographs, as fit-niqe writes it."),
     option("--study", type=PATH, show_default="none", help="Results of a study with people (results.json, or its folder): also show MOR and the challenge's final rank."),
     option("--study-method", metavar="NAME", show_default="that with these samples", help="The samples' name in that study."),
@@ -46,7 +48,7 @@ from ntire_sr.core.run_folder import RunFolder, results_path
 @output_options
 def score(
     hr: Path | None, sr: Path | None, out: Path | None, run: Path, scale: int | None, samples: int | None, lr_names: str | None, skip_missing: bool,
-    lpips_weights: Path | None, without_lpips: str | None, realism: tuple[str, ...], niqe_model: Path | None, study: Path | None,
+    lpips_weights: Path | None, without_lpips: str | None, realism: tuple[str, ...], distortion: bool, border: int | None, niqe_model: Path | None, study: Path | None,
     study_method: str | None, device: str, workers: int, with_report: bool, exit_code: bool, output: Output,
 ) -> dict[str, Any] | None:
     """Measure samples against their HR images as the challenge does.
@@ -71,6 +73,8 @@ def score(
         without_lpips=without_lpips,
         realism=realism,
         niqe_model=niqe_model,
+        distortion=distortion,
+        border_px=border,
         skip_missing=skip_missing,
         workers=workers,
         with_report=with_report,
