@@ -13,7 +13,7 @@ STAMP := $(VENV)/.installed
 LOWEST_BIN := $(LOWEST)/$(SCRIPTS)
 LOWEST_STAMP := $(LOWEST)/.installed
 
-.PHONY: demo test test-lowest test-isa torture lint docs bench bench-train bench-generate bench-study clean
+.PHONY: demo test test-lowest test-isa torture lint docs bench bench-score bench-train bench-generate bench-study clean
 
 demo: $(STAMP)
 	$(BIN)/ntire-sr demo
@@ -36,6 +36,9 @@ lint: $(STAMP)
 	$(BIN)/python tests/check_types.py
 
 bench: $(STAMP)
+	$(BIN)/python benchmarks/anchors.py
+
+bench-score: $(STAMP)
 	$(BIN)/python benchmarks/score.py
 
 bench-train: $(STAMP)

@@ -26,7 +26,7 @@ from torch.nn import functional
 from ntire_sr.challenge.downscale import downscale_8bit, downscale_matrix, lr_squared_error
 from ntire_sr.challenge.pixels import to_tensor
 from ntire_sr.core.pretrained import ALEXNET, find, lpips_linear_layers
-from ntire_sr.evaluation.metrics import lpips as ours
+from ntire_sr.evaluation.metrics import lpips_network
 from ntire_sr.evaluation.metrics.diversity import RunningDiversity
 from ntire_sr.evaluation.metrics.lpips_network import Lpips, network_input, upsampled_sum
 from ntire_sr.evaluation.metrics.pixels import PixelErrors, box_mean
@@ -50,8 +50,8 @@ class OfficialLpips(nn.Module):
             copy.load_state_dict(layer.state_dict())
             self.convolutions.append(copy.requires_grad_(False))
         self.linear = nn.ParameterList(layer.clone() for layer in lpips_linear_layers())
-        self.register_buffer("shift", torch.tensor(ours.SHIFT).view(1, 3, 1, 1))
-        self.register_buffer("scale", torch.tensor(ours.SCALE).view(1, 3, 1, 1))
+        self.register_buffer("shift", torch.tensor(lpips_network.SHIFT).view(1, 3, 1, 1))
+        self.register_buffer("scale", torch.tensor(lpips_network.SCALE).view(1, 3, 1, 1))
 
     def features(self, image: Tensor) -> list[Tensor]:
         maps, found = (image - self.shift) / self.scale, []
