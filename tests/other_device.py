@@ -117,7 +117,19 @@ def crops() -> None:
 
 def validate() -> None:
     generator = model_spec("stochastic").build(4, STOCHASTIC).to(OTHER).eval()
-    Validator([images(1, 64)], "an image", 4, OTHER).run(generator)
+    with pytest.MonkeyPatch.context() as patch:  # files cannot be read to a fake device
+        patch.setattr("ntire_sr.training.validation.load_lpips", lambda device: random_lpips())
+        Validator([images(1, 64)], "an image", 4, OTHER).run(generator)
+
+
+def random_lpips() -> Lpips:
+    """LPIPS with random weights, on the fake device."""
+    convolutions = ((0, 64, 3, 11), (3, 192, 64, 5), (6, 384, 192, 3), (8, 256, 384, 3), (10, 256, 256, 3))
+    trunk = {
+        f"features.{index}.weight": torch.rand(out, into, side, side) for index, out, into, side in convolutions
+    }
+    trunk |= {f"features.{index}.bias": torch.rand(out) for index, out, _, _ in convolutions}
+    return Lpips(trunk, [torch.rand(1, out, 1, 1) for _, out, _, _ in convolutions]).to(OTHER)
 
 
 def draw(name: str, tile: int, half: bool) -> None:
@@ -135,14 +147,9 @@ def draw(name: str, tile: int, half: bool) -> None:
 
 def score(realism: tuple[str, ...]) -> None:
     """All figures and maps of an image with three samples."""
-    convolutions = ((0, 64, 3, 11), (3, 192, 64, 5), (6, 384, 192, 3), (8, 256, 384, 3), (10, 256, 256, 3))
-    trunk = {
-        f"features.{index}.weight": torch.rand(out, into, side, side) for index, out, into, side in convolutions
-    }
-    trunk |= {f"features.{index}.bias": torch.rand(out) for index, out, _, _ in convolutions}
     scorer = Scorer(Settings(4, lpips=False, realism=realism))
     scorer.device = OTHER
-    scorer.lpips = Lpips(trunk, [torch.rand(1, out, 1, 1) for _, out, _, _ in convolutions]).to(OTHER)
+    scorer.lpips = random_lpips()
     samples = [images(1, 224).cpu() for _ in range(3)]
     result = scorer.measure_images(images(1, 224), samples, [0, 1, 2], 0, "0801.png")
     assert {value.device for value in result.tensors.values()} == {CPU}

@@ -55,13 +55,14 @@ class RankMetric(ImageMetric[RankValues]):
     def compute(self) -> RankValues:
         """The share of pixels with each rank; ties are divided equally among the ranks they span."""
         side = self.count + 1
-        counts = torch.zeros(side**2, dtype=torch.int64)
+        counts = torch.zeros(side**2, dtype=torch.int64, device=self.hr.device)
         pairs = zip(self.below.flatten().split(CHUNK), self.equal.flatten().split(CHUNK), strict=True)
         for below, equal in pairs:
-            counts += torch.bincount((below.int() * side + equal).cpu(), minlength=side**2)
+            kind = below.long() * side + equal
+            counts.index_add_(0, kind, torch.ones_like(kind))
         shares = [0.0] * side
         for first, row in enumerate(counts.view(side, side).tolist()):
-            for ties, pixels in enumerate(row):
+            for ties, pixels in enumerate(row[: side - first]):
                 for rank in range(first, first + ties + 1) if pixels else ():
                     shares[rank] += pixels / (ties + 1) / self.hr.numel()
         return RankValues(ranks=shares)
