@@ -63,7 +63,7 @@ class Server:
 
 @contextmanager
 def serving(
-    folder: StudyFolder, token: str | None = None, loopback: bool = True
+    folder: StudyFolder, token: str | None = None, loopback: bool = True, public_url: str | None = None
 ) -> Iterator[tuple[Server, Any]]:
     """The application behind a real server in a thread; gives the server and its answers."""
     import uvicorn
@@ -75,7 +75,8 @@ def serving(
     study, digest = load_study(folder)
     book = open_answers(folder.answers, digest)
     with _bound("127.0.0.1", 0) as listening:
-        app = build_app(Served(study, digest, folder, book, rating_page(study, digest), token, loopback))
+        page = rating_page(study, digest)
+        app = build_app(Served(study, digest, folder, book, page, token, loopback, public_url))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

@@ -8,13 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 from studying import Server
 from waiting import PATIENCE_SECONDS
 
 from ntire_sr.core.errors import NtireSrError, UsageError
-from ntire_sr.study.answers import read_answers
+from ntire_sr.study.answers import Rater, add_rater, open_answers, read_answers
 from ntire_sr.study.folder import StudyFolder, load_study
 from ntire_sr.study.serving import serve_study
 
@@ -88,7 +89,8 @@ def link_of(folder, **options) -> str:
 
 def test_link_beyond_this_machine_holds_a_token_that_stays(study_folder):
     links = [link_of(study_folder, host="0.0.0.0") for _ in range(2)]
-    assert links[0] == links[1] and re.fullmatch(r"http://0\.0\.0\.0:\d+/\?token=[\w-]{20,}", links[0])
+    assert links[0] == links[1] and re.fullmatch(r"http://[\d.]+:\d+/\?token=[\w-]{20,}", links[0])
+    assert "//0.0.0.0:" not in links[0]
     assert "token" not in link_of(study_folder)
     assert link_of(study_folder, token="my-own-token").endswith("?token=my-own-token")
     with pytest.raises(UsageError, match="8 to 64 letters"):
@@ -107,6 +109,40 @@ def test_last_port_is_used_again_or_another_if_it_is_taken(study_folder):
             NtireSrError, match=f"cannot listen on 127.0.0.1, port {port}: Address already in use"
         ):
             serve_study(study_folder.path, port=port)
+
+
+def test_port_of_raters_who_have_begun_is_not_replaced_in_silence(study_folder):
+    port = int(link_of(study_folder).rstrip("/").rpartition(":")[2])
+    with closing(open_answers(study_folder.answers, load_study(study_folder)[1])) as book:
+        add_rater(book, Rater(ADA, "", "full", "en"))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        with pytest.raises(NtireSrError, match=f"port {port}: Address already in use(.|\n)*need the new link"):
+            serve_study(study_folder.path)
+        free = socket.socket()
+        free.bind(("127.0.0.1", 0))
+        other = free.getsockname()[1]
+        free.close()
+        notes = []
+        link_of(study_folder, port=other, note=notes.append)
+    assert len(notes) == 1 and f"the port was {port}" in notes[0]
+
+
+def test_public_url_is_the_link_and_holds_a_token(study_folder):
+    link = link_of(study_folder, public_url="https://lab.edu:8443/study")
+    assert re.fullmatch(r"https://lab\.edu:8443/study/\?token=[\w-]{20,}", link)
+    assert link_of(study_folder, public_url="http://localhost:5000") == "http://localhost:5000/"
+    for text in (
+        "lab.edu",
+        "ftp://lab.edu",
+        "https://",
+        "https://lab.edu:x",
+        "https://a@lab.edu",
+        "https://lab.edu?x=1",
+    ):
+        with pytest.raises(UsageError, match=r"--public-url .* is no address of a page"):
+            serve_study(study_folder.path, public_url=text)
 
 
 def test_unknown_host_is_refused(study_folder):

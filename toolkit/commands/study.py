@@ -77,10 +77,11 @@ def make(
     "Link",
     option("--host", default="127.0.0.1", help="Address to listen on (0.0.0.0: all). If other machines can reach it, the link contains a token."),
     option("--port", type=click.IntRange(min=0, max=65535), default=0, help="Port to listen on; 0 takes the last one of this study, or any free one."),
+    option("--public-url", metavar="URL", show_default="that of --host and --port", help="Address that raters open, if a web server (HTTPS, another name or port) forwards to this one, such as https://lab.edu/study."),
     option("--token", show_default="none on this machine, else made once", help="Token that the link must contain: 8 to 64 letters, digits, - or _."),
 )
 @output_options
-def serve(path: Path, host: str, port: int, token: str | None, output: Output) -> None:
+def serve(path: Path, host: str, port: int, public_url: str | None, token: str | None, output: Output) -> None:
     """Serve a study to the browsers of its raters, until Ctrl-C.
 
     An answer is acknowledged once it is on disk: neither kill -9 nor a power cut loses it. Needs the extra
@@ -93,7 +94,7 @@ def serve(path: Path, host: str, port: int, token: str | None, output: Output) -
         output.say(f"raters open: {link}")
         output.say("Ctrl-C ends; answers are kept, and the same command resumes")
 
-    ended = serve_study(path, host, port, token, started)
+    ended = serve_study(path, host, port, token, started, public_url, output.note)
     output.say(f"{plural(ended.answers, 'answer')} of {plural(ended.raters, 'rater')} in {path}; next: ntire-sr study results {path}")
 
 

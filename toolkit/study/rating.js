@@ -4,17 +4,22 @@
 // this browser's storage and is sent again, under the same id, so that nothing is lost and nothing is stored twice.
 const $ = (id) => document.getElementById(id);
 const setup = JSON.parse($("setup").textContent), texts = JSON.parse($("texts").textContent);
-const LETTERS = "ABCDEFGHI", ZOOMS = [1, 1.5, 2, 3, 4, 6], RETRY_SECONDS = [1, 2, 4, 8, 15];
+const LETTERS = "ABCDEFGHI", ZOOMS = [1, 2, 3, 4, 6], RETRY_SECONDS = [1, 2, 4, 8, 15];
 const KEY = `ntire-sr-study-${setup.study}`;
 
 let language = "en", saved = {}, trials = [], answers = {}, at = -1;
 let ranking = [], undoable = [], zoom = 0, pan = { x: 0, y: 0 }, shownAt = 0, sending = false, notice = null;
+// whether all pictures of the trial are there; device pixels per pixel of a picture without zoom
+let ready = false, magnification = 1;
 
 // ---- storage and texts
 
 try { saved = JSON.parse(localStorage.getItem(KEY)) || {}; } catch { saved = {}; }
+// cookies, unlike the storage, are shared by all ports of a host: the rater is found again after the server's port changed
+if (!("rater" in saved)) saved.rater = document.cookie.match(new RegExp(`(?:^|; )${KEY}=([0-9a-f]{32})`))?.[1] ?? null;
 function keep(values) {
   Object.assign(saved, values);
+  if ("rater" in values) document.cookie = `${KEY}=${saved.rater ?? ""}; path=/; samesite=lax; max-age=${saved.rater ? 90 * 86400 : 0}`;
   try { localStorage.setItem(KEY, JSON.stringify(saved)); } catch { /* without storage one cannot go on later */ }
 }
 const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -91,9 +96,11 @@ async function send(pending) {
     await insist("api/answers", pending);
     answers[pending.trial] = { id: pending.id, ranking: pending.ranking };
   } catch (refusal) {
-    if (refusal.code !== "conflict") throw refusal;
+    // what the server will never take must not keep the rater from going on
+    if (!["conflict", "malformed", "unknown"].includes(refusal.code)) throw refusal;
+    keep({ pending: null });
     await load();
-    complain("conflict", false);
+    complain(refusal.code === "conflict" ? "conflict" : "dropped", false);
   }
   keep({ pending: null });
 }
@@ -150,7 +157,7 @@ function visit(index) {
   undoable = [];
   zoom = 0;
   pan = { x: 0, y: 0 };
-  shownAt = performance.now();
+  ready = false;
   show("trial");
   drawTrial(true);
   scrollTo(0, 0);
@@ -189,12 +196,11 @@ function drawTrial(isNew) {
   $("note").hidden = !notice;
   if (notice) $("note").textContent = say(notice.key, notice);
   $("reference").hidden = !trial.lr;
-  if (trial.lr) $("lr").src = picture(trial.lr);
+  if (trial.lr && isNew) fetchPicture($("lr"), trial.lr);
   if (isNew) {
-    const count = trial.candidates.length;
-    $("tiles").style.setProperty("--columns", count <= 3 ? count : count === 4 ? 4 : Math.ceil(count / 2));
     $("tiles").replaceChildren(...trial.candidates.map(tile));
-    drawZoom();
+    fit();
+    checkPictures();
   }
   drawProgress();
   drawRanking();
@@ -202,7 +208,7 @@ function drawTrial(isNew) {
 function tile(digest, index) {
   const figure = element("figure", "tile"), button = element("button"), pane = element("span", "pane"), image = element("img");
   button.type = "button";
-  image.src = picture(digest);
+  fetchPicture(image, digest);
   image.alt = "";
   image.draggable = false;
   pane.append(image);
@@ -215,6 +221,49 @@ function tile(digest, index) {
   button.addEventListener("pointerdown", (event) => press(event, index, button));
   caption.addEventListener("pointerdown", (event) => drag(event, index));
   return figure;
+}
+// loads a picture, and again after a while as long as it fails
+function fetchPicture(image, digest) {
+  let turn = 0;
+  image.onload = checkPictures;
+  image.onerror = () => {
+    complain("picture", false);
+    setTimeout(() => {
+      turn += 1;
+      if (image.isConnected && image.dataset.digest === digest) image.src = `${picture(digest)}?again=${turn}`;
+    }, 1000 * RETRY_SECONDS[Math.min(turn, RETRY_SECONDS.length - 1)]);
+  };
+  image.dataset.digest = digest;
+  image.src = picture(digest);
+}
+// the ranking is locked, and its time does not run, until all pictures are visible
+function checkPictures() {
+  const images = [...$("tiles").querySelectorAll("img"), ...(trials[at]?.lr ? [$("lr")] : [])];
+  const complete = images.every((image) => image.complete && image.naturalWidth > 0);
+  $("tiles").setAttribute("aria-busy", !complete);
+  if (complete && !ready) {
+    ready = true;
+    shownAt = performance.now();
+    if ($("alert").dataset.code === "picture") quiet();
+    drawRanking();
+  } else if (!complete) announce(say("loading"));
+}
+// as many columns as fit, and a whole number of device pixels for each pixel of a picture; only a picture that is
+// larger than the window is made smaller
+function fit() {
+  if (!trials[at]) return;
+  const count = trials[at].candidates.length, gap = 13, border = 4, most = 400;
+  const width = $("trial").clientWidth, narrow = matchMedia("(max-width: 40rem)").matches;
+  let columns = narrow ? Math.min(2, count) : count <= 4 ? count : Math.ceil(count / 2), room = 0;
+  for (; columns > 0; columns--) {
+    room = (width - gap * (columns - 1)) / columns - border;
+    magnification = Math.floor((Math.max(Math.min(room, most), Math.min(room, setup.size / devicePixelRatio)) * devicePixelRatio + 0.01) / setup.size);
+    if (magnification > 0) break;
+  }
+  if (magnification < 1) magnification = room * devicePixelRatio / setup.size;
+  $("tiles").style.setProperty("--columns", Math.max(1, columns));
+  $("tiles").style.setProperty("--side", `${magnification * setup.size / devicePixelRatio}px`);
+  drawZoom();
 }
 function element(name, kind = "") {
   const made = document.createElement(name);
@@ -252,7 +301,7 @@ function drawRanking() {
   $("undo").disabled = !undoable.length;
   $("tie").disabled = ranking.length < 2 && !isPair();
   $("back").disabled = at <= 0;
-  $("next").disabled = !isComplete() || sending;
+  $("next").disabled = !isComplete() || sending || !ready;
 }
 function between(place, tie) {
   const item = element("li"), button = element("button", "between");
@@ -271,7 +320,7 @@ function between(place, tie) {
 // ---- changing the ranking
 
 function change(work) {
-  if (sending) return;
+  if (sending || !ready) return;
   const wasComplete = isComplete();
   undoable.push(JSON.stringify(ranking));
   work();
@@ -309,14 +358,14 @@ function tie() {
   else if (ranking.length > 1) change(() => { const last = ranking[ranking.length - 1]; last.tie = !last.tie; });
 }
 function undo() {
-  if (!undoable.length || sending) return;
+  if (!undoable.length || sending || !ready) return;
   ranking = JSON.parse(undoable.pop());
   drawRanking();
 }
 function back() { if (at > 0 && !sending) { notice = null; visit(at - 1); } }
 
 async function next() {
-  if (!isComplete() || sending) return;
+  if (!isComplete() || sending || !ready) return;
   const trial = trials[at], tiers = [];
   for (const { index, tie: same } of ranking) {
     if (same) tiers[tiers.length - 1].push(trial.candidates[index]);
@@ -354,8 +403,10 @@ function drawZoom() {
   style.setProperty("--x", `${pan.x}%`);
   style.setProperty("--y", `${pan.y}%`);
   $("tiles").classList.toggle("zoomed", zoom > 0);
-  $("zoom").textContent = `${ZOOMS[zoom]}×`;
-  $("zoom").setAttribute("aria-label", say("zoom_is", { zoom: `${ZOOMS[zoom]}×` }));
+  const shown = `${Number((magnification * ZOOMS[zoom]).toFixed(2))}×`;
+  $("zoom").textContent = shown;
+  $("zoom").title = say("zoom_title");
+  $("zoom").setAttribute("aria-label", say("zoom_is", { zoom: shown }));
   $("zoom-in").disabled = zoom === ZOOMS.length - 1;
   $("zoom-out").disabled = zoom === 0;
 }
@@ -471,7 +522,9 @@ function drop(index, found) {
 // ---- keys
 
 function key(event) {
-  if ($("trial").hidden || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
+  if ($("trial").hidden || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return undefined;
+  // a key that is held down moves, zooms and undoes, but ranks only once
+  if (event.repeat && !event.key.startsWith("Arrow") && !["+", "-", "−", "Backspace"].includes(event.key)) return event.preventDefault();
   const letter = LETTERS.indexOf(event.key.toUpperCase());
   const step = 10 * (ZOOMS[zoom] - 1);
   const moves = { ArrowLeft: [step, 0], ArrowRight: [-step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] };
@@ -482,8 +535,8 @@ function key(event) {
   else if (event.key === "-" || event.key === "−") zoomBy(-1);
   else if (moves[event.key] && zoom > 0) moveBy(...moves[event.key]);
   else if (event.key === "Enter" && !event.target.closest("button, summary")) next();
-  else return;
-  event.preventDefault();
+  else return undefined;
+  return event.preventDefault();
 }
 
 // ---- start
@@ -502,6 +555,7 @@ async function start() {
     "zoom-in": () => zoomBy(1), "zoom-out": () => zoomBy(-1),
   })) $(id).addEventListener("click", work);
   document.addEventListener("keydown", key);
+  addEventListener("resize", () => { if (!$("trial").hidden) fit(); });
   speak();
   if (!saved.rater) return show("welcome");
   try {

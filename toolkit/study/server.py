@@ -10,9 +10,11 @@ An answer is acknowledged with 200 only when it is on the disk. Errors are {"err
 codes are keys of the page's texts.
 """
 
+import logging
 import re
 import secrets
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,10 +23,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ntire_sr.core.files import sha256_bytes
 from ntire_sr.study.answers import (
     AnswerBook,
     Conflict,
@@ -49,7 +52,10 @@ from ntire_sr.study.validation import (
 
 MOST_BYTES = 16_384  # of a body; the longest that the page sends has about 1000
 TOKEN_SECONDS = 90 * 86400  # that a browser keeps the token
+PUBLIC_URL = "start it with --public-url and the address that raters open"
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "::1")
+
+_LOGGER = logging.getLogger(__name__)  # without a handler, Python prints its errors to standard error
 
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -73,6 +79,7 @@ class Served:
     page: Page
     token: str | None  # that the link must hold; None: none
     loopback: bool  # whether it listens on this machine only
+    public_url: str | None = None  # address that raters open, if it is another one than the server's
 
 
 def build_app(served: Served) -> Starlette:
@@ -93,9 +100,14 @@ def build_app(served: Served) -> Starlette:
         digest = request.path_params["digest"]
         if digest not in pictures:
             raise RequestError(404, "unknown", "the study has no such picture")
-        return FileResponse(
-            served.folder.picture(digest), media_type="image/png", headers={"cache-control": KEPT}
-        )
+        path = served.folder.picture(digest)
+        try:
+            content = await run_in_threadpool(path.read_bytes)
+        except OSError as error:
+            raise _missing_picture(path, str(error.strerror)) from error
+        if sha256_bytes(content) != digest:  # a rater would rank another picture
+            raise _missing_picture(path, "its content has changed")
+        return Response(content, media_type="image/png", headers={"cache-control": KEPT})
 
     async def begin(request: Request) -> Response:
         rater = parse_rater(decode_post(await _body_of(request), RaterPost), served.study)
@@ -191,6 +203,12 @@ def _not_stored(error: Exception) -> RequestError:
     return RequestError(status, error.reason, f"nothing was stored: {error.remedy}")
 
 
+def _missing_picture(path: Path, reason: str) -> RequestError:
+    """The refusal of a picture that was there at the start; the operator is told its path."""
+    _LOGGER.error("cannot serve %s (%s): restore it from a copy", path, reason)
+    return RequestError(503, "picture", "this picture cannot be read now")
+
+
 def _http(error: Exception) -> RequestError:
     assert isinstance(error, HTTPException)
     return RequestError(error.status_code, "unknown" if error.status_code == 404 else "malformed", error.detail)
@@ -203,6 +221,16 @@ def _cookie(served: Served) -> str:
     return f"study_{served.study_sha256[:12]}"  # cookies are shared by all ports of a host
 
 
+def _address(url: str) -> tuple[str, str | None, int | None] | None:
+    """Scheme, host and port of a URL, with the scheme's usual port; None if it has no valid ones."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None
+    return (parts.scheme, parts.hostname, port) if parts.hostname else None
+
+
 def _name_of_host(host: str) -> str:
     return host.rpartition(":")[0] if re.search(r":\d+$", host) else host
 
@@ -211,16 +239,28 @@ def refusal(served: Served, request: HTTPConnection, method: str) -> RequestErro
     """The error of a request from outside: wrong host, token or origin; None if it may be answered."""
     host = request.headers.get("host", "")
     # a name that leads here from outside (DNS rebinding) would make any site this one's own origin
-    if served.loopback and _name_of_host(host) not in LOOPBACK:
-        return RequestError(421, "origin", "this server answers to localhost only")
+    public = urlsplit(served.public_url or "")
+    if served.loopback and _name_of_host(host).lower() not in (*LOOPBACK, public.hostname):
+        return RequestError(
+            421,
+            "origin",
+            f"this server answers to localhost only; behind a proxy or another name: {PUBLIC_URL}",
+        )
     if served.token is not None:
         tokens = [request.query_params.get("token"), request.cookies.get(_cookie(served))]
         if not any(token and secrets.compare_digest(token.encode(), served.token.encode()) for token in tokens):
             return RequestError(403, "token", "the link lacks the token of this study")
     if method not in ("GET", "HEAD"):
         origin = request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
-            return RequestError(403, "origin", "another site may not post here")
+        own_address = _address(public.geturl())
+        if (
+            origin is not None
+            and origin.partition("://")[2] != host
+            and (own_address is None or _address(origin) != own_address)
+        ):
+            return RequestError(
+                403, "origin", f"another site may not post here; behind a proxy or another name: {PUBLIC_URL}"
+            )
         if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
             return RequestError(403, "origin", "another site may not post here")
     return None

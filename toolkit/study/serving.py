@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
@@ -37,6 +38,8 @@ def serve_study(
     port: int = 0,
     token: str | None = None,
     started: Callable[[str], None] = lambda link: None,
+    public_url: str | None = None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Ended:
     """Serve a study until it is interrupted.
 
@@ -46,6 +49,8 @@ def serve_study(
         port: port to listen on; 0 for the last one, so that raters keep their link, or any free one.
         token: token that the link must hold; None for none on loopback, and otherwise one that is made once and kept.
         started: called with the link when the server listens.
+        public_url: address that raters open, where a web server (HTTPS, another name or port) forwards to this one.
+        note: called with what raters with an earlier link need to know.
 
     Raises:
         NtireSrError: the extra is not installed, the study is served already, the folder cannot be written to, ...
@@ -61,21 +66,32 @@ def serve_study(
         raise NtireSrError(MISSING.format(name=error.name), INSTALL) from error
     if token is not None and not TOKEN.fullmatch(token):
         raise UsageError("the token is not valid", "8 to 64 letters, digits, - or _; or leave --token out")
+    public = _public_url(public_url)
     folder = StudyFolder(path)
     study, digest = load_study(folder)
     check_pictures(folder, study)
     with _only_server(folder) as claim, closing(open_answers(folder.answers, digest)) as book:
         loopback = host in LOOPBACK_HOSTS
-        if token is None and not loopback:
+        beyond = not loopback or (public is not None and urlsplit(public).hostname not in LOOPBACK_HOSTS)
+        if token is None and beyond:
             token = token_of(book)
-        listening = _listen(host, port, int(fact(book, "port", "0")))
+        last, (raters, _) = int(fact(book, "port", "0")), count(book)
+        # raters keep their link, and their browser what it stored for that address
+        listening = _listen(host, port or (last if raters else 0), last)
         with listening:
             port = listening.getsockname()[1]
             remember(book, "port", str(port))
-            shown = f"[{host}]" if ":" in host else host
-            link = f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
+            if public is None and raters and last not in (0, port):
+                note(
+                    f"the port was {last}: links that raters were sent earlier do not lead here; send them the new one"
+                )
+            shown = _reachable(host)
+            address = public or f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
+            link = address + (f"?token={token}" if token else "")
             claim(link)
-            served = server.Served(study, digest, folder, book, rating_page(study, digest), token, loopback)
+            served = server.Served(
+                study, digest, folder, book, rating_page(study, digest), token, loopback, public
+            )
             config = uvicorn.Config(
                 server.build_app(served), log_level="warning", access_log=False, server_header=False,
                 lifespan="off", timeout_graceful_shutdown=5,
@@ -84,6 +100,39 @@ def serve_study(
             with suppress(KeyboardInterrupt):  # uvicorn raises it again when it has ended well
                 uvicorn.Server(config).run(sockets=[listening])
         return Ended(*count(book))
+
+
+def _public_url(text: str | None) -> str | None:
+    """The address that raters open, with a slash at its end.
+
+    Raises:
+        UsageError: it is no address of a page.
+    """
+    if text is None:
+        return None
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+    except ValueError:
+        valid = False
+    if not valid or parts.query or parts.fragment or "@" in parts.netloc:
+        raise UsageError(
+            f"--public-url {text} is no address of a page", "https://lab.edu, or http://lab.edu:8000/study"
+        )
+    return parts.geturl().rstrip("/") + "/"
+
+
+def _reachable(host: str) -> str:
+    """The host for the link: an address of this machine for 0.0.0.0 and ::, which browsers do not open."""
+    family, target = {
+        "0.0.0.0": (socket.AF_INET, "192.0.2.1"), "::": (socket.AF_INET6, "2001:db8::1")
+    }.get(host, (None, ""))  # fmt: skip
+    if family is None:
+        return host
+    with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((target, 9))  # sends nothing; the system chooses the address that it would send from
+        return str(probe.getsockname()[0])
+    return "127.0.0.1" if family == socket.AF_INET else "::1"
 
 
 @contextmanager
@@ -132,8 +181,8 @@ def _listen(host: str, port: int, last: int) -> socket.socket:
         except (OSError, OverflowError) as error:
             reason = error
     raise NtireSrError(
-        f"cannot listen on {host}, port {port}: {getattr(reason, 'strerror', reason)}",
-        "choose another --port or --host",
+        f"cannot listen on {host}, port {port or last}: {getattr(reason, 'strerror', reason)}",
+        "end the program that uses it, or choose another --port or --host; raters then need the new link",
     ) from reason
 
 

@@ -12,7 +12,7 @@ from ntire_sr.study.folder import MODES, Study
 from ntire_sr.study.trials import Trial
 
 LONGEST_NAME = 80  # of a rater, in characters
-MOST_SECONDS = 7 * 86400
+MOST_SECONDS = 7 * 86400  # that are stored for one answer; a page may stay open for longer
 
 Id = Annotated[str, Meta(pattern=r"\A[0-9a-f]{32}\Z")]
 Post = TypeVar("Post")
@@ -42,7 +42,7 @@ class AnswerPost(Struct, frozen=True, forbid_unknown_fields=True):
     rater: str
     trial: str
     ranking: list[Annotated[list[str], Meta(min_length=1)]]  # pictures, most real first; equal ones together
-    seconds: Annotated[float, Meta(ge=0, le=MOST_SECONDS)]
+    seconds: Annotated[float, Meta(ge=0)]
     replaces: Id | None = None  # id of the answer that this one corrects
 
 
@@ -88,4 +88,4 @@ def parse_answer(post: AnswerPost, trials: Mapping[str, Trial]) -> Answer:
     if sorted(digest for tier in post.ranking for digest in tier) != sorted(trial.candidates):
         raise RequestError(400, "malformed", "ranking does not hold each picture of the trial once")
     tiers = tuple(tuple(sorted(tier)) for tier in post.ranking)
-    return Answer(post.id, post.rater, trial.id, tiers, post.seconds)
+    return Answer(post.id, post.rater, trial.id, tiers, min(post.seconds, MOST_SECONDS))
