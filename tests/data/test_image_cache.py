@@ -8,11 +8,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import RecordedProgress
 
+from ntire_sr.core import machine
 from ntire_sr.core.errors import NtireSrError, ValidationErrors
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.data import array_folder
@@ -208,6 +210,25 @@ def test_full_disk_keeps_images_in_memory_unless_folder_was_given(folder, tmp_pa
     monkeypatch.setenv("NTIRE_SR_CACHE", str(tmp_path / "cache"))
     with pytest.raises(NtireSrError, match="No space left on device"):
         opened(folder)
+
+
+def test_room_for_decoded_images_is_checked_before_any_is_decoded(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    decoded = []
+    read_image = cache.read_image
+    monkeypatch.setattr(cache, "read_image", lambda path: decoded.append(path) or read_image(path))
+    with pytest.raises(
+        NtireSrError, match=r"decoded images of .* take 0\.\d MB, and .* has 0\.0 MB left"
+    ) as caught:
+        opened(folder, str(tmp_path / "cache"))
+    assert decoded == [] and "cache=none" in caught.value.remedy
+    images = opened(folder)
+    assert images.where.startswith("in memory") and "MB left" in images.where
+
+
+def test_little_memory_keeps_fewer_images(folder, monkeypatch):
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 200_000)
+    assert "2 images are decoded for each crop" in opened(folder, None).where
 
 
 def test_cache_folder_is_that_of_setting_or_else_of_variable(folder, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -40,6 +41,36 @@ def error_from_os_error(error: OSError, doing: str) -> NtireSrError:
     remedy = _REMEDIES.get(error.errno or 0, "check the disk and the path, then run the same command again")
     kind = UsageError if error.errno in _WRONG_PATH else NtireSrError
     return kind(f"{doing}: {error.strerror or error}", remedy)
+
+
+def size_text(size: float) -> str:
+    """A number of bytes with its unit.
+
+    >>> size_text(22_500_000), size_text(3.14e9)
+    ('22.5 MB', '3.1 GB')
+    """
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def require_room(folder: Path, needed: int, what: str, remedy: str) -> None:
+    """Check that the disk of a folder, which need not exist yet, has room for `needed` bytes.
+
+    Args:
+        folder: the folder.
+        needed: number of bytes.
+        what: what needs them, for the error, as a plural.
+        remedy: for the error.
+
+    Raises:
+        NtireSrError: it has not.
+    """
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    with suppress(OSError):
+        free = shutil.disk_usage(existing).free
+        if needed > free:
+            raise NtireSrError(
+                f"{what} take {size_text(needed)}, and {existing} has {size_text(free)} left", remedy
+            )
 
 
 def make_folder(folder: Path) -> Path:

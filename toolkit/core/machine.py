@@ -59,6 +59,12 @@ def memory_bytes(process: Path = PROCESS) -> int | None:
     return min(limits, default=None)
 
 
+def within_memory(size: int) -> int:
+    """A number of bytes, or a quarter of the memory that this process may use if that is less."""
+    memory = memory_bytes()
+    return size if memory is None else min(size, memory // 4)
+
+
 def limit_threads() -> None:
     """Let torch, once it is imported, use no more threads than a quota allows; more would only wait for each other.
 

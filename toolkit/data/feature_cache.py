@@ -14,9 +14,7 @@ See `array_folder` for kills and for several processes.
 """
 
 import math
-import shutil
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 import numpy as np
 import torch
@@ -25,7 +23,8 @@ from torch import Tensor
 from ntire_sr.challenge.downscale import downscale_8bit
 from ntire_sr.challenge.pixels import to_tensor, to_unit
 from ntire_sr.core.errors import NtireSrError
-from ntire_sr.core.files import sha256_bytes
+from ntire_sr.core.files import require_room, sha256_bytes, size_text
+from ntire_sr.core.machine import within_memory
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.data.array_folder import ArrayFolder, rotated_by_process
 from ntire_sr.data.image_cache import MEMORY_BYTES, Images
@@ -155,20 +154,18 @@ class FeatureCache:
         missing = [key for key in self._wanted if self._stored(*key) is None]
         needed = sum(2 * CHANNELS * math.prod(self._size(number)) for number, _ in missing)
         if self._arrays is None:
-            if needed > MEMORY_BYTES:
+            if needed > within_memory(MEMORY_BYTES):
                 raise NtireSrError(
-                    f"the trunk's features of these photographs take {needed / 1e9:.1f} GB, more than is kept in memory",
+                    f"the trunk's features of these photographs take {size_text(needed)}, more than is kept in memory",
                     f"name a folder on a disk with --set cache=FOLDER, or {remedy}",
                 )
             return
-        existing = next(folder for folder in (self._arrays.path, *self._arrays.path.parents) if folder.exists())
-        with suppress(OSError):
-            free = shutil.disk_usage(existing).free
-            if needed > free:
-                raise NtireSrError(
-                    f"the trunk's features of these photographs take {needed / 1e9:.1f} GB, and {existing} has {free / 1e9:.1f} GB left",
-                    f"name a folder on a larger disk with --set cache=FOLDER, or {remedy}",
-                )
+        require_room(
+            self._arrays.path,
+            needed,
+            "the trunk's features of these photographs",
+            f"name a folder on a larger disk with --set cache=FOLDER, or {remedy}",
+        )
 
 
 def turned(image: np.ndarray, turn: int) -> np.ndarray:

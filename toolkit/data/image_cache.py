@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from ntire_sr.core import pretrained
 from ntire_sr.core.errors import NtireSrError, ValidationErrors
-from ntire_sr.core.files import sha256_bytes
+from ntire_sr.core.files import require_room, sha256_bytes
+from ntire_sr.core.machine import within_memory
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.threads import map_in_threads
 from ntire_sr.data.array_folder import ArrayFolder, rotated_by_process
@@ -27,7 +29,7 @@ from ntire_sr.samples.image_files import metadata_notes, read_image
 from ntire_sr.samples.metadata import ImageNotes
 
 CACHE_VARIABLE = "NTIRE_SR_CACHE"  # a folder for caches, instead of the one in the user's cache folder
-MEMORY_BYTES = 2 << 30  # decoded images kept in memory if there is no cache on disk
+MEMORY_BYTES = 2 << 30  # most bytes of decoded images kept in memory if there is no cache on disk
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def cache_of(folder: Path, given: str | None = None) -> Path:
 
 def _in_memory(folder: Path | None, paths: Sequence[Path], progress: Progress, reason: str) -> Images:
     """The images in memory; those beyond MEMORY_BYTES are decoded at each read. `where` ends with `reason`."""
+    limit = within_memory(MEMORY_BYTES)
     kept: list[np.ndarray | None] = []
     sizes, digests, problems, used = [], [], [], 0
     notes = ImageNotes()
@@ -117,7 +120,7 @@ def _in_memory(folder: Path | None, paths: Sequence[Path], progress: Progress, r
                 continue
             image, digest = result
             used += image.nbytes
-            kept.append(image if used <= MEMORY_BYTES else None)
+            kept.append(image if used <= limit else None)
             sizes.append(image.shape[:2])
             digests.append(digest)
     _refuse(folder, problems)
@@ -151,6 +154,12 @@ def _cached(folder: Path, paths: Sequence[Path], home: Path, progress: Progress)
     _remove_earlier_format(home, progress)
     identities = [_identity(path, folder) for path in paths]
     missing = [number for number, identity in enumerate(identities) if _record(arrays, identity) is None]
+    require_room(
+        home,
+        _pixel_bytes([paths[number] for number in missing]),
+        f"the decoded images of {folder}",
+        "name a folder on a larger disk with --set cache=FOLDER, or keep them in memory with --set cache=none",
+    )
     written: list[str] = []
     notes = ImageNotes()
 
@@ -206,6 +215,18 @@ def _cached(folder: Path, paths: Sequence[Path], home: Path, progress: Progress)
     size = sum(3 * height * width for height, width in sizes)
     where = f"in the cache {home} ({size / 1e6:.0f} MB, {len(written) or 'none'} decoded now)"
     return Images(list(paths), sizes, read, digests, home, where)
+
+
+def _pixel_bytes(paths: Sequence[Path]) -> int:
+    """Size of the decoded pixels of some image files, from their headers; files that cannot be read count as empty."""
+
+    def size(path: Path) -> int:
+        with suppress(Exception), Image.open(path) as image:  # Pillow raises errors of many types
+            return 3 * int(image.width) * int(image.height)
+        return 0
+
+    with closing(map_in_threads(size, paths, "size")) as sizes:
+        return sum(sizes)
 
 
 def _identity(path: Path, folder: Path) -> str:
