@@ -83,6 +83,28 @@ def test_settings_of_models_are_checked(name, value):
         make(SrganSettings, {name: value})
 
 
+@pytest.mark.parametrize("value", ["inf", "-Infinity", "nan", "1e999", float("inf")])
+@pytest.mark.parametrize(("record", "name"), [(TrainConfig, "max_minutes"), (SrganSettings, "learning_rate")])
+def test_infinite_and_undefined_numbers_are_refused(record, name, value):
+    with pytest.raises(UsageError, match=f"{name} .* is not a finite number"):
+        make(record, {name: value})
+
+
+def test_window_larger_than_the_patch_is_refused():
+    with pytest.raises(UsageError, match="window_px 33 is more than patch 32\n  try: window_px=31"):
+        make_run_config({"preset": "tiny", "patch": 32, "window_px": 33})
+
+
+def test_dry_run_refuses_missing_files_and_config_without_preset_is_read(tmp_path, ntire_sr_command):
+    for words in (["--set", "trunk=absent.pth"], ["--hr", "absent"], ["--set", "features_file=absent.pth"]):
+        refused = ntire_sr_command("train", "--dry-run", *words)
+        assert refused.code == 2 and "absent" in refused.err, words
+    content = json.loads(ntire_sr_command("train", "--dry-run").out)
+    del content["preset"]
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    assert ntire_sr_command("train", "--dry-run", "--config", tmp_path / "config.json").code == 0
+
+
 def test_error_names_a_valid_value():
     with pytest.raises(UsageError, match="patch 50 is not a multiple of scale 4, at least 16\n  try: 48"):
         make(TrainConfig, {"patch": 50})

@@ -177,9 +177,32 @@ def test_a_failed_save_is_an_error_and_keeps_the_earlier_checkpoints(tmp_path, m
     assert checkpoint.load_checkpoint(run.checkpoints)[0] == 2
 
 
-def test_a_diverged_training_stops_with_its_step(tmp_path):
-    with pytest.raises(NtireSrError, match="training has diverged"):
-        train(make_run_config({**TINIEST, "steps": 50, "learning_rate": 1e30}), RunFolder(tmp_path))
+@pytest.mark.parametrize(
+    ("rate", "message"), [(1e30, "training has diverged"), (1.0, "grey levels out of range at step")]
+)
+def test_a_diverged_training_stops_with_its_step(tmp_path, rate, message):
+    with pytest.raises(NtireSrError, match=message) as caught:
+        train(
+            make_run_config({**TINIEST, "steps": 50, "learning_rate": rate, "checkpoint_every": 100}),
+            RunFolder(tmp_path),
+        )
+    assert caught.value.remedy.endswith("no checkpoint was written before")
+
+
+def test_diverged_training_names_the_checkpoint_that_is_kept(tmp_path):
+    values = {**TINIEST, "steps": 3, "learning_rate": 100.0, "checkpoint_every": 1}
+    with pytest.raises(NtireSrError) as caught:
+        train(make_run_config(values), RunFolder(tmp_path))
+    assert caught.value.remedy.endswith("the checkpoint of step 1 is kept")
+    assert checkpoint.saved_steps(RunFolder(tmp_path).checkpoints)[0][0] == 1
+
+
+def test_failed_start_leaves_no_empty_folder(tmp_path):
+    (tmp_path / "HR").mkdir()
+    (tmp_path / "HR" / "1.png").write_bytes(b"damaged")
+    with pytest.raises(NtireSrError):
+        train(make_run_config({**TINIEST, "hr": str(tmp_path / "HR")}), RunFolder(tmp_path / "runs" / "r"))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_training_starts_from_matching_tensors_of_other_weights(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -158,6 +159,15 @@ def test_monitor_accepts_nan_and_resumes_its_state():
     resumed.load_state_dict(json.loads(json.dumps(monitor.state_dict())))
     assert len(resumed.update({"r_features": 0.1})) == len(monitor.update({"r_features": 0.1})) == 1
     assert not resumed.update({"r_features": 0.1})
+
+
+def test_monitor_warns_of_rollbacks_and_of_many_skipped_steps():
+    monitor = LossMonitor()
+    texts = []
+    for step in range(400):
+        texts += monitor.update({"skipped": float(step // 4), "rollbacks": float(step >= 7)})
+    assert len(texts) == 2 and "rolled back to the EMA" in texts[0]
+    assert re.match(r"2\d% of the last steps were skipped", texts[1])
 
 
 def test_warning_is_in_the_log_of_the_run(tmp_path):

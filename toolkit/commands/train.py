@@ -55,11 +55,11 @@ def train(
     """
     import json
 
-    from ntire_sr.core.errors import require
+    from ntire_sr.core.errors import plural, require
     from ntire_sr.core.settings import parse_words
     from ntire_sr.evaluation.pages.training_page import write_training_page
     from ntire_sr.training.loop import train as run_training
-    from ntire_sr.training.run_config import make_run_config, read_settings, resume_run_config
+    from ntire_sr.training.run_config import check_files, make_run_config, read_settings, resume_run_config
     from ntire_sr.training.status import is_finished, saved_steps
 
     values: dict[str, Any] = dict(parse_words(words))
@@ -75,6 +75,8 @@ def train(
     folder = RunFolder(run)
     resumed = resume and folder.config.exists()
     run_config = resume_run_config(folder, values) if resumed else make_run_config(values)
+    if not resumed:
+        check_files(run_config)
     if dry_run:
         click.echo(json.dumps(run_config.as_json(), indent=1))
         return
@@ -87,9 +89,10 @@ def train(
     result = run_training(run_config, folder, resume, output.progress(), write_training_page)
     if result is None:  # one of torchrun's other processes
         return
-    output.json({"run": str(run), "weights": str(result.weights), "steps": result.steps, "steps_done": result.steps_done, "stop_reason": result.stop_reason})
+    output.json({"run": str(run), "weights": str(result.weights), "steps": result.steps, "steps_done": result.steps_done, "stop_reason": result.stop_reason, "skipped": result.skipped, "rollbacks": result.rollbacks})
+    exploded = f" ({result.skipped} skipped, since they exploded, with {plural(result.rollbacks, 'rollback')})" if result.skipped else ""
     if result.stop_reason == "finished":
-        output.say(f"finished: {result.steps} steps")
+        output.say(f"finished: {result.steps} steps{exploded}")
     else:
         output.say(f"stopped ({result.stop_reason}) after {result.steps_done} of {result.steps} steps; resume with: ntire-sr train --run {run} --resume")
     output.say(f"weights: {result.weights}")

@@ -9,6 +9,7 @@ meant in `EARLIER`, field -> value. A default may change, or depend on the machi
 """
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -59,9 +60,14 @@ def convert(name: str, value: Any, kind: Any) -> Any:
             raise ValueError
         if wanted is str and not isinstance(value, str):
             raise ValueError
-        return wanted(value)
+        converted = wanted(value)
+        if wanted is float and not math.isfinite(converted):
+            raise ValueError
+        return converted
     except (ValueError, KeyError, TypeError, OverflowError):
-        example = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[wanted]
+        example = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}[
+            wanted
+        ]
         raise UsageError(f"{name} {value!r} is not {example}", f"{name}={example}") from None
 
 

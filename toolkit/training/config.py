@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 from ntire_sr.challenge.downscale import SCALES
 from ntire_sr.core.errors import require
 
+MOST = 10**9  # steps, crops or pixels, far above any use
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -71,8 +73,9 @@ class TrainConfig:
             "cached_orientations=0",
         )
         require(self.max_minutes >= 0, f"max_minutes {self.max_minutes} is negative", "0 for no limit")
-        for name in ("steps", "batch", "checkpoint_every", "log_every", "validate_every"):
-            require(getattr(self, name) >= 1, f"{name} {getattr(self, name)} is too small", "1 or more")
+        for name in ("steps", "batch", "patch", "checkpoint_every", "log_every", "validate_every"):
+            value = getattr(self, name)
+            require(1 <= value <= MOST, f"{name} {value} is out of range", f"1 to {MOST}")
         nearest = max(4, round(self.patch / self.scale)) * self.scale
         require(
             self.patch % self.scale == 0 and self.patch >= 4 * self.scale,

@@ -65,6 +65,7 @@ class GanState:
         )
         self.learning_rate, self.ema_decay, self.steps = learning_rate, ema_decay, config.steps
         self.steps_done = 0
+        self._ema_before: list[Tensor] = []  # the EMA's weights that learn, before the last update
 
     def has_passed(self, share: float) -> bool:
         """Whether this share of all steps is done."""
@@ -78,10 +79,31 @@ class GanState:
         ):
             set_learning_rate(optimiser, self.learning_rate * share, self.steps_done, self.steps)
 
-    def finish_step(self) -> None:
-        """Count the step and update the EMA."""
+    def finish_step(self, accepted: bool = True) -> None:
+        """Count the step, and update the EMA if the generator has taken the step."""
         self.steps_done += 1
-        update_ema(self.ema, self.generator, self.ema_decay, self.steps_done)
+        if accepted:
+            self._ema_before = [mean.clone() for mean in self._learning_ema()]
+            update_ema(self.ema, self.generator, self.ema_decay, self.steps_done)
+
+    def _learning_ema(self) -> list[Tensor]:
+        """The EMA's weights that learn; frozen ones are equal in both networks."""
+        pairs = zip(self.ema.parameters(), self.generator.parameters(), strict=True)
+        return [mean for mean, value in pairs if value.requires_grad]
+
+    @torch.no_grad()
+    def return_to_ema(self, undo: bool) -> None:
+        """Set the generator to the EMA, without the optimiser's moments.
+
+        Args:
+            undo: whether to undo the EMA's last update first: it took up weights that turned out to be bad.
+        """
+        if undo:
+            # none is kept by a run that has just been resumed
+            for mean, before in zip(self._learning_ema(), self._ema_before, strict=False):
+                mean.copy_(before)
+        self.generator.load_state_dict(self.ema.state_dict())
+        self.generator_optimiser.state.clear()
 
     def load_matching(self, weights: Mapping[str, Tensor]) -> int:
         """Initialise generator and EMA with the tensors that fit by name and shape; returns their number."""

@@ -1,4 +1,4 @@
-"""Skipping steps whose gradient has exploded, and going back to the EMA after several of them."""
+"""Skipping steps whose gradient or samples have exploded, and going back to the EMA."""
 
 import math
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ USUAL_DECAY = 0.98  # decay per step of the running mean of gradient norms, whic
 SKIPS_BEFORE_ROLLBACK = 5  # steps in a row
 MOST_ROLLBACKS = 5  # within RECENT steps
 RECENT = 500
+MOST_OFF_RANGE = 1.0  # mean distance of samples to [0, 1] beyond which weights are lost: 255 grey levels
 
 
 class GradientGuard:
@@ -22,12 +23,21 @@ class GradientGuard:
         self.skipped = 0
         self.skipped_in_a_row = 0
         self.rolled_back: list[int] = []  # the steps at which it happened
+        self.weights_exploded = False  # at the last step
 
-    def accepts(self, grad_norm: float, step: int, warm_up_steps: float) -> bool:
-        """Whether to take the step of a gradient of this norm (before clipping) at step `step`."""
+    def accepts(self, grad_norm: float, off_range: float, step: int, warm_up_steps: float) -> bool:
+        """Whether to take step `step`.
+
+        Args:
+            grad_norm: norm of the gradient, before clipping.
+            off_range: see `has_exploded`.
+            step: number of steps done.
+            warm_up_steps: number of steps of the warm-up.
+        """
         usual = self.usual_gradient or grad_norm
         settled = step >= warm_up_steps + UNSETTLED
-        if not math.isfinite(grad_norm) or (settled and grad_norm > EXPLODED * usual):
+        self.weights_exploded = has_exploded(off_range)
+        if self.weights_exploded or not math.isfinite(grad_norm) or (settled and grad_norm > EXPLODED * usual):
             self.skipped += 1
             self.skipped_in_a_row += 1
             return False
@@ -37,8 +47,8 @@ class GradientGuard:
 
     @property
     def wants_rollback(self) -> bool:
-        """Whether so many steps in a row were skipped that the weights themselves must be at fault."""
-        return self.skipped_in_a_row >= SKIPS_BEFORE_ROLLBACK
+        """Whether the weights have exploded, or so many steps in a row were skipped that they must be at fault."""
+        return self.weights_exploded or self.skipped_in_a_row >= SKIPS_BEFORE_ROLLBACK
 
     def count_rollback(self, step: int) -> None:
         """Record a rollback at this step and reset the usual gradient norm.
@@ -65,9 +75,24 @@ class GradientGuard:
             setattr(self, name, state[name])
 
 
-def divergence_error(step: int, reason: str) -> NtireSrError:
+def has_exploded(off_range: float) -> bool:
+    """Whether samples are so far outside of [0, 1] that the weights which drew them are lost.
+
+    Args:
+        off_range: mean distance of the samples' values to [0, 1], plus the LR error before the projection.
+
+    >>> has_exploded(0.02), has_exploded(6e10), has_exploded(float("nan"))
+    (False, True, True)
+    """
+    return not off_range <= MOST_OFF_RANGE
+
+
+class DivergenceError(NtireSrError):
+    """The training cannot recover."""
+
+
+def divergence_error(step: int, reason: str) -> DivergenceError:
     """The error that ends a training which cannot recover."""
-    return NtireSrError(
-        f"{reason} at step {step}: training has diverged",
-        "lower learning_rate or gamma in a new run; the checkpoints before this step are untouched",
+    return DivergenceError(
+        f"{reason} at step {step}: training has diverged", "a new run with a lower learning_rate or gamma"
     )

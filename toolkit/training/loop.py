@@ -3,19 +3,24 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ntire_sr.core.distributed import ProcessGroup
+from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.core.seeding import make_generator
 from ntire_sr.data.prefetch import Prefetch
-from ntire_sr.training.gradient_guard import divergence_error
+from ntire_sr.training.gradient_guard import DivergenceError, divergence_error, has_exploded
 from ntire_sr.training.run_config import RunConfig
 from ntire_sr.training.setup import Setup, set_up
 from ntire_sr.training.state import TrainState, save
+from ntire_sr.training.status import saved_steps
 from ntire_sr.training.stopping import StopRule
+
+MOST_EXPLODED = 5  # steps in a row with exploded samples, after which a training without rollbacks ends
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class TrainResult:
     steps: int  # steps of the whole run
     stop_reason: str  # finished, time, or the name of a signal
     weights: Path  # the weights file
+    skipped: int = 0  # steps that were skipped in this call or before, since they would have exploded
+    rollbacks: int = 0  # returns to earlier weights
 
 
 def train(
@@ -53,7 +60,7 @@ def train(
 
     Raises:
         UsageError: the folder holds a run and `resume` is false.
-        NtireSrError: the disk is full, images are broken, or the loss is NaN or infinite.
+        NtireSrError: the disk is full, images are broken, or the training has diverged.
     """
     processes = ProcessGroup()
     # in a separate function, so that the networks, whose gradients refer to the group, are deleted before it closes
@@ -72,19 +79,33 @@ def _train(
     after_validation: Callable[[RunFolder], object] | None,
 ) -> TrainResult:
     stop = StopRule(run_config.config.max_minutes, processes)
-    setup, state = set_up(run_config, run, resume, processes, progress)
-    stop_reason = _loop(setup, state, stop, after_validation)
-    if setup.logger:
-        setup.logger.close()
+    missing = [folder for folder in (run.path, run.path.parent) if not folder.exists()]
+    try:
+        setup, state = set_up(run_config, run, resume, processes, progress)
+    except BaseException:
+        for folder in missing:
+            with suppress(OSError):  # it is not empty, or another process has removed it
+                folder.rmdir()
+        raise
+    try:
+        stop_reason, losses = _loop(setup, state, stop, after_validation)
+    except DivergenceError as error:
+        steps = [step for step, _ in saved_steps(run.checkpoints)]
+        kept = f"; the checkpoint of step {steps[0]} is kept" if steps else "; no checkpoint was written before"
+        raise NtireSrError(error.message, f"{error.remedy}{kept}") from error
+    finally:
+        if setup.logger:
+            setup.logger.close()
     if after_validation:
         after_validation(run)
-    return TrainResult(state.step, run_config.config.steps, stop_reason, run.weights)
+    skipped, rollbacks = (int(losses.get(name, 0)) for name in ("skipped", "rollbacks"))
+    return TrainResult(state.step, run_config.config.steps, stop_reason, run.weights, skipped, rollbacks)
 
 
 def _loop(
     setup: Setup, state: TrainState, stop: StopRule, after_validation: Callable[[RunFolder], object] | None
-) -> str:
-    """Run the steps with log, validation and checkpoints; returns the reason of the stop."""
+) -> tuple[str, dict[str, float]]:
+    """Run the steps with log, validation and checkpoints; returns the reason of the stop, and the last losses."""
     config, processes, patches = setup.run_config.config, setup.processes, setup.patches
     rank, world_size = processes.rank, processes.world_size
     mine = range(config.batch * rank // world_size, config.batch * (rank + 1) // world_size)
@@ -95,16 +116,20 @@ def _loop(
         state.step,
         config.steps,
     )
-    stop_reason = None
+    stop_reason, exploded_in_a_row = None, 0
+    losses: dict[str, float] = {}
     with stop, setup.progress.task("train", config.steps, done=state.step) as advance, batches:
         first_step, first_time = state.step, time.monotonic()
         for lr, hr, features in batches:
             generators = [make_generator(config.seed, state.step, index, device=setup.device) for index in mine]
             losses = setup.trainer.step(lr, hr, generators, features)
-            if (
-                not math.isfinite(losses["loss"]) and "skipped" not in losses
-            ):  # a trainer that skips a step reports it
-                raise divergence_error(state.step, f"the loss is {losses['loss']}")
+            if "skipped" not in losses:  # a trainer that skips bad steps watches them itself
+                exploded_in_a_row = exploded_in_a_row + 1 if has_exploded(losses["off_range"]) else 0
+                if not math.isfinite(losses["loss"]):
+                    raise divergence_error(state.step, f"the loss is {losses['loss']}")
+                if exploded_in_a_row >= MOST_EXPLODED or (exploded_in_a_row and state.step + 1 == config.steps):
+                    levels = 255 * losses["off_range"]
+                    raise divergence_error(state.step, f"samples are {levels:.2g} grey levels out of range")
             state.step += 1
             seconds = time.monotonic() - first_time
             images_per_second = (state.step - first_step) * config.batch / seconds
@@ -112,7 +137,7 @@ def _loop(
             validated = _log(setup, state, losses, images_per_second, batches.waited_seconds / seconds)
             if validated and after_validation:
                 after_validation(setup.run)
-            if state.step % config.checkpoint_every == 0:
+            if state.step % config.checkpoint_every == 0 and not exploded_in_a_row:
                 _save(setup, state)
             if stop_reason := stop.reason():
                 break
@@ -120,7 +145,8 @@ def _loop(
         unsaved = state.saved_at != state.step or (processes.is_main and not setup.run.weights.is_file())
         if processes.any(unsaved):
             _save(setup, state)
-    return "finished" if state.step >= config.steps or stop_reason is None else stop_reason
+    finished = state.step >= config.steps or stop_reason is None
+    return "finished" if finished else str(stop_reason), losses
 
 
 def _log(

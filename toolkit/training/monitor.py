@@ -7,6 +7,10 @@ from typing import Any
 
 MEMORY = 0.99  # decay per step of the running means
 SETTLED = 200  # number of values before a running mean is used
+SKIPPED = "skipped_share"
+ROLLED_BACK = (
+    "training exploded and was rolled back to the EMA of earlier weights; if this recurs, lower learning_rate"
+)
 
 
 @dataclass
@@ -58,17 +62,36 @@ class LossMonitor:
                 "the discriminator is never fooled (right on {value:.0%}): it has won and teaches little; "
                 "a higher r1 holds it back",
             ),
+            _WatchedLoss(
+                SKIPPED,
+                0.0,
+                0.1,
+                "",
+                "{value:.0%} of the last steps were skipped, since gradients or samples exploded; a lower learning_rate "
+                "prevents this",
+            ),
         ]
+
+        self._rollbacks: float | None = None  # numbers of the step before; None at the start
+        self._skipped: float | None = None
 
     def state_dict(self) -> list[list[Any]]:
         """The running means and warnings, so that a resumed run warns as an uninterrupted one would."""
         return [[watched.mean, watched.count, watched.warned] for watched in self._watched]
 
     def load_state_dict(self, state: list[list[Any]]) -> None:
-        for watched, (mean, count, warned) in zip(self._watched, state, strict=True):
+        # the last ones were not watched by earlier versions
+        for watched, (mean, count, warned) in zip(self._watched, state, strict=False):
             watched.mean, watched.count, watched.warned = mean, count, warned
 
     def update(self, losses: Mapping[str, float]) -> list[str]:
         """Add the losses of a step; returns the warnings that they cause."""
+        losses = dict(losses)
+        if "skipped" in losses:
+            losses[SKIPPED] = float(losses["skipped"] > self._skipped) if self._skipped is not None else 0.0
+            self._skipped = losses["skipped"]
+        rollbacks, before = losses.get("rollbacks", 0), self._rollbacks
+        self._rollbacks = rollbacks
+        rolled_back = [ROLLED_BACK] if before is not None and rollbacks > before else []
         warnings = [watched.update(losses[watched.name]) for watched in self._watched if watched.name in losses]
-        return [text for text in warnings if text]
+        return [*rolled_back, *(text for text in warnings if text)]

@@ -100,7 +100,34 @@ def make_run_config(values: Mapping[str, Any]) -> RunConfig:
             saved = with_earlier_values(architecture, json.loads(metadata["settings"]))
             merged = {name: saved[name] for name in sizes if name in saved} | merged
     settings = make(trainer.settings, {name: value for name, value in merged.items() if name in model_names})
+    window_px = getattr(settings, "window_px", 1)
+    require(
+        window_px <= config.patch,
+        f"window_px {window_px} is more than patch {config.patch}",
+        f"window_px={config.patch - 1 | 1}",
+    )
     return RunConfig(config, settings)
+
+
+def check_files(run_config: RunConfig) -> None:
+    """Check that the files and folders that a new run reads exist.
+
+    Raises:
+        UsageError: one does not; its setting is named.
+    """
+    config = run_config.config
+    for name in ("hr", "validation"):
+        folder = getattr(config, name)
+        require(
+            folder in (None, "auto") or Path(folder).is_dir(),
+            f"{name}: there is no folder {folder}",
+            "check the path",
+        )
+    for name in ("trunk", "features_file"):
+        file = getattr(config, name)
+        require(file is None or Path(file).is_file(), f"{name}: there is no file {file}", "check the path")
+    if config.start_from:
+        initial_weights(config.start_from, config.model, config.scale)
 
 
 def _with_current_fields(trainer: TrainerSpec, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,7 +177,7 @@ def read_settings(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
             f"{path} holds no settings", "an object of settings by name, such as a run's config.json"
         )
     require(
-        "settings" not in content or str(values.get("preset", content.get("preset"))) == content.get("preset"),
+        "settings" not in content or values.get("preset") in (None, content.get("preset")),
         f"preset {values.get('preset')} in addition to --config {path}, which gives every setting",
         "leave out one of the two",
     )

@@ -182,6 +182,33 @@ def test_nan_gradients_are_skipped_and_several_restore_the_ema():
     assert not made.gan.generator_optimiser.state
 
 
+def test_ema_stays_while_steps_are_skipped():
+    made = trainer()
+    lr, hr = batch()
+    for step in range(3):
+        made.step(lr, hr, per_crop(step))
+    average = {name: value.clone() for name, value in made.gan.ema.state_dict().items()}
+    made.step(lr, hr * math.nan, per_crop(3))
+    assert all(torch.equal(value, average[name]) for name, value in made.gan.ema.state_dict().items())
+
+
+def test_exploded_weights_are_rolled_back_at_once_to_weights_that_work():
+    made = trainer(warm_up=0.0, adversarial=0.0)
+    lr, hr = batch()
+    for step in range(3):
+        losses = made.step(lr, hr, per_crop(step))
+    before = losses["loss"]
+    works = {name: value.clone() for name, value in made.gan.ema.state_dict().items()}
+    made.gan.learning_rate = 1e6
+    made.step(lr, hr, per_crop(3))  # the weights explode, and with them the EMA
+    losses = made.step(lr, hr, per_crop(4))
+    assert has_exploded(losses["off_range"]) and losses["rollbacks"] == losses["skipped"] == 1
+    assert all(torch.equal(value, works[name]) for name, value in made.gan.ema.state_dict().items())
+    made.gan.learning_rate = 1e-4
+    losses = made.step(lr, hr, per_crop(4))
+    assert losses["rollbacks"] == 1 and losses["loss"] < 2 * before
+
+
 def test_frequent_rollbacks_end_training_and_rare_ones_do_not(monkeypatch):
     monkeypatch.setattr(gradient_guard, "SKIPS_BEFORE_ROLLBACK", 1)
     lr, hr = batch()
@@ -225,5 +252,5 @@ def test_impossible_settings_are_refused():
         StochasticSettings(gamma=0.55, out_of_range=0.0)
     with pytest.raises(UsageError, match=r"window_px 4 is not an odd number(.|\n)*5"):
         StochasticSettings(window_px=4)
-    with pytest.raises(UsageError, match="samples 1 is too small"):
+    with pytest.raises(UsageError, match="samples 1 is out of range"):
         StochasticSettings(samples=1)

@@ -47,7 +47,9 @@ class Trainer(Protocol):
             features: the crops' part of the cached `frozen_features`, (N, C, h, w); None if they are not cached.
 
         Returns:
-            The losses of the whole batch by name, the same in every process.
+            The losses of the whole batch by name, the same in every process. Among them is `off_range`, see
+            `gradient_guard.has_exploded`; a trainer that skips bad steps itself also gives `skipped` and `rollbacks`,
+            the numbers so far.
         """
         ...
 

@@ -26,7 +26,7 @@ from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.gan_state import GanState
 from ntire_sr.training.losses.adversarial import adversarial_loss
 from ntire_sr.training.losses.discriminator import UNetDiscriminator
-from ntire_sr.training.losses.energy import spread_ratio
+from ntire_sr.training.losses.energy import range_penalty, spread_ratio
 from ntire_sr.training.losses.features import build_features, feature_distance
 from ntire_sr.training.multi_sample import MultiSampleForward, draw_latents
 from ntire_sr.training.trainers.interface import TrainerSpec
@@ -195,7 +195,9 @@ class SrganTrainer:
         loss.backward()
         gan.generator_optimiser.step()
         gan.finish_step()
-        losses = self.processes.all_reduce_mean(logged | terms | {"loss": loss} | distances)
+        # as far outside of [0, 1] as a training that has diverged draws
+        off_range = {"off_range": range_penalty(sr.detach()) + lr_error.detach()}
+        losses = self.processes.all_reduce_mean(logged | terms | {"loss": loss} | distances | off_range)
         if not warm_up:  # 1 where samples differ from each other as much as from the truth
             losses["r_features"] = spread_ratio(losses["to_hr_features"], losses["pair_distance_features"])
         return losses

@@ -4,6 +4,7 @@ The losses are in `stochastic_losses`, the discriminator in `losses.discriminato
 at the samples is scaled to a set share of the other terms' norm, so that it never dominates.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ from ntire_sr.training.gan_state import GanState, clipped_step, gradient_norm
 from ntire_sr.training.gradient_guard import GradientGuard
 from ntire_sr.training.losses.adversarial import adversarial_loss, balanced_weight, r1_penalty
 from ntire_sr.training.losses.discriminator import UNetDiscriminator
-from ntire_sr.training.losses.energy import check_gamma, spread_ratio
+from ntire_sr.training.losses.energy import check_gamma, range_penalty, spread_ratio
 from ntire_sr.training.losses.features import FilterBank, build_features
 from ntire_sr.training.multi_sample import MultiSampleForward, draw_latents
 from ntire_sr.training.rrdb_init import PretrainedDecoder
@@ -167,10 +168,10 @@ class StochasticTrainer:
                 "consistency": lr_error,
                 "loss": loss_at_samples + settings.consistency * lr_error.detach(),
                 "gradient": grad_norm,
+                "off_range": range_penalty(drawn.detach()) + lr_error.detach(),
             }
         )
-        self._update_generator(grad_norm, losses["gradient"])
-        gan.finish_step()
+        self._finish_step(grad_norm, losses)
         ratios = {
             f"r_{kind}": spread_ratio(losses[f"to_hr_{kind}"], losses[f"pair_distance_{kind}"])
             for kind in terms.distances
@@ -257,22 +258,24 @@ class StochasticTrainer:
         weight = balanced_weight(*norms, self.settings.adversarial, BALANCE_LIMIT)
         return weight * g_gradient, {"adversarial": g_loss, "adversarial_weight": weight}
 
-    def _update_generator(self, norm: Tensor, logged_norm: float) -> None:
-        """Step the generator's optimiser, unless the gradient exploded.
+    def _finish_step(self, norm: Tensor, losses: Mapping[str, float]) -> None:
+        """Step the generator's optimiser and the EMA, unless gradient or samples exploded.
 
-        After several such steps in a row continue from the EMA, without the optimiser's moments.
+        If the samples did, or several gradients in a row, continue from the EMA.
 
         Args:
             norm: of the gradient, on the device.
-            logged_norm: the same as a number, which every process has.
+            losses: the step's, which every process has.
         """
-        gan, step = self.gan, self.gan.steps_done
-        if self.guard.accepts(logged_norm, step, self.settings.warm_up * gan.steps):
+        gan, guard, step = self.gan, self.guard, self.gan.steps_done
+        warm_up_steps = self.settings.warm_up * gan.steps
+        accepted = guard.accepts(losses["gradient"], losses["off_range"], step, warm_up_steps)
+        if accepted:
             clipped_step(gan.generator_optimiser, norm, MAX_GRADIENT_NORM)
-        elif self.guard.wants_rollback:
-            gan.generator.load_state_dict(gan.ema.state_dict())
-            gan.generator_optimiser.state.clear()
-            self.guard.count_rollback(step)
+        elif guard.wants_rollback:
+            gan.return_to_ema(undo=guard.weights_exploded)
+            guard.count_rollback(step)
+        gan.finish_step(accepted)
 
     def weights(self) -> dict[str, Tensor]:
         return {

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ntire_sr.core.errors import require
+from ntire_sr.models.interfaces import MOST_CHANNELS
 from ntire_sr.models.rrdb import CHANNELS, GROWTH
 from ntire_sr.models.stochastic import Architecture
 from ntire_sr.training.losses.energy import check_gamma
 
+MOST_SAMPLES = 1000  # per crop, far above any use
 RRDB_SIZES = {
     "channels": CHANNELS,
     "growth": GROWTH,
@@ -70,11 +72,13 @@ class StochasticSettings(Architecture):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.samples >= 2, f"samples {self.samples} is too small", "2 or more")
         require(
-            self.final_samples == 0 or self.final_samples >= 2,
-            f"final_samples {self.final_samples} is too small",
-            "0 or 2 or more",
+            2 <= self.samples <= MOST_SAMPLES, f"samples {self.samples} is out of range", f"2 to {MOST_SAMPLES}"
+        )
+        require(
+            self.final_samples == 0 or 2 <= self.final_samples <= MOST_SAMPLES,
+            f"final_samples {self.final_samples} is out of range",
+            f"0, or 2 to {MOST_SAMPLES}",
         )
         check_gamma(self.gamma)
         for name in (
@@ -96,7 +100,11 @@ class StochasticSettings(Architecture):
         )
         for name in ("warm_up", "adversarial_start", "discriminator_warmup"):
             require(0 <= getattr(self, name) <= 1, f"{name} {getattr(self, name)} is not a share", "0 to 1")
-        require(self.discriminator_channels >= 1, "discriminator_channels is too small", "1 or more")
+        require(
+            1 <= self.discriminator_channels <= MOST_CHANNELS,
+            f"discriminator_channels {self.discriminator_channels} is out of range",
+            f"1 to {MOST_CHANNELS}",
+        )
         require(
             self.precision in ("auto", "float32", "bfloat16"),
             f"precision {self.precision!r} is unknown",
