@@ -4,7 +4,7 @@
 // this browser's storage and is sent again, under the same id, so that nothing is lost and nothing is stored twice.
 const $ = (id) => document.getElementById(id);
 const setup = JSON.parse($("setup").textContent), texts = JSON.parse($("texts").textContent);
-const LETTERS = "ABCDEFGHI", ZOOMS = [1, 2, 3, 4, 6], RETRY_SECONDS = [1, 2, 4, 8, 15];
+const LETTERS = "ABCDEFGHI", ZOOMS = [1, 2, 3, 4, 6], RETRY_SECONDS = [1, 2, 4, 8, 15], SECONDS_BEFORE_NEXT = 3;
 const KEY = `ntire-sr-study-${setup.study}`;
 
 let language = "en", saved = {}, trials = [], answers = {}, at = -1;
@@ -162,8 +162,6 @@ function visit(index) {
   drawTrial(true);
   scrollTo(0, 0);
   $("prompt").focus({ preventScroll: true });
-  const next = trials[at + 1];
-  if (next) for (const digest of next.candidates) new Image().src = picture(digest);
 }
 const picture = (digest) => `images/${digest}.png`;
 const isPair = () => trials[at].candidates.length === 2;
@@ -236,6 +234,10 @@ function fetchPicture(image, digest) {
   image.dataset.digest = digest;
   image.src = picture(digest);
 }
+// the pictures of the next trial, while the rater looks at this one
+function fetchNext(shown) {
+  if (shown === at) for (const digest of trials[at + 1]?.candidates ?? []) new Image().src = picture(digest);
+}
 // the ranking is locked, and its time does not run, until all pictures are visible
 function checkPictures() {
   const images = [...$("tiles").querySelectorAll("img"), ...(trials[at]?.lr ? [$("lr")] : [])];
@@ -244,6 +246,7 @@ function checkPictures() {
   if (complete && !ready) {
     ready = true;
     shownAt = performance.now();
+    setTimeout(fetchNext, 1000 * SECONDS_BEFORE_NEXT, at);
     if ($("alert").dataset.code === "picture") quiet();
     drawRanking();
   } else if (!complete) announce(say("loading"));
