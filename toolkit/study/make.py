@@ -44,6 +44,7 @@ from ntire_sr.study.places import Spot, choose_spots, spots_of
 PRACTICE = 2  # trials that a rater begins with
 MOST_METHODS = 8  # with HR there are nine candidates, one for each letter from A to I
 LONGEST_NAME = 40
+SMALLEST_SIDE_PX = 16  # of a place
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def make_study(
             f"{hr} has room for {plural(len(chosen_spots), 'place')} of {size} pixels with a texture of {texture:g} or more, "
             f"and {asked} are needed: {places} to rank, {check} to check, {PRACTICE} to practise "
             f"({sum(map(len, spots))} without regard to texture)",
-            "fewer --places, a smaller --size, a lower --texture, or more images",
+            _what_would_fit(paths, [len(chosen_spots), sum(map(len, spots))], size, scale, seed, texture),
         )
     counts: dict[Kind, int] = {"place": places, "check": check, "practice": PRACTICE}
     kinds = [kind for kind, count in counts.items() for _ in range(count)]
@@ -244,6 +245,30 @@ def _all_spots(paths: Sequence[Path], size: int, step: int, seed: int, progress:
             spots_by_image.append(spots_of(_cropped(read_image(path)), number, size, step, seed))
             advance()
     return spots_by_image
+
+
+def _what_would_fit(
+    paths: Sequence[Path], rooms: list[int], size: int, scale: int, seed: int, texture: float
+) -> str:
+    """Options with which these images have room for a study, for an error.
+
+    Args:
+        paths, scale, seed: of the study.
+        rooms: number of places of side `size` with the least texture, and without regard to it.
+        size: side of a place.
+        texture: the least texture.
+    """
+    least = PRACTICE + 2  # one place to rank, and one to check
+    while max(rooms) < least and size >= 2 * SMALLEST_SIDE_PX:
+        size = max(SMALLEST_SIDE_PX, size // 2 // scale * scale)
+        spots = _all_spots(paths, size, scale, seed, SILENT)
+        rooms = [sum(spot.texture >= texture for image in spots for spot in image), sum(map(len, spots))]
+    if max(rooms) < least:
+        return "more or larger images"
+    room = rooms[0] if rooms[0] >= least else rooms[1]
+    check = max(1, (room - PRACTICE) // 8)
+    lower = "" if rooms[0] >= least else " --texture 0"
+    return f"--size {size} --places {room - PRACTICE - check} --check {check}{lower}, or more images"
 
 
 def _window(image: np.ndarray, spot: Spot, size: int, scale: int = 1) -> np.ndarray:
