@@ -137,6 +137,9 @@ def test_score_refuses_another_scale_than_the_samples(in_empty_folder, ntire_sr_
         (("package", "--sr", "absent", "--lr", "absent"), "does not exist"),
         (("downscale", "--hr", "."), "holds no image"),
         (("nothing",), "No such command"),
+        (("trian",), "try: train"),
+        (("evaluate",), "try: score"),
+        (("study", "server"), "try: serve"),
     ],
 )  # fmt: skip
 def test_usage_error_is_one_message_with_exit_code_2(in_empty_folder, ntire_sr_command, words, part):

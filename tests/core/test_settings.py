@@ -26,6 +26,14 @@ def test_unknown_key_is_refused_with_a_suggestion():
         make_run_config({"preset": "tinny"})
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"), [("lr", "learning_rate"), ("batch_size", "batch"), ("Epochs", "steps")]
+)
+def test_name_from_other_programs_is_refused_with_what_is_meant(name, meant):
+    with pytest.raises(UsageError, match=f"unknown setting '{name}'\n  try: {meant}$"):
+        make_run_config({name: "3"})
+
+
 def test_texts_are_converted_to_the_declared_types():
     run_config = make_run_config(
         {"model": "srgan", "steps": "7", "max_minutes": "0.5", "hr": "none", "gamma": "0.25", "batch": 3}

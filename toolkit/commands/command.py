@@ -8,8 +8,13 @@ from typing import Any, TypeVar
 
 import click
 
+from ntire_sr.core.errors import suggestion
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 OTHER_OPTIONS = "Other options"
+# words of other programs -> the command that is meant
+MEANT = {"sample": "generate", "infer": "generate", "inference": "generate", "test": "score", "eval": "score", "evaluate": "score",
+         "zip": "package", "submit": "package", "pack": "package", "check": "verify", "list": "models", "version": "doctor", "info": "doctor"}  # fmt: skip
 
 
 class Option(click.Option):
@@ -49,6 +54,14 @@ class Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of the commands, in their order."""
         return list(self.commands)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the words name; the error for an unknown one names the one that is probably meant."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            names = self.list_commands(ctx)
+            meant = suggestion(MEANT.get(args[0].lower(), args[0]), names)
+            ctx.fail(f"No such command {args[0]!r}; try: {meant}")
+        return super().resolve_command(ctx, args)
 
 
 class Command(click.Command):

@@ -45,6 +45,15 @@ CHANGEABLE_ON_RESUME = frozenset(
     }
 )
 
+# names in other programs -> the setting that is meant
+MEANT = {
+    "lr": "learning_rate", "lr_g": "learning_rate", "epochs": "steps", "iterations": "steps", "iters": "steps", "max_steps": "steps",
+    "batch_size": "batch", "bs": "batch", "patch_size": "patch", "crop": "patch", "crop_size": "patch", "gt_size": "patch",
+    "ema": "ema_decay", "amp": "precision", "fp16": "precision", "bf16": "precision", "dataset": "hr", "data": "hr", "dataroot": "hr",
+    "val": "validation", "val_every": "validate_every", "save_every": "checkpoint_every", "pretrained": "start_from", "init": "start_from",
+    "nf": "channels", "width": "channels", "gan_weight": "adversarial", "perceptual_weight": "feature_weight", "minutes": "max_minutes",
+}  # fmt: skip
+
 # settings that are paths of files or folders
 PATHS = ("hr", "validation", "cache", "features_file", "start_from", "trunk")
 
@@ -85,7 +94,7 @@ def make_run_config(values: Mapping[str, Any]) -> RunConfig:
     run_names, model_names = field_types(TrainConfig), field_types(trainer.settings)
     names = (*run_names, *model_names)
     for name in merged:
-        require(name in names, f"unknown setting {name!r}", suggestion(name, names))
+        require(name in names, f"unknown setting {name!r}", suggestion(MEANT.get(name.lower(), name), names))
     config = make(TrainConfig, {name: value for name, value in merged.items() if name in run_names})
     architecture = model_spec(trainer.model).architecture
     sizes = field_types(architecture)
@@ -120,12 +129,14 @@ def check_files(run_config: RunConfig) -> None:
         folder = getattr(config, name)
         require(
             folder in (None, "auto") or Path(folder).is_dir(),
-            f"{name}: there is no folder {folder}",
+            f"{name}: the folder {folder} does not exist",
             "check the path",
         )
     for name in ("trunk", "features_file"):
         file = getattr(config, name)
-        require(file is None or Path(file).is_file(), f"{name}: there is no file {file}", "check the path")
+        require(
+            file is None or Path(file).is_file(), f"{name}: the file {file} does not exist", "check the path"
+        )
     if config.start_from:
         initial_weights(config.start_from, config.model, config.scale)
 
