@@ -97,7 +97,7 @@ def verify(
     record = load_manifest(folder) if folder else None
     require(
         record is not None or not manifest,
-        f"{manifest} holds no manifest.json",
+        f"there is no manifest at {manifest}",
         "the manifest.json in the folder that generate or project filled",
     )
     require(

@@ -18,7 +18,7 @@ from ntire_sr.commands.output import Output, output_options
 )
 @option_group(
     "Page",
-    option("--out", type=PATH, show_default="nothing is written", help="Folder for compare.html, a page with charts, tables and pictures, and compare.json."),
+    option("--out", "-o", type=PATH, show_default="nothing is written", help="Folder for compare.html, a page with charts, tables and pictures, and compare.json."),
     option("--sr", multiple=True, type=NAMED_FOLDER, show_default="where they were scored", help="Folder of a method's samples for the pictures, as NAME=FOLDER; repeatable."),
     option("--hr", type=PATH, show_default="where they were scored", help="Folder of the HR images for the pictures."),
     option("--csv", "csv_file", type=PATH, show_default="not written", help="File for the table as CSV, with intervals."),

@@ -43,7 +43,7 @@ def data_check(hr: Path, validation: Path | None, patch: int, output: Output) ->
 @option_group(
     "Images",
     option("--hr", type=PATH, required=True, help="Folder of HR images."),
-    option("--out", type=PATH, show_default="LRx4 or LRx8 next to the HR folder", help="Folder for the LR images."),
+    option("--out", "-o", type=PATH, show_default="LRx4 or LRx8 next to the HR folder", help="Folder for the LR images."),
     option("--scale", type=SCALE, default=4, help="HR pixels per LR pixel along an axis."),
     option("--crop-multiple", type=click.IntRange(min=1), default=8, help="Crop HR sides to multiples of this first, as the challenge's script does; 1 keeps all pixels."),
 )

@@ -27,7 +27,7 @@ GENTLE = ("learning_rate=2e-5", "adversarial=0")
     option("--scale", type=SCALE, default=4, help="HR pixels per LR pixel along an axis."),
     option("--max-minutes", type=click.FloatRange(min=0.05), default=2.0, help="Time limit of the training in minutes."),
     option("--steps", type=click.IntRange(min=1), default=100, help="Optimiser steps of the training."),
-    option("--samples", type=click.IntRange(min=1), default=10, help="Samples per image."),
+    option("--samples", "-n", type=click.IntRange(min=1), default=10, help="Samples per image."),
 )
 @option_group("Computing", device_option)
 @output_options

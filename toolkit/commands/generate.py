@@ -23,9 +23,9 @@ from ntire_sr.core.run_folder import RunFolder
 @option_group(
     "Images and samples",
     option("--lr", type=PATH, show_default="embedded validation photographs", help="Folder of LR images, or a single image."),
-    option("--out", type=PATH, show_default="RUN/samples", help="Folder for the samples."),
+    option("--out", "-o", type=PATH, show_default="RUN/samples", help="Folder for the samples."),
     run_option,
-    option("--samples", type=click.IntRange(min=1, max=MOST_SAMPLES), show_default=f"{DEFAULT_SAMPLES}, or with --only the folder's", help="Samples per LR image."),
+    option("--samples", "-n", type=click.IntRange(min=1, max=MOST_SAMPLES), show_default=f"{DEFAULT_SAMPLES}, or with --only the folder's", help="Samples per LR image."),
     option("--names", type=click.Choice(["challenge", "input"]), default="challenge", help="Also give the samples the names of their LR images, such as photo_sample00000.png, in the folder OUT_named (input)."),
     option("--only", multiple=True, metavar="SAMPLE", show_default="all", help="Draw this sample again, such as 000003_sample00007; repeatable."),
     option("--overwrite", is_flag=True, help="Replace samples that were drawn with other settings; samples of the same settings are kept."),

@@ -25,11 +25,11 @@ from ntire_sr.core.run_folder import RunFolder, results_path
     option("--lr", type=PATH, show_default="the manifest's", help="Folder of the LR images that they were drawn from."),
     run_option,
     option("--scale", type=SCALE, show_default="the manifest's, or the first sample's", help="HR pixels per LR pixel along an axis."),
-    option("--samples", type=click.IntRange(min=1), show_default="the manifest's, or 10", help="Samples per image."),
+    option("--samples", "-n", type=click.IntRange(min=1), show_default="the manifest's, or 10", help="Samples per image."),
 )
 @option_group(
     "Archive",
-    option("--out", type=PATH, show_default="RUN/submission.zip, or SR_submission.zip next to samples that are not the run's", help="Path of the archive. Fact sheet and code are written to a second one next to it, named -code.zip."),
+    option("--out", "-o", type=PATH, show_default="RUN/submission.zip, or SR_submission.zip next to samples that are not the run's", help="Path of the archive. Fact sheet and code are written to a second one next to it, named -code.zip."),
     option("--edition", type=click.Choice(["ntire", "2021", "2022"]), default="ntire", help="Edition of the challenge whose rules apply; 2021 and 2022 require 100 images with 10 samples, 2021 without readme.txt."),
     option("--max-size", metavar="SIZE", show_default="1GB for CodaLab", help="Warn if an archive is larger than this, such as 900MB."),
     option("--split", is_flag=True, help="Write several archives of at most --max-size: images in order, all samples of an image together."),

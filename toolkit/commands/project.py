@@ -17,7 +17,7 @@ from ntire_sr.commands.output import Output, output_options
     "Images and samples",
     option("--sr", type=PATH, required=True, help="Folder of SR images: 8-bit PNG, JPEG or WebP."),
     option("--lr", type=PATH, required=True, help="Folder of the LR images that they were made from."),
-    option("--out", type=PATH, required=True, help="Folder for the samples."),
+    option("--out", "-o", type=PATH, required=True, help="Folder for the samples."),
     option("--names", metavar="PATTERN", show_default="the LR images' names, or the challenge's", help="How the SR images are named: {stem} stands for the LR image's name without its suffix, {sample} for the number of the sample; such as {stem}_{sample}, or {stem}/{sample} for a folder per LR image."),
     option("--scale", type=SCALE, show_default="that of the images", help="HR pixels per LR pixel along an axis."),
     option("--overwrite", is_flag=True, help="Replace samples that were made from other images or with other settings; the others are kept."),

@@ -17,10 +17,10 @@ from ntire_sr.core.run_folder import RunFolder, results_path
     "Images and samples",
     option("--hr", type=PATH, show_default="RUN/validation/HR", help="Folder of HR images, in the order of the samples' indices."),
     option("--sr", type=PATH, show_default="RUN/samples", help="Folder of samples, or a zip, which is extracted to the folder of --out."),
-    option("--out", type=PATH, show_default="RUN/score, or SR_score next to samples that are not the run's", help="Folder for measure.csv, measure_full.csv, their means, score.json, report.html."),
+    option("--out", "-o", type=PATH, show_default="RUN/score, or SR_score next to samples that are not the run's", help="Folder for measure.csv, measure_full.csv, their means, score.json, report.html."),
     run_option,
     option("--scale", type=SCALE, show_default="the manifest's, or 4", help="HR pixels per LR pixel along an axis."),
-    option("--samples", type=click.IntRange(min=1), show_default="the manifest's, or 10", help="Samples per image to measure."),
+    option("--samples", "-n", type=click.IntRange(min=1), show_default="the manifest's, or 10", help="Samples per image to measure."),
     option("--lr-names", metavar="PATTERN", show_default="found by itself", help="How the LR images are named that samples with a manifest were drawn from: {stem} stands for the HR image's name without its suffix, such as {stem}_small."),
     option("--skip-missing", is_flag=True, help="Score the samples that exist; every output lists what is missing."),
 )
@@ -101,7 +101,7 @@ def score(
 @option_group(
     "Photographs and model",
     option("--hr", type=PATH, required=True, help="Folder of photographs, searched with its subfolders."),
-    option("--out", type=PATH, default=Path("niqe.safetensors"), help="File for the model."),
+    option("--out", "-o", type=PATH, default=Path("niqe.safetensors"), help="File for the model."),
     option("--description", show_default="none", help="Description to store in the model: which photographs, and their licence."),
 )
 @output_options

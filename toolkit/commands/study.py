@@ -20,7 +20,7 @@ def study() -> None:
     "Images and samples",
     option("--hr", type=PATH, required=True, help="Folder of HR images, in the order of the samples' indices."),
     option("--sr", type=NAMED_FOLDER, metavar="NAME=FOLDER", multiple=True, required=True, help="A method's name and its folder of samples; once for each method, up to 8."),
-    option("--out", type=PATH, required=True, help="Folder for the study: new or empty."),
+    option("--out", "-o", type=PATH, required=True, help="Folder for the study: new or empty."),
     option("--scale", type=SCALE, show_default="the manifests', or 4", help="HR pixels per LR pixel along an axis."),
 )
 @option_group(
@@ -102,7 +102,7 @@ def serve(path: Path, host: str, port: int, public_url: str | None, token: str |
 @click.argument("path", type=PATH, metavar="STUDY")
 @option_group(
     "Results",
-    option("--out", type=PATH, show_default="STUDY", help="Folder for results.json and results.html."),
+    option("--out", "-o", type=PATH, show_default="STUDY", help="Folder for results.json and results.html."),
     option("--csv", "csv_file", type=PATH, show_default="none", help="Also write every answer to this file: a row per rater, place and candidate."),
     option("--score", "scores", type=NAMED_FOLDER, metavar="NAME=FOLDER", multiple=True, show_default="none", help="A method's name and the folder that `score` wrote, for S_10 and the challenge's final rank; once for each method."),
 )

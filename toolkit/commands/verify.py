@@ -18,7 +18,7 @@ from ntire_sr.core.errors import condense, plural, printable
     option("--lr", type=PATH, show_default="the manifest's", help="Folder of the LR images."),
     option("--manifest", type=PATH, metavar="FILE|DIR", show_default="that of DIR, if it has one", help="The manifest.json that belongs to the samples, or its folder."),
     option("--scale", type=SCALE, show_default="the manifest's, or the first sample's", help="HR pixels per LR pixel along an axis."),
-    option("--samples", type=click.IntRange(min=1), show_default="the manifest's, or most images'", help="Samples per image."),
+    option("--samples", "-n", type=click.IntRange(min=1), show_default="the manifest's, or most images'", help="Samples per image."),
     option("--edition", type=click.Choice(["ntire", "2021", "2022"]), show_default="any, with a note", help="Edition of the challenge whose numbers of images and samples are required."),
 )
 @option_group(
