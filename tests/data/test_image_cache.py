@@ -48,9 +48,9 @@ def count_decoding(monkeypatch) -> list[str]:
     """The names of the files that are decoded from now on."""
     names: list[str] = []
 
-    def counted(path):
+    def counted(path, *note):
         names.append(path.name)
-        return read_image(path)
+        return read_image(path, *note)
 
     monkeypatch.setattr(cache, "read_image", counted)
     return names
@@ -216,7 +216,9 @@ def test_room_for_decoded_images_is_checked_before_any_is_decoded(folder, tmp_pa
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     decoded = []
     read_image = cache.read_image
-    monkeypatch.setattr(cache, "read_image", lambda path: decoded.append(path) or read_image(path))
+    monkeypatch.setattr(
+        cache, "read_image", lambda path, *note: decoded.append(path) or read_image(path, *note)
+    )
     with pytest.raises(
         NtireSrError, match=r"decoded images of .* take 0\.\d MB, and .* has 0\.0 MB left"
     ) as caught:
@@ -267,11 +269,11 @@ from ntire_sr.data.array_folder import UNUSED_SECONDS
 from ntire_sr.samples.folders import list_images
 read = cache.read_image
 
-def slowly(path):
+def slowly(path, *note):
     time.sleep(float(sys.argv[3]))
     sys.stdout.write("decoding\\n")  # in one piece, since several threads write
     sys.stdout.flush()
-    return read(path)
+    return read(path, *note)
 
 cache.read_image = slowly
 folder = Path(sys.argv[1])

@@ -85,7 +85,7 @@ def serve_study(
                 note(
                     f"the port was {last}: links that raters were sent earlier do not lead here; send them the new one"
                 )
-            shown = _reachable(host)
+            shown = _host_of_link(host)
             address = public or f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
             link = address + (f"?token={token}" if token else "")
             claim(link)
@@ -122,7 +122,7 @@ def _public_url(text: str | None) -> str | None:
     return parts.geturl().rstrip("/") + "/"
 
 
-def _reachable(host: str) -> str:
+def _host_of_link(host: str) -> str:
     """The host for the link: an address of this machine for 0.0.0.0 and ::, which browsers do not open."""
     family, target = {
         "0.0.0.0": (socket.AF_INET, "192.0.2.1"), "::": (socket.AF_INET6, "2001:db8::1")

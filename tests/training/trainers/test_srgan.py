@@ -81,7 +81,7 @@ def test_discriminator_on_features_learns_and_reaches_the_generator():
 def test_warm_up_learns_by_l1_and_lr_term_alone():
     made = trainer(warm_up=0.2)
     names = [set(made.step(*batch(), per_crop(step))) for step in range(3)]
-    assert names[0] == names[1] == {"content", "consistency", "loss"}
+    assert names[0] == names[1] == {"content", "consistency", "loss", "off_range"}
     assert {"diversity", "adversarial", "r_features"} <= names[2]
 
 

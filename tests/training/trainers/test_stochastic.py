@@ -15,7 +15,13 @@ from ntire_sr.core.seeding import make_generator
 from ntire_sr.models.stochastic import Architecture, StochasticGenerator
 from ntire_sr.training import gradient_guard
 from ntire_sr.training.config import TrainConfig
-from ntire_sr.training.gradient_guard import EXPLODED, MOST_ROLLBACKS, RECENT, SKIPS_BEFORE_ROLLBACK
+from ntire_sr.training.gradient_guard import (
+    EXPLODED,
+    MOST_ROLLBACKS,
+    RECENT,
+    SKIPS_BEFORE_ROLLBACK,
+    has_exploded,
+)
 from ntire_sr.training.losses.features import FilterBank
 from ntire_sr.training.multi_sample import draw_latents
 from ntire_sr.training.trainers.registry import TRAINERS
