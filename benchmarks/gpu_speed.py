@@ -21,7 +21,7 @@ from train import Operations, matrix_rate, waited
 import ntire_sr
 from ntire_sr.challenge.downscale import downscale_8bit
 from ntire_sr.challenge.pixels import to_tensor, to_unit
-from ntire_sr.core.device import choose_device, training_precision
+from ntire_sr.core.device import choose_device, choose_precision
 from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.progress import SILENT
 from ntire_sr.core.seeding import make_generator
@@ -106,7 +106,7 @@ def photograph(width: int, height: int) -> Tensor:
 def measure_drawing(hr: Tensor, device: torch.device) -> None:
     """Print the seconds of a trunk and of a sample, with the package's weights."""
     loaded = load_model("stochastic", SCALE, device)
-    half = training_precision("auto", device) == "bfloat16"
+    half = choose_precision("auto", device) == "bfloat16"
     lr = to_unit(downscale_8bit(hr, SCALE)).to(device)
     sampler = Sampler(loaded, device, half, 0 if device.type == "cuda" else loaded.generator.tile_px)
     trunk = sampler.trunk(lr)

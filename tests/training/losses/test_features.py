@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ntire_sr.challenge.pixels import to_tensor, to_unit
 from ntire_sr.core import pretrained
 from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.pretrained import NotFound
@@ -132,15 +131,3 @@ def test_feature_distance_is_symmetric_and_zero_for_equal_maps():
     first, second = [torch.randn(2, 3, 4, 4)], [torch.randn(2, 3, 4, 4)]
     assert feature_distance(first, second) == feature_distance(second, first)
     assert feature_distance(first, first) == 0
-
-
-def test_features_in_bfloat16_are_close_to_float32(squeezenet, photograph, device):
-    image = to_unit(to_tensor(photograph)).to(device)
-    float32, bfloat16 = (
-        build_features("squeezenet1_1", str(squeezenet), half_precision=half)[0].to(device)(image)
-        for half in (False, True)
-    )
-    assert {maps.dtype for maps in bfloat16} == {torch.float32}
-    assert torch.equal(float32[0], bfloat16[0])  # the first layer keeps the pixels
-    for exact, rounded in zip(float32[1:], bfloat16[1:], strict=True):
-        assert 0 < (exact - rounded).norm() < 0.02 * exact.norm()

@@ -44,15 +44,10 @@ def feature_distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tenso
 
 
 class _Classifier(nn.Module):
-    """The convolutional part of a torchvision classifier, with the outputs of some of its layers.
-
-    With `half_precision` all layers but the first compute in bfloat16. The first one would round the pixels, to
-    about half a grey level. Norms and results are float32.
-    """
+    """The convolutional part of a torchvision classifier, with the outputs of some of its layers."""
 
     def __init__(self, features: nn.Sequential, taps: tuple[int, ...]):
         super().__init__()
-        self.half_precision = False
         self.features = features[: taps[-1] + 1].to(memory_format=torch.channels_last)
         self.taps = taps
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
@@ -62,10 +57,9 @@ class _Classifier(nn.Module):
         maps = ((image - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
         features = []
         for index, layer in enumerate(self.features):
-            with torch.autocast(image.device.type, torch.bfloat16, enabled=self.half_precision and index > 0):
-                maps = layer(maps)
+            maps = layer(maps)
             if index in self.taps:
-                features.append(unit_normalised(maps.float()))
+                features.append(unit_normalised(maps))
         return features
 
 
@@ -193,12 +187,11 @@ NETWORKS = {"squeezenet1_1": (pretrained.SQUEEZENET, _squeezenet1_1), "vgg19": (
 CHOICES = ("auto", "filters", *NETWORKS)
 
 
-def classifier(name: str, path: Path, half_precision: bool = False) -> nn.Module:
+def classifier(name: str, path: Path) -> nn.Module:
     """The frozen features of a pretrained classifier from a file whose checksum is verified."""
     network, build = NETWORKS[name]
     tensors = pretrained.load(network, path)
     features = build()
-    features.half_precision = half_precision
     wanted = features.state_dict().keys()
     try:
         features.load_state_dict({key: tensors[key] for key in wanted})
@@ -207,16 +200,13 @@ def classifier(name: str, path: Path, half_precision: bool = False) -> nn.Module
     return features.eval().requires_grad_(False)
 
 
-def build_features(
-    choice: str, path: str | None = None, progress: Progress = SILENT, half_precision: bool = False
-) -> tuple[nn.Module, str]:
+def build_features(choice: str, path: str | None = None, progress: Progress = SILENT) -> tuple[nn.Module, str]:
     """The extractor that the setting `features` asks for.
 
     Args:
         choice: `filters`, the name of a network, or `auto`, which is SqueezeNet.
         path: file of the network's weights; None for the one in the package, or a download of VGG-19's.
         progress: reports a download.
-        half_precision: compute a classifier in bfloat16, except its first layer. Filters are always float32.
 
     Returns:
         The frozen extractor and its name in a manifest.
@@ -228,4 +218,4 @@ def build_features(
     if choice == "filters":
         return FilterBank(), "filters"
     name = "squeezenet1_1" if choice == "auto" else choice
-    return classifier(name, pretrained.find(NETWORKS[name][0], path, progress), half_precision), name
+    return classifier(name, pretrained.find(NETWORKS[name][0], path, progress)), name

@@ -69,9 +69,7 @@ class StochasticTrainer:
         self.device, self.processes = device, processes
         precision = choose_precision(settings.precision, device)
         half_precision = precision == "bfloat16"
-        phi, self.features_name = build_features(
-            settings.features, config.features_file, progress, half_precision
-        )
+        phi, self.features_name = build_features(settings.features, config.features_file, progress)
         processes.assert_same(features=self.features_name, precision=precision)
         settings = replace(settings, features=self.features_name, precision=precision)
         pretrained, groups = read_rrdb(Path(config.trunk)) if config.trunk else (None, 0)
