@@ -66,7 +66,7 @@ def test_gpu_gets_pinned_batches_and_cuda_generators(tmp_path, monkeypatch):
         return make_generator(*numbers)
 
     monkeypatch.setattr(loop, "make_generator", noted)
-    loop._loop(replace(made, device=GPU, patches=Crops()), state, StopRule(0, ProcessGroup()))
+    loop._loop(replace(made, device=GPU, patches=Crops()), state, StopRule(0, ProcessGroup()), None)
     assert state.step == 2 and pinned == [True, True]
     assert finished == [GPU, GPU] and generators == [GPU] * 4
 
