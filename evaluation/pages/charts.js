@@ -12,7 +12,6 @@ function saveButton(svg, label) {
       for (const name of names) copies[at].style.setProperty(name, style.getPropertyValue(name));
     });
     const { width, height } = svg.viewBox.baseVal;
-    copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
     copy.setAttribute("width", width);
     copy.setAttribute("height", height);
     const link = create("a");

@@ -129,7 +129,7 @@ def rank_chart(shares: Sequence[float]) -> dict[str, Any]:
 
     >>> chart = rank_chart([0.5, 0.25, 0.25])
     >>> [(bar["rank"], bar["text"]) for bar in chart["bars"]][0], chart["even"]
-    ((0, 'above 0 of 2 samples: 50.0 % of the pixels'), 71.3)
+    ((0, 'above 0 of 2 samples: 50.0 % of the pixels'), 81.6)
 
     Args:
         shares: share of the pixels with rank 0, 1, ... n.

@@ -40,7 +40,7 @@ def test_four_commands_run_in_sequence_in_an_empty_folder(in_empty_folder, ntire
     assert result.code == 0 and re.search(r"sha256: [0-9a-f]{64}", result.out), result.err
     run = in_empty_folder / "runs" / "latest"
     assert sorted(path.name for path in run.iterdir()) == [
-        "checkpoints", "config.json", "log.jsonl", "samples", "score", "submission-code.zip", "submission.zip", "validation",
+        "checkpoints", "config.json", "log.jsonl", "samples", "score", "submission-code.zip", "submission.zip", "training.html", "validation",
         "weights.safetensors",
     ]  # fmt: skip
     with zipfile.ZipFile(run / "submission.zip") as archive:

@@ -165,7 +165,7 @@ def test_config_option_reproduces_a_runs_configuration(in_empty_folder, ntire_sr
             '{"preset": "tiny", "settings": {}}',
             ("--set", "preset=small"),
             2,
-            "which gives every setting itself",
+            "which gives every setting",
         ),
     ],
 )

@@ -16,6 +16,7 @@ from torch.nn.functional import interpolate
 from ntire_sr.challenge.downscale import psnr_db
 
 GAIN_DB = 6.0  # an explanation has to fit so much better than the LR image itself
+FITS_DB = 20.0  # and at least so well: noise of an untrained network fits some change of the LR image by chance
 FAR_DB = 12.0  # under it an image is called far from its LR image, also without an explanation
 OTHER_DB = 20.0  # under it an image may belong to another LR image, so that it is worth reading all of these
 FLAT, VARIED = 2.0, 8.0  # standard deviations in grey levels: of one colour, and of an image that is not
@@ -76,7 +77,7 @@ def find_mismatch(reduced: Tensor, lr: Tensor, others: OtherImages | None = None
     name, gain = others.best(reduced, lr) if others else ("", -float("inf"))
     if gain >= GAIN_DB and values[best] - own < gain:
         return Mismatch(f"fits {name} better than its own LR image, with which it has {own:.1f} dB", True)
-    if values[best] - own >= GAIN_DB:
+    if values[best] - own >= GAIN_DB and values[best] >= FITS_DB:
         return Mismatch(
             f"looks {best} ({own:.1f} dB with its LR image as it is, {values[best]:.1f} dB so)", True
         )
