@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-COMMAND = [sys.executable, "-m", "ntire_sr", "models"]
+COMMAND = [sys.executable, "-m", "ntire_sr", "--help"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="closes streams with a shell")
