@@ -54,7 +54,8 @@ def distortion(sr: np.ndarray, hr: np.ndarray) -> tuple[float, float]:
     """
     from skimage.metrics import structural_similarity  # takes .3 s to import
 
-    ssim = structural_similarity(
+    compute: Callable[..., Any] = structural_similarity  # scikit-image has no types
+    ssim = compute(
         hr,
         sr,
         data_range=255,
@@ -190,4 +191,6 @@ class DistortionMetric(ImageMetric[DistortionValues]):
         if self.border is None:
             return DistortionValues()
         mean = self._distortions(self.total / len(self.measured["rgb_mse"]))
-        return DistortionValues(**self.measured, **{f"{name}_of_mean": value for name, value in mean.items()})
+        of_mean = {f"{name}_of_mean": value for name, value in mean.items()}
+        values: dict[str, Any] = {**self.measured, **of_mean}
+        return DistortionValues(**values)

@@ -160,7 +160,9 @@ def test_kill_leaves_whole_files_only_and_the_rest_is_computed(folder, tmp_path)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     made, count = opened(folder, str(cache), orientations=4)
-    assert 12 - 3 <= count <= 12 - 2
+    assert (
+        count <= 12 - 2
+    )  # the files of the first two lines were whole; more may have followed before the kill
     kept, _ = opened(folder, None, orientations=4)
     assert all(
         np.array_equal(computed(made, number, turn), computed(kept, number, turn))
