@@ -29,9 +29,10 @@ from ntire_sr.evaluation.pages.gallery import picture_comparison
 from ntire_sr.evaluation.pages.page import write_page
 from ntire_sr.evaluation.score_folder import score_folder
 from ntire_sr.evaluation.scoring.columns import MethodColumn
-from ntire_sr.evaluation.scoring.comparison import Comparison, compare, opinion_column, opinions_by_samples
+from ntire_sr.evaluation.scoring.comparison import Comparison, compare
 from ntire_sr.evaluation.scoring.load_scores import read_methods
 from ntire_sr.evaluation.scoring.opinion import Opinions, final_ranks, load_opinions
+from ntire_sr.evaluation.scoring.study_ranks import opinion_column, opinions_by_samples
 from ntire_sr.samples.extraction import extract_samples
 from ntire_sr.samples.folders import list_images
 from ntire_sr.submission.verify import verify

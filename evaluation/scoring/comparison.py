@@ -1,22 +1,21 @@
 """The comparison of several scores over the images that all have: figures, intervals, paired differences."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
 from ntire_sr._version import __version__
 from ntire_sr.challenge.published import CAVEAT, Row, ranked
-from ntire_sr.core.errors import UsageError, plural, shorten
+from ntire_sr.core.errors import plural, shorten
 from ntire_sr.evaluation.metrics import registry
 from ntire_sr.evaluation.metrics.base import compute_merged
-from ntire_sr.evaluation.metrics.declarations import Figure, Values, mean
+from ntire_sr.evaluation.metrics.declarations import Figure, mean
 from ntire_sr.evaluation.metrics.lr_psnr import LrValues
 from ntire_sr.evaluation.metrics.registry import quality_metric
 from ntire_sr.evaluation.scoring.columns import MethodColumn, compared_figures, shared_quality_metrics
 from ntire_sr.evaluation.scoring.load_scores import Method, MethodImage, common_digests
-from ntire_sr.evaluation.scoring.opinion import MethodOpinion, Opinions, final_ranks
 from ntire_sr.evaluation.scoring.paired import Interval, PairedDifference, bootstrap_interval, paired_difference
 from ntire_sr.evaluation.scoring.summary import ScoreSummary
 
@@ -70,28 +69,6 @@ class Comparison:
         return replace(
             self, columns=(*self.columns, *(column.figure for column in columns)), values=self.values | added
         )
-
-    def with_opinions(self, opinions: Opinions) -> "Comparison":
-        """This comparison with each method's mean opinion rank in a study, and the final rank among its methods.
-
-        A method is found in the study by the digest of its samples, whatever its name there.
-
-        Raises:
-            UsageError: the study shows the samples of none of the methods, or other samples under the name of one.
-        """
-        of_method = opinions_by_samples(self.methods, opinions)
-        renamed = [f"{name} is {opinion.name}" for name, opinion in of_method.items() if opinion.name != name]
-        notes = [f"In the study, by the digests of the samples, {', '.join(renamed)}."] if renamed else []
-        columns = [opinion_column(of_method)]
-        mor = columns[0].values
-        diversity = dict(
-            zip((method.name for method in self.methods), self.values.get("score", ()), strict=False)
-        )
-        s_n = {name: diversity[name].value for name in mor if name in diversity}
-        if len(s_n) > 1 and not any(map(math.isnan, s_n.values())):
-            ranks = final_ranks(s_n, {name: mor[name] for name in s_n})
-            columns.append(MethodColumn(_column("final_rank", "final rank", digits=1), ranks))
-        return replace(self.with_columns(columns), notes=[*self.notes, *notes])
 
     def per_image(self, figure: Figure[Any]) -> list[list[float]]:
         """The figure of each method's images, S_n at the compared number of samples."""
@@ -268,25 +245,6 @@ def compare(methods: Sequence[Method]) -> Comparison:
     )
 
 
-def ranked_comparison(methods: Sequence[Method], opinions: Opinions | None) -> Comparison:
-    """Compare methods, add their opinion ranks from a study, and order them by their final rank.
-
-    Methods of equal rank keep their order. Without a study, or where no rank is known, so do all.
-
-    Args:
-        methods: as for `compare`.
-        opinions: results of a study; None without one.
-    """
-    if opinions is None:
-        return compare(methods)
-    comparison = compare(methods).with_opinions(opinions)
-    ranks = [value.value for value in comparison.values.get("final_rank", ())]
-    order = sorted(range(len(ranks)), key=lambda at: (math.isnan(ranks[at]), ranks[at]))
-    if order == list(range(len(ranks))):
-        return comparison
-    return compare([methods[at] for at in order]).with_opinions(opinions)
-
-
 def over_common_images(per_image: list[list[float]]) -> tuple[list[list[float]], int]:
     """The values of the images where all methods have one, so that means are over the same images.
 
@@ -323,57 +281,6 @@ def _value_of_images(figure: Figure[Any], method: Method, images: Sequence[Metho
     assert data_set
     results = [method.result(image) for image in images]
     return compute_merged(data_set, (result.tensors for result in results if result))
-
-
-def opinions_by_samples(methods: Sequence[Method], opinions: Opinions) -> dict[str, MethodOpinion]:
-    """The opinion on each method whose samples the study shows, by the method's name.
-
-    Raises:
-        UsageError: it shows none of the samples, or other samples under the name of a method.
-    """
-    by_samples = {opinion.samples_sha256: opinion for opinion in opinions.methods}
-    by_name = {opinion.name: opinion for opinion in opinions.methods}
-    of_method = {
-        method.name: by_samples[method.samples_sha256]
-        for method in methods
-        if method.samples_sha256 in by_samples
-    }
-    contradictions = [
-        f"the score {method.name} ({method.folder}) is of the samples {method.samples_sha256[:12]}, and the study shows "
-        f"other samples under that name: {by_name[method.name].samples_sha256[:12]}"
-        for method in methods
-        if method.name not in of_method and method.name in by_name
-    ]
-    if contradictions:
-        raise UsageError(
-            "; ".join(contradictions), "score the samples that the study shows, or give the method another name"
-        )
-    if not of_method:
-        raise UsageError(
-            f"the study shows the samples of none of these methods, but those of {', '.join(by_name)}",
-            "score the samples that it shows",
-        )
-    return of_method
-
-
-def opinion_column(of_method: Mapping[str, MethodOpinion]) -> MethodColumn:
-    """The mean opinion ranks as a column, with their intervals.
-
-    Args:
-        of_method: from `opinions_by_samples`.
-    """
-    mor = {name: opinion.mor for name, opinion in of_method.items() if opinion.mor is not None}
-    intervals = {
-        name: (opinion.low, opinion.high)
-        for name, opinion in of_method.items()
-        if opinion.low is not None and opinion.high is not None
-    }
-    return MethodColumn(_column("MOR", "MOR", digits=2), mor, intervals)
-
-
-def _column(name: str, label: str, digits: int) -> Figure[Values]:
-    """A figure of a study, of which lower values are better."""
-    return Figure(name=name, label=label, direction="lower", digits=digits, values=Values)
 
 
 def _notes(

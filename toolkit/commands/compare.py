@@ -39,9 +39,9 @@ def compare(scores: tuple[tuple[str, Path], ...], out: Path | None, sr: tuple[tu
     from ntire_sr.evaluation.pages.export import comparison_csv, comparison_latex
     from ntire_sr.evaluation.pages.gallery import picture_comparison
     from ntire_sr.evaluation.pages.terminal import print_comparison
-    from ntire_sr.evaluation.scoring.comparison import ranked_comparison
     from ntire_sr.evaluation.scoring.load_scores import read_methods
     from ntire_sr.evaluation.scoring.opinion import load_opinions
+    from ntire_sr.evaluation.scoring.study_ranks import ranked_comparison
 
     if out is None and (sr or hr):
         raise UsageError("--sr and --hr are for the pictures, which only --out writes", "give --out FOLDER")

@@ -18,9 +18,10 @@ from ntire_sr.evaluation.pages.comparison_page import comparison_page
 from ntire_sr.evaluation.pages.gallery import most_different, picture_comparison
 from ntire_sr.evaluation.pages.page import render
 from ntire_sr.evaluation.scoring.columns import MethodColumn
-from ntire_sr.evaluation.scoring.comparison import compare, ranked_comparison
+from ntire_sr.evaluation.scoring.comparison import compare
 from ntire_sr.evaluation.scoring.load_scores import read_methods
 from ntire_sr.evaluation.scoring.opinion import MethodOpinion, Opinions
+from ntire_sr.evaluation.scoring.study_ranks import ranked_comparison, with_opinions
 from ntire_sr.samples.image_files import write_png
 
 NAMES = ["0801.png", "0802.png", "0803.png"]
@@ -221,7 +222,7 @@ def test_opinions_are_found_by_samples_whatever_the_names(two, ntire_sr_command,
         MethodOpinion("b", methods[0].samples_sha256, mor=2.5, low=2.25, high=2.75),
         MethodOpinion("a", methods[1].samples_sha256, mor=1.5, low=None, high=None),
     ]
-    comparison = compare(methods).with_opinions(opinions_of(*said))
+    comparison = with_opinions(compare(methods), opinions_of(*said))
     assert "In the study, by the digests of the samples, a is b, b is a." in comparison.notes
     assert [estimate.value for estimate in comparison.values["MOR"]] == [2.5, 1.5]
     assert comparison.values["MOR"][0].interval == (2.25, 2.75)
@@ -230,10 +231,10 @@ def test_opinions_are_found_by_samples_whatever_the_names(two, ntire_sr_command,
     expected = [(1 + (s_n[1] > s_n[0]) + 2) / 2, (1 + (s_n[0] > s_n[1]) + 1) / 2]
     assert [estimate.value for estimate in comparison.values["final_rank"]] == expected
     assert {"MOR", "final_rank"} <= comparison.as_json()["methods"][0].keys()
-    only = compare(methods).with_opinions(opinions_of(msgspec.structs.replace(said[1], name="third")))
+    only = with_opinions(compare(methods), opinions_of(msgspec.structs.replace(said[1], name="third")))
     assert math.isnan(only.values["MOR"][0].value) and "final_rank" not in only.values
     with pytest.raises(UsageError, match="none of these methods, but those of third"):
-        compare(methods).with_opinions(opinions_of(MethodOpinion("third", "0" * 64, 1.0, None, None)))
+        with_opinions(compare(methods), opinions_of(MethodOpinion("third", "0" * 64, 1.0, None, None)))
     result = ntire_sr_command(
         "compare", *(f"{name}={path}" for name, path in two), "--study", tmp_path / "absent"
     )
@@ -262,7 +263,7 @@ def test_study_of_other_samples_under_the_same_name_is_refused(two):
         MethodOpinion("b", "0" * 64, mor=1.5),
     ]
     with pytest.raises(UsageError, match=rf"the score b .* {methods[1].samples_sha256[:12]}, .*: 0{{12}}"):
-        compare(methods).with_opinions(opinions_of(*said))
+        with_opinions(compare(methods), opinions_of(*said))
 
 
 def test_added_columns_are_in_table_and_json(two):
