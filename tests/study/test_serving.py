@@ -141,7 +141,7 @@ def test_public_url_is_the_link_and_holds_a_token(study_folder):
         "https://a@lab.edu",
         "https://lab.edu?x=1",
     ):
-        with pytest.raises(UsageError, match=r"--public-url .* is no address of a page"):
+        with pytest.raises(UsageError, match=r"--public-url .* is not the address of a page"):
             serve_study(study_folder.path, public_url=text)
 
 

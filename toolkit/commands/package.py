@@ -41,7 +41,7 @@ from ntire_sr.core.run_folder import RunFolder, results_path
     option("--gpu/--cpu", "on_gpu", default=None, show_default="the manifest's", help="Device that the run time in readme.txt was measured on."),
     option("--extra-data/--no-extra-data", default=True, help="Whether readme.txt says that training used data other than the challenge's."),
     option("--description", default="", show_default="the model's name", help="Description of the method in readme.txt."),
-    option("--score", type=PATH, show_default="RUN/score, SR_score or score", help="Folder that score wrote for these samples, for the fact sheet; those that are searched count only if they are of exactly these samples."),
+    option("--score", type=PATH, show_default="RUN/score, SR_score or score", help="Folder of the score of these samples, for the fact sheet. A score in the default places is used only if it is of exactly these samples."),
     option("--team", type=PATH, show_default="marked blanks", help="JSON file with facts that only the team knows, for the fact sheet."),
 )
 @output_options

@@ -106,7 +106,7 @@ def _public_url(text: str | None) -> str | None:
     """The address that raters open, with a slash at its end.
 
     Raises:
-        UsageError: it is no address of a page.
+        UsageError: it is not the address of a page.
     """
     if text is None:
         return None
@@ -117,7 +117,7 @@ def _public_url(text: str | None) -> str | None:
         valid = False
     if not valid or parts.query or parts.fragment or "@" in parts.netloc:
         raise UsageError(
-            f"--public-url {text} is no address of a page", "https://lab.edu, or http://lab.edu:8000/study"
+            f"--public-url {text} is not the address of a page", "https://lab.edu, or http://lab.edu:8000/study"
         )
     return parts.geturl().rstrip("/") + "/"
 
