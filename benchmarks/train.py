@@ -47,8 +47,8 @@ from ntire_sr.training.losses.energy import (
 )
 from ntire_sr.training.multi_sample import draw_latents
 from ntire_sr.training.run_config import RunConfig, make_run_config
+from ntire_sr.training.trainers.energy_losses import Crops, FeaturedImages
 from ntire_sr.training.trainers.stochastic import StochasticTrainer
-from ntire_sr.training.trainers.stochastic_losses import Crops, FeaturedImages
 
 ADVERSARIAL = 0.01  # weight in the plain loop
 

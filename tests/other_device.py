@@ -38,8 +38,11 @@ from ntire_sr.sampling.write_samples import project_and_round
 from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.rrdb_init import PretrainedDecoder
 from ntire_sr.training.trainers.srgan import SrganSettings, SrganTrainer
-from ntire_sr.training.trainers.stochastic import StochasticSettings, StochasticTrainer
-from ntire_sr.training.trainers.stochastic_losses import PretrainedRegression
+from ntire_sr.training.trainers.stochastic import (
+    PretrainedRegression,
+    StochasticSettings,
+    StochasticTrainer,
+)
 from ntire_sr.training.validation import Validator
 
 

@@ -3,7 +3,7 @@
 The pretrained decoder repeats pixels before a convolution, `RrdbGenerator` interpolates them. So the pretrained
 weights do not fit. Each layer is first fitted to the output of the pretrained layer for the same image, by least
 squares in closed form. Then all layers are trained to give the image of the pretrained network (see
-`trainers.stochastic_losses.PretrainedRegression`).
+`trainers.stochastic.PretrainedRegression`).
 """
 
 from collections.abc import Mapping

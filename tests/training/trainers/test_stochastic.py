@@ -24,9 +24,9 @@ from ntire_sr.training.gradient_guard import (
 )
 from ntire_sr.training.losses.features import FilterBank
 from ntire_sr.training.multi_sample import draw_latents
+from ntire_sr.training.trainers.energy_losses import Crops, EnergyLoss, FeaturedImages
 from ntire_sr.training.trainers.registry import TRAINERS
 from ntire_sr.training.trainers.stochastic import StochasticSettings, StochasticTrainer
-from ntire_sr.training.trainers.stochastic_losses import Crops, EnergyLoss, FeaturedImages
 
 pytestmark = pytest.mark.numerical
 

@@ -1,8 +1,8 @@
-"""The losses of `stochastic`: regression to a pretrained network, L1 warm-up, and the energy scores.
+"""The losses of a training with energy scores: the L1 warm-up and the scores.
 
 Each is a `SampleLoss`; the trainer's schedule chooses one per step. To change what the network learns, add a `Term`:
 a name for the log, a weight from the settings, and a value from a function of `training.losses`. The adversarial
-gradient and the LR consistency before projection are added in `StochasticTrainer.step`.
+gradient and the LR consistency before projection are added in `EnergyTrainer.step`.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ntire_sr.challenge.projection import project
 from ntire_sr.training.losses.energy import (
     best_of,
     channel_norm,
@@ -26,10 +25,8 @@ from ntire_sr.training.losses.energy import (
     range_penalty,
 )
 from ntire_sr.training.losses.features import FilterBank
-from ntire_sr.training.rrdb_init import PretrainedDecoder
-from ntire_sr.training.trainers.stochastic_settings import StochasticSettings
+from ntire_sr.training.trainers.energy_settings import EnergySettings
 
-FEATURE_SHARE = 0.2  # weight of features in the regression to a pretrained network, where pixels have 1
 BEST_WINDOW, BEST_SHARPNESS = 3, 10.0  # see `best_of`
 
 Phi = Callable[[Tensor], list[Tensor]]
@@ -96,39 +93,6 @@ class SampleLoss(Protocol):
 
 
 @dataclass(frozen=True)
-class PretrainedRegression:
-    """Regression to the image of the pretrained network that a generator is built on, in pixels and features.
-
-    The target is a function of the LR image. So the samples need no latents, and the L1 distance blurs nothing.
-    """
-
-    decoder: PretrainedDecoder
-    phi: Phi
-    projection: bool
-    zero_latents = True
-
-    def __call__(self, samples: FeaturedImages, crops: Crops) -> Terms:
-        assert crops.trunk is not None
-        with torch.no_grad():
-            images = self.decoder(crops.trunk)
-            if self.projection:
-                images = project(images, crops.lr, self.decoder.scale)
-            count = len(samples.images) // len(images)
-            target = FeaturedImages(images.repeat(count, 1, 1, 1), self.phi)
-            target_features = target.features
-        distances = [
-            channel_norm(maps, target_maps).mean()
-            for maps, target_maps in zip(samples.features, target_features, strict=True)
-        ]
-        return Terms(
-            [
-                Term("pretrained_pixel", 1.0, functional.l1_loss(samples.images, target.images)),
-                Term("pretrained_feature", FEATURE_SHARE, torch.stack(distances).mean()),
-            ]
-        )
-
-
-@dataclass(frozen=True)
 class WarmUp:
     """L1 distance to the HR image. It gives colours and edges before the scores ask for diversity."""
 
@@ -147,7 +111,7 @@ class EnergyLoss:
     loss is added by the trainer.
     """
 
-    settings: StochasticSettings
+    settings: EnergySettings
     filters: FilterBank
     zero_latents = False
 
