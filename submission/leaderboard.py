@@ -202,7 +202,7 @@ def _verify(
 
 
 def _ranked(scored: Sequence[tuple[str, Path]], eligible: set[str], opinions: Opinions | None) -> Comparison:
-    """The comparison in the order of the ranks, with a column of ranks."""
+    """The comparison in the order of the ranks, with ranks as the first column."""
     methods = read_methods(scored, least=1)
     comparison = compare(methods)
     columns = [opinion_column(opinions_by_samples(methods, opinions))] if opinions else []
@@ -216,7 +216,7 @@ def _ranked(scored: Sequence[tuple[str, Path]], eligible: set[str], opinions: Op
     ranks = _ranks(s_n, mor if opinions else None)
     order = sorted(methods, key=lambda method: ranks.get(method.name, math.inf))
     rank = Figure(name="rank", label="rank", direction="lower", digits=1 if opinions else 0, values=Values)
-    return compare(order).with_columns([MethodColumn(rank, ranks), *columns])
+    return compare(order).with_columns(columns, first=[MethodColumn(rank, ranks)])
 
 
 def _ranks(s_n: Mapping[str, float], mor: Mapping[str, float] | None) -> dict[str, float]:

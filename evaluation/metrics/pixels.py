@@ -3,6 +3,7 @@
 Samples are not kept. All computations run in strips of rows that fit a CPU's cache.
 """
 
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -34,6 +35,11 @@ class PixelValues(Values, frozen=True):
         return diversity_scores(self.mse, self.mse_mosaics)
 
 
+_squared_error = partial(
+    Figure[PixelValues], unit="grey levels²", direction="lower", digits=1, values=PixelValues
+)
+
+
 class PixelMetric(ImageMetric[PixelValues]):
     """Squared errors of samples, of their best mosaic, and between samples.
 
@@ -43,17 +49,24 @@ class PixelMetric(ImageMetric[PixelValues]):
 
     values = PixelValues
     figures = (
-        Figure(
+        _squared_error(
             name="MSE_mean",
             label="MSE, mean",
             short="MSE",
-            unit="grey levels²",
-            direction="lower",
-            digits=1,
-            values=PixelValues,
             compute_image=lambda values: fmean(values.mse),
             instead_of="LPIPS_mean",
-            outputs=Output.IMAGES | Output.COMPARE,
+        ),
+        _squared_error(
+            name="MSE_best_sample",
+            label="MSE, best sample of each image",
+            compute_image=lambda values: min(values.mse),
+            outputs=Output.TABLE,
+        ),
+        _squared_error(
+            name="MSE_worst_sample",
+            label="MSE, worst sample of each image",
+            compute_image=lambda values: max(values.mse),
+            outputs=Output.TABLE,
         ),
         Figure(
             name="MSE_score",

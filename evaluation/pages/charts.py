@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 
 # plot area of the curves in a view box of 340 x 190 units; curves keep `margin` from its left and right sides
 CURVES_FRAME = {"left": 40.0, "right": 330.0, "top": 22.0, "bottom": 156.0, "margin": 16.0}
-PLOT_FRAME = {"left": 52.0, "right": 628.0, "top": 16.0, "bottom": 336.0, "margin": 0.0}  # of 640 x 380 units
+PLOT_FRAME = {"left": 52.0, "right": 614.0, "top": 16.0, "bottom": 336.0, "margin": 0.0}  # of 640 x 380 units
 LABEL_HEIGHT, LETTER_WIDTH = 11.0, 5.8  # of a label in the plot
 LABEL_DISTANCE = 8.0  # distance from the middle of a point to its label
 Box = tuple[float, float, float, float]  # left, top, right, bottom

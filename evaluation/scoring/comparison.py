@@ -45,7 +45,8 @@ class Comparison:
         str, list[tuple[int, int, PairedDifference]]
     ]  # key of a figure -> (method a, method b, difference)
     notes: list[str]  # what a reader must know: other versions, settings, images
-    columns: tuple[Figure[Any], ...] = ()  # further figures of the methods, see `with_columns`
+    first_columns: tuple[Figure[Any], ...] = ()  # further figures of the methods before the others, see `with_columns`
+    columns: tuple[Figure[Any], ...] = ()  # and after them
 
     @property
     def with_lpips(self) -> bool:
@@ -55,19 +56,24 @@ class Comparison:
     @property
     def all_figures(self) -> tuple[Figure[Any], ...]:
         """The figures of the scores and the added ones."""
-        return (*self.figures, *self.columns)
+        return (*self.first_columns, *self.figures, *self.columns)
 
-    def with_columns(self, columns: Sequence[MethodColumn]) -> "Comparison":
-        """This comparison with further figures per method."""
+    def with_columns(
+        self, columns: Sequence[MethodColumn] = (), first: Sequence[MethodColumn] = ()
+    ) -> "Comparison":
+        """This comparison with further figures per method, after the others and before them (`first`)."""
         added = {
             column.figure.name: [
                 Value(column.values.get(method.name, math.nan), column.intervals.get(method.name, UNDEFINED))
                 for method in self.methods
             ]
-            for column in columns
+            for column in (*first, *columns)
         }
         return replace(
-            self, columns=(*self.columns, *(column.figure for column in columns)), values=self.values | added
+            self,
+            first_columns=(*(column.figure for column in first), *self.first_columns),
+            columns=(*self.columns, *(column.figure for column in columns)),
+            values=self.values | added,
         )
 
     def per_image(self, figure: Figure[Any]) -> list[list[float]]:

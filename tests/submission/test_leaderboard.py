@@ -10,6 +10,7 @@ import torch
 
 from ntire_sr.core.errors import UsageError, ValidationErrors
 from ntire_sr.core.files import write_json
+from ntire_sr.evaluation.pages.tables import method_table
 from ntire_sr.evaluation.score_folder import score_folder
 from ntire_sr.evaluation.scoring.load_scores import read_method
 from ntire_sr.models.loading import load_model
@@ -65,12 +66,16 @@ def test_entries_are_ranked_and_broken_ones_are_rows_with_reasons(teams, tmp_pat
     assert reasons.keys() == {"broken", "bright"}
     assert "is not a readable zip archive" in reasons["broken"] and "dB" in reasons["bright"]
     rows = list(csv.DictReader((tmp_path / "board" / "leaderboard.csv").read_text().splitlines()))
+    assert list(rows[0])[:2] == ["method", "rank"]
     assert [row["method"] for row in rows] == ["diverse", "calm", "bright", "broken"]
     assert [row["rank"] for row in rows] == ["1.0", "2.0", "", ""]
     assert [bool(row["not_ranked"]) for row in rows] == [False, False, True, True]
     page = (tmp_path / "board" / "leaderboard.html").read_text()
     assert "broken is not ranked: " in page and "ntire-sr leaderboard" in page
-    assert "% broken: " in (tmp_path / "board" / "leaderboard.tex").read_text()
+    table = (tmp_path / "board" / "leaderboard.tex").read_text()
+    assert "% broken: " in table and "Method & rank" in table
+    first = method_table(board.comparison)["columns"][0]  # of the page and the terminal
+    assert first["label"] == "rank"
     content = json.loads((tmp_path / "board" / "leaderboard.json").read_text())
     assert [entry["ranked"] for entry in content["entries"]] == [True, False, False, True]
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ntire_sr.evaluation.metrics.pixels import PixelErrors, box_mean
+from ntire_sr.evaluation.metrics.pixels import PixelErrors, PixelMetric, PixelValues, box_mean
 
 pytestmark = pytest.mark.numerical
 
@@ -47,6 +47,13 @@ def test_pixel_distances_equal_the_loop_over_all_pairs():
     assert errors.mean_pair_distance == pytest.approx(torch.stack(pairs).mean().item(), rel=1e-6)
     expected = stack.var(0).mean(0).sqrt().float()
     assert torch.allclose(errors.deviation(), expected, rtol=1e-4)
+
+
+def test_best_mean_and_worst_sample_are_those_of_the_samples():
+    values = PixelValues(mse=[4.0, 1.0, 7.0], mse_mosaics=[4.0, 1.0, 1.0], pixel_distance=4.0, pixel_pairs=2.0)
+    figures = {figure.name: figure.of_values(values) for figure in PixelMetric.figures if figure.per_image}
+    names = ("MSE_best_sample", "MSE_mean", "MSE_worst_sample")
+    assert [figures[name] for name in names] == [1.0, 4.0, 7.0]
 
 
 def test_equal_samples_have_no_spread_and_one_sample_no_pairs():

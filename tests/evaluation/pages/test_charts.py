@@ -2,7 +2,14 @@
 
 import pytest
 
-from ntire_sr.evaluation.pages.charts import CURVES_FRAME, PLOT_FRAME, Point, curve_chart, place_points
+from ntire_sr.evaluation.pages.charts import (
+    CURVES_FRAME,
+    LETTER_WIDTH,
+    PLOT_FRAME,
+    Point,
+    curve_chart,
+    place_points,
+)
 
 
 @pytest.mark.parametrize("values", [[], [None], [3.0], [0.0, 0.0], [60.1, 60.2], [-1.0, 1e9]])
@@ -37,6 +44,12 @@ def test_points_and_intervals_are_placed_at_their_values():
     assert a["x_interval"] == (left + (right - left) / 4, right)
     assert a["y_interval"] == (bottom, top)
     assert (b["x"], b["y"], b["x_interval"], b["y_interval"]) == (left, top, None, None)
+
+
+def test_ticks_at_the_right_edge_are_not_cut_off():
+    placed = place_points([Point("a", 0.1201, 10.0), Point("b", 0.1203, 20.0)])
+    x, text = placed["x_ticks"][-1]
+    assert text == "0.1203" and x + len(text) * LETTER_WIDTH / 2 <= 640  # the view box is as wide
 
 
 def test_labels_without_room_are_left_out():
