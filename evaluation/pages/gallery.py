@@ -38,6 +38,7 @@ class MethodSamples:
     name: str = ""  # of the method; empty if it is the only one
     number: int = 1  # of the method on the page
     figures: str = ""  # measured values, to show with its picture
+    drawn: int = 0  # number of samples of the image, if more than `files`
 
 
 def picture_image(
@@ -62,7 +63,8 @@ def picture_image(
     Returns:
         name, scale; width, height: size of the cropped HR image, px; shown: [width, height] of its whole
         picture, px; detail: left, top, width, height of the detail in the HR image, px; notes: sentences
-        on what is not shown; pictures: a list of dictionaries with the keys
+        on what is not shown; drawn: number of samples of the method that has most; pictures: a list of
+        dictionaries with the keys
 
             key       "hr", a sample's number "0", "1", ... or a method's "1", "2", ..., "lr", "deviation", "best", "lpips"
             label     a word or two
@@ -104,7 +106,8 @@ def picture_image(
         pictures += picture_maps(maps, numbers, detail, target.crop)
         notes = map_notes(maps, len(numbers))
     entry = target.entry(name, pictures, detail, notes, budget_bytes)
-    return entry | {"pictures": _join_samples(entry["pictures"], methods)}
+    drawn = max(max(method.drawn, len(method.files)) for method in methods)
+    return entry | {"pictures": _join_samples(entry["pictures"], methods), "drawn": drawn}
 
 
 def _deviation(images: Sequence[np.ndarray]) -> np.ndarray | None:
@@ -208,7 +211,13 @@ def picture_comparison(
     with progress.task("picture", len(images)) as advance:
         for position, (image, path) in enumerate(zip(images, hr_files, strict=True)):
             methods = [
-                MethodSamples(files[position], names[at], at + 1, _figures(comparison, at, image))
+                MethodSamples(
+                    files[position],
+                    names[at],
+                    at + 1,
+                    _figures(comparison, at, image),
+                    len(comparison.images[at][image].score.numbers),
+                )
                 for at, files in samples.items()
             ]
             name, budget = comparison.names[image], PAGE_BYTES // len(images)

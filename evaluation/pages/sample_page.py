@@ -149,7 +149,7 @@ def _measure(image: ViewedImage, budget: int | None, with_sheet: bool) -> Measur
     entry = target.entry(
         image.name, _pictures(image, target, detail, samples, stack, deviation, lr, hr), detail, [], budget
     )
-    entry["pictures"] = _join_differences(entry["pictures"])
+    entry |= {"pictures": _join_differences(entry["pictures"]), "drawn": len(samples)}
     cells = _cells(detail, target, samples, deviation, lr, hr) if with_sheet else []
     return Measured(entry, mean_deviation, worst, cells)
 

@@ -1,4 +1,4 @@
-// Sorting of the table of images.
+// Sorting of the table of images, and wide tables.
 
 const body = document.querySelector("#table tbody");
 const headings = [...document.querySelectorAll("#table thead button")];
@@ -38,6 +38,13 @@ for (const button of headings) {
     sortBy(key, now === "none" ? worstFirst(key) : now === "descending");
   });
 }
+// A table that is wider than its frame says that it scrolls.
+for (const frame of document.querySelectorAll(".scroll")) {
+  const hint = create("p", "quiet hint", "The table has more columns: scroll it sideways.");
+  frame.before(hint);
+  new ResizeObserver(() => { hint.hidden = frame.scrollWidth <= frame.clientWidth; }).observe(frame);
+}
+
 // the first column with a value, if the wanted one has none
 const measured = data.columns.filter(({ key }) => data.images.some((image) => valueOf(image, key) !== undefined));
 const first = measured.find(({ key }) => key === data.start.sort) ?? measured[0];

@@ -39,7 +39,10 @@ function startViewer() {
   function drawPictures() {
     const { pictures, shown, detail, width, height } = entry();
     const [w, h] = sheetSize();
-    for (const [name, value] of Object.entries({ "--w": shown[0], "--h": shown[1], "--sheet-w": w, "--sheet-h": h })) {
+    // a downscaled picture is enlarged by less than half, and never beyond the size of the HR image
+    const most = Math.min(width, Math.round(1.45 * shown[0]));
+    const sizes = { "--w": shown[0], "--h": shown[1], "--most-w": most, "--sheet-w": w, "--sheet-h": h, "--sheet-most": view.detail ? w : most };
+    for (const [name, value] of Object.entries(sizes)) {
       viewer.style.setProperty(name, value);
     }
     const focused = strip.contains(document.activeElement) ? document.activeElement.dataset.key : null;
@@ -70,7 +73,8 @@ function startViewer() {
   // Draw what depends on the choice of the left and the right picture.
   function drawSides() {
     element("steps").hidden = mostSamples() < 2;
-    element("sample").textContent = `sample ${view.sample + 1} of ${mostSamples()}`;
+    const further = entry().drawn > mostSamples() ? ` shown, ${entry().drawn} drawn` : "";
+    element("sample").textContent = `sample ${view.sample + 1} of ${mostSamples()}${further}`;
     for (const side of ["left", "right"]) {
       const chosen = picture(view[side]);
       sides[side].value = view[side];

@@ -45,7 +45,9 @@ class Comparison:
         str, list[tuple[int, int, PairedDifference]]
     ]  # key of a figure -> (method a, method b, difference)
     notes: list[str]  # what a reader must know: other versions, settings, images
-    first_columns: tuple[Figure[Any], ...] = ()  # further figures of the methods before the others, see `with_columns`
+    first_columns: tuple[
+        Figure[Any], ...
+    ] = ()  # further figures of the methods before the others, see `with_columns`
     columns: tuple[Figure[Any], ...] = ()  # and after them
 
     @property

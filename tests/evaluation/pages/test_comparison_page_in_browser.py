@@ -180,7 +180,7 @@ def test_methods_share_one_zoom_in_grid_and_wipe(show):
 
 def test_keys_and_buttons_change_the_sample_of_all_methods(show):
     page = show()
-    assert page.inner_text("#sample") == "sample 1 of 4"  # 12 pictures for three methods
+    assert page.inner_text("#sample") == "sample 1 of 4 shown, 10 drawn"  # 12 pictures for three methods
     page.keyboard.press("s")
     assert labels(page)[1:4] == [
         "1 ours sample 1",
@@ -190,9 +190,9 @@ def test_keys_and_buttons_change_the_sample_of_all_methods(show):
     assert near(colour_of(page, ".pane[data-key='1'] img"), (50, 50, 220))
     page.keyboard.press("Shift+S")
     page.keyboard.press("Shift+S")
-    assert page.inner_text("#sample") == "sample 4 of 4"
+    assert page.inner_text("#sample") == "sample 4 of 4 shown, 10 drawn"
     page.get_by_role("button", name="next sample of every method").click()
-    assert page.inner_text("#sample") == "sample 1 of 4"
+    assert page.inner_text("#sample") == "sample 1 of 4 shown, 10 drawn"
     page.keyboard.press("n")
     page.wait_for_function("document.getElementById('name').textContent === '0802.png'")
 
@@ -232,6 +232,16 @@ def test_page_fits_the_width_of_a_phone(show):
     for key in ("w", "g", "z", "s", "f"):
         page.keyboard.press(key)
         assert page.evaluate("[document.documentElement.scrollWidth, document.body.scrollWidth]") <= [400, 400]
+
+
+def test_tables_wider_than_the_window_say_that_they_scroll(show):
+    def hints(page) -> list[bool]:
+        return page.locator(".hint").evaluate_all("hints => hints.map(hint => hint.checkVisibility())")
+
+    assert hints(show(width=390, height=800)) == [True] * 4
+    wide = show(published=False, width=1900)
+    assert not hints(wide)[0]
+    assert "scroll it sideways" in wide.locator(".hint").first.text_content()
 
 
 def test_page_works_without_pictures_and_lpips(tmp_path, open_html):

@@ -289,6 +289,17 @@ def test_detail_is_shown_unscaled(show):
     assert page.locator(".pane[data-key=hr] img").evaluate("img => [img.width, img.height]") == [256, 256]
 
 
+def test_downscaled_pictures_use_the_width_of_the_window(show, gallery):
+    large = {**gallery[0], "width": 1280, "height": 848}  # the HR image has twice the pixels of its picture
+    page = show(width=1400, gallery=[large])
+    assert page.locator("#viewer").bounding_box()["width"] > 1280
+    image = page.locator("#layer-left img")
+    assert image.evaluate("img => img.naturalWidth") == 640
+    assert 820 < image.bounding_box()["width"] < 640 * 1.5
+    page = show(width=1400)  # pictures of the size of the HR image are not enlarged
+    assert page.locator("#layer-left img").bounding_box()["width"] == 640
+
+
 def test_viewer_fills_the_window_until_escape(show):
     page = show()
     page.keyboard.press("f")
