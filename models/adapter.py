@@ -73,13 +73,32 @@ def _place(error: BaseException) -> str:
 def adapt(
     network: Any, label: str, scale: int, device: torch.device, redirect: StderrRedirect
 ) -> "ModelAdapter":
-    """Wrap what a user's function `build` returned as a generator.
+    """Wrap a network from outside the package as a generator, which leaves it as it is.
 
     Raises:
         NtireSrError: it is not a network, or has an attribute with an impossible value.
         UsageError: it does not support this scale.
     """
-    if isinstance(network, type) or _method(network, "sample") is None:
+    deterministic = check_network(network, label, scale)
+    adapter = ModelAdapter(network, label, scale, device, redirect)
+    if adapter.sample_receptive_field is not None and not deterministic and not adapter.has_latents:
+        raise NtireSrError(
+            f"{label} states sample_receptive_field = {adapter.sample_receptive_field} and draws its noise in sample: "
+            "noise of one tile would not fit that of the next",
+            "a method latents(lr, generator) that draws the noise of the whole image, deterministic = True, or no "
+            "sample_receptive_field",
+        )
+    return adapter
+
+
+def check_network(network: Any, label: str, scale: int) -> bool:
+    """Check that an object is a network which draws at this scale; returns whether it is deterministic.
+
+    Raises:
+        NtireSrError: it is not a network, or has an attribute with an impossible value.
+        UsageError: it does not support this scale.
+    """
+    if isinstance(network, type) or method_of(network, "sample") is None:
         returned = f"the class {network.__name__}" if isinstance(network, type) else describe_value(network)
         hint = (
             "" if not isinstance(network, nn.Module) else ": def sample(self, lr, generator): return self(lr)"
@@ -94,17 +113,7 @@ def adapt(
     deterministic = getattr(network, "deterministic", False)
     if not isinstance(deterministic, bool):
         raise NtireSrError(f"{label} states deterministic = {deterministic!r}", "deterministic = True or False")
-    if isinstance(network, nn.Module):
-        network = network.to(device).eval().requires_grad_(False)
-    adapter = ModelAdapter(network, label, scale, device, redirect)
-    if adapter.sample_receptive_field is not None and not deterministic and not adapter.has_latents:
-        raise NtireSrError(
-            f"{label} states sample_receptive_field = {adapter.sample_receptive_field} and draws its noise in sample: "
-            "noise of one tile would not fit that of the next",
-            "a method latents(lr, generator) that draws the noise of the whole image, deterministic = True, or no "
-            "sample_receptive_field",
-        )
-    return adapter
+    return deterministic
 
 
 def describe_value(value: Any) -> str:
@@ -144,7 +153,9 @@ class ModelAdapter:
         self.label, self.scale, self.printed = label, scale, redirect
         self.deterministic: bool = getattr(network, "deterministic", False)
         self.stated_scales: tuple[int, ...] = tuple(getattr(network, "scales", ()))
-        self.has_trunk, self.has_latents = (_method(network, name) is not None for name in ("trunk", "latents"))
+        self.has_trunk, self.has_latents = (
+            method_of(network, name) is not None for name in ("trunk", "latents")
+        )
         trunk_receptive_field = _receptive_field(network, label, "trunk")
         self.trunk_receptive_field = trunk_receptive_field if self.has_trunk else None
         self.sample_receptive_field = _receptive_field(network, label, "sample")
@@ -204,12 +215,13 @@ class ModelAdapter:
         return sr.detach().to(lr.device, torch.float32, copy=True)
 
     def _call(self, seed: int, name: str, *arguments: Any) -> Any:
-        method = _method(self._network, name)
+        method = method_of(self._network, name)
         assert method is not None
         # no inference mode: a network may compute gradients while it samples
         with (
             guard_user_code(self.label, f"in {name}", self.printed),
             global_seed(seed, self._device),
+            evaluation_mode(self._network),
             torch.no_grad(),
         ):
             return method(*arguments)
@@ -234,7 +246,21 @@ class ModelAdapter:
         )
 
 
-def _method(network: Any, name: str) -> Callable[..., Any] | None:
+@contextmanager
+def evaluation_mode(network: Any) -> Iterator[None]:
+    """A context in which a torch module is in evaluation mode; afterwards its parts have their modes again."""
+    modules = network.modules() if isinstance(network, nn.Module) else ()
+    training = [module for module in modules if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def method_of(network: Any, name: str) -> Callable[..., Any] | None:
     """A method of a network; a layer of this name does not count."""
     method = getattr(network, name, None)
     return method if callable(method) and not isinstance(method, nn.Module) else None

@@ -1,40 +1,34 @@
-"""Networks from outside the package: finds the code that a user names, builds the network, and records its code.
+"""Networks from outside the package: finds the code that a user names, builds the network, and records the code.
 
 Such code runs only because the user named it on the command line or in a call. What a manifest or an archive says about
 a network is only compared with it afterwards.
 """
 
 import importlib
+import inspect
 import sys
 import sysconfig
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, is_dataclass, replace
 from functools import reduce
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
+from torch import nn
 
 from ntire_sr.core.errors import UsageError, require, suggestion
 from ntire_sr.core.files import error_from_os_error, sha256_file
 from ntire_sr.core.seeding import global_seed
 from ntire_sr.models.adapter import ModelAdapter, StderrRedirect, adapt, guard_user_code
+from ntire_sr.models.interfaces import NoSettings
 from ntire_sr.samples.manifest import ModelCode
 
 GROUP = "ntire_sr.models"  # the group of entry points in which installed packages name their networks
 EXAMPLE = "my_net.py:build, or package.module:build"
 _PREFIX = "ntire_sr_model_"  # of the module names under which files run
-
-
-@dataclass(frozen=True)
-class ExternalNetwork:
-    """A network from outside the package, ready to sample, and its code."""
-
-    label: str  # its name in the manifest: my_net.py:build, or package.module:build
-    generator: ModelAdapter
-    code: ModelCode
 
 
 def installed_models() -> dict[str, EntryPoint]:
@@ -54,35 +48,151 @@ def names_network(word: str) -> bool:
     return bool(colon) and _is_dotted_name(function) and not Path(word).is_file()
 
 
-def build_network(model: str, weights: Path | None, scale: int, device: torch.device) -> ExternalNetwork:
-    """Run the code that `model` names, and build its network.
+def network_name(model: str) -> str:
+    """The name that finds a network from outside the package again from any folder.
 
     Args:
         model: `FILE.py:FUNCTION`, `MODULE:FUNCTION`, or the name of an installed package's network.
-        weights: weights file for the function; None if none was given.
-        scale: 4 or 8.
-        device: where to compute.
+
+    Returns:
+        `FILE.py:FUNCTION` with the file's whole path, or `MODULE:FUNCTION`.
 
     Raises:
-        UsageError: there is no such file, module or function, or the network does not support the scale.
-        NtireSrError: the code raised an error, or did not return a network.
+        UsageError: it names no function.
     """
     point = installed_models().get(model)
     place, _, function = (f"{point.module}:{point.attr}" if point else model).rpartition(":")
     example = f"{model}:build, with the name of its function" if model.endswith(".py") else EXAMPLE
     require(bool(place) and _is_dotted_name(function), f"{model} names no function", example)
-    redirect = StderrRedirect()
-    label = f"{Path(place).name if place.endswith('.py') else place}:{function}"
+    return f"{Path(place).resolve() if place.endswith('.py') else place}:{function}"
+
+
+def network_label(model: str) -> str:
+    """The name of a model in manifests, weights files and messages: without the folder of its file.
+
+    >>> network_label("/home/me/nets/my_net.py:build"), network_label("stochastic")
+    ('my_net.py:build', 'stochastic')
+    """
+    return Path(model).name if ".py:" in model else model
+
+
+def check_file(model: str, trained_in: Path) -> None:
+    """Check that the file of a network that a run has trained still exists.
+
+    Args:
+        model: the network as the run's config.json names it.
+        trained_in: the run folder.
+
+    Raises:
+        UsageError: it does not.
+    """
+    file = model.rpartition(":")[0]
+    require(
+        not file.endswith(".py") or Path(file).is_file(),
+        f"{trained_in} has trained {model}, and the file {file} does not exist",
+        f"bring it back; generate also takes another place, as --model FILE.py:FUNCTION with --weights {trained_in / 'weights.safetensors'}",
+    )
+
+
+@dataclass(frozen=True)
+class UserCode:
+    """Code from outside the package that has been imported, and its function that builds a network."""
+
+    name: str  # see `network_name`
+    label: str  # see `network_label`
+    module: ModuleType
+    function: Callable[..., Any]
+    settings: (
+        Any  # the network's settings, with their defaults: a data class of the code; NoSettings() without any
+    )
+    redirect: StderrRedirect  # takes what it prints
+
+    def build(
+        self,
+        scale: int,
+        weights: Path | None,
+        device: torch.device,
+        settings: Any = None,
+        seed: int = 0,
+        hint: str = "",
+    ) -> Any:
+        """Call the function.
+
+        Args:
+            scale: 4 or 8.
+            weights: weights file for the function; None if none was given.
+            device: where to compute.
+            settings: of the network; None for the defaults.
+            seed: of the global random generators, from which initial weights are drawn.
+            hint: start of the remedy if the code raises an error.
+
+        Raises:
+            NtireSrError: the code raised an error.
+        """
+        arguments = [scale, weights, device]
+        if not isinstance(self.settings, NoSettings):
+            arguments.append(self.settings if settings is None else settings)
+        with guard_user_code(self.label, "while it was built", self.redirect, hint), global_seed(seed, device):
+            return self.function(*arguments)
+
+    def make_settings(self, values: Mapping[str, Any]) -> Any:
+        """The network's settings with these values, by name, and its defaults for the others.
+
+        Raises:
+            NtireSrError: the code refuses a value.
+        """
+        with guard_user_code(self.label, "when its settings were made", self.redirect):
+            return replace(self.settings, **values)
+
+    def adapt(self, network: Any, scale: int, device: torch.device) -> ModelAdapter:
+        """A network that the function built, as a generator that draws samples."""
+        if isinstance(network, nn.Module):
+            network = network.to(device).eval().requires_grad_(False)
+        return adapt(network, self.label, scale, device, self.redirect)
+
+    def record(self, parameters: int | None) -> ModelCode:
+        """The record of the code; call it after `build`, which may import further files."""
+        root, files = source_files(self.module)
+        digests = {name: sha256_file(path) for name, path in sorted(files.items())}
+        return ModelCode(str(root), digests, parameters)
+
+
+def import_code(model: str) -> UserCode:
+    """Run the code that `model` names, without building its network.
+
+    Raises:
+        UsageError: there is no such file, module or function.
+        NtireSrError: the code raised an error.
+    """
+    name = network_name(model)
+    place, _, function_name = name.rpartition(":")
+    given = model.rpartition(":")[0]
+    redirect, label = StderrRedirect(), network_label(name)
     with guard_user_code(label, "when it was imported", redirect):
-        module = _run_file(Path(place)) if place.endswith(".py") else _import(place)
-    build = _function(module, function, label)
-    hint = "give --weights FILE, if the network needs one; else " if weights is None else ""
-    # a fixed seed: a network without weights has the same initial weights every time
-    with guard_user_code(label, "while it was built", redirect, hint), global_seed(0, device):
-        generator = adapt(build(scale, weights, device), label, scale, device, redirect)
-    root, files = source_files(module)
-    digests = {name: sha256_file(path) for name, path in sorted(files.items())}
-    return ExternalNetwork(label, generator, ModelCode(str(root), digests, generator.parameter_count))
+        module = _run_file(Path(given)) if place.endswith(".py") else _import(place)
+    function = _function(module, function_name, label)
+    return UserCode(name, label, module, function, _settings_of(function, label, redirect), redirect)
+
+
+def _settings_of(function: Callable[..., Any], label: str, redirect: StderrRedirect) -> Any:
+    """The default settings of a network: those of the data class that annotates the parameter `settings`.
+
+    Raises:
+        NtireSrError: a setting has no default.
+    """
+    try:
+        parameter = inspect.signature(function).parameters.get("settings")
+    except (TypeError, ValueError):  # of a function that is not written in Python
+        parameter = None
+    if parameter is None:
+        return NoSettings()
+    record = parameter.annotation
+    with guard_user_code(label, "when its settings were made", redirect):
+        if isinstance(record, str):  # from __future__ import annotations
+            record = get_type_hints(function)["settings"]
+        if not (isinstance(record, type) and is_dataclass(record)):
+            return NoSettings()
+        return parameter.default if isinstance(parameter.default, record) else record()
 
 
 def _is_dotted_name(text: str) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ntire_sr.models.maps import map_tensors
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -57,14 +59,12 @@ def cut(maps: Any, tile: Tile, height: int) -> Any:
         tile: the tile.
         height: height h of the whole LR image in pixels.
     """
-    if maps is None:
-        return None
-    if isinstance(maps, Tensor):
-        rows, columns = tile.slices(maps.shape[2] // height)
-        return maps[:, :, rows, columns]
-    parts = [cut(part, tile, height) for part in maps]
-    # the constructor of a named tuple takes its fields as separate arguments
-    return type(maps)(*parts) if hasattr(maps, "_fields") else type(maps)(parts)
+
+    def part(whole: Tensor) -> Tensor:
+        rows, columns = tile.slices(whole.shape[2] // height)
+        return whole[:, :, rows, columns]
+
+    return map_tensors(part, maps)
 
 
 def in_tiles(

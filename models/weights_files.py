@@ -42,10 +42,20 @@ def needed_trunk(path: Path) -> str | None:
         return None if contained else facts.get("trunk_sha256")
 
 
+def trained_model(path: Path) -> str | None:
+    """The name of the model whose weights `save_weights` wrote to a file; None for any other file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError, ValueError, RuntimeError):
+        return None
+    return metadata.get("model") if metadata.get("format") == FORMAT else None
+
+
 def read_weights(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
     """Read and check the metadata and tensors of a file that `save_weights` wrote.
 
-    A file without its trunk gets the package's. Tensors of earlier versions get today's names.
+    A file without its trunk gets the package's. Tensors of earlier versions of `stochastic` get today's names.
 
     Raises:
         NtireSrError: it cannot be read, is damaged, was not written by `save_weights`, or holds values that are
@@ -75,5 +85,6 @@ def read_weights(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
         raise NtireSrError(
             f"{path} holds values that are not finite numbers", "use an earlier checkpoint's weights"
         )
-    tensors = with_current_names(tensors)
+    if metadata["model"] == "stochastic":  # a network from outside may have layers of these names
+        tensors = with_current_names(tensors)
     return metadata, with_trunk(path, tensors, json.loads(metadata["facts"]).get("trunk_sha256"))

@@ -14,7 +14,7 @@ from ntire_sr.core.seeding import make_generator
 from ntire_sr.models.checkpoints import is_checkpoint
 from ntire_sr.models.loading import LoadedModel, load_model
 from ntire_sr.models.registry import MODELS
-from ntire_sr.models.weights_files import read_weights
+from ntire_sr.models.weights_files import read_weights, trained_model
 from ntire_sr.samples.manifest import Manifest
 from ntire_sr.submission.origin import Origin, read_object
 
@@ -121,6 +121,8 @@ def collect_facts(
             raise NtireSrError(f"the description inside {origin.weights} is damaged")
         parameters = sum(tensor.numel() for tensor in tensors.values())
         operations = _count_operations(load_model(None, None, torch.device("cpu"), weights=origin.weights))
+    if manifest and manifest.code and origin.weights and trained_model(origin.weights) not in (None, *MODELS):
+        training = json.loads(read_weights(origin.weights)[0]["facts"])
     score = read_object(origin.score).get("summary") if origin.score else None
     return Facts(
         manifest,

@@ -25,10 +25,13 @@ PAGES = [
 
 
 def check_settings(words: tuple[str, ...], options: dict[str, Any]) -> None:
-    """Check `--set` words and options as `train` does."""
+    """Check `--set` words and options as `train` does; for a user's network with the settings of an example."""
     from ntire_sr.core.settings import parse_words
+    from ntire_sr.models.external import names_network
     from ntire_sr.training.run_config import make_run_config
 
+    if names_network(str(options.get("model"))):
+        options = {**options, "model": f"{ROOT / 'docs' / 'networks' / 'noise.py'}:build"}
     make_run_config({**parse_words(words), **options})
 
 

@@ -1,15 +1,22 @@
 """A network with noise: `trunk` runs once per image, `sample` once per sample, both in tiles."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 from torch.nn.functional import interpolate
+
+
+@dataclass
+class Settings:  # what `train --set channels=32` sets
+    channels: int = 16
 
 
 class NoisyNet(nn.Module):
     trunk_receptive_field = 2  # LR pixels on each side that a pixel of the features depends on
     sample_receptive_field = 2  # the same for an SR pixel; bicubic upsampling alone has 2
 
-    def __init__(self, scale, channels=16):
+    def __init__(self, scale, channels):
         super().__init__()
         self.scale, self.channels = scale, channels
         self.features = nn.Conv2d(3, channels, 5, padding=2)
@@ -28,8 +35,8 @@ class NoisyNet(nn.Module):
         return smooth + 0.1 * nn.functional.pixel_shuffle(detail, self.scale)
 
 
-def build(scale, weights, device):
-    network = NoisyNet(scale)
+def build(scale, weights, device, settings: Settings):
+    network = NoisyNet(scale, settings.channels)
     if weights is not None:  # without a file it keeps its initial weights, which are the same each time
         network.load_state_dict(torch.load(weights, map_location=device))
     return network

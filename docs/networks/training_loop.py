@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 import torch
-from noise import build
+from noise import Settings, build
 
 import ntire_sr
 from ntire_sr import losses
@@ -31,7 +31,7 @@ def main(folder, weights, steps=500):
     images = [
         torch.from_numpy(cv2.imread(str(path))[:, :, ::-1] / 255).permute(2, 0, 1).float() for path in files
     ]
-    network, phi = build(SCALE, None, "cpu"), losses.FilterBank(colour=False)
+    network, phi = build(SCALE, None, "cpu", Settings()), losses.FilterBank(colour=False)
     optimiser = torch.optim.Adam(network.parameters(), 1e-3)
     generator = torch.Generator().manual_seed(0)
     for step in range(int(steps)):

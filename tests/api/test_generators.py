@@ -162,3 +162,48 @@ def test_load_takes_a_network_from_outside_by_file_or_module(photograph, monkeyp
         load(name, weights="absent.pth")
     monkeypatch.syspath_prepend(Path(name).parent)
     assert np.array_equal(load("noise:build").sample(lr, k=2), samples)
+
+
+class Noisy(torch.nn.Module):
+    """A small network with noise and dropout."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 48, 3, padding=1), torch.nn.Dropout(0.5), torch.nn.PixelShuffle(4)
+        )
+
+    def sample(self, lr, generator):
+        return self.layers(lr) + 0.1 * torch.rand(lr.shape[0], 3, 1, 1, generator=generator)
+
+
+def test_load_takes_a_module_and_leaves_it_as_it_is(photograph):
+    lr, network = downscale(np.ascontiguousarray(photograph[:32, :48]), 4), Noisy()
+    generator = load(network, scale=4)
+    assert (generator.name, generator.weights, generator.device.type) == ("Noisy", None, "cpu")
+    samples = generator.sample(lr, k=2)
+    assert samples.shape == (2, 32, 48, 3) and not np.array_equal(*samples)
+    assert np.array_equal(generator.sample(lr, k=2), samples)  # without dropout
+    assert all(module.training for module in network.modules())
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    with torch.no_grad():
+        network.layers[0].weight.mul_(2)  # as a training would change it
+    assert not np.array_equal(generator.sample(lr, k=2), samples)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        ({"name_or_file": Noisy}, TypeError, "name_or_file is a type"),
+        ({"name_or_file": torch.nn.Conv2d(3, 3, 1)}, TypeError, "name_or_file is a Conv2d"),
+        (
+            {"name_or_file": Noisy(), "weights": "my.pth"},
+            ValueError,
+            "weights are given for a network that exists",
+        ),
+        ({"name_or_file": Noisy(), "scale": 3}, ValueError, "scale 3 is not supported"),
+    ],
+)
+def test_wrong_objects_are_refused_by_load(arguments, kind, message):
+    with pytest.raises(kind, match=message):
+        load(**arguments)

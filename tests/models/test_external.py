@@ -15,7 +15,6 @@ from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.files import sha256_file
 from ntire_sr.core.seeding import make_generator
 from ntire_sr.models.adapter import StderrRedirect, adapt
-from ntire_sr.models.external import build_network
 from ntire_sr.models.loading import load_model
 from ntire_sr.sampling.sampler import Sampler
 
@@ -25,7 +24,7 @@ LR = torch.rand(1, 3, 6, 8, generator=torch.Generator().manual_seed(0))
 
 
 def build(model: object, weights: Path | None = None, scale: int = 4):
-    return build_network(str(model), weights, scale, CPU)
+    return load_model(str(model), scale, CPU, weights=weights)
 
 
 def draw(generator, seed: int = 0, lr: torch.Tensor = LR) -> torch.Tensor:
@@ -40,7 +39,7 @@ def draw(generator, seed: int = 0, lr: torch.Tensor = LR) -> torch.Tensor:
 def test_file_and_function_name_a_network_with_the_digest_of_the_file(tmp_path):
     path = write_network(tmp_path)
     made = build(f"{path}:build")
-    assert made.label == "my_net.py:build" and made.code.files == {"my_net.py": sha256_file(path)}
+    assert made.name == "my_net.py:build" and made.code.files == {"my_net.py": sha256_file(path)}
     assert draw(made.generator).shape == (1, 3, 24, 32)
     assert not torch.equal(draw(made.generator, 0), draw(made.generator, 1))
     assert torch.equal(draw(made.generator, 0), draw(made.generator, 0))
@@ -78,7 +77,7 @@ def test_modules_of_the_current_folder_and_nested_functions_are_found(tmp_path, 
     (tmp_path / "nets_of_mine").mkdir()
     write_network(tmp_path / "nets_of_mine", LEAST + "\nclass made:\n    build = build")
     made = build("nets_of_mine.my_net:made.build")
-    assert made.label == "nets_of_mine.my_net:made.build"
+    assert made.name == "nets_of_mine.my_net:made.build"
     assert list(made.code.files) == ["nets_of_mine/my_net.py"] and Path(made.code.folder) == tmp_path
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import TINIEST
 from networks import LEAST, write_network
-from pages import ROOT, blocks
+from pages import ROOT, blocks, commands
 from waiting import wait_until
 
 from ntire_sr.challenge.names import parse_sample_name
@@ -43,10 +44,40 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
 
 
-def test_own_network_page_shows_the_15_line_example():
-    (shown,) = [block for block in blocks(PAGE) if block.language == "python"]
-    assert "\n".join(shown.lines) + "\n" == (EXAMPLES / "plain.py").read_text(encoding="utf-8")
-    assert len([line for line in shown.lines if line]) <= 15
+def test_own_network_page_shows_the_examples():
+    shown = [block for block in blocks(PAGE) if block.language == "python"]
+    for block, name in zip(shown, ("plain.py", "noise.py"), strict=True):
+        assert "\n".join(block.lines) + "\n" == (EXAMPLES / name).read_text(encoding="utf-8")
+    assert len([line for line in shown[0].lines if line]) <= 15
+    section = PAGE.read_text(encoding="utf-8").split("\n## Train it\n")[1].split("\n## ")[0]
+    assert section.count("\n") <= 60
+
+
+def test_documented_training_of_a_network_ends_with_a_score(
+    tmp_path, monkeypatch, small_validation, ntire_sr_command
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(EXAMPLES / "noise.py", tmp_path)
+    small = [
+        f"--set={name}={value}"
+        for name, value in TINIEST.items()
+        if name not in ("model", "steps", "channels", "blocks")
+    ]
+    # of an option that is given twice the last one counts
+    more = {
+        "train": ["--steps", 2, *small],
+        "generate": ["--samples", 2],
+        "score": ["--without-lpips", "--no-report"],
+    }
+    for line in commands(PAGE, "Train it"):
+        words = shlex.split(line)[1:]
+        result = ntire_sr_command(*words, *more[words[0]])
+        assert result.code == 0, f"{line}\n{result.err}"
+    assert "LR-PSNR, worst single sample" in result.out
+    assert ntire_sr_command("package", "--run", "runs/noise").code == 0
+    with zipfile.ZipFile("runs/noise/submission-code.zip") as archive:
+        assert {"network/noise.py", "weights.safetensors", "config.json"} <= {*archive.namelist()}
+        assert "2 steps" in archive.read("factsheet.md").decode()
 
 
 def test_documented_network_runs_through_all_commands_and_a_kill(here, ntire_sr_command):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import TINIEST
+from pages import ROOT
 from safetensors.torch import load_file
 from waiting import PATIENCE_SECONDS
 
@@ -29,6 +30,10 @@ MODELS = {
         **{name: value for name, value in TINIEST.items() if name != "blocks"},
         "model": "stochastic", "growth": 4, "blocks": 1, "fine_channels": 4, "latent_channels": 2, "warm_up": 0.0,
         "precision": "float32",
+    },
+    "own network": {
+        **{name: value for name, value in TINIEST.items() if name != "blocks"},
+        "model": f"{ROOT / 'docs' / 'networks' / 'noise.py'}:build", "warm_up": 0.0,
     },
 }  # fmt: skip
 
@@ -75,7 +80,7 @@ def test_two_processes_have_the_losses_of_one(model, tmp_path):
     lr = torch.rand(1, 3, 12, 12)
     images = []
     for run in (alone, shared):
-        generator = load_model(run.weights, None, torch.device("cpu")).generator
+        generator = load_model(values["model"], None, torch.device("cpu"), weights=run.weights).generator
         drawn = generator.sample(generator.trunk(lr), lr, generator.latents(lr, [make_generator(1)]))
         images.append(project(drawn, lr, 4))
     assert torch.allclose(*images, atol=2e-4)

@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,7 +22,8 @@ from ntire_sr.core.errors import (
 )
 from ntire_sr.core.files import sha256_bytes
 from ntire_sr.core.seeding import sample_seed
-from ntire_sr.models.loading import LoadedModel, load_model
+from ntire_sr.models.adapter import method_of
+from ntire_sr.models.loading import LoadedModel, load_model, load_object
 from ntire_sr.models.registry import SHIPPED_MODEL
 from ntire_sr.samples.manifest import MOST_TEMPERATURE
 from ntire_sr.sampling.generate import resolve_precision, resolve_tile
@@ -154,13 +156,13 @@ def _check_reached(
 
 
 def load(
-    name_or_file: str | Path = SHIPPED_MODEL,
+    name_or_file: str | Path | Any = SHIPPED_MODEL,
     scale: int | None = None,
     device: str | torch.device = "auto",
     *,
     weights: str | Path | None = None,
 ) -> GeneratorHandle:
-    """Load a generator that draws samples.
+    """Load a generator that draws samples, or take a network that exists already.
 
     >>> from ntire_sr import downscale, load
     >>> from skimage.data import astronaut
@@ -171,25 +173,37 @@ def load(
     Args:
         name_or_file: name of a model, see `list_models`; path of a weights file that `ntire-sr train` wrote; or a
             network from outside the package, named as for `generate --model`, such as "my_net.py:build". Its code is then run.
-        scale: HR pixels per LR pixel along an axis; None for the file's, or 4 for a name.
-        device: auto, cpu, cuda, cuda:N, or a torch.device; auto takes a GPU if there is one.
+            Or a torch module, or any object with the methods of docs/own-network.md. It is not copied: it draws with the
+            weights that it has at that time, in evaluation mode, and has its modes again afterwards.
+        scale: HR pixels per LR pixel along an axis; None for the file's, or 4 for a name or an object.
+        device: auto, cpu, cuda, cuda:N, or a torch.device; auto takes a GPU if there is one. A module stays where it is with
+            auto, and is moved to any other.
         weights: path of the weights file for a network from outside the package, or for the model of that name.
 
     Raises:
         ValueError, TypeError: there is no such model, file or device, or the file is for another scale.
         NtireSrError: the file is damaged.
     """
-    if not isinstance(name_or_file, (str, Path)):
+    is_object = not isinstance(name_or_file, type) and method_of(name_or_file, "sample") is not None
+    if not is_object and not isinstance(name_or_file, (str, Path)):
         raise ArgumentTypeError(
-            f"name_or_file is {described(name_or_file)}", "a model's name, or the path of a weights file"
+            f"name_or_file is {described(name_or_file)}",
+            "a model's name, the path of a weights file, or a network with a method sample(lr, generator)",
         )
+    if is_object and weights is not None:
+        raise ArgumentValueError("weights are given for a network that exists already", "leave weights out")
     scale = None if scale is None else whole_number("scale", scale, 1)
     try:
         chosen_device = choose_device(str(device))
     except UsageError as error:
         raise ArgumentValueError(error.message.removeprefix("--"), "auto, cpu, cuda or cuda:N") from error
     try:
-        loaded = load_model(name_or_file, scale, chosen_device, weights=weights)
+        if is_object:
+            loaded, chosen_device = load_object(
+                name_or_file, scale, None if device == "auto" else chosen_device
+            )
+        else:
+            loaded = load_model(name_or_file, scale, chosen_device, weights=weights)
     except UsageError as error:
         raise ArgumentValueError(error.message, error.remedy) from error
     return GeneratorHandle(

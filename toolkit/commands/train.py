@@ -16,6 +16,7 @@ from ntire_sr.core.run_folder import RunFolder
     examples=(
         "ntire-sr train --model stochastic --hr DIV2K_train_HR --run runs/mine --set preset=small",
         "ntire-sr train --config runs/mine/config.json --seed 1 --run runs/again",
+        "ntire-sr train --model my_net.py:build --hr DIV2K_train_HR --run runs/net",
     ),
 )
 @option_group(
@@ -32,7 +33,7 @@ from ntire_sr.core.run_folder import RunFolder
 )
 @option_group(
     "Settings",
-    option("--model", metavar="NAME", show_default="stochastic", help="Model to train: stochastic, srgan."),
+    option("--model", metavar="NAME", show_default="stochastic", help="Model to train: stochastic, srgan, or your own network, such as my_net.py:build, whose code is then run."),
     option("--steps", type=click.IntRange(min=1), show_default="1000 (the preset's)", help="Total number of optimiser steps."),
     option("--seed", type=click.IntRange(min=0), show_default="0", help="Random seed for the initial weights, the crops and the noise."),
     option("--config", type=PATH, show_default="none", help="JSON file of settings, such as the config.json of another run; options and --set replace its values."),

@@ -49,7 +49,7 @@ class GanState:
             self.generator, self.ema = build_generator().to(device), build_generator().to(device)
             self.discriminator = build_discriminator().to(device)
         self.ema.load_state_dict(self.generator.state_dict())
-        self.ema.requires_grad_(False)
+        self.ema.requires_grad_(False).eval()
         # averages gradients over processes; the plain discriminator is for passes that leave it unchanged
         self.ddp_discriminator = processes.wrap_ddp(self.discriminator)
         # fused: one pass over weights, gradients and moments, a quarter of the time of separate operations
@@ -131,8 +131,8 @@ class GanState:
     def state_dict(self) -> dict[str, Any]:
         """The state as tensors, numbers, lists and dictionaries; frozen weights are there once, in the generator's."""
         parts = {key: getattr(self, name).state_dict() for key, name in self._PARTS.items()}
-        for name, parameter in self.generator.named_parameters():
-            if not parameter.requires_grad:
+        for name, value in self.generator.state_dict(keep_vars=True).items():
+            if isinstance(value, nn.Parameter) and not value.requires_grad:
                 del parts["average"][name]
         return {"steps_done": self.steps_done, **parts}
 
@@ -190,7 +190,7 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, first: float, step: int,
 
 @torch.no_grad()
 def update_ema(ema: nn.Module, current: nn.Module, decay: float, step: int) -> None:
-    """One step of the exponential moving average of the weights that learn.
+    """One step of the exponential moving average of the weights that learn. Buffers are copied.
 
     Args:
         ema, current: two networks of one architecture; `ema` is changed in place.
@@ -201,3 +201,5 @@ def update_ema(ema: nn.Module, current: nn.Module, decay: float, step: int) -> N
     learning = [(mean, value) for mean, value in pairs if value.requires_grad]
     means, values = [mean for mean, _ in learning], [value for _, value in learning]
     torch._foreach_lerp_(means, values, 1 - min(decay, step / (step + 10)))
+    for mean_buffer, buffer in zip(ema.buffers(), current.buffers(), strict=True):
+        mean_buffer.copy_(buffer)

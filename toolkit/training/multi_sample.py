@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ntire_sr.challenge.downscale import downscale
 from ntire_sr.challenge.projection import project
+from ntire_sr.models.maps import map_tensors
 
 
 def draw_latents(generator: Any, lr: Tensor, generators: list[torch.Generator], samples: int) -> Any:
@@ -50,6 +51,7 @@ class MultiSampleForward(nn.Module):
         repeated = lr.repeat(count, 1, 1, 1)
         with torch.autocast(lr.device.type, torch.bfloat16, enabled=self.half):
             trunk = self.generator.trunk(lr) if features is None else self.generator.adapter(features)
-            drawn = self.generator.sample(trunk.repeat(count, 1, 1, 1), repeated, latents).float()
+            trunks = map_tensors(lambda maps: maps.repeat(count, *[1] * (maps.ndim - 1)), trunk)
+            drawn = self.generator.sample(trunks, repeated, latents).float()
         lr_error = (downscale(drawn, self.generator.scale) - repeated).abs().mean()
         return project(drawn, repeated, self.generator.scale) if self.projection else drawn, lr_error

@@ -3,7 +3,8 @@
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from ntire_sr.core.settings import (
     with_current_fields,
     with_earlier_values,
 )
+from ntire_sr.models.external import check_file, names_network, network_label, network_name
 from ntire_sr.models.package_weights import shipped_weights
-from ntire_sr.models.registry import model_spec
 from ntire_sr.models.weights_files import read_weights
 from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.trainers.interface import TrainerSpec
@@ -64,11 +65,7 @@ class RunConfig:
 
     config: TrainConfig
     settings: Any
-
-    @property
-    def trainer(self) -> TrainerSpec:
-        """The entry of the run's model in the registry of trainers."""
-        return trainer_spec(self.config.model)
+    trainer: TrainerSpec = field(compare=False)  # of the model, see `trainer_spec`
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self.config) | {"settings": asdict(self.settings)}
@@ -84,10 +81,15 @@ def make_run_config(values: Mapping[str, Any]) -> RunConfig:
     Raises:
         UsageError: an unknown name (with a suggestion), or a value out of range.
     """
-    trainer = trainer_spec(str(values.get("model", TrainConfig.model)))
+    return _make(trainer_spec(str(values.get("model", TrainConfig.model))), values)
+
+
+def _make(trainer: TrainerSpec, values: Mapping[str, Any]) -> RunConfig:
+    """The configuration of a run of this trainer, see `make_run_config`."""
     values = _with_current_fields(trainer, values)
     preset, start_from = _preset_and_weights(trainer, values)
     merged = {**trainer.presets[preset], **values, "preset": preset, "start_from": start_from}
+    merged["model"] = trainer.model  # the same from any folder
     for name in PATHS:  # absolute, so that a run can be resumed from any folder
         if merged.get(name) not in (None, "none", "", "auto", "package"):
             merged[name] = str(Path(str(merged[name])).resolve())
@@ -96,17 +98,16 @@ def make_run_config(values: Mapping[str, Any]) -> RunConfig:
     for name in merged:
         require(name in names, f"unknown setting {name!r}", suggestion(MEANT.get(name.lower(), name), names))
     config = make(TrainConfig, {name: value for name, value in merged.items() if name in run_names})
-    architecture = model_spec(trainer.model).architecture
-    sizes = field_types(architecture)
+    sizes = field_types(trainer.architecture)
     require(
         not config.trunk or "rrdb" in sizes,
-        f"trunk: {trainer.model} is not built on a pretrained trunk",
+        f"trunk: {network_label(trainer.model)} is not built on a pretrained trunk",
         "--model stochastic, or leave trunk out",
     )
     if config.start_from and not sizes.keys() <= merged.keys():
         metadata, _ = read_weights(initial_weights(config.start_from, trainer.model, config.scale))
-        if metadata["model"] == trainer.model:
-            saved = with_earlier_values(architecture, json.loads(metadata["settings"]))
+        if metadata["model"] == network_label(trainer.model):
+            saved = with_earlier_values(trainer.architecture, json.loads(metadata["settings"]))
             merged = {name: saved[name] for name in sizes if name in saved} | merged
     settings = make(trainer.settings, {name: value for name, value in merged.items() if name in model_names})
     window_px = getattr(settings, "window_px", 1)
@@ -115,7 +116,7 @@ def make_run_config(values: Mapping[str, Any]) -> RunConfig:
         f"window_px {window_px} is more than patch {config.patch}",
         f"window_px={config.patch - 1 | 1}",
     )
-    return RunConfig(config, settings)
+    return RunConfig(config, settings, trainer)
 
 
 def check_files(run_config: RunConfig) -> None:
@@ -156,11 +157,15 @@ def _preset_and_weights(trainer: TrainerSpec, values: Mapping[str, Any]) -> tupl
     preset = str(values.get("preset", "auto"))
     if preset != "auto":
         presets = trainer.presets
-        require(preset in presets, f"unknown preset {preset!r} of {trainer.model}", suggestion(preset, presets))
+        require(
+            preset in presets,
+            f"unknown preset {preset!r} of {network_label(trainer.model)}",
+            suggestion(preset, presets),
+        )
     chosen = {**trainer.presets.get(preset, {}), **values}
     start_from, trunk = chosen.get("start_from", "auto"), chosen.get("trunk") not in (None, "none", "")
     if start_from == "auto":
-        sized = trunk or not field_types(model_spec(trainer.model).architecture).keys().isdisjoint(chosen)
+        sized = trunk or not field_types(trainer.architecture).keys().isdisjoint(chosen)
         shipped = shipped_weights(trainer.model, convert("scale", chosen.get("scale", TrainConfig.scale), int))
         start_from = "package" if shipped and not sized else None
     if preset == "auto":
@@ -218,9 +223,12 @@ def load_run_config(run: RunFolder) -> RunConfig:
     Raises:
         NtireSrError: it is missing or damaged."""
     saved = read_json(run.config, "configuration")
+    if isinstance(saved, dict) and names_network(str(saved.get("model"))):
+        check_file(str(saved["model"]), run.path)
     try:
         config = make_from_file(TrainConfig, {k: v for k, v in saved.items() if k != "settings"})
-        return RunConfig(config, make_from_file(trainer_spec(config.model).settings, saved["settings"]))
+        trainer = trainer_spec(config.model)
+        return RunConfig(config, make_from_file(trainer.settings, saved["settings"]), trainer)
     except (KeyError, TypeError, AttributeError, UsageError) as error:
         raise NtireSrError(
             f"{run.config} is damaged ({error})", "start again in a new folder with --run"
@@ -235,7 +243,12 @@ def resume_run_config(run: RunFolder, values: Mapping[str, Any]) -> RunConfig:
     """
     run_config = load_run_config(run)
     values = _with_current_fields(run_config.trainer, values)
-    given = make_run_config({**flat(run_config), **values})
+    if names_network(str(values.get("model"))):
+        values["model"] = network_name(str(values["model"]))
+    own_model = values.get("model", run_config.config.model) == run_config.config.model
+    given = (partial(_make, run_config.trainer) if own_model else make_run_config)(
+        {**flat(run_config), **values}
+    )
     for name in values:
         before, asked = flat(run_config)[name], flat(given)[name]
         require(

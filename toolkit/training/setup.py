@@ -17,6 +17,7 @@ from ntire_sr.core.variables import torchrun_number
 from ntire_sr.data.data_check import div2k_part
 from ntire_sr.data.feature_cache import FeatureCache
 from ntire_sr.data.patches import PatchDataset
+from ntire_sr.models.external import network_label
 from ntire_sr.models.weights_files import read_weights
 from ntire_sr.training.checkpoints import load_checkpoint
 from ntire_sr.training.config import TrainConfig
@@ -81,10 +82,16 @@ def set_up(
             progress.message(f"skipped: {text}")
         state = restore(step, content, trainer, run_config, run, patches.digest)
         progress.message(f"resuming after step {step}")
+        if trainer.origin.items() - state.origin.items():
+            progress.message(
+                f"warning: the code of {network_label(config.model)} has changed since this run's last checkpoint, "
+                "so the run will not end like an uninterrupted one"
+            )
     elif config.start_from:
         state.origin = _initialise_from_weights(trainer, config, processes)
     elif config.trunk:
         state.origin = {"trunk": f"{Path(config.trunk).name}, SHA-256 {sha256_file(Path(config.trunk))}"}
+    state.origin |= trainer.origin
     orientations = _attach_features(trainer, config, patches, processes, progress)
     run_config = replace(run_config, config=replace(config, cached_orientations=orientations))
     validator = processes.on_main(
@@ -129,9 +136,10 @@ def _initialise_from_weights(trainer: Trainer, config: TrainConfig, processes: P
     digest = sha256_file(path)
     processes.assert_same(start_from=digest)
     metadata, tensors = read_weights(path)
-    if metadata["model"] != config.model:
+    label = network_label(config.model)
+    if metadata["model"] != label:
         raise UsageError(
-            f"start_from: {path} holds weights of {metadata['model']}, not of {config.model}",
+            f"start_from: {path} holds weights of {metadata['model']}, not of {label}",
             f"--model {metadata['model']}",
         )
     loaded = trainer.gan.load_matching(tensors)
@@ -182,7 +190,7 @@ def _describe(setup: Setup) -> None:
     count = setup.processes.world_size
     shared = f", each batch shared by {count} processes" if count > 1 else ""
     lines = [
-        f"training {config.model} x{config.scale} (preset {config.preset}) on {setup.device}{shared}",
+        f"training {network_label(config.model)} x{config.scale} (preset {config.preset}) on {setup.device}{shared}",
         f"{len(patches.paths)} photographs, {patches.megapixels:.1f} megapixels: "
         f"{config.hr or 'embedded in scikit-image'}",
         f"feature losses compare: {trainer.features_name}",

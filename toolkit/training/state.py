@@ -7,6 +7,7 @@ from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.files import json_safe
 from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.core.settings import with_earlier_values
+from ntire_sr.models.external import network_label
 from ntire_sr.models.weights_files import save_weights
 from ntire_sr.training.checkpoints import save_checkpoint
 from ntire_sr.training.config import TrainConfig
@@ -48,7 +49,9 @@ def save(state: TrainState, trainer: Trainer, run_config: RunConfig, run: RunFol
         **shared,
         **state.origin,
     }
-    save_weights(run.weights, config.model, config.scale, run_config.settings, trainer.weights(), facts)
+    save_weights(
+        run.weights, network_label(config.model), config.scale, run_config.settings, trainer.weights(), facts
+    )
     content = {
         "plan": run_config.as_json(),
         "training": trainer.state_dict(),

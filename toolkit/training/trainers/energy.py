@@ -57,6 +57,7 @@ class EnergyTrainer:
         progress: Progress = SILENT,
     ):
         self.device, self.processes = device, processes
+        self.origin: dict[str, Any] = {}
         precision = choose_precision(settings.precision, device)
         half_precision = precision == "bfloat16"
         phi, self.features_name = build_features(settings.features, config.features_file, progress)

@@ -27,6 +27,8 @@ class Trainer(Protocol):
     settings: Any  # the model's settings, with every `auto` replaced by what was chosen
     features_name: str  # the network of the feature losses
 
+    origin: dict[str, Any]  # facts for the weights file about what the network was built from
+
     gan: GanState  # networks, EMA and optimisers
     messages: list[str]  # shown before the training starts
 
@@ -70,7 +72,8 @@ class Trainer(Protocol):
 class TrainerSpec:
     """One entry of the registry of trainers."""
 
-    model: str  # name in the registry of models
-    settings: type  # the settings record, which extends the model's architecture
+    model: str  # name in the registry of models, or of a network from outside the package, see `network_name`
+    architecture: type  # the settings record with the network's sizes
+    settings: type  # the settings record, with the fields of `architecture`
     presets: Mapping[str, Mapping[str, Any]]  # preset -> values for the settings and for TrainConfig
     trainer: Callable[[TrainConfig, Any, torch.device, ProcessGroup, Progress], Trainer]

@@ -21,7 +21,7 @@ from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.errors import require, suggestion
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.models.interfaces import MOST_CHANNELS
-from ntire_sr.models.srgan import SrganArchitecture, SrganDiscriminator, SrganGenerator
+from ntire_sr.models.srgan import MODEL, SrganArchitecture, SrganDiscriminator, SrganGenerator
 from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.gan_state import GanState
 from ntire_sr.training.losses.adversarial import adversarial_loss
@@ -116,7 +116,7 @@ class SrganTrainer:
         processes: ProcessGroup,
         progress: Progress = SILENT,
     ):
-        self.processes = processes
+        self.processes, self.origin = processes, {}
         phi, self.features_name = build_features(settings.features, config.features_file, progress)
         precision = choose_precision(settings.precision, device)
         processes.assert_same(features=self.features_name, precision=precision)
@@ -236,7 +236,8 @@ class SrganTrainer:
 
 
 TRAINER = TrainerSpec(
-    model="srgan",
+    model=MODEL.name,
+    architecture=MODEL.architecture,
     settings=SrganSettings,
     presets={
         "tiny": {},

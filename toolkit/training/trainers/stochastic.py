@@ -152,4 +152,10 @@ def compact(value: Tensor) -> Tensor:
     return half if torch.equal(half.float(), value) else value
 
 
-TRAINER = TrainerSpec(model=MODEL.name, settings=StochasticSettings, presets=PRESETS, trainer=StochasticTrainer)
+TRAINER = TrainerSpec(
+    model=MODEL.name,
+    architecture=MODEL.architecture,
+    settings=StochasticSettings,
+    presets=PRESETS,
+    trainer=StochasticTrainer,
+)
