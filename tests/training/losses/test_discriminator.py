@@ -9,9 +9,8 @@ from ntire_sr.training.losses.adversarial import adversarial_loss
 from ntire_sr.training.losses.discriminator import UNetDiscriminator
 from ntire_sr.training.losses.features import FilterBank
 
-pytestmark = pytest.mark.numerical
 
-
+@pytest.mark.numerical
 def test_discriminator_has_a_logit_per_pixel_and_sees_the_whole_patch():
     phi = FilterBank()
     image = torch.rand(2, 3, 64, 64, requires_grad=True)
@@ -26,6 +25,7 @@ def test_discriminator_has_a_logit_per_pixel_and_sees_the_whole_patch():
     assert gradient[1].abs().max() == 0  # images are judged one by one
 
 
+@pytest.mark.numerical
 def test_discriminator_in_bfloat16_is_close_to_float32(device):
     phi = FilterBank()
     image, partner = torch.rand(2, 2, 3, 32, 32)

@@ -28,8 +28,6 @@ from ntire_sr.training.losses.energy import (
     spread_ratio,
 )
 
-pytestmark = pytest.mark.numerical
-
 C = 0.95  # correlation of a and b
 Loss = Callable[[Tensor, Tensor], Tensor]  # samples (K, N, 1, 2, 2), target (N, 1, 2, 2) -> scalar
 
