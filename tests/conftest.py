@@ -5,7 +5,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ except ModuleNotFoundError as error:
 
 import numpy as np
 import torch
+from processes import Result
 
 from ntire_sr.core.device import BFLOAT16_VARIABLE
 from ntire_sr.data.photographs import TRAINING_PHOTOGRAPHS, VALIDATION_PHOTOGRAPHS, embedded_photographs
@@ -117,15 +117,6 @@ class RecordedProgress:
 
     def message(self, text: str) -> None:
         self.messages.append(text)
-
-
-@dataclass(frozen=True)
-class Result:
-    """How one call of the command ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture

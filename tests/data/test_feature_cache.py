@@ -2,9 +2,7 @@
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
+import time
 from collections import namedtuple
 from pathlib import Path
 
@@ -12,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 from batches import batch_of
+from processes import Forked
 from torch.nn import functional
+from waiting import wait_until
 
 from ntire_sr.challenge.downscale import downscale_8bit
 from ntire_sr.challenge.pixels import to_tensor, to_unit
@@ -126,39 +126,28 @@ def test_damaged_and_deleted_features_are_computed_again(folder):
     )
 
 
-START = """
-import sys, time
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from test_feature_cache import compute, images_of
-from ntire_sr.data.feature_cache import FeatureCache
+def compute_slowly(folder: Path, cache: Path) -> None:
+    """Fill the cache in another process, and print a line for each computation."""
 
-def slowly(lr):
-    time.sleep(0.05)
-    print("computing", flush=True)
-    return compute(lr)
+    def slowly(lr):
+        time.sleep(0.05)
+        print("computing", flush=True)
+        return compute(lr)
 
-images = images_of(Path(sys.argv[2]), sys.argv[3])
-print("computed", FeatureCache(images, range(len(images.paths)), 4, 4, slowly, "a").fill())
-"""
+    images = images_of(folder, str(cache))
+    print("computed", FeatureCache(images, range(len(images.paths)), 4, 4, slowly, "a").fill())
 
 
-def start(folder: Path, cache: Path) -> "subprocess.Popen[str]":
-    words = [sys.executable, "-c", START, str(Path(__file__).parent), str(folder), str(cache)]
-    return subprocess.Popen(
-        words, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    )
+def start(folder: Path, cache: Path) -> Forked:
+    return Forked(compute_slowly, folder, cache)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 def test_kill_leaves_whole_files_only_and_the_rest_is_computed(folder, tmp_path):
     cache = tmp_path / "cache"
     process = start(folder, cache)
-    assert process.stdout is not None
-    for _ in range(3):
-        process.stdout.readline()
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    wait_until(lambda: process.out.count("computing\n") >= 3, process)
+    process.kill()
     made, count = opened(folder, str(cache), orientations=4)
     assert (
         count <= 12 - 2
@@ -175,9 +164,9 @@ def test_kill_leaves_whole_files_only_and_the_rest_is_computed(folder, tmp_path)
 
 def test_two_processes_at_once_share_the_work(folder, tmp_path):
     processes = [start(folder, tmp_path / "cache") for _ in range(2)]
-    words = [process.communicate()[0].split() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
-    assert 12 <= sum(lines.count("computing") for lines in words) <= 24
+    results = [process.wait() for process in processes]
+    assert [result.code for result in results] == [0, 0]
+    assert 12 <= sum(result.out.count("computing") for result in results) <= 24
     assert opened(folder, str(tmp_path / "cache"), orientations=4)[1] == 0
 
 

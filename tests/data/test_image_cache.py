@@ -3,8 +3,6 @@
 import hashlib
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,6 +11,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import RecordedProgress
+from processes import Forked
+from waiting import wait_until
 
 from ntire_sr.core import machine
 from ntire_sr.core.errors import NtireSrError, ValidationErrors
@@ -259,31 +259,22 @@ def test_cache_of_an_earlier_version_is_removed_with_a_message(folder):
     assert files_of(home) == 4 * [".npy"]
 
 
-# opens the images in another process: prints a line before each decoding, then the digest
-START = """
-import sys, time
-from pathlib import Path
-from ntire_sr.data import array_folder
-from ntire_sr.data import image_cache as cache
-from ntire_sr.data.array_folder import UNUSED_SECONDS
-from ntire_sr.samples.folders import list_images
-read = cache.read_image
+def open_slowly(folder: Path, given: Path, seconds: float) -> None:
+    """Open the images in another process: print a line before each decoding, then the digest."""
+    read = cache.read_image
 
-def slowly(path, *note):
-    time.sleep(float(sys.argv[3]))
-    sys.stdout.write("decoding\\n")  # in one piece, since several threads write
-    sys.stdout.flush()
-    return read(path, *note)
+    def slowly(path, *note):
+        time.sleep(seconds)
+        sys.stdout.write("decoding\n")  # in one piece, since several threads write
+        sys.stdout.flush()
+        return read(path, *note)
 
-cache.read_image = slowly
-folder = Path(sys.argv[1])
-print("digest", cache.open_images(folder, list_images(folder, "HR", recursive=True), sys.argv[2]).digest)
-"""
+    cache.read_image = slowly
+    print("digest", cache.open_images(folder, list_images(folder, "HR", recursive=True), str(given)).digest)
 
 
-def start(folder: Path, given: Path, seconds: float) -> "subprocess.Popen[str]":
-    words = [sys.executable, "-c", START, str(folder), str(given), str(seconds)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+def start(folder: Path, given: Path, seconds: float) -> Forked:
+    return Forked(open_slowly, folder, given, seconds)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
@@ -292,10 +283,9 @@ def test_start_after_a_kill_while_decoding_gives_same_images(folder, tmp_path):
     expected = opened(folder, None).digest
     for delay in (0.0, 0.02):
         process = start(folder, given, 0.01)
-        assert process.stdout is not None and process.stdout.readline() == "decoding\n"
+        wait_until(lambda process=process: process.out, process)
         time.sleep(delay)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.kill()
         images = opened(folder, str(given))
         assert images.digest == expected and holds_the_files(images)
         home = cache_of(folder, str(given))
@@ -344,8 +334,9 @@ def test_read_only_cache_is_read(folder, tmp_path, monkeypatch):
 def test_two_starts_at_once_share_the_decoding_and_make_one_cache(folder, tmp_path):
     given = tmp_path / "cache"
     processes = [start(folder, given, 0.05) for _ in range(2)]
-    words = [process.communicate()[0].split() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
+    results = [process.wait() for process in processes]
+    assert [result.code for result in results] == [0, 0]
+    words = [result.out.split() for result in results]
     assert {lines[-1] for lines in words} == {opened(folder, None).digest}
     assert 4 <= sum(lines.count("decoding") for lines in words) <= 8
     assert files_of(cache_of(folder, str(given))) == 4 * [".npy"]

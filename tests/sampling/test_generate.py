@@ -3,14 +3,13 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 
 import cv2
 import msgspec
 import numpy as np
 import pytest
 import torch
+from processes import start_command
 from waiting import wait_until
 
 from ntire_sr.challenge.downscale import lr_psnr_db
@@ -360,21 +359,11 @@ def test_an_lr_image_may_be_grey_or_jpeg_and_of_any_size(srgan, tmp_path, photog
 
 
 def test_killed_call_resumes_to_the_same_files(lr_folder, trained, tmp_path):
-    words = [
-        sys.executable,
-        "-m",
-        "ntire_sr",
-        "generate",
-        "--lr",
-        lr_folder,
-        "--weights",
-        trained / "weights.safetensors",
-    ]
+    words = ["generate", "--lr", lr_folder, "--weights", trained / "weights.safetensors"]
     killed, straight = tmp_path / "killed", tmp_path / "straight"
-    process = subprocess.Popen([*words, "--out", killed, "--samples", "400"], stderr=subprocess.DEVNULL)
+    process = start_command(*words, "--out", killed, "--samples", 400)
     wait_until(lambda: len(list(killed.glob("*.png"))) >= 3, process)
     process.kill()
-    process.wait()
     assert 3 <= len(list(killed.glob("*.png"))) < 800, "the call was killed under way"
     loaded = load_model(trained / "weights.safetensors", None, CPU)
     manifest = load_manifest(killed)

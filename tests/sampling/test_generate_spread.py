@@ -1,20 +1,20 @@
 """Drawing samples by several processes, in processes that are killed, and in tiles as the command does it."""
 
 import json
-import os
 import random
 import shutil
-import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from processes import Forked, run_group, start_command
 from waiting import wait_until
 
+from ntire_sr.core.device import keep_freed_memory
 from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.files import sha256_file
 from ntire_sr.models.interfaces import TILE_PX
@@ -25,8 +25,6 @@ from ntire_sr.sampling import sampler as drawing
 from ntire_sr.sampling.generate import Request, generate, parse_tile, resolve_precision, resolve_tile
 
 CPU = torch.device("cpu")
-# as torchrun sets it for its processes: another number of threads may change the last bits
-ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 @pytest.fixture
@@ -36,7 +34,7 @@ def srgan(trained):
 
 @pytest.fixture
 def in_one_thread() -> Iterator[None]:
-    """This process computes as those with `ONE_THREAD` do."""
+    """This process computes as forked ones do: another number of threads may change the last bits."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -45,7 +43,7 @@ def in_one_thread() -> Iterator[None]:
 
 def words(lr: Path, trained: Path, out: Path, samples: int) -> list[str]:
     given = ["--lr", lr, "--weights", trained / "weights.safetensors", "--out", out, "--samples", samples]
-    return ["ntire_sr", "generate", *map(str, given)]
+    return ["generate", *map(str, given)]
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -67,27 +65,15 @@ def test_two_processes_draw_the_same_files_as_one(
     lr_folder, trained, tmp_path, ntire_sr_command, in_one_thread, monkeypatch
 ):
     alone, shared = tmp_path / "alone", tmp_path / "shared"
-    assert ntire_sr_command(*words(lr_folder, trained, alone, 3)[1:]).code == 0
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "--",
-    ]
-    done = subprocess.run(
-        [*launcher, *words(lr_folder, trained, shared, 3)], capture_output=True, text=True, env=ONE_THREAD
-    )
-    assert done.returncode == 0, done.stderr
-    assert "3 samples written, 0 kept by process 1 of 2" in done.stdout
-    assert "3 samples written, 0 kept by process 2 of 2" in done.stdout
+    assert ntire_sr_command(*words(lr_folder, trained, alone, 3)).code == 0
+    first, second = run_group(*[words(lr_folder, trained, shared, 3)] * 2)
+    assert first.code == second.code == 0, first.err + second.err
+    assert "3 samples written, 0 kept by process 1 of 2" in first.out
+    assert "3 samples written, 0 kept by process 2 of 2" in second.out
     assert files(shared) == files(alone)
     for number in (0, 1):  # each refuses it before it does anything; torchrun would only start them
         be_process(number, monkeypatch)
-        refused = ntire_sr_command(*words(lr_folder, trained, shared, 3)[1:], "--overwrite")
+        refused = ntire_sr_command(*words(lr_folder, trained, shared, 3), "--overwrite")
         assert refused.code != 0 and "--overwrite by several processes" in refused.err
     assert files(shared) == files(alone)
 
@@ -108,7 +94,7 @@ def test_infeasible_image_of_one_process_does_not_stop_the_other(
     out, said = tmp_path / "SR", []
     for number in (0, 1):  # process 0 has the checkerboard and goes first
         be_process(number, monkeypatch)
-        said.append(ntire_sr_command(*words(lr_folder, trained, out, 2)[1:]))
+        said.append(ntire_sr_command(*words(lr_folder, trained, out, 2)))
     assert said[0].code == 0, said[0].err
     assert said[1].code == 1 and "0800.png: no 8-bit image downscales to it" in said[1].err
     assert len(list(out.glob("*.png"))) == 2 * 6
@@ -138,28 +124,26 @@ def campaign(lr_folder: Path, trained: Path, tmp_path: Path, ntire_sr_command, k
     """Draw to the end through kills at random moments; how many struck a process at work."""
     chance = random.Random(seed)
     straight, killed = tmp_path / "straight", tmp_path / "killed"
-    assert ntire_sr_command(*words(lr_folder, trained, straight, 100)[1:]).code == 0
-    command = [sys.executable, "-m", *words(lr_folder, trained, killed, 100)]
+    assert ntire_sr_command(*words(lr_folder, trained, straight, 100)).code == 0
+    command = words(lr_folder, trained, killed, 100)
     struck = 0
     for number in range(kills):
         before = len(list(killed.glob("*.png")))
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ONE_THREAD)
+        process = start_command(*command)
         if number % 4:
             wait_until(lambda before=before: len(list(killed.glob("*.png"))) > before, process)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(chance.uniform(0, 0.05) if number % 4 else chance.uniform(0, 4))
+        time.sleep(chance.uniform(0, 0.05) if number % 4 else chance.uniform(0, 1))
         at_work = process.poll() is None
-        process.kill()
-        error = process.communicate()[1]
-        assert at_work or process.returncode == 0, error
+        result = process.kill()
+        assert at_work or result.code == 0, result.err
         struck += at_work
         for path in killed.glob("*.png"):
             # whole under its name, always
             assert read_image(path).shape == ((96, 128, 3) if path.name.startswith("000000") else (64, 80, 3))
         if not at_work:  # it was faster than the kill: draw once more, so that the rest strikes something
             shutil.rmtree(killed)
-    done = subprocess.run(command, capture_output=True, text=True, env=ONE_THREAD)
-    assert done.returncode == 0, done.stderr
+    done = start_command(*command).wait()
+    assert done.code == 0, done.err
     assert files(killed) == files(straight)
     return struck
 
@@ -291,24 +275,22 @@ def test_projection_out_of_memory_is_reported(lr_folder, srgan, tmp_path, monkey
         generate(Request(lr_folder, tmp_path / "SR", samples=1), srgan, CPU)
 
 
+def print_page_faults(keep: bool) -> None:
+    """Print how many pages are fetched for 20 blocks of 64 MiB that are allocated and freed in turn."""
+    import resource
+
+    if keep:
+        keep_freed_memory()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        torch.ones(64 << 20, dtype=torch.uint8)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a matter of Linux's C library")
 def test_freed_large_blocks_are_reused():
-    program = (
-        "import resource, torch, sys; from ntire_sr.core.device import keep_freed_memory\n"
-        "kept = sys.argv[1] == 'yes' and keep_freed_memory()\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
-        "for _ in range(20): torch.ones(64 << 20, dtype=torch.uint8)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)"
-    )
-    faults = [
-        int(
-            subprocess.run(
-                [sys.executable, "-c", program, word], capture_output=True, text=True, check=True
-            ).stdout
-        )
-        for word in ("no", "yes")
-    ]
-    assert faults[1] < faults[0] / 2  # pages fetched for 20 blocks of 64 MiB, or for a few
+    faults = [int(Forked(print_page_faults, keep).wait().out) for keep in (False, True)]
+    assert faults[1] < faults[0] / 2
 
 
 def test_a_tile_is_auto_or_a_number():

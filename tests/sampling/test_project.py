@@ -3,14 +3,13 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import RecordedProgress
+from processes import start_command
 from waiting import wait_until
 
 from ntire_sr.challenge.downscale import lr_psnr_db
@@ -260,10 +259,9 @@ def test_project_after_kill_gives_the_same_files(foreign, lr_folder, tmp_path):
             shutil.copy(path, foreign / f"{path.stem[:4]}_{k}.png")
     killed = tmp_path / "killed"
     words = ["project", "--sr", foreign, "--lr", lr_folder, "--out", killed, "--names", NAMES]
-    process = subprocess.Popen([sys.executable, "-m", "ntire_sr", *map(str, words)], stderr=subprocess.DEVNULL)
+    process = start_command(*words)
     wait_until(lambda: len(list(killed.glob("*.png"))) >= 3, process)
     process.kill()
-    process.wait()
     there = len(list(killed.glob("*.png")))
     assert 3 <= there < 60, "the call was killed under way"
     filled = project(foreign, lr_folder, killed)

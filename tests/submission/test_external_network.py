@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from conftest import TINIEST
 from networks import LEAST, write_network
 from pages import ROOT, blocks, commands
+from processes import start_command
 from waiting import wait_until
 
 from ntire_sr.challenge.names import parse_sample_name
@@ -84,10 +84,9 @@ def test_documented_network_runs_through_all_commands_and_a_kill(here, ntire_sr_
     check, draw, *rest = next(block.commands for block in blocks(PAGE) if block.language == "sh")
     assert ntire_sr_command(*shlex.split(check)[1:]).out.endswith("PASS\n")
     words = [*shlex.split(draw)[1:], "--samples", "400"]  # of an option that is given twice the last one counts
-    process = subprocess.Popen([sys.executable, "-m", "ntire_sr", *words], stderr=subprocess.DEVNULL)
+    process = start_command(*words)
     wait_until(lambda: len(files(here / "samples")) >= 3, process)
     process.kill()
-    process.wait()
     killed = files(here / "samples")
     assert 3 <= len(killed) < 800, "the call was killed under way"
     manifest = load_manifest(here / "samples")

@@ -2,14 +2,13 @@
 
 import os
 import random
-import subprocess
-import sys
+import time
 import zipfile
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
+from processes import Forked, start_command
 from waiting import wait_until
 
 from ntire_sr.core.files import sha256_file
@@ -23,29 +22,27 @@ def campaign(lr: Path, folder: Path, kills: int, seed: int) -> int:
     cpu = torch.device("cpu")
     generate(Request(lr, folder / "SR", samples=40), load_model("bicubic", 4, cpu), cpu)
 
-    def command(out: Path) -> list[str]:
-        return [sys.executable, "-m", "ntire_sr", "package", "--sr", str(folder / "SR"), "--out", str(out)]
+    def start(out: Path) -> Forked:
+        return start_command("package", "--sr", folder / "SR", "--out", out)
 
     straight, killed = folder / "straight", folder / "killed"
-    subprocess.run(command(straight / "a.zip"), check=True, capture_output=True)
+    assert start(straight / "a.zip").wait().code == 0
     expected = {path.name: sha256_file(path) for path in straight.iterdir()}
     struck = 0
     killed.mkdir()
     for number in range(kills):
-        process = subprocess.Popen(command(killed / "a.zip"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = start(killed / "a.zip")
         if number % 2:  # until an archive is being written
             wait_until(lambda: any(path.suffix == ".part" for path in killed.iterdir()), process)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(chance.uniform(0, 0.05) if number % 2 else chance.uniform(0, 6))
+        time.sleep(chance.uniform(0, 0.05) if number % 2 else chance.uniform(0, 0.5))
         at_work = process.poll() is None
-        process.kill()
-        error = process.communicate()[1]
-        assert at_work or process.returncode == 0, error
+        result = process.kill()
+        assert at_work or result.code == 0, result.err
         struck += at_work
         for path in killed.glob("*.zip"):  # whole under its name, always
             assert sha256_file(path) == expected[path.name]
             assert zipfile.ZipFile(path).testzip() is None
-    subprocess.run(command(killed / "a.zip"), check=True, capture_output=True)
+    assert start(killed / "a.zip").wait().code == 0
     assert {path.name: sha256_file(path) for path in killed.iterdir()} == expected
     return struck
 

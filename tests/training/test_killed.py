@@ -3,14 +3,12 @@
 import json
 import random
 import shutil
-import subprocess
-import sys
 import time
-from contextlib import suppress
 
 import pytest
 import torch
 from conftest import TINIEST
+from processes import start_command
 from safetensors.torch import load_file
 from waiting import wait_until
 
@@ -39,30 +37,28 @@ def campaign(model: str, kills: int, seed: int, folder) -> int:
     chance = random.Random(seed)
     straight, killed = RunFolder(folder / "straight"), RunFolder(folder / "killed")
     train(make_run_config(VALUES[model]), straight)
-    words = [sys.executable, "-m", "ntire_sr", "train", "--run", str(killed.path), "--resume"]
+    words = ["train", "--run", str(killed.path), "--resume"]
     words += [word for name, value in VALUES[model].items() for word in ("--set", f"{name}={value}")]
     struck = 0
     for number in range(kills):
         before = newest(killed)
-        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        process = start_command(*words)
         if number % 2:
             wait_until(lambda before=before: newest(killed) != before, process)
             time.sleep(chance.uniform(0, 0.05))
         else:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(chance.uniform(0, 5))
+            time.sleep(chance.uniform(0, 1))
         at_work = process.poll() is None
-        process.kill()
-        error = process.communicate()[1]
-        assert at_work or process.returncode == 0, error
+        result = process.kill()
+        assert at_work or result.code == 0, result.err
         struck += at_work
         if saved_steps(killed.checkpoints):  # whole after every kill
             assert not load_checkpoint(killed.checkpoints)[2]
             assert load_file(killed.weights)
         if not at_work:  # it was faster than the kill: train once more, so that the rest strikes something
             shutil.rmtree(killed.path)
-    done = subprocess.run(words, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = start_command(*words).wait()
+    assert done.code == 0, done.err
     assert newest(killed) == STEPS
     uninterrupted, resumed = load_file(straight.weights), load_file(killed.weights)
     assert all(torch.equal(value, resumed[name]) for name, value in uninterrupted.items())

@@ -4,15 +4,14 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 from conftest import TINIEST, TINIEST_WORDS, RecordedProgress
+from processes import start_command
 from safetensors.torch import load_file
-from waiting import PATIENCE_SECONDS, wait_until
+from waiting import wait_until
 
 from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.run_folder import RunFolder
@@ -65,15 +64,12 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
     run_config = make_run_config({**TINIEST, "steps": 30, "max_minutes": 0})
     straight, killed = RunFolder(tmp_path / "straight"), RunFolder(tmp_path / "killed")
     train(run_config, straight)
-    words = [
-        sys.executable, "-m", "ntire_sr", "train", "--run", str(killed.path), *TINIEST_WORDS, "--resume", "--max-minutes", "0"
-    ]  # fmt: skip
+    words = ["train", "--run", str(killed.path), *TINIEST_WORDS, "--resume", "--max-minutes", "0"]
     words[words.index("steps=2")] = "steps=30"
     for _ in range(5):  # on a busy machine the run may end before it is killed
-        process = subprocess.Popen(words, stderr=subprocess.PIPE)
+        process = start_command(*words)
         wait_until(lambda: checkpoint.saved_steps(killed.checkpoints), process)
         process.kill()
-        process.communicate()
         if checkpoint.saved_steps(killed.checkpoints)[0][0] < 30:
             break
         shutil.rmtree(killed.path)
@@ -84,25 +80,15 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 def test_sigterm_ends_a_run_with_a_checkpoint_and_exit_code_0(tmp_path):
-    words = [
-        sys.executable,
-        "-m",
-        "ntire_sr",
-        "train",
-        "--run",
-        str(tmp_path / "r"),
-        *TINIEST_WORDS,
-        "--max-minutes",
-        "0",
-    ]
+    words = ["train", "--run", str(tmp_path / "r"), *TINIEST_WORDS, "--max-minutes", "0"]
     words[words.index("steps=2")] = "steps=100000"
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = start_command(*words)
     run = RunFolder(tmp_path / "r")
     wait_until(run.log.exists, process)
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 0, err
-    assert "stopped (SIGTERM) after" in out
+    result = process.wait()
+    assert result.code == 0, result.err
+    assert "stopped (SIGTERM) after" in result.out
     assert run.weights.exists() and checkpoint.saved_steps(run.checkpoints)
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import RecordedProgress
+from processes import run_group, start_command
 from waiting import PATIENCE_SECONDS, wait_until
 
 from ntire_sr.core.errors import UsageError, ValidationErrors
@@ -136,36 +137,33 @@ def test_several_workers_give_the_same_tables(folders, tmp_path, alexnet, two_th
 
 
 def command(folders, out, *more: str) -> list[str]:
-    words = ["-m", "ntire_sr", "score", "--hr", folders.hr, "--sr", folders.sr, "--out", out, "--samples", 3]
+    words = ["score", "--hr", folders.hr, "--sr", folders.sr, "--out", out, "--samples", 3]
     return [*map(str, words), "--without-lpips", "--no-report", "--device", "cpu", *more]
 
 
-@pytest.mark.filterwarnings("default")
-def test_torchrun_gives_the_same_tables(folders, tmp_path):
+def test_two_processes_give_the_same_tables(folders, tmp_path):
     score_folder(folders.hr, folders.sr, tmp_path / "one", **AWAY)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     words = command(folders, tmp_path / "two")
-    result = subprocess.run([*torchrun, *words], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.count("PASS") + result.stdout.count("FAIL") == 1
+    first, second = run_group(words, words)
+    assert first.code == second.code == 0, first.err + second.err
+    printed = first.out + second.out
+    assert printed.count("PASS") + printed.count("FAIL") == 1
     assert tables(tmp_path / "one") == tables(tmp_path / "two")
     (folders.sr / "000001_sample00001.png").unlink()
-    failed = subprocess.run([*torchrun, *words], capture_output=True, text=True, timeout=PATIENCE_SECONDS)
-    assert failed.returncode != 0
-    assert failed.stderr.count("1 of 3 samples are missing") == 1  # listed once, by the first process
-    assert 'Traceback (most recent call last):\n  File "' not in failed.stderr.split("error:")[0]
+    first, second = run_group(words, words)
+    assert first.code != 0 and second.code != 0
+    errors = first.err + second.err
+    assert errors.count("1 of 3 samples are missing") == 1  # listed once, by the first process
+    assert "Traceback" not in errors
 
 
 def test_killed_scoring_is_resumed_with_the_same_tables(folders, tmp_path):
     score_folder(folders.hr, folders.sr, tmp_path / "whole", **AWAY)
     out = tmp_path / "killed"
-    process = subprocess.Popen(
-        [sys.executable, *command(folders, out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    process = start_command(*command(folders, out))
     first = out / "records" / "000000.json"
     wait_until(first.exists, process)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.kill()
     assert first.exists()
     score_folder(folders.hr, folders.sr, out, **AWAY)
     assert tables(out) == tables(tmp_path / "whole")
@@ -233,7 +231,7 @@ def test_workers_end_with_the_command(folders, tmp_path, ending):
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as under nohup: the command would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
-        [sys.executable, *command(folders, tmp_path / "out", "--workers", "2")],
+        [sys.executable, "-m", "ntire_sr", *command(folders, tmp_path / "out", "--workers", "2")],
         stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     wait_until(lambda: len(children_of(process)) == 2, process)
