@@ -20,7 +20,7 @@ from ntire_sr.core.settings import make
 from ntire_sr.models.adapter import StderrRedirect, adapt
 from ntire_sr.models.external import import_code
 from ntire_sr.models.trainable import TrainableNetwork
-from ntire_sr.models.weights_files import read_weights
+from ntire_sr.models.weights_files import read_weights, save_weights
 from ntire_sr.samples.image_files import write_png
 from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.loop import train
@@ -253,7 +253,9 @@ class Whole(nn.Module):
 
     def sample(self, lr, generator):
         assert len(lr) == 1
-        return nn.functional.pixel_shuffle(self.conv(lr + torch.randn(lr.shape, generator=generator)), 4)
+        return nn.functional.pixel_shuffle(
+            self.conv(lr + torch.randn(lr.shape, generator=generator, device=lr.device)), 4
+        )
 
 
 class Parts(nn.Module):
@@ -267,7 +269,7 @@ class Parts(nn.Module):
         return {"maps": (lr, None)}
 
     def latents(self, lr, generator):
-        return [torch.randn(lr.shape, generator=generator)]
+        return [torch.randn(lr.shape, generator=generator, device=lr.device)]
 
     def sample(self, trunk, lr, latents):
         return nn.functional.pixel_shuffle(self.conv(trunk["maps"][0] + latents[0]), 4)
@@ -286,20 +288,61 @@ def test_batches_of_a_network_are_the_images_that_it_draws_alone(form):
         assert torch.allclose(drawn[n], image[0], atol=1e-6)
 
 
-@pytest.mark.parametrize("form", [Whole, Parts])
-def test_networks_of_every_form_take_a_training_step(form, tmp_path):
-    path = tmp_path / "net.py"
-    path.write_text("def build(scale, weights, device): ...")
-    code = import_code(f"{path}:build")
+def trainer_of(form, folder: Path, device: torch.device = CPU) -> ExternalTrainer:
+    """A trainer of what `form` makes."""
+    (folder / "net.py").write_text("def build(scale, weights, device): ...")
+    code = import_code(f"{folder / 'net.py'}:build")
     object.__setattr__(code, "function", lambda scale, weights, device: form())
     settings = make(settings_record(code), {"features": "filters", "discriminator_channels": 4, "warm_up": 0})
-    trainer = ExternalTrainer(code, TrainConfig(patch=32), settings, CPU, ProcessGroup())
+    return ExternalTrainer(code, TrainConfig(patch=32), settings, device, ProcessGroup())
+
+
+def step(trainer: ExternalTrainer, number: int = 0) -> dict[str, float]:
+    """One step on two random crops."""
+    lr, hr = (torch.rand(2, 3, side, side, generator=make_generator(number)) for side in (8, 32))
+    generators = [make_generator(number, index, device=trainer.device) for index in range(2)]
+    return trainer.step(lr.to(trainer.device), hr.to(trainer.device), generators)
+
+
+@pytest.mark.parametrize("form", [Whole, Parts])
+def test_networks_of_every_form_take_a_training_step(form, tmp_path, device):
+    trainer = trainer_of(form, tmp_path, device)
     before = trainer.gan.generator.network.conv.weight.clone()
-    losses = trainer.step(
-        torch.rand(2, 3, 8, 8), torch.rand(2, 3, 32, 32), [make_generator(n) for n in range(2)]
-    )
-    assert losses["skipped"] == 0 and not torch.equal(trainer.gan.generator.network.conv.weight, before)
+    assert step(trainer)["skipped"] == 0
+    assert not torch.equal(trainer.gan.generator.network.conv.weight, before)
     assert trainer.weights().keys() == {"conv.weight", "conv.bias"}
+    ema, lr = (
+        trainer.gan.ema,
+        torch.rand(1, 3, 8, 8, device=device),
+    )  # as a validation draws, with generators on the CPU
+    assert ema.sample(ema.trunk(lr), lr, ema.latents(lr, [make_generator(0)])).shape == (1, 3, 32, 32)
+
+
+class Shared(Whole):
+    """A tied, a frozen and an unused layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.tied, self.unused, self.frozen = self.conv, nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+        self.frozen.requires_grad_(False)
+
+    def sample(self, lr, generator):
+        return super().sample(self.frozen(lr), generator) + nn.functional.pixel_shuffle(self.tied(lr), 4)
+
+
+def test_tied_frozen_and_unused_layers_resume_and_are_saved(tmp_path):
+    straight, parts = (trainer_of(Shared, tmp_path) for _ in range(2))
+    assert straight.messages == ["2 parameters of net.py:build without a gradient: unused.weight, unused.bias"]
+    step(straight), step(parts)
+    state = parts.state_dict()
+    assert "frozen.weight" in state["generator"] and "frozen.weight" not in state["average"]
+    parts = trainer_of(Shared, tmp_path)
+    parts.load_state_dict(state)
+    step(straight, 1), step(parts, 1)
+    weights, resumed = straight.weights(), parts.weights()
+    assert all(torch.equal(value, resumed[name]) for name, value in weights.items())
+    save_weights(tmp_path / "weights.safetensors", "net.py:build", 4, straight.settings, weights, {})
+    Shared().load_state_dict(load_file(tmp_path / "weights.safetensors"))
 
 
 # ---- networks that are refused
