@@ -24,7 +24,7 @@ class TrainConfig:
     keep_on_device: bool = True  # whether a GPU holds all decoded images in its memory, if they fill at most half of it
     validation: str | None = "auto"  # folder of HR images to validate on; auto leaves some out of training, none skips validation
     validate_every: int = 250  # steps between validations
-    start_from: str | None = "auto"  # weights file of the same model to initialise from, package for the weights shipped with ntire-sr, or none; network sizes that are not given are taken from the file, and tensors that do not fit are left out; auto is package if it has weights of this model and scale and neither a network size nor trunk is given
+    start_from: str | None = "auto"  # weights file of the same model to initialise from (for your own network also one that its function reads), package for the weights shipped with ntire-sr, or none; network sizes that are not given are taken from the file, and tensors that do not fit are left out; auto is package if it has weights of this model and scale and neither a network size nor trunk is given
     trunk: str | None = None  # file of a pretrained x4 RRDBNet (ESRGAN, BSRGAN, Real-ESRGAN) to build the network on, for models that can
     sharp: float = 0.0  # share of crops that are the sharpest of 4 candidates; 0 means all crops are uniformly random
     downscale_min: float = 1.0  # each crop is first downscaled by a random factor from this to 1; 1 means none. Less than 1 gives crops more fine detail, and needs cached_orientations=0 or a trunk that learns

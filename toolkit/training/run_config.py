@@ -23,10 +23,10 @@ from ntire_sr.core.settings import (
 )
 from ntire_sr.models.external import check_file, names_network, network_label, network_name
 from ntire_sr.models.package_weights import shipped_weights
-from ntire_sr.models.weights_files import read_weights
+from ntire_sr.models.weights_files import read_weights, trained_model
 from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.trainers.interface import TrainerSpec
-from ntire_sr.training.trainers.registry import trainer_spec
+from ntire_sr.training.trainers.registry import TRAINERS, trainer_spec
 
 # Settings that a resumed run may change. They do not change the result, with two exceptions: the schedules end
 # at the last step, so a run with other `steps` differs from one that had them from the start; and every kind of
@@ -104,8 +104,10 @@ def _make(trainer: TrainerSpec, values: Mapping[str, Any]) -> RunConfig:
         f"trunk: {network_label(trainer.model)} is not built on a pretrained trunk",
         "--model stochastic, or leave trunk out",
     )
-    if config.start_from and not sizes.keys() <= merged.keys():
-        metadata, _ = read_weights(initial_weights(config.start_from, trainer.model, config.scale))
+    initial = initial_weights(config.start_from, trainer.model, config.scale) if config.start_from else None
+    # any other file of a network from outside is read by its own code
+    if initial and not sizes.keys() <= merged.keys() and (trainer.model in TRAINERS or trained_model(initial)):
+        metadata, _ = read_weights(initial)
         if metadata["model"] == network_label(trainer.model):
             saved = with_earlier_values(trainer.architecture, json.loads(metadata["settings"]))
             merged = {name: saved[name] for name in sizes if name in saved} | merged

@@ -18,7 +18,6 @@ from ntire_sr.data.data_check import div2k_part
 from ntire_sr.data.feature_cache import FeatureCache
 from ntire_sr.data.patches import PatchDataset
 from ntire_sr.models.external import network_label
-from ntire_sr.models.weights_files import read_weights
 from ntire_sr.training.checkpoints import load_checkpoint
 from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.logger import RunLogger
@@ -135,7 +134,7 @@ def _initialise_from_weights(trainer: Trainer, config: TrainConfig, processes: P
     path = initial_weights(str(config.start_from), config.model, config.scale)
     digest = sha256_file(path)
     processes.assert_same(start_from=digest)
-    metadata, tensors = read_weights(path)
+    metadata, tensors = trainer.read_initial(path)
     label = network_label(config.model)
     if metadata["model"] != label:
         raise UsageError(

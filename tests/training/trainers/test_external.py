@@ -192,6 +192,20 @@ def test_training_starts_from_the_weights_of_another(net):
     assert json.loads(read_weights(second.weights)[0]["facts"])["start_from_sha256"]
 
 
+def test_training_starts_from_a_file_that_the_network_reads(net):
+    reading = "if weights:\n        network.load_state_dict(torch.load(weights))"
+    change(
+        net, "return Net(scale, settings)", f"network = Net(scale, settings)\n    {reading}\n    return network"
+    )
+    code = import_code("net.py:build")
+    torch.save(code.build(4, None, CPU, seed=9).state_dict(), "mine.pth")
+    values = {"start_from": "mine.pth", "steps": 1, "learning_rate": 1e-9}
+    tensors = load_file(trained(net, **values).weights)
+    assert all(
+        torch.allclose(tensors[name], value, atol=1e-6) for name, value in torch.load("mine.pth").items()
+    )
+
+
 # ---- settings
 
 

@@ -7,6 +7,7 @@ at the samples is scaled to a set share of the other terms' norm, so that it nev
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from ntire_sr.core.device import choose_precision
 from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.models.modulation import zero_latents
+from ntire_sr.models.weights_files import read_weights
 from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.gan_state import GanState, clipped_step, gradient_norm
 from ntire_sr.training.gradient_guard import GradientGuard
@@ -228,6 +230,9 @@ class EnergyTrainer:
             gan.return_to_ema(undo=guard.weights_exploded)
             guard.count_rollback(step)
         gan.finish_step(accepted)
+
+    def read_initial(self, path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+        return read_weights(path)
 
     def weights(self) -> dict[str, Tensor]:
         return self.gan.weights()

@@ -6,6 +6,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import fields, make_dataclass
 from functools import partial, reduce
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from ntire_sr.core.settings import field_types, removed_fields, renamed_fields
 from ntire_sr.models.adapter import ModelAdapter, check_network, describe_value
 from ntire_sr.models.external import UserCode, import_code
 from ntire_sr.models.trainable import TrainableNetwork
+from ntire_sr.models.weights_files import read_weights, trained_model
 from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.multi_sample import MultiSampleForward, draw_latents
 from ntire_sr.training.trainers.energy import EnergyTrainer
@@ -127,6 +129,7 @@ class ExternalTrainer(EnergyTrainer):
         processes: ProcessGroup,
         progress: Progress = SILENT,
     ):
+        self._code, self._scale = code, config.scale
         build = partial(build_trainable, code, config, device)
         network = build(settings).to(device)
         lr = torch.rand(2, 3, *[config.patch // config.scale] * 2, generator=make_generator(0)).to(device)
@@ -151,6 +154,14 @@ class ExternalTrainer(EnergyTrainer):
         """The step of `EnergyTrainer`; dropout and other parts that use global random generators are reproducible."""
         with global_seed(generators[0].initial_seed(), self.device):
             return super().step(lr, hr, generators, features)
+
+    def read_initial(self, path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+        """As the interface says; a file that is not of `train` is read by the network's own code."""
+        if trained_model(path) is not None:
+            return read_weights(path)
+        settings = network_settings(self._code, self.settings)
+        network = self._code.build(self._scale, path, self.device, settings)
+        return {"model": self._code.label, "facts": "{}"}, network.state_dict()
 
     def weights(self) -> dict[str, Tensor]:
         # copies, since a weights file holds no tensors that share memory

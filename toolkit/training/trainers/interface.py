@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -53,6 +54,10 @@ class Trainer(Protocol):
             `gradient_guard.has_exploded`; a trainer that skips bad steps itself also gives `skipped` and `rollbacks`,
             the numbers so far.
         """
+        ...
+
+    def read_initial(self, path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+        """The metadata and tensors of a weights file to start from, as `read_weights` gives them."""
         ...
 
     def state_dict(self) -> dict[str, Any]:

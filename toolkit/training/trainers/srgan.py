@@ -10,6 +10,7 @@ the LR projection, since the beta term would be zero after it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -22,6 +23,7 @@ from ntire_sr.core.errors import require, suggestion
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.models.interfaces import MOST_CHANNELS
 from ntire_sr.models.srgan import MODEL, SrganArchitecture, SrganDiscriminator, SrganGenerator
+from ntire_sr.models.weights_files import read_weights
 from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.gan_state import GanState
 from ntire_sr.training.losses.adversarial import adversarial_loss
@@ -224,6 +226,9 @@ class SrganTrainer:
         )
         ratio = means[0] / (means[1] + RATIO_FLOOR)
         return ratio - ratio / (means[1] + RATIO_FLOOR) * (pairwise - pairwise.detach())
+
+    def read_initial(self, path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+        return read_weights(path)
 
     def weights(self) -> dict[str, Tensor]:
         return self.gan.weights()
