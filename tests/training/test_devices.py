@@ -15,7 +15,7 @@ from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.core.seeding import make_generator
 from ntire_sr.training import loop, setup
 from ntire_sr.training.loop import train
-from ntire_sr.training.run_config import RunConfig, make_run_config, resume_run_config
+from ntire_sr.training.run_config import make_run_config, resume_run_config
 from ntire_sr.training.stopping import StopRule
 
 GPU = torch.device("cuda", 0)
@@ -82,7 +82,7 @@ def test_keep_on_device_keeps_images_on_a_gpu(tmp_path, monkeypatch, keep, kept)
         run_config.trainer,
         trainer=lambda config, settings, device, *more: trainer(config, settings, torch.device("cpu"), *more),
     )
-    monkeypatch.setattr(RunConfig, "trainer", on_cpu)
+    run_config = replace(run_config, trainer=on_cpu)
 
     class Progress:
         task = SILENT.task

@@ -104,13 +104,12 @@ def _make(trainer: TrainerSpec, values: Mapping[str, Any]) -> RunConfig:
         f"trunk: {network_label(trainer.model)} is not built on a pretrained trunk",
         "--model stochastic, or leave trunk out",
     )
-    initial = initial_weights(config.start_from, trainer.model, config.scale) if config.start_from else None
-    # any other file of a network from outside is read by its own code
-    if initial and not sizes.keys() <= merged.keys() and (trainer.model in TRAINERS or trained_model(initial)):
-        metadata, _ = read_weights(initial)
-        if metadata["model"] == network_label(trainer.model):
-            saved = with_earlier_values(trainer.architecture, json.loads(metadata["settings"]))
-            merged = {name: saved[name] for name in sizes if name in saved} | merged
+    if config.start_from and not sizes.keys() <= merged.keys():
+        path = initial_weights(config.start_from, trainer.model, config.scale)
+        if trainer.model in TRAINERS or trained_model(
+            path
+        ):  # else a network from outside reads it with its own code
+            merged = _saved_sizes(trainer, path) | merged
     settings = make(trainer.settings, {name: value for name, value in merged.items() if name in model_names})
     window_px = getattr(settings, "window_px", 1)
     require(
@@ -119,6 +118,15 @@ def _make(trainer: TrainerSpec, values: Mapping[str, Any]) -> RunConfig:
         f"window_px={config.patch - 1 | 1}",
     )
     return RunConfig(config, settings, trainer)
+
+
+def _saved_sizes(trainer: TrainerSpec, path: Path) -> dict[str, Any]:
+    """The network sizes that a weights file states; none if it is of another model."""
+    metadata, _ = read_weights(path)
+    if metadata["model"] != network_label(trainer.model):
+        return {}
+    saved = with_earlier_values(trainer.architecture, json.loads(metadata["settings"]))
+    return {name: saved[name] for name in field_types(trainer.architecture) if name in saved}
 
 
 def check_files(run_config: RunConfig) -> None:
