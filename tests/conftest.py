@@ -60,6 +60,15 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 
 
 @pytest.fixture
+def in_one_thread() -> Iterator[None]:
+    """This process computes as forked ones do: another number of threads may change the last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
 def imports_as_before(tmp_path: Path) -> Iterator[None]:
     """Networks of users are imported from their folders; for the next test Python forgets them."""
     before = list(sys.path)

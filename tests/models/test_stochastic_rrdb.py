@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from batches import lr_crops
 from conftest import shared_path
 from safetensors.torch import save_file
 
-from ntire_sr.challenge.downscale import downscale_8bit
 from ntire_sr.challenge.pixels import to_tensor, to_unit
 from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.pretrained import tensors_digest
@@ -25,16 +25,9 @@ pytestmark = pytest.mark.numerical
 SIZES = {**RRDB_SIZES, "rrdb": True, "groups": 1, "blocks": 1, "latent_channels": 2}
 
 
-def lr_images(photograph, side: int = 16) -> torch.Tensor:
-    crops = [
-        photograph[top : top + 4 * side, left : left + 4 * side] for top, left in ((0, 0), (20, 40), (30, 60))
-    ]
-    return torch.cat([to_unit(downscale_8bit(to_tensor(crop.copy()), 4)) for crop in crops])
-
-
 def test_with_zero_latents_only_the_parents_layers_have_an_effect(photograph):
     made = RrdbGenerator(4, StochasticSettings(**{**SIZES, "adapter_blocks": 1, "mid_blocks": 2}))
-    lr = lr_images(photograph)
+    lr = lr_crops(photograph, 16)
     latents = zero_latents(made.latents(lr, [make_generator(1)] * 3))
     with torch.no_grad():
         before = made.sample(made.trunk(lr), lr, latents)

@@ -5,7 +5,6 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,15 +29,6 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def srgan(trained):
     return load_model(trained / "weights.safetensors", None, CPU)
-
-
-@pytest.fixture
-def in_one_thread() -> Iterator[None]:
-    """This process computes as forked ones do: another number of threads may change the last bits."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def words(lr: Path, trained: Path, out: Path, samples: int) -> list[str]:

@@ -73,15 +73,10 @@ def logged(run: RunFolder) -> list[dict[str, float]]:
 
 @pytest.mark.numerical
 @pytest.mark.parametrize("model", MODELS)
-def test_two_processes_have_the_losses_of_one(model, tmp_path):
+def test_two_processes_have_the_losses_of_one(model, tmp_path, in_one_thread):
     values = {**MODELS[model], "batch": 4, "steps": 4}
     alone, shared = RunFolder(tmp_path / "alone"), RunFolder(tmp_path / "shared")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as torchrun's processes have: with two a gradient's length is off by up to 8e-4
-    try:
-        train(make_run_config(values), alone)
-    finally:
-        torch.set_num_threads(threads)
+    train(make_run_config(values), alone)  # in one thread: with two a gradient's length is off by up to 8e-4
     start = spread_by_torchrun if model == "stochastic" else spread  # once is enough: it takes ten seconds
     said = start(2, shared.path, values)
     assert said.count("finished: 4 steps") == 1  # one process speaks

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
+from batches import lr_crops
 from conftest import shared_path
 
-from ntire_sr.challenge.downscale import downscale_8bit
-from ntire_sr.challenge.pixels import to_tensor, to_unit
 from ntire_sr.core.seeding import make_generator
 from ntire_sr.models.modulation import zero_latents
 from ntire_sr.models.rrdb import RrdbTrunk, read_rrdb
@@ -18,13 +17,6 @@ pytestmark = pytest.mark.numerical
 SIZES = {**RRDB_SIZES, "rrdb": True, "groups": 1, "blocks": 1, "latent_channels": 2}
 
 
-def lr_images(photograph, side: int = 16) -> torch.Tensor:
-    crops = [
-        photograph[top : top + 4 * side, left : left + 4 * side] for top, left in ((0, 0), (20, 40), (30, 60))
-    ]
-    return torch.cat([to_unit(downscale_8bit(to_tensor(crop.copy()), 4)) for crop in crops])
-
-
 def test_fitted_decoder_draws_nearly_the_image_of_its_parent(photograph):
     path = shared_path("weights/rrdb_x4_realsr_df2k.safetensors")
     tensors, blocks = read_rrdb(path)
@@ -32,7 +24,7 @@ def test_fitted_decoder_draws_nearly_the_image_of_its_parent(photograph):
     trunk = RrdbTrunk(blocks)
     trunk.load_state_dict({name: tensors[name].float() for name in trunk.state_dict()})
     made = RrdbGenerator(4, StochasticSettings(**SIZES))
-    lr = lr_images(photograph, side=17)
+    lr = lr_crops(photograph, 17)
     with torch.no_grad():
         maps = trunk(lr)
         target = parent(maps)

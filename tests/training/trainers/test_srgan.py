@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from batches import assert_resumed_training_gives_the_same_bits
 
 from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.errors import UsageError
@@ -94,18 +95,7 @@ def test_bfloat16_training_of_srgan_stays_near_float32():
 
 
 def test_resumed_training_gives_the_same_bits():
-    straight, first = trainer(), trainer()
-    lr, hr = batch()
-    for step in range(4):
-        straight.step(lr, hr, per_crop(step))
-    for step in range(2):
-        first.step(lr, hr, per_crop(step))
-    second = trainer()
-    second.load_state_dict(first.state_dict())
-    for step in range(2, 4):
-        second.step(lr, hr, per_crop(step))
-    for name, value in straight.weights().items():
-        assert torch.equal(value, second.weights()[name])
+    assert_resumed_training_gives_the_same_bits(trainer, batch(), per_crop)
 
 
 def test_ratio_diversity_is_latent_distance_over_sample_distance():

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from batches import assert_resumed_training_gives_the_same_bits
 
 from ntire_sr.challenge.downscale import downscale
 from ntire_sr.core.device import BFLOAT16_VARIABLE, full_float32
@@ -239,18 +240,7 @@ def test_exploding_gradient_is_skipped_after_the_first_steps():
 
 
 def test_resumed_training_gives_the_same_bits():
-    straight, first = trainer(), trainer()
-    lr, hr = batch()
-    for step in range(4):
-        straight.step(lr, hr, per_crop(step))
-    for step in range(2):
-        first.step(lr, hr, per_crop(step))
-    second = trainer()
-    second.load_state_dict(first.state_dict())
-    for step in range(2, 4):
-        second.step(lr, hr, per_crop(step))
-    for name, value in straight.weights().items():
-        assert torch.equal(value, second.weights()[name])
+    assert_resumed_training_gives_the_same_bits(trainer, batch(), per_crop)
 
 
 def test_impossible_settings_are_refused():

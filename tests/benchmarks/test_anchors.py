@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
+FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
 def test_bench_prints_ratios_with_instruction_set_and_precision(monkeypatch, capsys):
