@@ -12,7 +12,9 @@ function saveButton(svg, label) {
       for (const name of names) copies[at].style.setProperty(name, style.getPropertyValue(name));
     });
     const { width, height } = svg.viewBox.baseVal;
-    copy.setAttribute("width", width);
+    const margin = 14; // labels of small values are wider than their room at the left
+    copy.setAttribute("viewBox", `${-margin} 0 ${width + margin} ${height}`);
+    copy.setAttribute("width", width + margin);
     copy.setAttribute("height", height);
     const link = create("a");
     link.href = URL.createObjectURL(new Blob([new XMLSerializer().serializeToString(copy)], { type: "image/svg+xml" }));

@@ -54,6 +54,7 @@ def test_page_holds_warnings_and_previews_and_escapes_them(tmp_path, open_html):
     assert download.value.suggested_filename == "Loss.svg"
     svg = download.value.path().read_text()
     assert svg.startswith("<svg") and "polyline" in svg and "stroke: rgb" in svg
+    assert 'viewBox="-14 0 354 190"' in svg  # with room for labels at the left
 
 
 def test_training_writes_its_page_at_each_validation(tmp_path):
