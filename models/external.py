@@ -20,8 +20,7 @@ import torch
 from torch import nn
 
 from ntire_sr.core.errors import UsageError, require, suggestion
-from ntire_sr.core.files import error_from_os_error, read_json, sha256_file
-from ntire_sr.core.run_folder import RunFolder
+from ntire_sr.core.files import error_from_os_error, sha256_file
 from ntire_sr.core.seeding import global_seed
 from ntire_sr.models.adapter import ModelAdapter, StderrRedirect, adapt, guard_user_code
 from ntire_sr.models.interfaces import NoSettings
@@ -77,33 +76,22 @@ def network_label(model: str) -> str:
     return Path(model).name if ".py:" in model else model
 
 
-def network_of_run(run: RunFolder, named: bool) -> str | None:
-    """The network from outside the package that a run has trained, as its config.json names it; None for other models.
+def check_file(model: str, trained_in: Path) -> None:
+    """Check that the file of a network that a run has trained still exists.
 
     Args:
-        run: the run folder.
-        named: whether the user has named the run or the network; else its code must not run.
+        model: the network as the run's config.json names it.
+        trained_in: the run folder.
 
     Raises:
-        UsageError: it is not named, or its file does not exist.
-        NtireSrError: config.json is damaged.
+        UsageError: it does not.
     """
-    config = read_json(run.config, "configuration") if run.config.is_file() else None
-    model = str(config.get("model")) if isinstance(config, dict) else ""
-    if ":" not in model:
-        return None
-    require(
-        named,
-        f"{run.path} has trained {network_label(model)}, and code runs only where you name it or its run",
-        f"--run {run.path}",
-    )
     file = model.rpartition(":")[0]
     require(
         not file.endswith(".py") or Path(file).is_file(),
-        f"{run.path} has trained {network_label(model)}, and the file {file} does not exist",
-        f"bring it back; generate also takes --model FILE.py:FUNCTION with --weights {run.weights}",
+        f"{trained_in} has trained {model}, and the file {file} does not exist",
+        f"bring it back; generate also takes another place, as --model FILE.py:FUNCTION with --weights {trained_in / 'weights.safetensors'}",
     )
-    return model
 
 
 @dataclass(frozen=True)
@@ -114,7 +102,9 @@ class UserCode:
     label: str  # see `network_label`
     module: ModuleType
     function: Callable[..., Any]
-    settings: Any  # the network's, with their defaults: a data class of the code; NoSettings() without any
+    settings: (
+        Any  # the network's settings, with their defaults: a data class of the code; NoSettings() without any
+    )
     redirect: StderrRedirect  # takes what it prints
 
     def build(

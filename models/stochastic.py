@@ -47,6 +47,7 @@ class Architecture:
     latent_channels: int = 8  # channels of the latents at LR size, and of those at a quarter of it
     rrdb: bool = False  # whether the trunk is a pretrained RRDBNet's, see trunk and start_from
     adapter_blocks: int = 0  # residual blocks between a pretrained trunk and the decoder, run once per LR image
+    shared_upsamplings: int = 0  # upsamplings between a pretrained trunk and the decoder, run once per LR image, each followed by as many residual blocks
     mid_blocks: int = 1  # decoder blocks after each upsampling except the last, on a pretrained trunk
     global_latent: bool = False  # use one latent vector per sample instead of local latents, for comparison
 
@@ -56,7 +57,12 @@ class Architecture:
         "finer": "mid_blocks",
         "sample_wide": "global_latent",
     }
-    EARLIER: ClassVar[Mapping[str, Any]] = {"rrdb": False, "adapter_blocks": 0, "mid_blocks": 1}
+    EARLIER: ClassVar[Mapping[str, Any]] = {
+        "rrdb": False,
+        "adapter_blocks": 0,
+        "shared_upsamplings": 0,
+        "mid_blocks": 1,
+    }
 
     def __post_init__(self) -> None:
         for name in ("channels", "growth", "groups", "blocks", "fine_channels", "latent_channels"):
@@ -65,6 +71,11 @@ class Architecture:
         for name in ("adapter_blocks", "mid_blocks"):
             value = getattr(self, name)
             require(0 <= value <= MOST_BLOCKS, f"{name} {value} is out of range", f"0 to {MOST_BLOCKS}")
+        require(
+            0 <= self.shared_upsamplings <= 2,
+            f"shared_upsamplings {self.shared_upsamplings} is out of range",
+            "0 to 2, and less than all of the scale's",
+        )
 
 
 class _DenseBlock(nn.Module):

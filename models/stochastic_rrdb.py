@@ -8,6 +8,10 @@ repeats pixels, so that it leaves no trace of the LR pixel grid (see `modulation
 
 Between trunk and decoder there are residual blocks, which learn also where the trunk is frozen. All samples share
 their maps, which are computed once per LR image.
+
+At scale 8 the first upsampling is among these shared layers, and the latents enter at twice the LR size. Latents that
+modulate layers at LR size are white noise there, and the upsamplings turn each of their values into a dot, always at the
+same place within its LR pixel. The smaller the LR pixels are in the HR image, the less that shows: at scale 4 it is faint.
 """
 
 import math
@@ -18,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ntire_sr.core.errors import require
 from ntire_sr.models.earlier_names import rename_on_load
 from ntire_sr.models.modulation import (
     SLOPE,
@@ -52,6 +57,20 @@ def level_receptive_field(mid_blocks: int, last: bool, after: int = 0) -> int:
     return (after + (3 if last else 1 + 2 * mid_blocks)) // 2 + 1
 
 
+class SharedUpsampling(nn.Module):
+    """Bilinear upsampling by 2 and a convolution, initialised as the identity."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.convolution = nn.Conv2d(channels, channels, 3, padding=1)
+        with torch.no_grad():
+            nn.init.dirac_(self.convolution.weight)
+            self.convolution.bias.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convolution(upsample(x))
+
+
 class ResidualBlock(nn.Module):
     """Two convolutions with a residual, initialised as the identity; receptive-field radius 2 pixels."""
 
@@ -72,8 +91,9 @@ class RrdbGenerator(nn.Module):
 
     Args:
         scale: 4 or 8.
-        architecture: sizes; `groups` of the trunk, `adapter_blocks` after it, `blocks` at LR size, `mid_blocks`
-            at sizes between LR and HR, `latent_channels`. Channels are those of every RRDBNet.
+        architecture: sizes; `groups` of the trunk, `adapter_blocks` after it and after each of `shared_upsamplings`,
+            `blocks` at the size of their maps, `mid_blocks` at sizes between that and HR, `latent_channels`. Channels
+            are those of every RRDBNet.
     """
 
     tile_px = (
@@ -83,10 +103,21 @@ class RrdbGenerator(nn.Module):
     def __init__(self, scale: int, architecture: Architecture):
         super().__init__()
         a = architecture
-        levels, latents = int(math.log2(scale)), 2 * a.latent_channels
+        require(
+            2**a.shared_upsamplings < scale,
+            f"shared_upsamplings {a.shared_upsamplings} leaves no upsampling to the decoder of scale {scale}",
+            f"0 to {int(math.log2(scale)) - 1}",
+        )
+        levels, latents = int(math.log2(scale)) - a.shared_upsamplings, 2 * a.latent_channels
         self.scale, self.architecture, self.level_tile_px = scale, a, LEVEL_TILE_PX
         self.rrdb = RrdbTrunk(a.groups)
-        self.adapter = nn.Sequential(*(ResidualBlock(CHANNELS) for _ in range(a.adapter_blocks)))
+        adapter: list[nn.Module] = [ResidualBlock(CHANNELS) for _ in range(a.adapter_blocks)]
+        for _ in range(a.shared_upsamplings):
+            adapter += [
+                SharedUpsampling(CHANNELS),
+                *(ResidualBlock(CHANNELS) for _ in range(a.adapter_blocks)),
+            ]
+        self.adapter = nn.Sequential(*adapter)
         self.latent_conv = nn.Conv2d(latents, latents, 3, padding=1)
         self.blocks = nn.ModuleList(ModulatedBlock(CHANNELS, latents) for _ in range(a.blocks))
         self.upsample_convs = nn.ModuleList(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1) for _ in range(levels))
@@ -112,13 +143,20 @@ class RrdbGenerator(nn.Module):
         radius = 0
         for level in reversed(range(levels)):
             radius = level_receptive_field(a.mid_blocks, level == levels - 1, radius)
-        self.trunk_receptive_field = min(TRUNK_RECEPTIVE_FIELD, 15 * a.groups + 2) + 2 * a.adapter_blocks
-        self.sample_receptive_field = radius + 2 * a.blocks
+        self.sample_receptive_field = -(-(radius + 2 * a.blocks) // 2**a.shared_upsamplings)
+        shared_radius = 0
+        for _ in range(a.shared_upsamplings):
+            shared_radius = level_receptive_field(a.adapter_blocks, False, shared_radius)
+        trunk_radius = min(TRUNK_RECEPTIVE_FIELD, 15 * a.groups + 2)
+        self.trunk_receptive_field = trunk_radius + 2 * a.adapter_blocks + shared_radius
         self.register_load_state_dict_pre_hook(rename_on_load)
         self.to(memory_format=torch.channels_last)
 
     def trunk(self, lr: Tensor) -> Tensor:
-        """The features that all samples share: (N, 3, h, w) in [0, 1] to (N, 64, h, w)."""
+        """The features that all samples share: (N, 3, h, w) in [0, 1] to (N, 64, k * h, k * w).
+
+        k is 2 to the power of `shared_upsamplings`.
+        """
         return self.adapter(self.features(lr))
 
     def features(self, lr: Tensor) -> Tensor:
@@ -126,12 +164,13 @@ class RrdbGenerator(nn.Module):
         return self.rrdb(lr)
 
     def latents(self, lr: Tensor, generators: Sequence[torch.Generator]) -> Latents:
-        """Gaussian latents and noise of one sample per LR image."""
-        last = len(self.upsample_convs)
+        """Gaussian latents and noise of one sample per LR image; the latents have the size of the trunk's maps."""
+        last, factor = len(self.upsample_convs), 2**self.architecture.shared_upsamplings
         levels = [0] * len(self.blocks)
         for level in range(1, last):
             levels += [level] * (1 + self.architecture.mid_blocks)
-        return local_latents(lr, generators, self.architecture.latent_channels, [*levels, last, last])
+        size = lr[:, :, :1, :1].expand(-1, -1, factor * lr.shape[2], factor * lr.shape[3])
+        return local_latents(size, generators, self.architecture.latent_channels, [*levels, last, last])
 
     def sample(self, trunk: Tensor, lr: Tensor, latents: Latents) -> Tensor:
         """SR images, (N, 3, scale * h, scale * w), about [0, 1], before projection."""
@@ -182,7 +221,7 @@ class RrdbGenerator(nn.Module):
         """See `interfaces.Generator`: a step is a tile of an upsampling level."""
         return {
             modulation: len(list(tiles_of(height << level, width << level, self._level_tile())))
-            for level, modulation in enumerate(self.modulations)
+            for level, modulation in enumerate(self.modulations, start=self.architecture.shared_upsamplings)
         }
 
     def _level_tile(self) -> int:

@@ -7,7 +7,7 @@ from conftest import shared_path
 from safetensors.torch import save_file
 
 from ntire_sr.challenge.pixels import to_tensor, to_unit
-from ntire_sr.core.errors import NtireSrError
+from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.pretrained import tensors_digest
 from ntire_sr.core.seeding import make_generator
 from ntire_sr.models import package_weights, stochastic_rrdb
@@ -83,22 +83,30 @@ def test_tiles_of_the_package_trunk_change_no_visible_pixel(photograph):
     assert (drawn - again).abs().max() * 255 < 1
 
 
-def test_trunk_in_tiles_equals_whole_trunk_with_stated_receptive_field():
-    made = RrdbGenerator(4, StochasticSettings(**{**SIZES, "adapter_blocks": 2})).double()
+@pytest.mark.parametrize(("scale", "shared", "radius"), [(4, 0, 15 + 2 + 4), (8, 1, 15 + 2 + 4 + 3)])
+def test_trunk_in_tiles_equals_whole_trunk_with_stated_receptive_field(scale, shared, radius):
+    sizes = {**SIZES, "adapter_blocks": 2, "shared_upsamplings": shared}
+    made = RrdbGenerator(scale, StochasticSettings(**sizes)).double()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for value in made.parameters():
             value.copy_(0.1 * torch.randn(value.shape, generator=generator))
         lr = torch.rand(1, 3, 50, 9, dtype=torch.double, generator=generator)
         whole = made.trunk(lr)
-        assert made.trunk_receptive_field == 15 + 2 + 4
+        assert whole.shape[2:] == (50 << shared, 9 << shared)
+        assert made.trunk_receptive_field == radius
         for reach, same in ((made.trunk_receptive_field, True), (made.trunk_receptive_field - 2, False)):
             tiled = in_tiles(made.trunk, reach, 5, lr)
-            assert bool((tiled - whole).abs().max() < 1e-12) is same, reach
+            assert bool((tiled - whole).abs().max() < 1e-12 * whole.abs().max()) is same, reach
 
 
 @pytest.mark.parametrize(
-    ("scale", "sizes"), [(4, {"blocks": 2, "mid_blocks": 2}), (8, {"blocks": 1, "mid_blocks": 1})]
+    ("scale", "sizes"),
+    [
+        (4, {"blocks": 2, "mid_blocks": 2}),
+        (8, {"blocks": 1, "mid_blocks": 1}),
+        (8, {"blocks": 2, "mid_blocks": 1, "shared_upsamplings": 1}),
+    ],
 )
 def test_sample_in_tiles_equals_whole_sample_with_stated_receptive_field(scale, sizes):
     made = RrdbGenerator(scale, StochasticSettings(**{**SIZES, **sizes})).double()
@@ -109,7 +117,8 @@ def test_sample_in_tiles_equals_whole_sample_with_stated_receptive_field(scale, 
         ) in made.parameters():  # no layer is the identity, so the receptive field is as large as it can be
             value.copy_(0.05 * torch.randn(value.shape, generator=generator))
         lr = torch.rand(1, 3, 12, 22, dtype=torch.double, generator=generator)
-        maps = torch.rand(1, 64, 12, 22, dtype=torch.double, generator=generator)
+        factor = 2**made.architecture.shared_upsamplings
+        maps = torch.rand(1, 64, 12 * factor, 22 * factor, dtype=torch.double, generator=generator)
         drawn = made.latents(lr, [make_generator(5)])
         latents = Latents(drawn.fine.double(), drawn.coarse.double(), [noise.double() for noise in drawn.noise])
         whole = made.sample(maps, lr, latents)
@@ -118,6 +127,22 @@ def test_sample_in_tiles_equals_whole_sample_with_stated_receptive_field(scale, 
                 lambda lr, maps, latents: made.sample(maps, lr, latents), reach, 5, lr, maps, latents
             )
             assert bool((tiled - whole).abs().max() < 1e-12) is same, reach
+
+
+def test_latents_do_not_enter_before_a_shared_upsampling(photograph):
+    made = RrdbGenerator(8, StochasticSettings(**{**SIZES, "adapter_blocks": 1, "shared_upsamplings": 1}))
+    lr = lr_crops(photograph, 16)
+    latents = made.latents(lr, [make_generator(1)] * 3)
+    trunk = made.trunk(lr)
+    size = (2 * lr.shape[2], 2 * lr.shape[3])
+    assert trunk.shape[2:] == latents.fine.shape[2:] == latents.coarse.shape[2:] == size
+    assert made.sample(trunk, lr, latents).shape == (3, 3, 8 * lr.shape[2], 8 * lr.shape[3])
+    maps = made.features(lr)  # the shared layers start as bilinear upsampling
+    assert torch.allclose(
+        trunk, torch.nn.functional.interpolate(maps, scale_factor=2, mode="bilinear"), atol=1e-6
+    )
+    with pytest.raises(UsageError, match="leaves no upsampling"):
+        RrdbGenerator(4, StochasticSettings(**{**SIZES, "shared_upsamplings": 2}))
 
 
 def test_third_upsampling_is_initialised_as_the_identity():

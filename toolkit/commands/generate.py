@@ -75,7 +75,7 @@ def generate(
     if weights is None and model is None:
         run_is_default = click.get_current_context().get_parameter_source("run") is ParameterSource.DEFAULT
         state = run_state(folder) if run_is_default else "finished"
-        model, weights, note = default_weights(folder, state, not run_is_default)
+        model, weights, note = default_weights(folder, state)
         if note:
             output.note(note)
     loaded = load_model(model, scale, torch_device, weights=weights)

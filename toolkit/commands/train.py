@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from ntire_sr.commands.command import Command, option, option_group
 from ntire_sr.commands.options import DEVICE, PATH, SCALE, run_option
@@ -60,7 +59,6 @@ def train(
     from ntire_sr.core.errors import plural, require
     from ntire_sr.core.settings import parse_words
     from ntire_sr.evaluation.pages.training_page import write_training_page
-    from ntire_sr.models.external import network_of_run
     from ntire_sr.training.loop import train as run_training
     from ntire_sr.training.run_config import check_files, make_run_config, read_settings, resume_run_config
     from ntire_sr.training.status import is_finished, saved_steps
@@ -77,9 +75,6 @@ def train(
         values = read_settings(config, values)
     folder = RunFolder(run)
     resumed = resume and folder.config.exists()
-    if resumed:
-        run_is_default = click.get_current_context().get_parameter_source("run") is ParameterSource.DEFAULT
-        network_of_run(folder, named="model" in values or not run_is_default)
     run_config = resume_run_config(folder, values) if resumed else make_run_config(values)
     if not resumed:
         check_files(run_config)

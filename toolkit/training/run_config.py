@@ -21,7 +21,7 @@ from ntire_sr.core.settings import (
     with_current_fields,
     with_earlier_values,
 )
-from ntire_sr.models.external import names_network, network_label, network_name, network_of_run
+from ntire_sr.models.external import check_file, names_network, network_label, network_name
 from ntire_sr.models.package_weights import shipped_weights
 from ntire_sr.models.weights_files import read_weights, trained_model
 from ntire_sr.training.config import TrainConfig
@@ -233,7 +233,8 @@ def load_run_config(run: RunFolder) -> RunConfig:
     Raises:
         NtireSrError: it is missing or damaged."""
     saved = read_json(run.config, "configuration")
-    network_of_run(run, named=True)
+    if isinstance(saved, dict) and names_network(str(saved.get("model"))):
+        check_file(str(saved["model"]), run.path)
     try:
         config = make_from_file(TrainConfig, {k: v for k, v in saved.items() if k != "settings"})
         trainer = trainer_spec(config.model)

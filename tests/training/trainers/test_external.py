@@ -107,45 +107,35 @@ def test_command_trains_a_network_that_draws_and_regenerates(
     net, lr_folder, photograph, monkeypatch, ntire_sr_command
 ):
     write_png(net / "small" / "a.png", photograph[:64, :64].copy())
-    words = ["--model", "net.py:build", *WORDS, "--set", "width=5", "--set", "validation=small"]
+    words = ["--model", "net.py:build", "--run", "run", *WORDS, "--set", "width=5", "--set", "validation=small"]
     result = ntire_sr_command("train", *words)
     assert result.code == 0 and "training net.py:build x4 (preset tiny)" in result.err, result.err
-    assert "val_lpips" in json.loads((net / "runs" / "latest" / "log.jsonl").read_text().splitlines()[-1])
-    assert (net / "runs" / "latest" / "training.html").is_file()
-    config = json.loads((net / "runs" / "latest" / "config.json").read_text())
+    assert "val_lpips" in json.loads((net / "run" / "log.jsonl").read_text().splitlines()[-1])
+    assert (net / "run" / "training.html").is_file()
+    config = json.loads((net / "run" / "config.json").read_text())
     assert config["model"] == f"{net / 'net.py'}:build" and config["settings"]["width"] == 5
-    tensors = load_file(net / "runs" / "latest" / "weights.safetensors")
+    tensors = load_file(net / "run" / "weights.safetensors")
     assert tensors["detail.weight"].shape == (48, 10, 3, 3)  # the module's own names
 
-    for command in (["generate"], ["train", "--resume"]):  # the run is not named
-        result = ntire_sr_command(*command)
-        assert (
-            result.code == 2
-            and "latest has trained net.py:build, and code runs only where you name" in result.err
-        )
     (net / "elsewhere").mkdir()
     monkeypatch.chdir(net / "elsewhere")  # the run finds its network from any folder
-    result = ntire_sr_command(
-        "generate", "--run", "../runs/latest", "--lr", "../LR", "--samples", 2, "--out", "drawn"
+    result = ntire_sr_command("generate", "--run", "../run", "--lr", "../LR", "--samples", 2, "--out", "drawn")
+    assert result.code == 0 and result.out.count("drawn by net.py:build, weights ../run/weights.saf") == 1, (
+        result.err
     )
-    assert (
-        result.code == 0 and result.out.count("drawn by net.py:build, weights ../runs/latest/weights.saf") == 1
-    ), result.err
     assert ", 2 steps)" in result.out
     result = ntire_sr_command("verify", "drawn", "--regenerate", 1, "--model", "../net.py:build")
     assert "1 drawn again and found the same" in result.out and result.out.endswith("PASS\n"), result.out
-    result = ntire_sr_command(
-        "models", "check", "../net.py:build", "--weights", "../runs/latest/weights.safetensors"
-    )
+    result = ntire_sr_command("models", "check", "../net.py:build", "--weights", "../run/weights.safetensors")
     assert result.out.endswith("PASS\n"), result.out
 
     # its code runs only where it or its run is named
-    result = ntire_sr_command("generate", "--weights", "../runs/latest/weights.safetensors", "--lr", "../LR")
+    result = ntire_sr_command("generate", "--weights", "../run/weights.safetensors", "--lr", "../LR")
     assert result.code == 2 and "holds weights of net.py:build, a network from outside" in result.err
     (net / "net.py").unlink()
-    result = ntire_sr_command("generate", "--run", "../runs/latest", "--lr", "../LR")
+    result = ntire_sr_command("generate", "--run", "../run", "--lr", "../LR")
     assert result.code == 2 and f"the file {net / 'net.py'} does not exist" in result.err
-    result = ntire_sr_command("train", "--run", "../runs/latest", "--resume")
+    result = ntire_sr_command("train", "--run", "../run", "--resume")
     assert result.code == 2 and f"the file {net / 'net.py'} does not exist" in result.err
 
 
