@@ -268,12 +268,17 @@ def _ticks(low: float, high: float, step: float) -> list[float]:
 
 
 def _axis(values: list[float]) -> tuple[float, float, float]:
-    """(low, high, step) of an axis around the values, two to five round steps long."""
+    """(low, high, step) of an axis around the values, two to five round steps long; below 0 only if a value is.
+
+    >>> _axis([0.2]), _axis([0.0]), _axis([40.0])
+    ((0.0, 0.4, 0.1), (0.0, 1.0, 0.5), (39.5, 40.5, 0.5))
+    """
     low, high = min(values, default=0.0), max(values, default=1.0)
     if 0.0 <= low < high / 2:
         low = 0.0  # start the axis at zero if the values are near it
     if low == high:
-        low, high = low - 0.5, high + 0.5
+        margin = min(abs(low), 0.5)
+        low, high = (low - margin, high + margin) if margin else (0.0, 1.0)
     for exponent in range(-6, 9):
         for digit in (1, 2, 5):
             step = digit * 10.0**exponent

@@ -13,6 +13,7 @@ from ntire_sr.core.files import atomic_write
 from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.evaluation.pages.charts import line_chart
 from ntire_sr.evaluation.pages.page import render_template
+from ntire_sr.models.external import network_label
 
 SCRIPTS = ("page.js", "charts.js")
 MOST_POINTS = 200  # of a curve; longer logs are averaged over equal parts
@@ -60,7 +61,7 @@ def write_training_page(run: RunFolder) -> Path:
         "training.html.j2",
         SCRIPTS,
         data={},
-        title=f"{config.get('model', 'training')} x{config.get('scale', '?')}: {run.path.resolve().name}",
+        title=f"{network_label(str(config.get('model', 'training')))} x{config.get('scale', '?')}: {run.path.resolve().name}",
         state=f"{last} of {total} steps",
         warnings=[f"step {line['step']}: {line['remark']}" for line in lines if "remark" in line][-10:],
         figures=training_charts(lines),

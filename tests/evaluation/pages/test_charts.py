@@ -21,6 +21,14 @@ def test_curves_lie_inside_the_frame(values):
         assert CURVES_FRAME["top"] <= y <= CURVES_FRAME["bottom"]
 
 
+@pytest.mark.parametrize("value", [0.0, 3e-5, 0.112, 0.5, 1.2, 60.1])
+def test_axes_of_equal_values_do_not_go_below_zero(value):
+    ticks = curve_chart("S_n", [[value]])["ticks"] + curve_chart("S_n", [[value, value]])["ticks"]
+    placed = place_points([Point("a", value, value)])
+    assert min(float(text) for _, text in [*ticks, *placed["x_ticks"], *placed["y_ticks"]]) >= 0
+    assert min(float(text) for _, text in curve_chart("S_n", [[-0.2]])["ticks"]) <= -0.2
+
+
 def test_curves_of_several_methods_share_axis_and_steps():
     chart = curve_chart("S_n", [[0.0, 4.0], [0.0, 8.0, 16.0]], ["bicubic", "ours"])
     assert [step["text"] for step in chart["steps"]] == [

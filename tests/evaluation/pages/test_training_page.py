@@ -36,6 +36,26 @@ def test_charts_show_losses_r_validation_rate_and_speed(tmp_path):
     assert charts["Validation S_4"]["steps"][0]["text"] == "step = 20: of LPIPS 12 % · of MSE 8 %"
 
 
+def test_validations_of_a_short_run_all_have_a_point_and_a_tick():
+    lines = [{"step": 3, "val_lpips": 0.228}, {"step": 6, "loss": 1.2, "val_lpips": 0.23}]
+    charts = {chart["label"]: chart for chart in training_charts(lines)}
+    validation = charts["Validation LPIPS"]
+    assert [step["text"] for step in validation["steps"]] == ["step = 3: 0.228", "step = 6: 0.23"]
+    places = [step["points"][0][1] for step in validation["steps"]]
+    assert [(place, text) for place, text in validation["x_ticks"] if place in places] == [
+        (places[0], "3"),
+        (places[1], "6"),
+    ]
+    assert [text for _, text in charts["Loss"]["x_ticks"]] == ["6"]
+
+
+def test_page_of_a_network_from_a_file_has_its_short_name(tmp_path):
+    run = run_with(LINES, tmp_path / "run")
+    write_json(run.config, {"model": "/home/me/nets/my_net.py:build", "scale": 4, "steps": 40})
+    page = write_training_page(run).read_text(encoding="utf-8")
+    assert "<h1>my_net.py:build x4: run</h1>" in page and "/home/me" not in page
+
+
 def test_long_logs_are_averaged(tmp_path):
     lines = [{"step": step, "loss": float(step % 2)} for step in range(1, 801)]
     (chart,) = training_charts(lines)
