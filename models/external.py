@@ -19,7 +19,7 @@ from typing import Any, get_type_hints
 import torch
 from torch import nn
 
-from ntire_sr.core.errors import UsageError, require, suggestion
+from ntire_sr.core.errors import NtireSrError, UsageError, require, suggestion
 from ntire_sr.core.files import error_from_os_error, sha256_file
 from ntire_sr.core.seeding import global_seed
 from ntire_sr.models.adapter import ModelAdapter, StderrRedirect, adapt, guard_user_code
@@ -178,20 +178,25 @@ def _settings_of(function: Callable[..., Any], label: str, redirect: StderrRedir
     """The default settings of a network: those of the data class that annotates the parameter `settings`.
 
     Raises:
-        NtireSrError: a setting has no default.
+        NtireSrError: a setting has no default, or the parameter has neither a data class nor a default.
     """
     try:
         parameter = inspect.signature(function).parameters.get("settings")
     except (TypeError, ValueError):  # of a function that is not written in Python
         parameter = None
-    if parameter is None:
+    if parameter is None or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
         return NoSettings()
     record = parameter.annotation
     with guard_user_code(label, "when its settings were made", redirect):
         if isinstance(record, str):  # from __future__ import annotations
             record = get_type_hints(function)["settings"]
         if not (isinstance(record, type) and is_dataclass(record)):
-            return NoSettings()
+            if parameter.default is not parameter.empty:
+                return NoSettings()
+            raise NtireSrError(
+                f"{label}: its parameter settings is not annotated with a data class",
+                "settings: Settings, where Settings is a data class with a default for each setting, or no such parameter",
+            )
         return parameter.default if isinstance(parameter.default, record) else record()
 
 

@@ -4,7 +4,6 @@ import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -249,16 +248,21 @@ def resume_run_config(run: RunFolder, values: Mapping[str, Any]) -> RunConfig:
     """The configuration of a run that is resumed: its own, with the changes in `values`.
 
     Raises:
-        UsageError: `values` change a setting that is not in CHANGEABLE_ON_RESUME.
+        UsageError: `values` name another model, or change a setting that is not in CHANGEABLE_ON_RESUME.
     """
     run_config = load_run_config(run)
     values = _with_current_fields(run_config.trainer, values)
     if names_network(str(values.get("model"))):
         values["model"] = network_name(str(values["model"]))
-    own_model = values.get("model", run_config.config.model) == run_config.config.model
-    given = (partial(_make, run_config.trainer) if own_model else make_run_config)(
-        {**flat(run_config), **values}
+    trained, asked_model = run_config.config.model, str(values.get("model", run_config.config.model))
+    same_label = network_label(trained) == network_label(asked_model)  # then their folders tell them apart
+    trained_name, asked_name = (name if same_label else network_label(name) for name in (trained, asked_model))
+    require(
+        trained == asked_model,
+        f"{run.path} was trained with {trained_name}, not {asked_name}",
+        f"leave --model out to resume it: ntire-sr train --run {run.path} --resume; or start another run with --run",
     )
+    given = _make(run_config.trainer, {**flat(run_config), **values})
     for name in values:
         before, asked = flat(run_config)[name], flat(given)[name]
         require(

@@ -14,11 +14,13 @@ from torch import nn
 
 from ntire_sr.core.distributed import ProcessGroup
 from ntire_sr.core.errors import NtireSrError, UsageError
+from ntire_sr.core.files import make_folder, write_json
 from ntire_sr.core.run_folder import RunFolder
 from ntire_sr.core.seeding import make_generator
 from ntire_sr.core.settings import make
 from ntire_sr.models.adapter import StderrRedirect, adapt
 from ntire_sr.models.external import import_code
+from ntire_sr.models.interfaces import NoSettings
 from ntire_sr.models.trainable import TrainableNetwork
 from ntire_sr.models.weights_files import read_weights, save_weights
 from ntire_sr.samples.image_files import write_png
@@ -241,6 +243,36 @@ def test_settings_that_train_cannot_give_are_refused():
         settings_record(code_with(Widths()))
     with pytest.raises(NtireSrError, match="its setting gamma has the name of a setting of train"):
         settings_record(code_with(Taken()))
+
+
+def test_settings_without_a_data_class_are_refused_by_name(net):
+    change(net, "settings: Settings)", "settings)")
+    with pytest.raises(
+        NtireSrError, match=r"net\.py:build: its parameter settings is not annotated with"
+    ) as caught:
+        import_code("net.py:build")
+    assert caught.value.remedy.startswith("settings: Settings, where Settings is a data class")
+    for parameter in ("settings=None", "**settings"):  # the function can be called without them
+        (net / "net.py").write_text(f"def build(scale, weights, device, {parameter}): ...")
+        assert import_code("net.py:build").settings == NoSettings()
+
+
+def test_resume_with_another_model_names_that_of_the_run(net):
+    (net / "other.py").write_text("")
+    run_config = make_run_config({**SMALL, "model": "net.py:build"})
+    run = RunFolder(net / "run")
+    make_folder(run.path)
+    write_json(run.config, run_config.as_json())
+    for asked, message in (
+        ("other.py:build", f"{run.path} was trained with net.py:build, not other.py:build"),
+        ("srgan", f"{run.path} was trained with net.py:build, not srgan"),
+        ("nets/net.py:build", f"{run.path} was trained with {net}/net.py:build, not {net}/nets/net.py:build"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            resume_run_config(run, {"model": asked})
+        assert caught.value.message == message
+        assert f"ntire-sr train --run {run.path} --resume" in caught.value.remedy
+    assert resume_run_config(run, {"model": "net.py:build"}).as_json() == run_config.as_json()
 
 
 def test_default_settings_of_the_function_are_those_of_training(tmp_path):
