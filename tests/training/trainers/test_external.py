@@ -391,6 +391,43 @@ def test_tied_frozen_and_unused_layers_resume_and_are_saved(tmp_path):
     Shared().load_state_dict(load_file(tmp_path / "weights.safetensors"))
 
 
+class Learned(Whole):
+    """Noise whose strength is learned, starts at zero and is never below."""
+
+    def __init__(self):
+        super().__init__()
+        self.strength = nn.Parameter(torch.zeros(()))
+
+    def sample(self, lr, generator):
+        noise = self.strength.clamp(min=0) * torch.randn(lr.shape, generator=generator).to(lr)
+        return nn.functional.pixel_shuffle(self.conv(lr + noise), 4)
+
+
+class Global(Whole):
+    """Noise from the global random generator, which is seeded for each sample."""
+
+    def sample(self, lr, generator):
+        return nn.functional.pixel_shuffle(self.conv(lr + torch.randn_like(lr)), 4)
+
+
+class Dropped(Whole):
+    """Noise from dropout only, which is off when samples are drawn."""
+
+    def sample(self, lr, generator):
+        return nn.functional.pixel_shuffle(self.conv(nn.functional.dropout(lr, 0.5, self.training)), 4)
+
+
+def test_noise_that_starts_at_zero_or_is_global_is_accepted(tmp_path):
+    assert trainer_of(Learned, tmp_path).gan.generator.network.strength == 0  # as it was built
+    assert trainer_of(Global, tmp_path).messages == []
+
+
+def test_samples_that_differ_only_by_dropout_are_refused(tmp_path):
+    with pytest.raises(NtireSrError, match="samples do not depend on its noise") as caught:
+        trainer_of(Dropped, tmp_path)
+    assert "draw noise in sample with its generator" in caught.value.remedy
+
+
 # ---- networks that are refused
 
 
@@ -410,6 +447,7 @@ def test_tied_frozen_and_unused_layers_resume_and_are_saved(tmp_path):
         ("    scales =", "    deterministic = True\n    scales =", "states deterministic = True, and train teaches networks to draw samples"),
         ("return Net(scale, settings)", "return Net(scale, settings).requires_grad_(False)", "a module without parameters that learn"),
         ("    def sample(", "    @torch.no_grad()\n    def sample(", "samples have no gradient at the network's parameters"),
+        ("trunk[0], latents[0]), 1", "trunk[0], trunk[0]), 1", "the network's samples do not depend on its noise: two samples of one LR image are equal"),
         ("sample_receptive_field", "trunk_receptive_field", "trunk returned a list, not one tensor, as trunk_receptive_field requires"),
         ("scales = (4,)", "scales = (8,)", "draws scale 8, not 4"),
         ("    def sample(", "    def sampel(", "not an object with a method sample(lr, generator)"),

@@ -28,6 +28,7 @@ from ntire_sr.training.trainers.energy_settings import EnergySettings
 from ntire_sr.training.trainers.interface import TrainerSpec
 from ntire_sr.training.trainers.stochastic_settings import PRESETS as STOCHASTIC_PRESETS
 
+CHANGE = 0.05  # of a parameter, relative to its RMS, where it is tried whether samples depend on the noise
 SETTING_TYPES = (str, int, float, bool)
 OWN_NAMES = {*field_types(TrainConfig), *field_types(EnergySettings)}
 
@@ -134,7 +135,8 @@ class ExternalTrainer(EnergyTrainer):
         network = build(settings).to(device)
         lr = torch.rand(2, 3, *[config.patch // config.scale] * 2, generator=make_generator(0)).to(device)
         without_gradient = try_gradient(network, lr)
-        try_sample(code.adapt(network.network, config.scale, device), lr[:1])
+        learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        try_samples(code.adapt(network.network, config.scale, device), lr[:1], learning)
         code_sha256 = code.record(None).sha256
         processes.assert_same(code=code_sha256)
         super().__init__(config, settings, build, device, processes, progress)
@@ -224,10 +226,46 @@ def try_gradient(network: TrainableNetwork, lr: Tensor) -> list[str]:
     return without
 
 
-def try_sample(generator: ModelAdapter, lr: Tensor) -> None:
-    """Draw one sample as `generate` will, so that a network which cannot draw fails before its training.
+def try_samples(generator: ModelAdapter, lr: Tensor, learning: list[nn.Parameter]) -> None:
+    """Draw samples as `generate` will, so that a network which cannot draw fails before its training.
+
+    Samples that are equal are refused only if they stay equal after small changes of the parameters: noise whose
+    strength starts at zero can learn.
+
+    Args:
+        generator: a network that is not trained afterwards.
+        lr: (1, 3, h, w).
+        learning: the network's parameters that learn, which may be changed here.
 
     Raises:
-        NtireSrError: the network raised an error, or returned something wrong.
+        NtireSrError: the network raised an error, returned something wrong, or its samples do not depend on the noise.
     """
-    generator.sample(generator.trunk(lr), lr, generator.latents(lr, [make_generator(0)]))
+    if samples_differ(generator, lr):
+        return
+    initial = [parameter.detach().clone() for parameter in learning]
+    for number, sign in ((0, 1), (0, -1), (1, 1), (1, -1)):  # both signs: a strength may be clamped at zero
+        noise_generator = make_generator(number)
+        with torch.no_grad():
+            for parameter, start in zip(learning, initial, strict=True):
+                size = CHANGE * (start.abs().square().mean().sqrt() or 1)
+                noise = torch.randn(start.shape, generator=noise_generator).to(start)
+                parameter.copy_(start + sign * size * noise)
+        try:
+            if samples_differ(generator, lr):
+                return
+        except NtireSrError:  # the changed parameters give values out of range, which proves nothing
+            return
+    noise_source = "latents" if generator.has_latents else "sample"
+    raise NtireSrError(
+        f"{generator.label}: the network's samples do not depend on its noise: two samples of one LR image are equal",
+        f"draw noise in {noise_source} with its generator, torch.randn(..., generator=generator), and use it in sample",
+    )
+
+
+def samples_differ(generator: ModelAdapter, lr: Tensor) -> bool:
+    """Whether two samples of an LR image (1, 3, h, w), drawn with different seeds, differ."""
+    trunk = generator.trunk(lr)
+    first, second = (
+        generator.sample(trunk, lr, generator.latents(lr, [make_generator(seed)])) for seed in (0, 1)
+    )
+    return not torch.equal(first, second)
