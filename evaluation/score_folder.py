@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ntire_sr.challenge.downscale import CROP_MULTIPLE
-from ntire_sr.challenge.names import DEFAULT_SAMPLES, SampleName
+from ntire_sr.challenge.names import DEFAULT_SAMPLES, SampleName, samples_per_image
 from ntire_sr.core.distributed import ProcessGroup
-from ntire_sr.core.errors import NtireSrError, ValidationErrors, require
+from ntire_sr.core.errors import NtireSrError, ValidationErrors, plural, require
 from ntire_sr.core.files import make_folder, relative_to, sha256_of_digests, write_json
 from ntire_sr.core.pretrained import ALEXNET, find
 from ntire_sr.core.progress import SILENT, Progress
@@ -69,7 +69,8 @@ def score_folder(
         hr, sr, out: folders of HR images, of samples, and for the results. `sr` may be a zip, whose samples are
             then extracted to `out`/samples.
         scale: HR pixels per LR pixel along an axis; None for the manifest's, or 4 without a manifest.
-        samples: samples per image; None for the manifest's number, or 10 without a manifest.
+        samples: samples per image; None for the manifest's number, or without a manifest for what the files' names show,
+            see `samples_per_image`.
         device: auto, cpu or cuda.
         lpips_weights: file of AlexNet's weights; None for the one in the package.
         without_lpips: why LPIPS is not measured, only LR-PSNR and the diversity of MSE; None to measure it.
@@ -94,9 +95,10 @@ def score_folder(
         NtireSrError: a file of weights cannot be used, or images could not be measured.
     """
     processes = ProcessGroup()
-    if sr.is_file():
-        archive, sr = sr, out / "samples"
-        processes.broadcast_from_main(lambda: extract_samples([archive], out / "samples", progress))
+    given = sr
+    if given.is_file():
+        sr = out / "samples"
+        processes.broadcast_from_main(lambda: extract_samples([given], out / "samples", progress))
     manifest = load_manifest(sr)
     drawn_at = manifest.settings.scale if manifest else None
     require(
@@ -105,7 +107,6 @@ def score_folder(
         f"--scale {drawn_at}",
     )
     scale = scale or drawn_at or 4
-    samples = samples or (manifest.samples if manifest else DEFAULT_SAMPLES)
     with_lpips = without_lpips is None
     require(study_method is None or study is not None, "--study-method without --study", "give both")
     opinions = load_opinions(study) if study else None
@@ -122,27 +123,39 @@ def score_folder(
         "choose another --out",
     )
 
-    def check_folders() -> None:
+    def check_folders() -> int:
         # quick checks, before networks are loaded and all files are read, so that errors appear at once
         list_images(hr, "HR", progress=progress)
-        list_samples(sr)
+        files, _ = list_samples(sr)
         if settings.lpips:
             find(ALEXNET, settings.lpips_weights)
+        if samples is not None:
+            return samples
+        if manifest:
+            return manifest.samples
+        count = samples_per_image(files)
+        if count != DEFAULT_SAMPLES:
+            progress.message(
+                f"note: {given} has no manifest; by its files it has {plural(count, 'sample')} per image, where the "
+                f"challenge asks for {DEFAULT_SAMPLES} (--samples sets another number)"
+            )
+        return count
 
-    processes.broadcast_from_main(check_folders)
+    per_image = processes.broadcast_from_main(check_folders)
     scorer = Scorer(settings)
 
     def inspect() -> MatchedSamples:
         return match_samples(
             hr,
             sr,
-            samples,
+            per_image,
             scale,
             manifest,
             skip_missing,
             progress,
             SMALLEST_PX if with_lpips else CROP_MULTIPLE,
             lr_names,
+            given,
         )
 
     groups = processes.broadcast_from_main(inspect)
@@ -171,7 +184,7 @@ def score_folder(
         keys=keys,
         digests={group.index: group.digests for group in groups.images},
     )
-    score = _assemble(records, origin, groups, samples, settings, opinions, study_method)
+    score = _assemble(records, origin, groups, per_image, settings, opinions, study_method)
     score = replace(score, reasons=diagnose(groups.images, score.images, scale, manifest))
     write_tables(score, out)
     write_json(out / "score.json", score.as_json())

@@ -6,10 +6,12 @@ that reach the required LR-PSNR. Without a study the rank is that in S_10.
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ntire_sr.challenge.names import DEFAULT_SAMPLES, samples_per_image
 from ntire_sr.core.errors import NtireSrError, UsageError, ValidationErrors, plural
 from ntire_sr.core.files import (
     atomic_write,
@@ -35,6 +37,8 @@ from ntire_sr.evaluation.scoring.opinion import Opinions, final_ranks, load_opin
 from ntire_sr.evaluation.scoring.study_ranks import opinion_column, opinions_by_samples
 from ntire_sr.samples.extraction import extract_samples
 from ntire_sr.samples.folders import list_images
+from ntire_sr.samples.manifest import load_manifest
+from ntire_sr.samples.sources import open_submission
 from ntire_sr.submission.verify import verify
 
 MOST_REASONS = 3  # problems of an entry that are shown
@@ -122,7 +126,8 @@ def make_leaderboard(
         progress: reports how far each step is.
 
     Raises:
-        UsageError: names occur twice, or the study shows none of the samples.
+        UsageError: names occur twice, or the entries have different numbers of samples, or the study shows none of the
+            samples.
         NtireSrError: the HR images cannot be read.
     """
     names = [name for name, _ in submissions]
@@ -130,6 +135,8 @@ def make_leaderboard(
     if doubled:
         raise UsageError(f"the name {doubled[0]} occurs twice", "NAME=PATH gives an entry another name")
     options = options or ScoreOptions()
+    if options.samples is None:
+        options = replace(options, samples=_common_count(submissions, progress))
     opinions = load_opinions(study) if study else None
     entries = []
     for name, path in submissions:
@@ -142,6 +149,35 @@ def make_leaderboard(
     board = Leaderboard(tuple(entries), comparison, out)
     _write(board, pictures, progress)
     return board
+
+
+def _common_count(submissions: Sequence[tuple[str, Path]], progress: Progress) -> int | None:
+    """The samples per image that all submissions have, by their manifests or files; None if none can be read.
+
+    Raises:
+        UsageError: the numbers differ.
+    """
+    counts: dict[str, int] = {}
+    for name, path in submissions:
+        with suppress(NtireSrError), open_submission(path) as submission:  # else a row with its reason
+            manifest = load_manifest(path) if path.is_dir() else None
+            if submission.samples:
+                counts[name] = manifest.samples if manifest else samples_per_image(submission.samples)
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+        least = min(counts.values())
+        raise UsageError(
+            f"the entries have different numbers of samples per image: {listed}",
+            f"--samples {max(counts.values())} refuses entries with fewer; "
+            f"--samples {least} measures the first {least} of each",
+        )
+    count = next(iter(counts.values()), None)
+    if count not in (None, DEFAULT_SAMPLES):
+        progress.message(
+            f"note: the entries have {plural(count, 'sample')} per image, where the challenge asks for "
+            f"{DEFAULT_SAMPLES} (--samples sets another number)"
+        )
+    return count
 
 
 def _examine(name: str, path: Path, hr: Path, folder: Path, options: ScoreOptions, progress: Progress) -> Entry:

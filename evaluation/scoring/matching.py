@@ -74,6 +74,7 @@ def match_samples(
     progress: Progress = SILENT,
     smallest_px: int = SMALLEST_PX,
     lr_names: str | None = None,
+    given_sr: Path | None = None,
 ) -> MatchedSamples:
     """Each HR image with its samples in order.
 
@@ -86,6 +87,7 @@ def match_samples(
         progress: reports how many files have been read.
         smallest_px: smallest allowed side of the cropped HR images, as LPIPS requires.
         lr_names: pattern of the LR images' names in the manifest, by which HR images are paired with them; None to find it.
+        given_sr: the archive that `sr` was extracted from, for messages; None for `sr`.
 
     Raises:
         ValidationErrors: files are missing, unexpected, misnamed, unreadable, of a wrong size or not 8-bit RGB; all are
@@ -135,7 +137,7 @@ def match_samples(
         if pattern:
             remedies.insert(0, f"--lr-names '{pattern}', which fits all names of the LR images")
         raise ValidationErrors(
-            f"scoring {sr} against {hr} ({_counts(problems)})",
+            f"scoring {given_sr or sr} against {hr} ({_counts(problems)})",
             [problem.text for problem in problems],
             "; ".join(remedies),
         )

@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from conftest import RecordedProgress
 
 from ntire_sr.core.errors import UsageError, ValidationErrors
 from ntire_sr.core.files import write_json
@@ -134,6 +135,44 @@ def test_command_names_entries_after_their_files(teams, tmp_path, ntire_sr_comma
     assert result.code == 0, result.err
     assert "calm" in result.out and "ours" in result.out and str(out) in result.out
     assert (out / "entries" / "calm" / "score" / "score.json").is_file()
+
+
+def test_number_of_samples_comes_from_the_files_without_a_manifest(samples, tmp_path, ntire_sr_command):
+    archive = pack_folder(samples, tmp_path / "team.zip")
+    words = ("score", "--hr", tmp_path / "HR", "--sr", archive, "--without-lpips", "--no-report")
+    result = ntire_sr_command(*words)
+    assert result.code == 0, result.err
+    assert f"{archive} has no manifest; by its files it has 3 samples per image" in result.err
+    assert "the challenge asks for 10" in result.err
+    last = max(samples.glob("000000_*.png"))
+    last.unlink()  # other images still have three
+    pack_folder(samples, archive)
+    result = ntire_sr_command(*words)
+    assert result.code == 1 and "1 of 3 samples are missing: 2" in result.err
+    assert f"scoring {archive} against" in result.err
+
+
+def test_leaderboard_takes_the_number_of_samples_from_the_entries(teams, tmp_path):
+    progress = RecordedProgress()
+    board = make_leaderboard(
+        teams[:2], tmp_path / "HR", tmp_path / "board", options=ScoreOptions(without_lpips="no"), pictures=0,
+        progress=progress,
+    )  # fmt: skip
+    assert [method.name for method in board.comparison.methods] == ["calm"]
+    assert "the entries have 3 samples per image, where the challenge asks for 10" in str(progress.messages)
+
+
+def test_entries_with_different_numbers_of_samples_are_refused(teams, tmp_path):
+    for path in (tmp_path / "bright").glob("*_sample00002.png"):
+        path.unlink()
+    pack_folder(tmp_path / "bright", teams[2][1])
+    with pytest.raises(UsageError, match=r"different numbers of samples per image: calm 3, bright 2"):
+        make_leaderboard(teams[:3], tmp_path / "HR", tmp_path / "board")
+
+
+def test_missing_archive_is_called_an_archive(tmp_path, lr_folder, ntire_sr_command):
+    result = ntire_sr_command("score", "--hr", tmp_path / "HR", "--sr", tmp_path / "nothere.zip")
+    assert result.code == 2 and f"the archive {tmp_path / 'nothere.zip'} does not exist" in result.err
 
 
 def test_score_of_an_archive_equals_that_of_its_folder(samples, tmp_path, ntire_sr_command):

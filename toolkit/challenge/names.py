@@ -67,6 +67,15 @@ def number_samples(names: Collection[str]) -> tuple[dict[SampleName, str], list[
     return {SampleName(name.index - first, name.sample): file for name, file in named.items()}, unexpected
 
 
+def samples_per_image(names: Iterable[SampleName]) -> int:
+    """The samples per image that names show: the highest number plus 1, up to `DEFAULT_SAMPLES`; that without names.
+
+    >>> samples_per_image([SampleName(0, 0), SampleName(1, 2)]), samples_per_image([SampleName(0, 19)])
+    (3, 10)
+    """
+    return min(max((name.sample + 1 for name in names), default=DEFAULT_SAMPLES), DEFAULT_SAMPLES)
+
+
 def first_index(indices: Iterable[int]) -> int:
     """The index from which images are counted, one of `FIRST_INDICES`, where these are in use.
 

@@ -36,7 +36,7 @@ class NamedPath(click.ParamType):
     option("--out", type=PATH, required=True, help="Folder for leaderboard.html, .csv, .tex and .json, and for scores and extracted samples."),
     option("--study", type=PATH, show_default="none", help="Results of a study with people (results.json, or its folder); without it the rank is that in S_n."),
     option("--scale", type=SCALE, show_default="the manifest's, or 4", help="HR pixels per LR pixel along an axis."),
-    option("--samples", type=click.IntRange(min=1), show_default="the manifest's, or 10", help="Samples per image to measure."),
+    option("--samples", type=click.IntRange(min=1), show_default="the manifest's, or the files' up to 10", help="Samples per image to measure."),
     option("--pictures", type=click.IntRange(min=0), default=10, help="Number of images to show, those in which the entries differ most; 0 for none."),
 )
 @option_group(

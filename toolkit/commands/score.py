@@ -20,7 +20,7 @@ from ntire_sr.core.run_folder import RunFolder, results_path
     option("--out", "-o", type=PATH, show_default="RUN/score, or SR_score next to samples that are not the run's", help="Folder for measure.csv, measure_full.csv, their means, score.json, report.html."),
     run_option,
     option("--scale", type=SCALE, show_default="the manifest's, or 4", help="HR pixels per LR pixel along an axis."),
-    option("--samples", "-n", type=click.IntRange(min=1), show_default="the manifest's, or 10", help="Samples per image to measure."),
+    option("--samples", "-n", type=click.IntRange(min=1), show_default="the manifest's, or the files' up to 10", help="Samples per image to measure."),
     option("--lr-names", metavar="PATTERN", show_default="found by itself", help="How the LR images are named that samples with a manifest were drawn from: {stem} stands for the HR image's name without its suffix, such as {stem}_small."),
     option("--skip-missing", is_flag=True, help="Score the samples that exist; every output lists what is missing."),
 )

@@ -57,7 +57,8 @@ def list_samples(folder: Path) -> tuple[dict[SampleName, Path], list[str]]:
     if folder.is_file():
         raise UsageError(f"--sr {folder} is a file, not a folder of samples", "give the folder")
     if not folder.is_dir():
-        raise UsageError(f"the SR folder {folder} does not exist", "check the path")
+        kind = "archive" if folder.suffix.lower() == ".zip" else "SR folder"
+        raise UsageError(f"the {kind} {folder} does not exist", "check the path")
     paths = [
         path
         for path in sorted(folder.iterdir())
