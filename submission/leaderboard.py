@@ -72,6 +72,11 @@ class Leaderboard:
     def not_ranked(self) -> list[Entry]:
         return [entry for entry in self.entries if entry.problems]
 
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Name -> reason of each entry that is not ranked."""
+        return {entry.name: entry.reason for entry in self.not_ranked}
+
     def as_json(self) -> dict[str, Any]:
         """Everything, for scripts."""
         return {
@@ -266,19 +271,17 @@ def _ranks(s_n: Mapping[str, float], mor: Mapping[str, float] | None) -> dict[st
 def _write(board: Leaderboard, pictures: int, progress: Progress) -> None:
     """Write the page and the tables."""
     write_json(board.out / "leaderboard.json", board.as_json())
-    refused = {entry.name: entry.reason for entry in board.not_ranked}
+    refused = board.reasons
     write_csv(board.out / "leaderboard.csv", comparison_csv(board.comparison, refused))
     atomic_write(board.out / "leaderboard.tex", comparison_latex(board.comparison, refused))
     if board.comparison is None:
         return
     gallery = picture_comparison(board.comparison, pictures, progress=progress)
-    page = comparison_page(board.comparison, gallery)
-    notes = [f"{entry.name} is not ranked: {entry.reason}." for entry in board.not_ranked]
+    page = comparison_page(board.comparison, gallery, not_ranked=refused)
     page = replace(
         page,
         command="leaderboard",
         title=f"{plural(len(board.entries), 'team')}; {page.title}",
-        notes=[*notes, *page.notes],
         result_files=["leaderboard.json", "leaderboard.csv", "leaderboard.tex"],
     )
     write_page(board.out / "leaderboard.html", page)

@@ -1,5 +1,6 @@
 """The page of a comparison."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ntire_sr.core.files import make_folder, write_json
@@ -21,13 +22,19 @@ def write_comparison(comparison: Comparison, gallery: Gallery, out: Path, publis
     return out / "compare.html"
 
 
-def comparison_page(comparison: Comparison, gallery: Gallery, published: bool = False) -> Page:
+def comparison_page(
+    comparison: Comparison,
+    gallery: Gallery,
+    published: bool = False,
+    not_ranked: Mapping[str, str] | None = None,
+) -> Page:
     """Content of the page of a comparison.
 
     Args:
         comparison: the compared methods.
         gallery: pictures of some images.
         published: whether to show the methods among the published results, too.
+        not_ranked: name -> reason of the entries of a leaderboard that are not ranked.
     """
     names = [method.name for method in comparison.methods]
     label, curves = diversity_curves(comparison)
@@ -43,7 +50,7 @@ def comparison_page(comparison: Comparison, gallery: Gallery, published: bool = 
         title=comparison_title(comparison),
         methods=names,
         notes=[*comparison.notes, *gallery.notes],
-        method_table=method_table(comparison),
+        method_table=method_table(comparison, not_ranked),
         plot=plot,
         curves=[curve_chart(label, curves, names)] if comparison.samples > 1 else [],
         pairs=pair_table(comparison),

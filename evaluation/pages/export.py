@@ -51,16 +51,13 @@ def comparison_latex(comparison: Comparison | None, not_ranked: Mapping[str, str
 
     Args:
         comparison: the methods; None if there are none.
-        not_ranked: name -> reason of the entries of a leaderboard that are not ranked, listed in comments.
+        not_ranked: name -> reason of the entries of a leaderboard that are not ranked, in a cell across all figures: in
+            the entry's row if it has no figures, otherwise below its row.
     """
-    comments = "".join(f"% {_one_line(name)}: {_one_line(why)}\n" for name, why in (not_ranked or {}).items())
-    if comments:
-        comments = f"% not ranked:\n{comments}"
-    if comparison is None:
-        return comments
-    content = method_table(comparison)
+    reasons = dict(not_ranked or {})
     arrows = {True: r" $\downarrow$", False: r" $\uparrow$", None: ""}
-    headings = [f"{escape_latex(f.label)}{arrows[f.lower_is_better]}" for f in comparison.all_figures]
+    figures = comparison.all_figures if comparison else ()
+    headings = [f"{escape_latex(f.label)}{arrows[f.lower_is_better]}" for f in figures] or ["Figures"]
     lines = [
         "% needs \\usepackage{booktabs}; arrows point to better values",
         f"\\begin{{tabular}}{{l{'r' * len(headings)}}}",
@@ -68,13 +65,22 @@ def comparison_latex(comparison: Comparison | None, not_ranked: Mapping[str, str
         " & ".join(["Method", *headings]) + r" \\",
         "\\midrule",
     ]
-    for method, cells in zip(comparison.methods, content["rows"], strict=True):
+
+    def reason_row(name: str, reason: str) -> str:
+        text = escape_latex(f"not ranked: {_one_line(reason)}")
+        return f"{escape_latex(name)} & \\multicolumn{{{len(headings)}}}{{p{{0.6\\linewidth}}}}{{{text}}} \\\\"
+
+    rows = method_table(comparison)["rows"] if comparison else []
+    for method, cells in zip(comparison.methods if comparison else (), rows, strict=True):
         texts = [escape_latex(cell["text"]) for cell in cells]
         shown = [
             f"\\textbf{{{text}}}" if cell["best"] else text for text, cell in zip(texts, cells, strict=True)
         ]
         lines.append(" & ".join([escape_latex(method.name), *shown]) + r" \\")
-    return comments + "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+        if method.name in reasons:
+            lines.append(reason_row("", reasons.pop(method.name)))
+    lines += [reason_row(name, reason) for name, reason in reasons.items()]
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 
 
 def _one_line(text: str) -> str:

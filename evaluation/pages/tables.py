@@ -1,7 +1,7 @@
 """Contents of the tables, which the terminal and the pages show alike: numbers are formatted here."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ntire_sr.challenge.published import COLUMNS, RESULTS_2021, Row
@@ -75,10 +75,16 @@ def _opinion_rows(score: ScoreSummary) -> list[tuple[str, str, str]]:
 # ---- several methods
 
 
-def method_table(comparison: Comparison) -> dict[str, Any]:
+def method_table(comparison: Comparison, not_ranked: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Build the table with a row per method and a column per figure.
 
+    Args:
+        comparison: the methods.
+        not_ranked: name -> reason of the entries of a leaderboard that are not ranked; those without figures get a row
+            of dashes after the methods.
+
     Returns:
+        names: of the rows; reasons: a sentence per entry that is not ranked;
         columns: label and description of each figure; rows: for each method, a cell per figure with `text`,
         `interval` (text, may be empty) and `best`, whether the method is the best in this figure.
     """
@@ -93,9 +99,17 @@ def method_table(comparison: Comparison) -> dict[str, Any]:
             "best": method in best[figure.name],
         }
 
+    measured = [method.name for method in comparison.methods]
+    without_figures = [name for name in not_ranked or {} if name not in measured]
+    dash = {"text": format_number(math.nan, 0), "interval": "", "best": False}
     return {
+        "names": [*measured, *without_figures],
         "columns": [{"label": figure.label, "description": figure.description} for figure in figures],
-        "rows": [[cell(figure, at) for figure in figures] for at in range(len(comparison.methods))],
+        "rows": [
+            *([cell(figure, at) for figure in figures] for at in range(len(measured))),
+            *([dash for _ in figures] for _ in without_figures),
+        ],
+        "reasons": [f"{name} is not ranked: {reason}" for name, reason in (not_ranked or {}).items()],
     }
 
 

@@ -1,6 +1,6 @@
 """Tables of a score and of a comparison for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -43,16 +43,22 @@ def print_score(score: ScoreSummary, console: Console, lpips_missing: str | None
     console.print(score_verdict(score), style="bold green" if score.passes else "bold red")
 
 
-def print_comparison(comparison: Comparison, console: Console, published: bool = False) -> None:
+def print_comparison(
+    comparison: Comparison,
+    console: Console,
+    published: bool = False,
+    not_ranked: Mapping[str, str] | None = None,
+) -> None:
     """Print the figures of all methods, S_n for every n, paired differences and warnings.
 
     Args:
         comparison: the compared methods.
         console: where to print.
         published: whether to print the methods among the published results, too.
+        not_ranked: name -> reason of the entries of a leaderboard that are not ranked.
     """
     names = [method.name for method in comparison.methods]
-    _print_methods(comparison, names, console)
+    _print_methods(comparison, not_ranked, console)
     if comparison.samples > 1:
         _print_curves(comparison, names, console)
     _print_pairs(comparison, names, console)
@@ -62,11 +68,13 @@ def print_comparison(comparison: Comparison, console: Console, published: bool =
     _print_notes(comparison.notes, console)
 
 
-def _print_methods(comparison: Comparison, names: Sequence[str], console: Console) -> None:
-    content = method_table(comparison)
+def _print_methods(comparison: Comparison, not_ranked: Mapping[str, str] | None, console: Console) -> None:
+    content = method_table(comparison, not_ranked)
     columns = [(column["label"], column["description"]) for column in content["columns"]]
     rows = [[Text(cell["text"], "bold" if cell["best"] else "") for cell in cells] for cells in content["rows"]]
-    _print_by_method(comparison_title(comparison), names, columns, rows, console)
+    _print_by_method(comparison_title(comparison), content["names"], columns, rows, console)
+    for reason in content["reasons"]:
+        console.print(Text(reason), soft_wrap=True)
 
 
 def _print_curves(comparison: Comparison, names: Sequence[str], console: Console) -> None:

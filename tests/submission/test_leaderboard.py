@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import zipfile
 
 import numpy as np
@@ -72,9 +73,10 @@ def test_entries_are_ranked_and_broken_ones_are_rows_with_reasons(teams, tmp_pat
     assert [row["rank"] for row in rows] == ["1.0", "2.0", "", ""]
     assert [bool(row["not_ranked"]) for row in rows] == [False, False, True, True]
     page = (tmp_path / "board" / "leaderboard.html").read_text()
+    assert '<th scope="row" title="broken">broken</th><td>-</td>' in page
     assert "broken is not ranked: " in page and "ntire-sr leaderboard" in page
     table = (tmp_path / "board" / "leaderboard.tex").read_text()
-    assert "% broken: " in table and "Method & rank" in table
+    assert "broken & \\multicolumn{6}{p{" in table and "}{not ranked: " in table and "Method & rank" in table
     first = method_table(board.comparison)["columns"][0]  # of the page and the terminal
     assert first["label"] == "rank"
     content = json.loads((tmp_path / "board" / "leaderboard.json").read_text())
@@ -117,7 +119,7 @@ def test_names_that_occur_twice_are_refused(samples, tmp_path):
 
 
 def test_command_names_entries_after_their_files(teams, tmp_path, ntire_sr_command):
-    paths = [teams[0][1], f"ours={teams[3][1]}"]
+    paths = [teams[0][1], teams[1][1], f"ours={teams[3][1]}"]
     out = tmp_path / "board"
     result = ntire_sr_command(
         "leaderboard",
@@ -134,6 +136,7 @@ def test_command_names_entries_after_their_files(teams, tmp_path, ntire_sr_comma
     )
     assert result.code == 0, result.err
     assert "calm" in result.out and "ours" in result.out and str(out) in result.out
+    assert re.search(r"│ broken +│ +- │", result.out) and "broken is not ranked: " in result.out
     assert (out / "entries" / "calm" / "score" / "score.json").is_file()
 
 

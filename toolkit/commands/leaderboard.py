@@ -64,7 +64,8 @@ def leaderboard(
     board = make_leaderboard(submissions, hr, out, study, options, pictures, output.progress())
     output.json(board.as_json())
     if board.comparison:
-        print_comparison(board.comparison, output.console())
-    for entry in board.not_ranked:
-        output.say(f"{entry.name} is not ranked: {entry.reason}")
+        print_comparison(board.comparison, output.console(), not_ranked=board.reasons)
+    else:
+        for name, reason in board.reasons.items():
+            output.say(f"{name} is not ranked: {reason}")
     output.say(f"tables{' and page' if board.comparison else ''}: {out}")
