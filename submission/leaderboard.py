@@ -173,8 +173,7 @@ def _common_count(submissions: Sequence[tuple[str, Path]], progress: Progress) -
         least = min(counts.values())
         raise UsageError(
             f"the entries have different numbers of samples per image: {listed}",
-            f"--samples {max(counts.values())} refuses entries with fewer; "
-            f"--samples {least} measures the first {least} of each",
+            f"--samples {least} measures as many of each; --samples {max(counts.values())} does not rank entries with fewer",
         )
     count = next(iter(counts.values()), None)
     if count not in (None, DEFAULT_SAMPLES):
