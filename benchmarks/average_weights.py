@@ -8,6 +8,8 @@ ICML 2022). OUT gets MODEL_xSCALE.safetensors with the decoder, and the trunk in
 
 import argparse
 import json
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,10 @@ def average(shares: dict[Path, float]) -> tuple[dict[str, str], dict[str, torch.
     metadata = read[list(shares)[-1]][0]
     names = next(iter(read.values()))[1].keys()
     tensors = {
-        name: sum(share * read[path][1][name].float() for path, share in shares.items()).half().contiguous()
+        # not from 0, which would turn -0 into 0: the weights of a single file keep their bits and so their digest
+        name: reduce(add, (share * read[path][1][name].float() for path, share in shares.items()))
+        .half()
+        .contiguous()
         for name in names
     }
     facts = json.loads(metadata["facts"])
