@@ -11,6 +11,17 @@ from ntire_sr.training.stopping import SIGNALS, StopRule
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 
 
+@pytest.fixture(autouse=True)
+def default_handlers():
+    """The handlers that Python starts with: under nohup, or in a shell's background, some signals are ignored."""
+    before = {number: signal.getsignal(number) for number in (getattr(signal, name) for name in SIGNALS)}
+    for number in before:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("name", SIGNALS)
 def test_signal_is_the_reason_to_stop_and_its_handler_is_restored(name):
     number = getattr(signal, name)
