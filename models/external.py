@@ -161,7 +161,7 @@ def import_code(model: str) -> UserCode:
     """Run the code that `model` names, without building its network.
 
     Raises:
-        UsageError: there is no such file, module or function.
+        UsageError: the file, module or function does not exist.
         NtireSrError: the code raised an error.
     """
     name = network_name(model)
@@ -213,7 +213,7 @@ def _function(module: ModuleType, name: str, label: str) -> Callable[..., Any]:
             f"{label}: there is no function {name!r} in {module.__file__}",
             suggestion(name, functions) if functions else "a function build(scale, weights, device)",
         ) from None
-    require(callable(function), f"{label} is no function", "a function build(scale, weights, device)")
+    require(callable(function), f"{label} is not a function", "a function build(scale, weights, device)")
     return function
 
 
@@ -221,7 +221,7 @@ def _run_file(path: Path) -> ModuleType:
     """Run a file as a module, with its folder on Python's path as for a script.
 
     It is compiled from its text and never read from a bytecode cache, which may be outdated."""
-    require(path.is_file(), f"there is no file {path}", EXAMPLE)
+    require(path.is_file(), f"the file {path} does not exist", EXAMPLE)
     path = path.resolve()
     try:
         content = path.read_bytes()

@@ -82,7 +82,7 @@ def load_model(
             with the package. For a network from outside: the weights file of its training, or any file that it reads.
 
     Raises:
-        UsageError: there is no such model or file, or they do not belong together.
+        UsageError: the model or file does not exist, or they do not belong together.
         NtireSrError: the weights file is damaged, or the network from outside fails.
     """
     require(scale in (None, *SCALES), f"scale {scale} is not supported", " or ".join(map(str, SCALES)))
@@ -122,7 +122,7 @@ def load_object(
         device: device to move a torch module to; None for the one that it is on, the CPU for other objects.
 
     Raises:
-        NtireSrError: it is no network, or has an attribute with an impossible value.
+        NtireSrError: `network` has no method `sample`, or an attribute with an impossible value.
         UsageError: it does not support the scale.
     """
     require(scale in (None, *SCALES), f"scale {scale} is not supported", " or ".join(map(str, SCALES)))

@@ -21,7 +21,7 @@ def model_spec(name: str) -> ModelSpec:
     """The registry's entry of a model.
 
     Raises:
-        UsageError: there is no such model; the error suggests a similar name.
+        UsageError: no model has this name; the error suggests a similar one.
     """
     require(name in MODELS, f"unknown model {name!r}", suggestion(name, MODELS))
     return MODELS[name]

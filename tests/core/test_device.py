@@ -53,7 +53,7 @@ def test_each_local_process_gets_its_gpu(four_gpus, monkeypatch, rank, gpu):
 
 
 def test_missing_gpus_are_refused(four_gpus, monkeypatch):
-    with pytest.raises(UsageError, match="cuda:4: there is no such GPU"):
+    with pytest.raises(UsageError, match="cuda:4: this GPU does not exist"):
         choose_device("cuda:4")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for name in ("cuda", "cuda:0"):

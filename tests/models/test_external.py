@@ -260,7 +260,7 @@ def test_out_of_memory_error_says_that_the_network_is_never_tiled():
         ("import nothing_of_this_name", "ModuleNotFoundError when it was imported"),
         ("raise SystemExit('usage')", "raised SystemExit when it was imported: usage"),
         ("def build(", "SyntaxError when it was imported: '(' was never closed (my_net.py, line 11)"),
-        ("build = 3", "is no function"),
+        ("build = 3", "is not a function"),
         ("def biuld(scale, weights, device): ...", "there is no function 'build'"),
         ("class Net4(Net):\n    scales = (8,)\ndef build(*_):\n    return Net4(4)", "draws scale 8, not 4"),
         ("class Odd(Net):\n    scales = 4\ndef build(*_):\n    return Odd(4)", "states scales = 4"),
@@ -343,7 +343,7 @@ def test_weights_argument_never_runs_code(tmp_path):
 @pytest.mark.parametrize(
     ("model", "part"),
     [
-        ("absent.py:build", "there is no file absent.py"),
+        ("absent.py:build", "the file absent.py does not exist"),
         ("absent_module.inner:build", "there is no module absent_module"),
         ("my_net.py", "try: my_net.py:build, with the name of its function"),
         ("my_net.py:not a name", "names no function"),

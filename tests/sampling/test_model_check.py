@@ -109,4 +109,4 @@ def test_command_prints_table_or_json_and_exits_with_1_on_failure(tmp_path, ntir
     content = json.loads(ntire_sr_command("models", "check", "bicubic", "--scale", 4, "--json").out)
     assert content["passes"] and content["findings"][0]["what"] == "is built"
     none = ntire_sr_command("models", "check", f"{tmp_path / 'absent.py'}:build")
-    assert none.code == 2 and "there is no file" in none.err
+    assert none.code == 2 and "does not exist" in none.err

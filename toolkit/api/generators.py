@@ -181,7 +181,7 @@ def load(
         weights: path of the weights file for a network from outside the package, or for the model of that name.
 
     Raises:
-        ValueError, TypeError: there is no such model, file or device, or the file is for another scale.
+        ValueError, TypeError: the model, file or device does not exist, or the file is for another scale.
         NtireSrError: the file is damaged.
     """
     is_object = not isinstance(name_or_file, type) and method_of(name_or_file, "sample") is not None

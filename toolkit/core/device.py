@@ -31,7 +31,9 @@ def choose_device(name: str) -> torch.device:
         )
     if number:
         require(
-            int(number) < torch.cuda.device_count(), f"--device {name}: there is no such GPU", "cuda:0, or auto"
+            int(number) < torch.cuda.device_count(),
+            f"--device {name}: this GPU does not exist",
+            "cuda:0, or auto",
         )
         return torch.device(name)
     if name == "cpu" or not torch.cuda.is_available():

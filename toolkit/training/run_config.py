@@ -191,7 +191,7 @@ def read_settings(path: Path, values: Mapping[str, Any]) -> dict[str, Any]:
         values: settings that were given in addition to it.
 
     Raises:
-        UsageError: there is no such file, or `values` name a preset although the file gives every setting of a run.
+        UsageError: the file does not exist, or `values` name a preset although the file gives every setting of a run.
         NtireSrError: it is no JSON object.
     """
     require(path.is_file(), f"--config {path} does not exist", "the config.json of a run")

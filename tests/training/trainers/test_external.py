@@ -466,7 +466,7 @@ def test_network_that_cannot_train_gives_one_error_and_no_folder(net, before, af
 def test_setting_of_another_network_is_refused_before_the_code_is_built(net):
     with pytest.raises(UsageError, match=r"trunk: net\.py:build is not built on a pretrained trunk"):
         make_run_config({**SMALL, "model": "net.py:build", "trunk": "rrdb.pth"})
-    with pytest.raises(UsageError, match=r"there is no file absent\.py"):
+    with pytest.raises(UsageError, match=r"the file absent\.py does not exist"):
         trainer_spec("absent.py:build")
     with pytest.raises(UsageError, match=r"net\.py names no function"):
         trainer_spec("net.py")

@@ -44,7 +44,7 @@ def external_trainer(model: str) -> TrainerSpec:
     """The entry for a network from outside the package, whose code is run, but which is not yet built.
 
     Raises:
-        UsageError: there is no such code.
+        UsageError: the file, module or function that `model` names does not exist.
         NtireSrError: the code raised an error, or its settings are none that `train` can set.
     """
     code = import_code(model)

@@ -14,7 +14,7 @@ def trainer_spec(model: str) -> TrainerSpec:
     """The entry of a model, or one for a network from outside the package, whose code is run.
 
     Raises:
-        UsageError: there is no such model (with a suggestion), or nothing of it learns.
+        UsageError: no model has this name (a similar one is suggested), or nothing of it learns.
         NtireSrError: the code raised an error.
     """
     if model not in MODELS and names_network(model):
