@@ -1,6 +1,7 @@
 """Drawing samples by several processes, in processes that are killed, and in tiles as the command does it."""
 
 import json
+import os
 import random
 import shutil
 import sys
@@ -13,7 +14,7 @@ import torch
 from processes import Forked, run_group, start_command
 from waiting import wait_until
 
-from ntire_sr.core.device import keep_freed_memory
+from ntire_sr.core.device import keep_freed_memory, return_freed_memory
 from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.files import sha256_file
 from ntire_sr.models.interfaces import TILE_PX
@@ -281,6 +282,27 @@ def print_page_faults(keep: bool) -> None:
 def test_freed_large_blocks_are_reused():
     faults = [int(Forked(print_page_faults, keep).wait().out) for keep in (False, True)]
     assert faults[1] < faults[0] / 2
+
+
+def print_resident_memory() -> None:
+    """Print the MiB of this process with a free block of 64 MiB below one that is in use, and after returning it."""
+
+    def resident_mib() -> float:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    keep_freed_memory()
+    blocks = [torch.ones(64 << 20, dtype=torch.uint8) for _ in range(2)]
+    del blocks[0]
+    before = resident_mib()
+    assert return_freed_memory()
+    print(before, resident_mib())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a matter of Linux's C library")
+def test_freed_blocks_can_be_returned_to_the_system():
+    before, after = map(float, Forked(print_resident_memory).wait().out.split())
+    assert after < before - 48
 
 
 def test_a_tile_is_auto_or_a_number():

@@ -99,14 +99,36 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether the C library is glibc and took the setting.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        set_option = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):  # another C library
+    library = _glibc()
+    if library is None:
         return False
     trim_threshold, top_pad, mmap_max = -1, -2, -4  # from malloc.h
-    return all((set_option(mmap_max, 0), set_option(trim_threshold, 2**31 - 1), set_option(top_pad, 64 << 20)))
+    options = ((mmap_max, 0), (trim_threshold, 2**31 - 1), (top_pad, 64 << 20))
+    return all(library.mallopt(option, value) for option, value in options)
+
+
+def return_freed_memory() -> bool:
+    """Return the memory that is free by now to the system, once, after `keep_freed_memory`.
+
+    For between two steps that need blocks of other sizes: the second one seldom fits into the gaps that the first one
+    left, so the process would grow by all that it needs.
+
+    Returns:
+        Whether the C library is glibc and had memory to return.
+    """
+    library = _glibc()
+    return library is not None and bool(library.malloc_trim(0))
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The C library, if it is glibc."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        library = ctypes.CDLL("libc.so.6")
+        return library if library.mallopt and library.malloc_trim else None
+    except (OSError, AttributeError):  # another C library
+        return None
 
 
 _OUT_OF_MEMORY = (
