@@ -7,14 +7,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Largest differences of image sample drawn on two processors, in grey levels."""
+    """Largest differences between two drawings of one sample on two processors, in grey levels."""
 
     most: int  # of any value of any pixel
     mean: float  # over all values
 
 
 # Processors sum in different orders. In float32 the network's output differs by far less than a grey level, so
-# rounding moves a value by image at most. bfloat16 keeps 8 bits of each number: in the package's networks two
+# rounding moves a value by 1 at most. bfloat16 keeps 8 bits of each number: in the package's networks two
 # instruction sets were up to 4 levels apart and .3 in the mean, bfloat16 and float32 up to 7 and .4. Extremes are
 # rarer than the 220,000 values measured can show, so the limit is about twice that; the mean tells samples apart.
 TOLERANCES = {"float32": Tolerance(most=1, mean=1.0), "bfloat16": Tolerance(most=16, mean=1.0)}
@@ -26,7 +26,7 @@ def tolerance_of(precision: str) -> Tolerance:
 
 
 def same_sample(image: np.ndarray, redrawn: np.ndarray, precision: str) -> bool:
-    """Whether two 8-bit images may be image sample, drawn on two processors.
+    """Whether two 8-bit images may be the same sample, drawn on two processors.
 
     >>> import numpy
     >>> black, dark = numpy.zeros((2, 2, 3), numpy.uint8), numpy.zeros((2, 2, 3), numpy.uint8)
@@ -36,7 +36,7 @@ def same_sample(image: np.ndarray, redrawn: np.ndarray, precision: str) -> bool:
 
     Args:
         image, redrawn: (H, W, 3), uint8.
-        precision: that the network was computed in.
+        precision: float32 or bfloat16, in which the network was computed.
     """
     if image.shape != redrawn.shape:
         return False
