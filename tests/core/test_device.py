@@ -123,6 +123,49 @@ def test_full_float32_disables_autocast_and_restores_precision(device):
     assert torch.allclose(product.double(), x.double() @ x.double(), rtol=1e-5)
 
 
+@pytest.fixture
+def kinds():
+    """What torch has the setting `fp32_precision` for, by library and kind of operation; restored after the test."""
+    libraries = {"cuda": ("matmul",), "cudnn": ("conv", "rnn"), "mkldnn": ("conv", "matmul", "rnn")}
+    if not hasattr(torch.backends.mkldnn, "conv"):
+        pytest.skip("torch 2.9 and newer have this setting")
+    kinds = {
+        (library, kind): getattr(getattr(torch.backends, library), kind)
+        for library, names in libraries.items()
+        for kind in names
+    }
+    before = precisions(kinds)
+    yield kinds
+    for name, precision in before.items():
+        kinds[name].fp32_precision = precision
+
+
+def precisions(kinds) -> dict[tuple[str, str], str]:
+    return {name: kind.fp32_precision for name, kind in kinds.items()}
+
+
+@pytest.mark.parametrize(
+    ("reduced", "libraries"), [("tf32", ("cuda", "cudnn")), ("tf32", ("mkldnn",)), ("bf16", ("mkldnn",))]
+)
+def test_full_float32_overrides_and_restores_fp32_precision(kinds, reduced, libraries):
+    for (library, _), kind in kinds.items():
+        if library in libraries:
+            kind.fp32_precision = reduced
+    before = precisions(kinds)
+    for _ in range(2):
+        with full_float32(CPU):
+            assert set(precisions(kinds).values()) == {"ieee"}
+        assert precisions(kinds) == before
+
+
+def test_full_float32_leaves_unset_fp32_precision_unset(kinds):
+    before = precisions(kinds)
+    with full_float32(CPU):
+        pass
+    assert precisions(kinds) == before
+    assert torch.get_float32_matmul_precision() == "highest"  # torch still allows to read the earlier setting
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [

@@ -3,13 +3,16 @@
 import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
 
 from ntire_sr.core.errors import NtireSrError, UsageError, require
 from ntire_sr.core.variables import torchrun_number
+
+Value = TypeVar("Value")
 
 
 def choose_device(name: str) -> torch.device:
@@ -44,16 +47,50 @@ def choose_device(name: str) -> torch.device:
 
 @contextmanager
 def full_float32(device: torch.device) -> Iterator[None]:
-    """A context without autocast, TF32 and bfloat16, whatever the caller has set."""
-    precision, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
+    """A context without autocast, TF32 and bfloat16, whatever the caller has set.
+
+    torch has two sets of settings: those for all operations, and from version 2.9 on `fp32_precision` for each kind. It
+    refuses to read the first after a caller has set the second to another value, so both are set here.
+    """
+    matmul = _unless_refused(torch.get_float32_matmul_precision)
+    tf32 = _unless_refused(lambda: torch.backends.cudnn.allow_tf32)
+    kinds = _kinds_of_operations()
+    precisions = [kind.fp32_precision for kind in kinds]
+    if matmul is not None:
+        torch.set_float32_matmul_precision("highest")
+    if tf32 is not None:
+        torch.backends.cudnn.allow_tf32 = False
+    for kind in kinds:
+        kind.fp32_precision = "ieee"
     try:
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
-        torch.set_float32_matmul_precision(precision)
-        torch.backends.cudnn.allow_tf32 = convolutions
+        if matmul is not None:
+            torch.set_float32_matmul_precision(matmul)
+        if tf32 is not None:
+            torch.backends.cudnn.allow_tf32 = tf32
+        for kind, precision in zip(kinds, precisions, strict=True):
+            kind.fp32_precision = precision
+
+
+def _unless_refused(read: Callable[[], Value]) -> Value | None:
+    """The value that `read` returns; None where torch refuses it, see `full_float32`."""
+    try:
+        return read()
+    except RuntimeError:
+        return None
+
+
+def _kinds_of_operations() -> list[Any]:
+    """The kinds of operations that torch has the setting `fp32_precision` for; none before version 2.9."""
+    backends: Any = torch.backends
+    if not hasattr(backends.mkldnn, "conv"):
+        return []
+    kinds = [backends.cuda.matmul, backends.mkldnn.matmul]
+    return kinds + [
+        kind for library in (backends.cudnn, backends.mkldnn) for kind in (library.conv, library.rnn)
+    ]
 
 
 def computes_bfloat16(device: torch.device) -> bool:
