@@ -25,7 +25,6 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 KIT = HERE.parent
-NETWORKS = {"NTIRE_SR_FEATURE_WEIGHTS": "squeezenet1_1", "NTIRE_SR_LPIPS_WEIGHTS": "alexnet"}
 PARTS = ("tests", "speed", "train")
 TEST_SECONDS, SPEED_SECONDS = 90, 180  # limits
 SAVE_SECONDS = 45  # between two exports of the weights
@@ -49,14 +48,11 @@ class Report:
 
 
 def environment(work: Path) -> dict[str, str]:
-    """The environment of all parts: KIT's package, wheels and networks, no downloads, caches in `work`."""
+    """The environment of all parts: KIT's package and wheels, no downloads, caches in `work`."""
     found = dict(os.environ, NTIRE_SR_OFFLINE="1", NTIRE_SR_CACHE=str(work / "cache"), PYTHONUNBUFFERED="1")
     if (KIT / "ntire_sr").is_dir():
         paths = [str(KIT), str(KIT / "site"), os.environ.get("PYTHONPATH", "")]
         found["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    for variable, name in NETWORKS.items():
-        for path in (KIT / "networks").glob(f"{name}.*"):
-            found[variable] = str(path)
     return found
 
 

@@ -1,28 +1,27 @@
 """Packs what `gpu.py` needs into one folder that runs on a machine without a network and without this checkout.
 
-    python benchmarks/gpu_pack.py --hr FOLDER --out KIT [--wheels FOLDER] [--lpips-weights FILE --features-file FILE]
+    python benchmarks/gpu_pack.py --hr FOLDER --out KIT [--wheels FOLDER]
 
-KIT gets the package with the x4 weights, the tests, the benchmarks, the two feature networks, the unpacked wheels of
-FOLDER, and crops of the photographs, until it has `--mebibytes`. Crops start at multiples of 8 pixels, so that those
-of a JPEG of the same quality lose almost nothing when they are saved again.
+KIT gets the package with the x4 weights, the tests, the benchmarks, the unpacked wheels of FOLDER, and crops of the
+photographs, until it has `--mebibytes`. Crops start at multiples of 8 pixels, so that those of a JPEG of the same
+quality lose almost nothing when they are saved again.
 """
 
 import argparse
-import json
 import random
 import shutil
+import tempfile
 import zipfile
 from pathlib import Path
 
 import cv2
 import numpy as np
-from safetensors import safe_open
 
 from ntire_sr.core.errors import NtireSrError, plural, require
 from ntire_sr.core.files import atomic_write, make_folder
-from ntire_sr.core.pretrained import ALEXNET, SQUEEZENET, Pretrained, find
 from ntire_sr.data.patches import sharpness
 from ntire_sr.models.package_weights import trunk_files
+from ntire_sr.models.weights_files import needed_trunk
 from ntire_sr.samples.folders import list_images
 from ntire_sr.samples.image_files import read_image
 
@@ -30,33 +29,22 @@ ROOT = Path(__file__).resolve().parents[1]
 SCALE = 4
 MEBIBYTES = 62.0  # the machine takes 64 MiB
 GRID = 8  # pixels: side of a JPEG's blocks
-SKIPPED = shutil.ignore_patterns("__pycache__", "*.safetensors", "version_0_1_0")
+LEFT_OUT = ("__pycache__", "version_0_1_0", "stochastic_x*.safetensors", "trunk_*.safetensors")
 
 
 def copy_code(kit: Path) -> None:
     """Copy the package, as it is installed, with the weights of SCALE; the tests, and the benchmarks."""
-    shutil.copytree(ROOT / "toolkit", kit / "ntire_sr", ignore=SKIPPED)
+    left_out = shutil.ignore_patterns(*LEFT_OUT)
+    shutil.copytree(ROOT / "toolkit", kit / "ntire_sr", ignore=left_out)
     for name in ("models", "evaluation", "submission"):
-        shutil.copytree(ROOT / name, kit / "ntire_sr" / name, ignore=SKIPPED)
+        shutil.copytree(ROOT / name, kit / "ntire_sr" / name, ignore=left_out)
     for name in ("tests", "benchmarks"):
-        shutil.copytree(ROOT / name, kit / name, ignore=SKIPPED)
+        shutil.copytree(ROOT / name, kit / name, ignore=left_out)
     for name in ("pyproject.toml", "LICENSE"):
         shutil.copy(ROOT / name, kit)
     weights = ROOT / "models" / f"stochastic_x{SCALE}.safetensors"
-    with safe_open(weights, framework="pt") as file:
-        trunk = json.loads(file.metadata()["facts"]).get("trunk_sha256", "")
-    niqe = ROOT / "evaluation" / "metrics" / "niqe_pristine.safetensors"
-    for path in (weights, niqe, *trunk_files(trunk)):
-        shutil.copy(
-            path,
-            kit / "ntire_sr" / path.parent.relative_to(ROOT) if path == niqe else kit / "ntire_sr" / "models",
-        )
-
-
-def copy_network(network: Pretrained, given: Path | None, kit: Path) -> None:
-    """Copy a feature network, found as `ntire-sr` finds it."""
-    source = find(network, given)
-    shutil.copy(source, make_folder(kit / "networks") / f"{network.name}{source.suffix}")
+    for path in (weights, *trunk_files(needed_trunk(weights) or "")):
+        shutil.copy(path, kit / "ntire_sr" / "models")
 
 
 def unpack_wheels(folder: Path, kit: Path) -> int:
@@ -114,33 +102,50 @@ def pack_crops(paths: list[Path], out: Path, side: int, quality: int, budget: in
     return number, used
 
 
+def pack(kit: Path, options: argparse.Namespace) -> str:
+    """Make the folder with the options of the command; returns a description of it.
+
+    Raises:
+        NtireSrError: a folder holds nothing to pack, a photograph cannot be read, or there is no room for crops.
+    """
+    paths = list_images(options.hr, "HR", recursive=True)
+    copy_code(kit)
+    wheels = unpack_wheels(options.wheels, kit) if options.wheels else 0
+    require(
+        not options.wheels or wheels > 0, f"--wheels {options.wheels} holds no wheels", "a folder of .whl files"
+    )
+    rest = int(options.mebibytes * 2**20) - folder_bytes(kit)
+    if rest <= 0:
+        raise NtireSrError(
+            f"the folder is {-rest / 2**20:.1f} MiB too large without crops", "a larger --mebibytes"
+        )
+    crops, used = pack_crops(paths, kit / "crops", options.side, options.quality, rest)
+    if not crops:
+        raise NtireSrError(
+            f"no photograph in {options.hr} has a crop of {options.side} px that fits", "a smaller --side"
+        )
+    return (
+        f"{folder_bytes(kit) / 2**20:.1f} MiB, with {plural(wheels, 'wheel')} and {plural(crops, 'crop')} of "
+        f"{options.side} px ({used / 2**20:.1f} MiB) from {plural(len(paths), 'photograph')}"
+    )
+
+
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hr", type=Path, required=True, help="folder of training photographs")
     parser.add_argument("--out", type=Path, required=True, metavar="KIT", help="the folder to make")
     parser.add_argument("--wheels", type=Path, help="folder of wheels that the machine lacks")
-    parser.add_argument("--lpips-weights", type=Path, help="AlexNet, if it is not in a usual place")
-    parser.add_argument("--features-file", type=Path, help="SqueezeNet, if it is not in a usual place")
     parser.add_argument("--side", type=int, default=256, help="of a crop in pixels")
     parser.add_argument("--quality", type=int, default=95, help="of the crops' JPEG files")
     parser.add_argument("--mebibytes", type=float, default=MEBIBYTES, help="size of the whole folder")
     options = parser.parse_args(words)
-    kit = options.out
-    require(not kit.exists(), f"--out {kit} exists", "another folder, or remove it")
-    make_folder(kit)
-    copy_code(kit)
-    copy_network(SQUEEZENET, options.features_file, kit)
-    copy_network(ALEXNET, options.lpips_weights, kit)
-    wheels = unpack_wheels(options.wheels, kit) if options.wheels else 0
-    rest = int(options.mebibytes * 2**20) - folder_bytes(kit)
-    if rest <= 0:
-        raise NtireSrError(f"{kit} is {-rest / 2**20:.1f} MiB too large without crops", "a larger --mebibytes")
-    paths = list_images(options.hr, "HR", recursive=True)
-    crops, used = pack_crops(paths, kit / "crops", options.side, options.quality, rest)
-    print(
-        f"{kit}: {folder_bytes(kit) / 2**20:.1f} MiB, with {plural(wheels, 'wheel')} and {plural(crops, 'crop')} of "
-        f"{options.side} px ({used / 2**20:.1f} MiB) from {plural(len(paths), 'photograph')}"
-    )
+    require(not options.out.exists(), f"--out {options.out} exists", "another folder, or remove it")
+    # under its name only when it is complete
+    with tempfile.TemporaryDirectory(dir=make_folder(options.out.parent)) as folder:
+        kit = Path(folder) / options.out.name
+        report = pack(kit, options)
+        kit.rename(options.out)
+    print(f"{options.out}: {report}")
 
 
 if __name__ == "__main__":

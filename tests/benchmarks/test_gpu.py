@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from ntire_sr.core.errors import NtireSrError
 from ntire_sr.core.run_folder import RunFolder
-from ntire_sr.models.weights_files import read_weights
+from ntire_sr.models.package_weights import trunk_files
+from ntire_sr.models.weights_files import needed_trunk, read_weights
 from ntire_sr.samples.image_files import read_image, write_png
 
 ROOT = Path(__file__).parents[2]
@@ -124,15 +125,49 @@ def test_packed_crops_fill_the_budget_most_detailed_first(tmp_path, pack, photog
     assert few == 1 and size <= files[0].stat().st_size + 10
 
 
-def test_kit_has_the_package_with_the_x4_weights_only(tmp_path, pack):
-    pack.copy_code(tmp_path)
-    package = tmp_path / "ntire_sr"
-    assert {"core", "models", "evaluation", "submission"} <= {path.name for path in package.iterdir()}
-    weights = sorted(path.name for path in package.rglob("*.safetensors"))
-    assert "stochastic_x4.safetensors" in weights and "stochastic_x8.safetensors" not in weights
-    assert sum(name.startswith("trunk_") for name in weights) == 3 and "niqe_pristine.safetensors" in weights
-    assert (tmp_path / "benchmarks" / "gpu.py").is_file() and (tmp_path / "tests" / "conftest.py").is_file()
-    assert pack.folder_bytes(tmp_path) < 48 * 2**20  # leaves room for networks and crops
+def test_kit_has_the_whole_package_but_other_weights(tmp_path, pack, photograph, capsys):
+    kit = tmp_path / "kits" / "kit"
+    write_png(tmp_path / "HR" / "a.png", photograph[:64, :128])
+    pack.main(["--hr", str(tmp_path / "HR"), "--out", str(kit), "--side", "64"])
+    assert "0 wheels and 2 crops of 64 px" in capsys.readouterr().out
+    assert [path.name for path in kit.parent.iterdir()] == ["kit"]
+    assert {"LICENSE", "benchmarks", "crops", "ntire_sr", "pyproject.toml", "tests"} == {
+        path.name for path in kit.iterdir()
+    }
+    sources = [(ROOT / "toolkit", kit / "ntire_sr")]
+    sources += [(ROOT / name, kit / "ntire_sr" / name) for name in ("models", "evaluation", "submission")]
+    missing = [
+        path.name
+        for source, copy in sources
+        for path in source.rglob("*")
+        if path.is_file() and path.suffix != ".pyc" and not (copy / path.relative_to(source)).is_file()
+    ]
+    trunk = needed_trunk(ROOT / "models" / "stochastic_x4.safetensors")
+    assert sorted(missing) == sorted(
+        path.name
+        for path in (ROOT / "models").glob("*.safetensors")
+        if path.name.startswith(("stochastic_x8", "trunk_")) and path not in trunk_files(trunk)
+    )
+    assert (kit / "benchmarks" / "gpu.py").is_file() and (kit / "tests" / "conftest.py").is_file()
+    assert pack.folder_bytes(kit) < 50 * 2**20  # leaves room for crops
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--hr", "nowhere"], "nowhere does not exist"),
+        (["--hr", "HR", "--wheels", "HR"], "holds no wheels"),
+        (["--hr", "HR", "--side", "256"], "no photograph in .* has a crop of 256 px"),
+        (["--hr", "HR", "--mebibytes", "1"], "MiB too large without crops"),
+    ],
+)
+def test_failed_packing_leaves_no_folder(tmp_path, pack, photograph, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pack, "copy_code", lambda kit: (pack.make_folder(kit) / "a").write_bytes(bytes(2**21)))
+    write_png(tmp_path / "HR" / "a.png", photograph[:64, :128])
+    with pytest.raises(NtireSrError, match=message):
+        pack.main([*words, "--out", "kit"])
+    assert [path.name for path in tmp_path.iterdir()] == ["HR"]
 
 
 def test_wheels_are_unpacked_into_the_kit(tmp_path, pack):
@@ -155,16 +190,11 @@ def test_steps_are_planned_for_both_numbers_of_samples(gpu):
 
 def test_kit_on_the_path_before_anything_else(gpu, tmp_path, monkeypatch):
     (tmp_path / "ntire_sr").mkdir()
-    (tmp_path / "networks").mkdir()
-    (tmp_path / "networks" / "alexnet.safetensors").touch()
     monkeypatch.setattr(gpu, "KIT", tmp_path)
     monkeypatch.setenv("PYTHONPATH", "earlier")
     settings = gpu.environment(tmp_path)
     assert settings["PYTHONPATH"].split(gpu.os.pathsep) == [str(tmp_path), str(tmp_path / "site"), "earlier"]
-    assert (
-        settings["NTIRE_SR_LPIPS_WEIGHTS"].endswith("alexnet.safetensors")
-        and settings["NTIRE_SR_OFFLINE"] == "1"
-    )
+    assert settings["NTIRE_SR_OFFLINE"] == "1" and settings["NTIRE_SR_CACHE"] == str(tmp_path / "cache")
 
 
 def test_device_tests_report_their_last_line(gpu, tmp_path, monkeypatch):
