@@ -35,11 +35,10 @@ PATIENCE_SECONDS = 60  # for a training that should have stopped
 
 
 class Report:
-    """report.md, which is complete after every line."""
+    """report.md, which is complete after every line; earlier calls with the same folder stay in it."""
 
     def __init__(self, out: Path):
         self.path = out / "report.md"
-        self.path.write_text("", encoding="utf-8")
 
     def add(self, line: str) -> None:
         print(line, flush=True)
@@ -90,6 +89,7 @@ def run_speed(
 ) -> dict[str, float]:
     """Measure the speed; returns the seconds of a step by its number of samples, empty if they were not measured."""
     target = options.work / "speed.json"
+    target.unlink(missing_ok=True)  # of an earlier call
     command = [sys.executable, str(HERE / "gpu_speed.py"), "--device", options.device, "--out", str(target)]
     command += ["--width", str(options.width), "--height", str(options.height)]
     command += [*crop_words(), *setting_words(options), *words]
@@ -97,10 +97,13 @@ def run_speed(
         limit = threading.Timer(options.speed_seconds, process.terminate)
         limit.start()
         assert process.stdout
-        for line in process.stdout:
-            report.add(line.rstrip())
-        process.wait()
-        limit.cancel()
+        try:
+            for line in process.stdout:
+                report.add(line.rstrip())
+            process.wait()
+        finally:  # also where this program is stopped
+            limit.cancel()
+            process.terminate()
     if process.returncode:
         report.add(f"measuring the speed ended early, with exit code {process.returncode}")
     return json.loads(target.read_text()) if target.is_file() else {}
@@ -141,17 +144,28 @@ def train(
     saved = 0.0
     with open(options.work / "train.txt", "wb") as output:
         process = subprocess.Popen(command, env=settings, stdout=output, stderr=subprocess.STDOUT)
-        while process.poll() is None:
-            time.sleep(0.2)
-            saved = copy_results(run, options.out, saved)
-            if time.monotonic() > until:
-                process.send_signal(signal.SIGTERM)
-                until += PATIENCE_SECONDS
-    copy_results(run, options.out, saved)
-    last = (options.work / "train.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
-    report.add(f"training ended with exit code {process.returncode}: {' '.join(last)}")
+        try:
+            while process.poll() is None and time.monotonic() < until:
+                time.sleep(0.2)
+                saved = copy_results(run, options.out, saved)
+        finally:  # also where this program is stopped
+            end(process)
+            last = (options.work / "train.txt").read_text("utf-8", errors="replace").strip().splitlines()[-3:]
+            report.add(f"training ended with exit code {process.returncode}: {' '.join(last)}")
+            copy_results(run, options.out, saved)
     if (options.out / "log.jsonl").is_file():
         report.add(f"last line of the log: {(options.out / 'log.jsonl').read_text().splitlines()[-1]}")
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a training, which saves its weights first."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(PATIENCE_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def copy_results(run: Path, out: Path, saved: float) -> float:
@@ -195,6 +209,8 @@ def main(words: list[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     options.work = options.work or Path(tempfile.mkdtemp(prefix="ntire_sr_gpu_"))
     options.work.mkdir(parents=True, exist_ok=True)
+    if "train" in options.parts and (options.work / "run").exists():
+        parser.error(f"--work {options.work} holds a run; another folder, or remove it")
     settings, report = environment(options.work), Report(options.out)
     sys.path[:0] = [path for path in settings.get("PYTHONPATH", "").split(os.pathsep) if path]
     seconds: dict[str, float] = {}
@@ -208,4 +224,5 @@ def main(words: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that `finally` is reached
     main()

@@ -16,6 +16,7 @@ from ntire_sr.core.files import atomic_write
 
 MOST_BYTES = 15_500_000  # of the tensors in one file
 PART = "part"  # key of the metadata: "1 of 3"
+PARTS = "weights_*of*.safetensors"
 
 
 def read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -33,7 +34,7 @@ def in_16_bits(value: Tensor) -> Tensor:
 def export(weights: Path, out: Path, most_bytes: int = MOST_BYTES) -> list[Path]:
     """Write a weights file as `weights_1of3.safetensors` and so on, in 16 bits; returns the files.
 
-    They are written one after the other, each atomically.
+    They are written one after the other, each atomically. Files of an earlier call with another number of parts are removed.
     """
     metadata, tensors = read(weights)
     parts: list[dict[str, Tensor]] = [{}]
@@ -50,6 +51,8 @@ def export(weights: Path, out: Path, most_bytes: int = MOST_BYTES) -> list[Path]
     for number, part in enumerate(parts, 1):
         paths.append(out / f"weights_{number}of{len(parts)}.safetensors")
         atomic_write(paths[-1], save(part, {**metadata, PART: f"{number} of {len(parts)}"}))
+    for path in set(out.glob(PARTS)) - set(paths):
+        path.unlink()
     return paths
 
 
@@ -63,7 +66,7 @@ def join(folder: Path, target: Path) -> str:
     Raises:
         NtireSrError: a file is missing.
     """
-    paths = sorted(folder.glob("weights_*of*.safetensors"))
+    paths = sorted(folder.glob(PARTS))
     numbered = {metadata[PART]: (metadata, tensors) for metadata, tensors in map(read, paths)}
     count = int(next(iter(numbered), "1 of 1").split()[-1])
     missing = [

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -83,6 +84,13 @@ def test_exported_weights_join_to_the_same_in_16_bits(tmp_path, trained, export)
     assert metadata["model"] == "srgan" and "part" not in metadata
     for name, value in load_file(weights).items():
         assert torch.equal(tensors[name], value.half()), name
+
+
+def test_export_removes_files_of_another_number_of_parts(tmp_path, trained, export):
+    weights = RunFolder(trained).weights
+    assert len(export.export(weights, tmp_path, most_bytes=2000)) > 2
+    (path,) = export.export(weights, tmp_path)
+    assert list(tmp_path.glob("weights_*")) == [path]
 
 
 def test_missing_parts_of_weights_are_named(tmp_path, trained, export):
@@ -240,6 +248,7 @@ def test_slow_speed_part_ends_at_its_limit(gpu, tmp_path, monkeypatch):
     (tmp_path / "gpu_speed.py").write_text("import time; time.sleep(60)")
     monkeypatch.setattr(gpu, "HERE", tmp_path)
     options = options_of(tmp_path, speed_seconds=0.2)
+    (options.work / "speed.json").write_text('{"samples": 1}')  # of an earlier call
     assert gpu.run_speed(options, gpu.Report(options.out), dict(gpu.os.environ)) == {}
     assert "ended early" in (options.out / "report.md").read_text()
 
@@ -300,6 +309,53 @@ def test_training_leaves_weights_log_and_report(tmp_path, gpu):
     assert "training: 3 steps are planned" in report and "training ended with exit code 0" in report
     assert [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()] == [1, 2, 3]
     assert len(list(out.iterdir())) == 3 and (out / "weights_1of1.safetensors").is_file()
+
+
+@pytest.mark.parametrize(("on_signal", "code"), [("saved.touch(); sys.exit(0)", 0), ("pass", -9)])
+def test_stopped_program_ends_the_training_and_copies_the_rest(tmp_path, gpu, monkeypatch, on_signal, code):
+    script = f"""
+import pathlib, signal, sys, time
+run = pathlib.Path(sys.argv[sys.argv.index("--run") + 1])
+run.mkdir()
+saved = run / "saved"
+def end(number, frame):
+    {on_signal}
+signal.signal(signal.SIGTERM, end)
+(run / "started").touch()
+time.sleep(60)
+"""
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "ntire_sr.py").write_text(script)
+    copied = []
+
+    def copy_results(run, out, saved):
+        copied.append((run / "saved").exists())
+        if (run / "started").exists() and not stopped:
+            stopped.append(True)
+            raise SystemExit(143)
+        return saved
+
+    stopped: list[bool] = []
+    monkeypatch.setattr(gpu, "copy_results", copy_results)
+    monkeypatch.setattr(gpu, "PATIENCE_SECONDS", 10 if code == 0 else 0.2)
+    options = options_of(tmp_path, minutes=5.0, save_seconds=45.0)
+    with pytest.raises(SystemExit):
+        gpu.train(options, gpu.Report(options.out), {**os.environ, "PYTHONPATH": str(tmp_path / "modules")}, {})
+    assert copied[-1] == (code == 0)
+    assert f"training ended with exit code {code}" in (options.out / "report.md").read_text()
+
+
+def test_work_folder_with_a_run_is_refused(tmp_path, gpu, capsys):
+    (tmp_path / "run").mkdir()
+    with pytest.raises(SystemExit):
+        gpu.main(["--out", str(tmp_path / "out"), "--work", str(tmp_path)])
+    assert "holds a run" in capsys.readouterr().err
+
+
+def test_report_keeps_the_lines_of_earlier_calls(tmp_path, gpu):
+    for line in ("tests", "speed"):
+        gpu.Report(tmp_path).add(line)
+    assert (tmp_path / "report.md").read_text() == "tests\nspeed\n"
 
 
 def test_command_runs_the_parts_in_order(tmp_path, gpu, monkeypatch):
