@@ -96,7 +96,7 @@ def _downscale_8bit(image: Tensor, scale: int) -> Tensor:
         for side, number in zip(size, blocks, strict=True)
     )
     pixels = image.permute(0, 2, 3, 1).contiguous().index_select(1, rows)
-    across = torch.kron(band.T.contiguous(), torch.eye(channels).to(band))  # all channels of a pixel at once
+    across = _band_of_pixels_on(scale, channels, image.device)
     lr = image.new_empty(count, blocks[0], BLOCK, width, channels)
     # on a CPU block by block, so that the data of one block stay in its cache
     at_once = 1 if image.device.type == "cpu" else blocks[0]
@@ -192,6 +192,13 @@ def _band_on(scale: int, device: torch.device) -> Tensor:
     """`_band` on a device, float32."""
     with torch.inference_mode(False):
         return _band(scale).to(device, torch.float32)
+
+
+@lru_cache(maxsize=16)
+def _band_of_pixels_on(scale: int, channels: int, device: torch.device) -> Tensor:
+    """`_band`, transposed, for all channels of a pixel at once: both sides times `channels`; on a device, float32."""
+    with torch.inference_mode(False):
+        return torch.kron(_band(scale).T.contiguous(), torch.eye(channels)).to(device, torch.float32)
 
 
 @lru_cache(maxsize=16)

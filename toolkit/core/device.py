@@ -175,11 +175,13 @@ _OUT_OF_MEMORY = (
     "cannot allocate memory",
     "could not create a primitive",  # oneDNN, where its scratch space finds no room
     "could not create a memory",
+    "alloc_failed",  # cuDNN and cuBLAS
+    "int_max elements",  # a kernel of CUDA that counts the elements of its maps in 32 bits
 )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of Python, torch or oneDNN means that memory ran out; on a CPU it is a RuntimeError."""
+    """Whether an error means that memory ran out, or that maps are too large for a GPU; on a CPU it is a RuntimeError."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _OUT_OF_MEMORY)
