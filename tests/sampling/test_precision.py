@@ -13,6 +13,7 @@ from ntire_sr.models.loading import LoadedModel, load_model
 from ntire_sr.models.srgan import SrganArchitecture, SrganGenerator
 from ntire_sr.models.stochastic import Architecture, StochasticGenerator
 from ntire_sr.models.stochastic_rrdb import RrdbGenerator
+from ntire_sr.samples.image_files import read_image, write_png
 from ntire_sr.sampling.generate import Request, generate
 from ntire_sr.sampling.sampler import Sampler
 from ntire_sr.sampling.tolerance import TOLERANCES
@@ -95,6 +96,24 @@ def test_resume_only_and_verify_use_the_precision_of_the_manifest(monkeypatch, l
     with pytest.raises(UsageError, match=f"precision: {there} there"):
         second = "bfloat16" if there == "float32" else "float32"
         generate(Request(lr_folder, out, samples=2, precision=second), srgan, CPU)
+
+
+@pytest.mark.parametrize(
+    ("precision", "levels", "same"),
+    [("float32", 1, True), ("float32", 2, False), ("bfloat16", 16, True), ("bfloat16", 17, False)],
+)
+def test_verify_allows_the_differences_of_the_precision(lr_folder, srgan, trained, tmp_path, precision, levels, same):  # fmt: skip
+    out = tmp_path / "SR"
+    only = frozenset({SampleName(0, 0)})
+    generate(Request(lr_folder, out, only=only, precision=precision), srgan, CPU)
+    path = out / "000000_sample00000.png"
+    image = read_image(path).copy()
+    value = int(image[0, 0, 0])
+    image[0, 0, 0] = value + levels if value < 128 else value - levels
+    write_png(path, image)
+    result = verify([out], lr_folder, weights=str(trained / "weights.safetensors"), regenerate=1)
+    assert result.drawn_again == ([path.name] if same else [])
+    assert any(f"by up to {levels} grey levels" in problem for problem in result.problems) is not same
 
 
 def test_generate_warns_that_bfloat16_is_emulated(monkeypatch, lr_folder, srgan, tmp_path):
