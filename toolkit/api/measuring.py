@@ -49,7 +49,7 @@ def lpips(sr: AnyImage, hr: AnyImage, spatial: bool = False) -> Any:
     Args:
         sr: (H, W, 3) or (N, H, W, 3) uint8, or a tensor (N, 3, H, W), uint8 or float in [0, 1].
         hr: the HR image of each in one of these forms, or a single one for all; of the same size, 31 x 31 or more.
-        spatial: whether to return the maps in place of their means.
+        spatial: whether to return the maps instead of their means.
 
     Returns:
         A number for an image (H, W, 3), else (N,) float64. With `spatial` maps (H, W) or (N, H, W) float32, as numpy

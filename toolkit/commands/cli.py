@@ -34,8 +34,8 @@ from ntire_sr.core.errors import NtireSrError, printable
 def cli() -> None:
     """Draw, score and submit samples of the super-resolution space.
 
-    From photographs to an upload: train, generate --samples 10, score, package. Without options, each command
-    uses the folder runs/latest and photographs that need no download. For images of another program: project,
+    From photographs to an upload: train, generate --samples 10, score, package. Without options, these four
+    use the folder runs/latest and photographs that need no download. For images of another program: project,
     score, package.
     """
 

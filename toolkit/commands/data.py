@@ -50,9 +50,10 @@ def data_check(hr: Path, validation: Path | None, patch: int, output: Output) ->
 @output_options
 def downscale(hr: Path, out: Path | None, scale: int, crop_multiple: int, output: Output) -> None:
     """Make LR images from HR images with the challenge's bicubic."""
+    from ntire_sr.core.errors import plural
     from ntire_sr.data.lr_images import make_lr
 
     target = out or hr.parent / f"LRx{scale}"
     count = make_lr(hr, target, scale, crop_multiple, output.progress())
-    output.say(f"{count} LR images in {target}")
+    output.say(f"{plural(count, 'LR image')} in {target}")
     output.json({"out": str(target), "scale": scale, "images": count})

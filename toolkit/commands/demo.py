@@ -35,7 +35,7 @@ GENTLE = ("learning_rate=2e-5", "adversarial=0")
 def demo(
     context: click.Context, run: Path, scale: int, max_minutes: float, steps: int, samples: int, device: str, output: Output,
 ) -> None:
-    """Run train, generate, score and package on the embedded photographs.
+    """Run train, generate, score and package on embedded images.
 
     Fine-tunes the weights that come with the package for a short time. For comparison it also draws and scores
     with the unchanged weights, in RUN/shipped. Needs no download. An interrupted demo resumes when it is run

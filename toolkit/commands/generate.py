@@ -62,7 +62,7 @@ def generate(
     """
     from ntire_sr.core.device import choose_device
     from ntire_sr.core.distributed import rank_and_world_size
-    from ntire_sr.core.errors import condense
+    from ntire_sr.core.errors import condense, plural
     from ntire_sr.data.lr_images import write_validation
     from ntire_sr.models.loading import load_model
     from ntire_sr.sampling.default_weights import default_weights
@@ -97,7 +97,7 @@ def generate(
     output.json({"out": str(request.out), "model": settings.model, "weights": str(loaded.weights) if loaded.weights else None, "weights_sha256": settings.weights_sha256, "scale": settings.scale, "seed": settings.seed, "temperature": settings.temperature, **drawn.as_json()})
     number, count = rank_and_world_size()
     by = f" by process {number + 1} of {count}" if count > 1 else ""
-    output.say(f"{drawn.written} samples written, {drawn.kept} kept{by}, in {request.out}")
+    output.say(f"{plural(drawn.written, 'sample')} written, {drawn.kept} kept{by}, in {request.out}")
     if count > 1 and not drawn.complete:
         output.say("other processes are still drawing; if one dies, run the same command again")
         return

@@ -33,15 +33,15 @@ class NamedPath(click.ParamType):
 @option_group(
     "Images and samples",
     option("--hr", type=PATH, required=True, help="Folder of HR images, in the order of the samples' indices."),
-    option("--out", type=PATH, required=True, help="Folder for leaderboard.html, .csv, .tex and .json, and for scores and extracted samples."),
+    option("--out", "-o", type=PATH, required=True, help="Folder for leaderboard.html, .csv, .tex and .json, and for scores and extracted samples."),
     option("--study", type=PATH, show_default="none", help="Results of a study with people (results.json, or its folder); without it the rank is that in S_n."),
     option("--scale", type=SCALE, show_default="the manifest's, or 4", help="HR pixels per LR pixel along an axis."),
-    option("--samples", type=click.IntRange(min=1), show_default="the manifest's, or the files' up to 10", help="Samples per image to measure."),
+    option("--samples", "-n", type=click.IntRange(min=1), show_default="the manifest's, or the files' up to 10", help="Samples per image to measure."),
     option("--pictures", type=click.IntRange(min=0), default=10, help="Number of images to show, those in which the entries differ most; 0 for none."),
 )
 @option_group(
     "Measuring",
-    option("--lpips-weights", type=PATH, show_default="looked up", help="File of AlexNet's weights for LPIPS: .safetensors, or torchvision's .pth."),
+    option("--lpips-weights", type=PATH, show_default="the package's", help="Another file of AlexNet's weights for LPIPS: .safetensors, or torchvision's .pth."),
     option("--without-lpips", flag_value="--without-lpips was given", default=None, help="Do not measure LPIPS and its diversity; ranks are then those in S_n of MSE."),
     option("--workers", type=click.IntRange(min=1), default=1, help="Number of processes on this machine; the images are divided among them."),
     device_option,

@@ -51,7 +51,7 @@ def project(
     from ntire_sr.challenge.downscale import REQUIRED_DB
     from ntire_sr.core.device import choose_device
     from ntire_sr.core.distributed import rank_and_world_size
-    from ntire_sr.core.errors import condense
+    from ntire_sr.core.errors import condense, plural
     from ntire_sr.sampling import project as projecting
 
     request = projecting.ProjectRequest(
@@ -71,7 +71,7 @@ def project(
     output.json(projecting.as_json(result, request.out))
     number, count = rank_and_world_size()
     by = f" by process {number + 1} of {count}" if count > 1 else ""
-    output.say(f"{result.written} images projected, {result.kept} kept{by}, in {request.out}")
+    output.say(f"{plural(result.written, 'image')} projected, {result.kept} kept{by}, in {request.out}")
     if count > 1 and not result.complete:
         output.say("other processes are still projecting; if one dies, run the same command again")
         return

@@ -51,11 +51,11 @@ def score(
     lpips_weights: Path | None, without_lpips: str | None, realism: tuple[str, ...], distortion: bool, border: int | None, niqe_model: Path | None, study: Path | None,
     study_method: str | None, device: str, workers: int, with_report: bool, exit_code: bool, output: Output,
 ) -> dict[str, Any] | None:
-    """Measure samples against their HR images as the challenge does.
+    """Measure samples against HR images as the challenge does.
 
-    LPIPS, diversity S_n for every n, and LR-PSNR, equal to the official scripts'; the calibration of the
-    spread; the place among the published results; a page with pictures. An interrupted scoring resumes
-    when the same command is run again. torchrun distributes the images over machines.
+    Measures LPIPS, diversity S_n for every n, and LR-PSNR, equal to the official scripts', and the calibration
+    of the spread. Shows the place among the published results, and writes a page with pictures. An interrupted
+    scoring resumes when the same command is run again. torchrun distributes the images over machines.
     """
     from ntire_sr.evaluation.pages.terminal import print_score
     from ntire_sr.evaluation.score_folder import score_folder
@@ -108,7 +108,7 @@ def score(
 def fit_niqe(hr: Path, out: Path, description: str | None, output: Output) -> None:
     """Fit NIQE's model of pristine photographs to your own.
 
-    For `ntire-sr score --realism niqe --niqe-model FILE`; a model comes with the package.
+    `ntire-sr score --realism niqe --niqe-model FILE` uses the file. Without --niqe-model it uses the package's.
     """
     from ntire_sr.evaluation.metrics.niqe import fit, save_pristine
     from ntire_sr.samples.folders import list_images

@@ -42,9 +42,9 @@ def make(
     hr: Path, sr: tuple[tuple[str, Path], ...], out: Path, scale: int | None, places: int, size: int, texture: float,
     spread: bool, seed: int, check: int, lr: bool, mode: str, output: Output,
 ) -> None:
-    """Make a study: cut places out of the images, with one sample of each method for each place.
+    """Make a study: places to rank, with a sample of each method.
 
-    The HR image is one more candidate. Everything that a rater sees is in the folder, under names that do not
+    Cuts places out of the images. The HR image is one more candidate. Everything that a rater sees is in the folder, under names that do not
     reveal the method. The same input gives the same study.
     """
     from ntire_sr.study.make import make_study
@@ -115,7 +115,7 @@ def serve(path: Path, host: str, port: int, public_url: str | None, token: str |
 def results(
     path: Path, out: Path | None, csv_file: Path | None, scores: tuple[tuple[str, Path], ...], keep_all: bool, seed: int, output: Output,
 ) -> None:
-    """Compute the mean opinion rank (MOR) of each method, and other statistics of the answers.
+    """Compute each method's mean opinion rank (MOR).
 
     Prints MOR with 95 % intervals, first places, pairwise wins with Bradley-Terry strengths, agreement, raters who
     failed a check, and the most disputed places; writes a page with pictures. It can be run while the study is

@@ -34,10 +34,11 @@ def verify(
     paths: tuple[Path, ...], lr: Path | None, manifest: Path | None, scale: int | None, samples: int | None, edition: str | None,
     regenerate: int, weights: str | None, model: str | None, seed: int | None, device: str, output: Output,
 ) -> None:
-    """Check a folder or archive of samples against the rules, or several archives that contain parts.
+    """Check samples against the rules, in a folder or in archives.
 
-    Checks names, number, size, mode, readme.txt and LR-PSNR, and finds equal samples and members that would be
-    unsafe to extract; nothing is extracted. Exit code 1 if something is wrong.
+    Several archives may hold parts of one submission. Checks names, number, size, mode, readme.txt and LR-PSNR,
+    and finds equal samples and members that would be unsafe to extract; nothing is extracted. Exit code 1 if
+    something is wrong.
     """
     from ntire_sr.core.device import choose_device
     from ntire_sr.submission.check import describe_worst

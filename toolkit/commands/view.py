@@ -20,7 +20,7 @@ from ntire_sr.core.run_folder import RunFolder, results_path
 )
 @option_group(
     "Page",
-    option("--out", type=PATH, show_default="SAMPLES_view.html, or RUN/view.html", help="File for the page."),
+    option("--out", "-o", type=PATH, show_default="SAMPLES_view.html, or RUN/view.html", help="File for the page."),
     option("--sheet", type=PATH, show_default="not written", help="File for a contact sheet as PNG, with a row per image."),
     option("--pictures", type=click.IntRange(min=1), default=20, help="Number of images to show, the first ones."),
 )
