@@ -3,7 +3,7 @@
     python benchmarks/average_weights.py A.safetensors=.3 B.safetensors=.7 --out FOLDER
 
 The average of fine-tuned networks with a common start often draws better than each of them (Wortsman et al., "Model soups",
-ICML 2022). OUT gets MODEL_xSCALE.safetensors with the decoder, and the trunk in files of less than 16 MB; all in 16 bits.
+ICML 2022). OUT gets MODEL_xSCALE.safetensors, and a pretrained trunk in separate files of less than 16 MB; all in 16 bits.
 """
 
 import argparse
@@ -45,18 +45,19 @@ def average(shares: dict[Path, float]) -> tuple[dict[str, str], dict[str, torch.
 def write_package_files(
     out: Path, metadata: dict[str, str], tensors: dict[str, torch.Tensor], facts: dict[str, Any]
 ) -> list[Path]:
-    """Write decoder and trunk as they come with the package; returns the files."""
+    """Write the weights as they come with the package, a pretrained trunk in separate files; returns the files."""
     make_folder(out)
     trunk = {name: value for name, value in tensors.items() if name.startswith(TRUNK)}
-    digest = tensors_digest(trunk)
-    names = sorted(trunk)
+    if trunk:
+        digest = tensors_digest(trunk)
+        facts = facts | {"trunk_sha256": digest, "trunk": "derived from RealSR DF2K x4 (Apache-2.0)"}
+        names = sorted(trunk)
     files = []
-    for part in range(PARTS):
+    for part in range(PARTS if trunk else 0):
         chosen = names[len(names) * part // PARTS : len(names) * (part + 1) // PARTS]
         files.append(out / f"trunk_{digest[:12]}_{part + 1}of{PARTS}.safetensors")
         save_file({name.removeprefix(TRUNK): trunk[name] for name in chosen}, files[-1])
     decoder = {name: value for name, value in tensors.items() if name not in trunk}
-    facts = facts | {"trunk_sha256": digest, "trunk": "derived from RealSR DF2K x4 (Apache-2.0)"}
     files.append(out / f"{metadata['model']}_x{metadata['scale']}.safetensors")
     atomic_write(files[-1], save(decoder, metadata | {"facts": json.dumps(facts)}))
     return files

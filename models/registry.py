@@ -48,7 +48,7 @@ def list_models() -> list[ModelInfo]:
 
     >>> from ntire_sr import list_models
     >>> {model.name: model.scales for model in list_models() if model.origin == "ntire-sr"}
-    {'bicubic': (4, 8), 'srgan': (), 'stochastic': (4, 8)}
+    {'bicubic': (4, 8), 'srgan': (4,), 'stochastic': (4, 8)}
     """
     own = [_own_model(model) for model in MODELS.values()]
     return own + [_installed_model(point) for point in installed_models().values()]

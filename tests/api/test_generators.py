@@ -121,7 +121,11 @@ def test_wrong_arguments_of_sample_are_named(arguments, kind, message):
 def test_wrong_arguments_of_load_are_named_with_a_remedy(weights, tmp_path):
     for arguments, message, remedy in (
         ({"name_or_file": "stochastik"}, "no weights at stochastik, and no model has this name", "stochastic"),
-        ({"name_or_file": "srgan"}, "no weights of srgan for scale 4 come with the package", "a weights file"),
+        (
+            {"name_or_file": "srgan", "scale": 8},
+            "no weights of srgan for scale 8 come with the package",
+            "a weights file",
+        ),
         ({"name_or_file": weights, "scale": 8}, "was trained for scale 4, not 8", "scale 4, or other weights"),
         ({"name_or_file": "absent", "weights": weights}, "no weights at absent", "or a network such as"),
         ({"scale": 3}, "scale 3 is not supported", "4 or 8"),
@@ -147,7 +151,7 @@ def test_list_models_gives_scales_that_need_no_weights_file():
         assert model.summary and model.deterministic == MODELS[model.name].deterministic
         for scale in model.scales:
             assert load(model.name, scale, "cpu").scale == scale
-    assert {model.name: model.scales for model in list_models()}["srgan"] == ()
+    assert {model.name: model.scales for model in list_models()}["srgan"] == (4,)
 
 
 def test_load_takes_a_network_from_outside_by_file_or_module(photograph, monkeypatch):

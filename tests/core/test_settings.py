@@ -7,7 +7,7 @@ import pytest
 from ntire_sr.core.errors import UsageError
 from ntire_sr.core.settings import convert, field_types, make, parse_words, renamed_fields, with_earlier_values
 from ntire_sr.models.package_weights import shipped_weights
-from ntire_sr.models.stochastic import Architecture
+from ntire_sr.models.registry import MODELS
 from ntire_sr.models.weights_files import read_weights
 from ntire_sr.training.config import TrainConfig
 from ntire_sr.training.run_config import flat, make_run_config
@@ -126,21 +126,18 @@ def test_set_overrides_preset_and_preset_overrides_defaults():
         16,
         16,
     )
-    assert make_run_config({"model": "srgan"}).settings == SrganSettings()
+    assert make_run_config({"model": "srgan", "start_from": "none"}).settings == SrganSettings()
 
 
-@pytest.mark.parametrize("scale", [4, 8])
-def test_default_training_fine_tunes_the_package_weights(scale):
-    config = make_run_config({"scale": scale})
-    assert (config.config.model, config.config.preset, config.config.start_from) == (
-        "stochastic",
-        "finetune",
-        "package",
-    )
-    metadata, _ = read_weights(shipped_weights("stochastic", scale))
-    shipped = with_earlier_values(Architecture, json.loads(metadata["settings"]))
-    assert {name: getattr(config.settings, name) for name in field_types(Architecture)} == {
-        name: shipped.get(name, getattr(Architecture, name)) for name in field_types(Architecture)
+@pytest.mark.parametrize(("model", "scale"), [("stochastic", 4), ("stochastic", 8), ("srgan", 4)])
+def test_default_training_fine_tunes_the_package_weights(model, scale):
+    config = make_run_config({"model": model, "scale": scale})
+    assert (config.config.preset, config.config.start_from) == ("finetune", "package")
+    metadata, _ = read_weights(shipped_weights(model, scale))
+    architecture = MODELS[model].architecture
+    shipped = with_earlier_values(architecture, json.loads(metadata["settings"]))
+    assert {name: getattr(config.settings, name) for name in field_types(architecture)} == {
+        name: shipped.get(name, getattr(architecture, name)) for name in field_types(architecture)
     }
     # a resumed run keeps what `auto` meant when it began
     assert make_run_config(flat(config)) == config
@@ -156,7 +153,9 @@ def test_default_training_fine_tunes_the_package_weights(scale):
         ({"preset": "finetune"}, "finetune", "package"),
         ({"preset": "small", "start_from": "package"}, "small", "package"),
         ({"trunk": "rrdb.pth"}, "pretrained", None),
-        ({"model": "srgan"}, "tiny", None),
+        ({"model": "srgan"}, "finetune", "package"),
+        ({"model": "srgan", "preset": "paper"}, "paper", None),
+        ({"model": "srgan", "scale": 8}, "tiny", None),  # the package has no such weights
         ({"start_from": None, "preset": "tiny"}, "tiny", None),  # as configurations of 0.1.0 have it
     ],
 )

@@ -51,8 +51,8 @@ def test_missing_foreign_damaged_and_nan_weights_are_refused(tmp_path):
 
     with pytest.raises(UsageError, match="there are no weights at"):
         load_model(tmp_path / "absent.safetensors", None, CPU)
-    with pytest.raises(UsageError, match="no weights of srgan for scale 4 come with the package"):
-        load_model("srgan", None, CPU)
+    with pytest.raises(UsageError, match="no weights of srgan for scale 8 come with the package"):
+        load_model("srgan", 8, CPU)
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     with pytest.raises(NtireSrError, match=r"foreign\.safetensors holds no weights of ntire-sr"):
         load_model(tmp_path / "foreign.safetensors", None, CPU)
