@@ -242,7 +242,7 @@ class SrganTrainer:
 
 # Losses that a large generator needs. The filters see stripes of one pixel, and do not see differences of a few grey
 # levels in flat areas, with which the diversity loss is lowered in the features of a classifier.
-LARGE = {"features": "filters", "discriminator": "features", "gamma": 0.48, "adversarial": 0.25}
+LARGE = {"features": "filters", "discriminator": "features", "gamma": 0.45, "adversarial": 0.25}
 
 TRAINER = TrainerSpec(
     model=MODEL.name,
