@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SCALE = 4
 MEBIBYTES = 62.0  # the machine takes 64 MiB
 GRID = 8  # pixels: side of a JPEG's blocks
-LEFT_OUT = ("__pycache__", "version_0_1_0", "stochastic_x*.safetensors", "trunk_*.safetensors")
+LEFT_OUT = ("__pycache__", "version_0_1_0", "*_x[48].safetensors", "trunk_*.safetensors")
 
 
 def copy_code(kit: Path) -> None:

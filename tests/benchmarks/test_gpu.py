@@ -150,11 +150,10 @@ def test_kit_has_the_whole_package_but_other_weights(tmp_path, pack, photograph,
         for path in source.rglob("*")
         if path.is_file() and path.suffix != ".pyc" and not (copy / path.relative_to(source)).is_file()
     ]
-    trunk = needed_trunk(ROOT / "models" / "stochastic_x4.safetensors")
+    weights = ROOT / "models" / "stochastic_x4.safetensors"
+    needed = {weights, *trunk_files(needed_trunk(weights))}
     assert sorted(missing) == sorted(
-        path.name
-        for path in (ROOT / "models").glob("*.safetensors")
-        if path.name.startswith(("stochastic_x8", "trunk_")) and path not in trunk_files(trunk)
+        path.name for path in (ROOT / "models").glob("*.safetensors") if path not in needed
     )
     assert (kit / "benchmarks" / "gpu.py").is_file() and (kit / "tests" / "conftest.py").is_file()
     assert pack.folder_bytes(kit) < 50 * 2**20  # leaves room for crops
