@@ -16,7 +16,7 @@ class TrainConfig:
 
     # fmt: off
     model: str = "stochastic"  # name of the model: stochastic or srgan; or your own network, FILE.py:FUNCTION or MODULE:FUNCTION
-    preset: str = "auto"  # a named set of values for this record and the model's, applied before all others; auto is finetune if a run of stochastic starts from weights, pretrained with trunk, else tiny
+    preset: str = "auto"  # a named set of values for this record and the model's, applied before all others; auto is finetune if the run starts from weights, pretrained with trunk, else tiny
     scale: int = 4  # HR pixels per LR pixel along an axis: 4 or 8
     hr: str | None = None  # folder of HR images, searched with its subfolders; without it, the embedded photographs
     cache: str | None = "auto"  # folder for decoded images; auto is the user's cache folder, none keeps them in memory
