@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ntire_sr.core.device import return_freed_memory
 from ntire_sr.core.errors import require
 from ntire_sr.models.earlier_names import rename_on_load
 from ntire_sr.models.modulation import (
@@ -188,6 +189,8 @@ class RrdbGenerator(nn.Module):
             last = level == len(self.upsample_convs) - 1
             count = 2 if last else 1 + self.architecture.mid_blocks
             level_noise, noise = noise[:count], noise[count:]
+            if side:
+                return_freed_memory()  # of the smaller size, whose blocks are smaller
             maps = in_tiles(
                 partial(self._level, level),
                 level_receptive_field(self.architecture.mid_blocks, last),

@@ -145,10 +145,10 @@ def keep_freed_memory() -> bool:
 
 
 def return_freed_memory() -> bool:
-    """Return the memory that is free by now to the system, once, after `keep_freed_memory`.
+    """Return the memory that is free by now to the system, once, also after `keep_freed_memory`.
 
-    For between two steps that need blocks of other sizes: the second one seldom fits into the gaps that the first one
-    left, so the process would grow by all that it needs.
+    For use between two steps that need blocks of other sizes: the blocks of the second seldom fit into the gaps that the
+    first left, so the process would grow by all that it needs.
 
     Returns:
         Whether the C library is glibc and had memory to return.

@@ -14,7 +14,7 @@ from ntire_sr.challenge.downscale import downscale_8bit
 from ntire_sr.challenge.mismatch import find_mismatch
 from ntire_sr.challenge.names import DEFAULT_SAMPLES, SampleName, parse_sample_name
 from ntire_sr.challenge.pixels import to_8bit, to_tensor, to_unit
-from ntire_sr.core.device import choose_precision, computes_bfloat16, return_freed_memory
+from ntire_sr.core.device import choose_precision, computes_bfloat16
 from ntire_sr.core.errors import UsageError, plural, require
 from ntire_sr.core.files import relative_to
 from ntire_sr.core.progress import SILENT, Progress
@@ -130,7 +130,6 @@ def _draw_image(
     shared_seconds = (time.monotonic() - start) / len(names)
     for name in names:
         start = time.monotonic()
-        return_freed_memory()  # of the trunk, or of the projection of the sample before
         own_seed = sample_seed(seed, image.lr_sha256, name.sample)
         sr = sampler.sample(unit, trunk, own_seed, f"{image.name}, sample {name.sample}")
         if sampler.tile != manifest.tile:  # memory ran out: use the smaller tiles for all later samples

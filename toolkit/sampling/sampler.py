@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ntire_sr.core.device import full_float32, is_out_of_memory, too_large
+from ntire_sr.core.device import full_float32, is_out_of_memory, return_freed_memory, too_large
 from ntire_sr.core.errors import NtireSrError, UsageError
 from ntire_sr.core.progress import SILENT, Progress
 from ntire_sr.core.seeding import make_generator
@@ -194,6 +194,8 @@ class Sampler:
                 side = min(self.tile * factor or longest, longest)
                 if math.ceil(side / factor) <= SMALLEST_TILE_PX:
                     raise too_large(lr, self.device, f", even in tiles of {side}") from error
+            finally:
+                return_freed_memory()  # the next step needs blocks of other sizes
             self.tile = math.ceil(side / (2 * factor))
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
