@@ -106,7 +106,7 @@ def pack(kit: Path, options: argparse.Namespace) -> str:
     """Make the folder with the options of the command; returns a description of it.
 
     Raises:
-        NtireSrError: a folder holds nothing to pack, a photograph cannot be read, or there is no room for crops.
+        NtireSrError: a folder is empty, a photograph cannot be read, or no crop fits into the size.
     """
     paths = list_images(options.hr, "HR", recursive=True)
     copy_code(kit)

@@ -240,8 +240,8 @@ class SrganTrainer:
         self.gan.load_state_dict(state)
 
 
-# Losses that a large generator needs. The filters see stripes of one pixel, and do not see differences of a few grey
-# levels in flat areas, with which the diversity loss is lowered in the features of a classifier.
+# The losses of the package's weights. In a classifier's features, differences of a few grey levels in flat areas lower
+# the diversity loss. The filters give these little weight, and see stripes of one pixel.
 LARGE = {"features": "filters", "discriminator": "features", "gamma": 0.45, "adversarial": 0.25}
 
 TRAINER = TrainerSpec(
